@@ -1,0 +1,1 @@
+//! The envd protocol: Connect framing, process and filesystem messages, REST shapes, signatures.

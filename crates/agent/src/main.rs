@@ -1,0 +1,2 @@
+//! What runs inside a sandbox as PID 1.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One driver task per sandbox: requests, transitions, timeouts, recovery.

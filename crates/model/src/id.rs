@@ -1,0 +1,254 @@
+//! A type for every id. Each is checked where it enters and cannot be confused with another afterwards.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Entropy;
+
+/// The text is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {kind}")]
+pub struct MalformedId {
+    /// Which kind of id was expected, for example `sandbox ID`.
+    pub kind: &'static str,
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Draws a new random (version 4) id.
+            pub fn generate(entropy: &dyn Entropy) -> Self {
+                let mut bytes = [0; 16];
+                entropy.fill(&mut bytes);
+                Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+            }
+
+            /// The underlying UUID.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = MalformedId;
+
+            fn from_str(text: &str) -> Result<Self, MalformedId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| MalformedId { kind: $kind })
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A tenant. Everything belongs to exactly one team.
+    TeamId, "team ID"
+);
+uuid_id!(
+    /// One build of a template: what a sandbox's root filesystem was made from.
+    BuildId, "build ID"
+);
+uuid_id!(
+    /// One uninterrupted run of a sandbox, from create or resume to pause or kill.
+    ExecutionId, "execution ID"
+);
+uuid_id!(
+    /// A lifecycle event. Receivers recognise a repeated delivery by it.
+    EventId, "event ID"
+);
+uuid_id!(
+    /// A webhook registration.
+    WebhookId, "webhook ID"
+);
+uuid_id!(
+    /// One delivery attempt (the wire's `e2b-delivery-id`): new for every attempt.
+    DeliveryId, "delivery ID"
+);
+uuid_id!(
+    /// An API key's public handle; never the key itself.
+    ApiKeyId, "API key ID"
+);
+
+const BASE36: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// `n` characters of `[0-9a-z]`, each drawn without bias.
+fn base36(entropy: &dyn Entropy, n: usize) -> String {
+    let mut text = String::with_capacity(n);
+    let mut pool = [0; 32];
+    while text.len() < n {
+        entropy.fill(&mut pool);
+        // 252 is the largest multiple of 36 that fits a byte; higher values would favour the first digits.
+        let drawn = pool.iter().filter(|byte| **byte < 252).map(|byte| BASE36[usize::from(byte % 36)]);
+        text.extend(drawn.take(n - text.len()).map(char::from));
+    }
+    text
+}
+
+fn is_base36(text: &str) -> bool {
+    text.bytes().all(|byte| BASE36.contains(&byte))
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = MalformedId;
+
+            fn try_from(text: String) -> Result<Self, MalformedId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.into()
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A sandbox: `i` and 20 characters of `[0-9a-z]`. The legacy form `<id>-<client id>` is accepted and the
+    /// suffix dropped, as older clients still send it.
+    SandboxId, "sandbox ID"
+);
+text_id!(
+    /// A template: 20 characters of `[0-9a-z]`.
+    TemplateId, "template ID"
+);
+
+impl SandboxId {
+    /// Draws a new id.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        Self(format!("i{}", base36(entropy, 20)).into())
+    }
+}
+
+impl FromStr for SandboxId {
+    type Err = MalformedId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        let malformed = MalformedId { kind: "sandbox ID" };
+        let (id, suffix) = text.split_once('-').map_or((text, None), |(id, suffix)| (id, Some(suffix)));
+        let suffix_ok = suffix.is_none_or(|s| s.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let id_ok = id.len() == 21 && id.starts_with('i') && is_base36(id);
+        if id_ok && suffix_ok { Ok(Self(id.into())) } else { Err(malformed) }
+    }
+}
+
+impl TemplateId {
+    /// Draws a new id.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        Self(base36(entropy, 20).into())
+    }
+}
+
+impl FromStr for TemplateId {
+    type Err = MalformedId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        if text.len() == 20 && is_base36(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(MalformedId { kind: "template ID" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug)]
+    struct Counting(std::sync::atomic::AtomicU8);
+
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            for byte in bytes {
+                *byte = self.0.fetch_add(7, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_generated_id_parses_back() {
+        let entropy = Counting(std::sync::atomic::AtomicU8::new(0));
+        let sandbox = SandboxId::generate(&entropy);
+        assert_eq!(sandbox.as_str().parse(), Ok(sandbox.clone()));
+        let template = TemplateId::generate(&entropy);
+        assert_eq!(template.as_str().parse(), Ok(template.clone()));
+        let event = EventId::generate(&entropy);
+        assert_eq!(event.to_string().parse(), Ok(event));
+        assert_eq!(event.as_uuid().get_version_num(), 4);
+    }
+
+    #[test]
+    fn the_legacy_client_suffix_is_dropped_and_a_second_dash_refused() {
+        let id: SandboxId = "i0123456789abcdefghij-6532622b".parse().unwrap();
+        assert_eq!(id.as_str(), "i0123456789abcdefghij");
+        assert!("i0123456789abcdefghij-6532622b-x".parse::<SandboxId>().is_err());
+        assert!("undefined".parse::<SandboxId>().is_err());
+        assert!("I0123456789abcdefghij".parse::<SandboxId>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_accepted_or_refused_without_panic(text in ".*") {
+            if let Ok(id) = text.parse::<SandboxId>() {
+                prop_assert_eq!(id.as_str().len(), 21);
+            }
+            if let Ok(id) = text.parse::<TemplateId>() {
+                prop_assert_eq!(id.as_str(), text);
+            }
+        }
+    }
+}

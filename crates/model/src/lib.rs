@@ -1,0 +1,33 @@
+//! Nouns and rules: ids, the sandbox state machine, lifecycle events, metric samples, webhooks.
+//!
+//! Nothing here performs I/O, reads a clock, draws randomness or spawns anything. Time and chance come in as
+//! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
+
+mod clock;
+mod entropy;
+mod event;
+mod id;
+mod metrics;
+mod sandbox;
+mod secret;
+mod state;
+mod team;
+mod template;
+mod webhook;
+
+pub use clock::{Clock, Sleep};
+pub use entropy::Entropy;
+pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType};
+pub use id::{
+    ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, SandboxId, TeamId, TemplateId, WebhookId,
+};
+pub use metrics::{Counters, Sample};
+pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};
+pub use secret::Secret;
+pub use state::{Denied, Execution, Exit, ExitStatus, KillReason, Paused, State, StateName, Transition};
+pub use team::{ApiKey, KeyMask, Team, TeamLimits};
+pub use template::{Build, Rootfs, Template, TemplateKind};
+pub use webhook::{Attempt, AttemptOutcome, ErrorClass, Exception, Webhook};
+
+/// A point in time, UTC.
+pub use jiff::Timestamp;

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildId, Rootfs, SandboxId, Secret, State, TeamId, TemplateId, Timestamp};
+
+/// A sandbox as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sandbox {
+    /// Its id.
+    pub id: SandboxId,
+    /// Whose it is.
+    pub team_id: TeamId,
+    /// What it is, unchanged over its life.
+    pub spec: SandboxSpec,
+    /// Where it is in its life.
+    pub state: State,
+    /// Compare-and-set counter: every committed change raises it by one.
+    pub generation: u64,
+    /// When it was first started.
+    pub created_at: Timestamp,
+    /// When the current (or, if paused, the last) execution started.
+    pub started_at: Timestamp,
+    /// When it times out; once paused, when it was paused.
+    pub end_at: Timestamp,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// The base template: stable across pause and resume.
+    pub template_id: TemplateId,
+    /// The build the root filesystem was made from.
+    pub build_id: BuildId,
+    /// The template's name, if it has one.
+    pub alias: Option<String>,
+    /// What the root filesystem starts from.
+    pub rootfs: Rootfs,
+    /// CPUs.
+    pub vcpu_count: u32,
+    /// Memory limit, in MiB.
+    pub memory_mb: u32,
+    /// Size of the writable layer, in MiB.
+    pub disk_mb: u32,
+    /// The user's labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Environment of every process started in it.
+    pub env_vars: BTreeMap<String, String>,
+    /// Token the agent asks for; `None` for a sandbox created with `secure: false` on the v1 route.
+    pub envd_access_token: Option<Secret>,
+    /// Token the edge asks for on ports other than the agent's, when public traffic is off.
+    pub traffic_access_token: Option<Secret>,
+    /// What happens at `end_at`.
+    pub on_timeout: OnTimeout,
+    /// Whether traffic to the paused sandbox resumes it.
+    pub auto_resume: bool,
+    /// As given by the client (`null` when not given).
+    pub allow_internet_access: Option<bool>,
+    /// As given by the client.
+    pub network: Option<NetworkConfig>,
+}
+
+/// What happens when a sandbox's time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTimeout {
+    /// It is killed.
+    Kill,
+    /// It is paused.
+    Pause,
+}
+
+/// Network rules a client gave. Sandboxes have no way out yet, so only rules that hold without one are accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// Whether ports other than the agent's answer without a traffic token.
+    pub allow_public_traffic: Option<bool>,
+    /// Addresses (CIDR) and names that may be reached; always empty for now.
+    pub allow_out: Vec<String>,
+    /// Addresses (CIDR) that may not be reached.
+    pub deny_out: Vec<String>,
+}

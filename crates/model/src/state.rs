@@ -1,0 +1,366 @@
+//! A sandbox's life as a pure state machine.
+//!
+//! ```text
+//!            Created                PauseRequested           Paused
+//! Creating ──────────► Running ──────────────────► Pausing ─────────► Paused
+//!    │                  ▲  │ ▲                        │                 │  ▲
+//!    │                  │  │ └────────────────────────┘  ResumeRequested│  │ ResumeFailed
+//!    │          Resumed │  │        PauseFailed                         ▼  │
+//!    │                  └──┼──────────────────────────────────────── Resuming
+//!    │                     │ KillRequested (from any state but Killed)  │
+//!    │                     ▼                                            │
+//!    │                  Killing ──────────► Killed ◄────────────────────┘
+//!    │                            Ended        ▲      Died (from any state but Killing and Killed)
+//!    └─────────────────────────────────────────┘
+//! ```
+//!
+//! `Creating`, `Pausing`, `Resuming` and `Killing` are intents: they are persisted before the runtime is asked, so
+//! that a restart finds out what was under way. Each variant holds exactly what exists in that state: an
+//! [`Execution`] only where something runs. A sandbox that fails while `Creating` was never promised to anybody: its
+//! row is dropped and no event is owed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EventData, EventType, ExecutionId, ExecutionSummary, Timestamp};
+
+/// One uninterrupted run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its id: new for every create and resume.
+    pub id: ExecutionId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its CPUs.
+    pub vcpu_count: u32,
+    /// Its memory limit, in MiB.
+    pub memory_mb: u32,
+}
+
+/// What a paused sandbox has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// When it was paused.
+    pub paused_at: Timestamp,
+    /// The execution that ended with the pause.
+    pub last_execution_id: ExecutionId,
+}
+
+/// Where a sandbox is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Asked for; nobody has been told yet.
+    Creating {
+        /// The execution it is about to start.
+        execution: Execution,
+    },
+    /// Running.
+    Running {
+        /// The current execution.
+        execution: Execution,
+    },
+    /// Being paused.
+    Pausing {
+        /// The execution about to end.
+        execution: Execution,
+    },
+    /// Paused: no process runs, memory is kept.
+    Paused {
+        /// What is kept.
+        paused: Paused,
+    },
+    /// Being resumed.
+    Resuming {
+        /// What it goes back to if that fails.
+        paused: Paused,
+        /// The execution it is about to start.
+        execution: Execution,
+    },
+    /// Being killed.
+    Killing {
+        /// Why.
+        reason: KillReason,
+        /// The execution about to end, if something ran.
+        execution: Option<Execution>,
+        /// The last execution's id, for the event.
+        last_execution_id: ExecutionId,
+    },
+    /// Gone.
+    Killed {
+        /// Why.
+        reason: KillReason,
+        /// How its first process ended.
+        exit: Option<Exit>,
+        /// When.
+        killed_at: Timestamp,
+        /// The last execution.
+        last_execution_id: ExecutionId,
+    },
+}
+
+/// Why a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillReason {
+    /// A client asked for it.
+    Request,
+    /// Its time was up.
+    Timeout,
+    /// The operator asked for it.
+    Admin,
+    /// The server found it without an owner.
+    Orphaned,
+    /// Its first process ended by itself or by a signal nobody here sent.
+    Crashed,
+    /// The kernel killed its first process for lack of memory.
+    Oom,
+    /// Its agent no longer answers.
+    AgentLost,
+    /// The host was restarted under it.
+    HostRestart,
+    /// It could not be resumed.
+    ResumeFailed,
+}
+
+impl KillReason {
+    /// The wire's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Timeout => "timeout",
+            Self::Admin => "admin",
+            Self::Orphaned => "orphaned",
+            Self::Crashed => "crashed",
+            Self::Oom => "oom",
+            Self::AgentLost => "agent_lost",
+            Self::HostRestart => "host_restart",
+            Self::ResumeFailed => "resume_failed",
+        }
+    }
+}
+
+/// How a sandbox's first process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Code or signal; `None` where the kernel could not tell any more.
+    pub status: Option<ExitStatus>,
+    /// Times the kernel killed a process of this sandbox for lack of memory.
+    pub n_oom_kills: u64,
+}
+
+/// Code or signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// A change of state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// The runtime made it.
+    Created,
+    /// A pause was admitted.
+    PauseRequested,
+    /// The runtime paused it.
+    Paused {
+        /// When.
+        at: Timestamp,
+    },
+    /// The runtime could not pause it; it still runs.
+    PauseFailed,
+    /// A resume was admitted.
+    ResumeRequested {
+        /// The execution about to start.
+        execution: Execution,
+    },
+    /// The runtime resumed it.
+    Resumed,
+    /// The runtime could not resume it; it is still paused.
+    ResumeFailed,
+    /// A kill was admitted.
+    KillRequested {
+        /// Why.
+        reason: KillReason,
+    },
+    /// What was being killed is gone.
+    Ended {
+        /// How its first process ended.
+        exit: Option<Exit>,
+        /// When.
+        at: Timestamp,
+    },
+    /// It ended although nobody asked.
+    Died {
+        /// Why.
+        reason: KillReason,
+        /// How its first process ended.
+        exit: Option<Exit>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The transition does not exist from this state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not possible while {state}")]
+pub struct Denied {
+    /// The state it was tried from.
+    pub state: StateName,
+}
+
+/// A state without its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants of State carry the documentation")]
+pub enum StateName {
+    Creating,
+    Running,
+    Pausing,
+    Paused,
+    Resuming,
+    Killing,
+    Killed,
+}
+
+impl StateName {
+    /// The store's and the error texts' name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Running => "running",
+            Self::Pausing => "pausing",
+            Self::Paused => "paused",
+            Self::Resuming => "resuming",
+            Self::Killing => "killing",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+impl std::fmt::Display for StateName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl State {
+    /// Which state this is.
+    pub const fn name(&self) -> StateName {
+        match self {
+            Self::Creating { .. } => StateName::Creating,
+            Self::Running { .. } => StateName::Running,
+            Self::Pausing { .. } => StateName::Pausing,
+            Self::Paused { .. } => StateName::Paused,
+            Self::Resuming { .. } => StateName::Resuming,
+            Self::Killing { .. } => StateName::Killing,
+            Self::Killed { .. } => StateName::Killed,
+        }
+    }
+
+    /// The execution under way, in states that have one.
+    pub const fn execution(&self) -> Option<&Execution> {
+        match self {
+            Self::Creating { execution }
+            | Self::Running { execution }
+            | Self::Pausing { execution }
+            | Self::Resuming { execution, .. }
+            | Self::Killing { execution: Some(execution), .. } => Some(execution),
+            Self::Paused { .. } | Self::Killing { execution: None, .. } | Self::Killed { .. } => None,
+        }
+    }
+
+    /// The execution an event in this state belongs to: the current one, or the last.
+    pub const fn execution_id(&self) -> ExecutionId {
+        match self {
+            Self::Creating { execution }
+            | Self::Running { execution }
+            | Self::Pausing { execution }
+            | Self::Resuming { execution, .. } => execution.id,
+            Self::Paused { paused } => paused.last_execution_id,
+            Self::Killing { last_execution_id, .. } | Self::Killed { last_execution_id, .. } => *last_execution_id,
+        }
+    }
+
+    /// Applies `transition`: the new state and, if the log is owed one, the event with what it carries (without the
+    /// sandbox's labels, which every event gets), or a refusal that leaves everything as it was.
+    pub fn apply(&self, transition: Transition) -> Result<(Self, Option<(EventType, EventData)>), Denied> {
+        use Transition as T;
+        let plain = |event_type| Some((event_type, EventData::default()));
+        let moved = match (self.clone(), transition) {
+            (Self::Creating { execution }, T::Created) => {
+                (Self::Running { execution }, plain(EventType::Created))
+            }
+            (Self::Running { execution }, T::PauseRequested) => (Self::Pausing { execution }, None),
+            (Self::Pausing { execution }, T::Paused { at }) => {
+                let data =
+                    EventData { execution: Some(ExecutionSummary::new(&execution, at)), ..EventData::default() };
+                let paused = Paused { paused_at: at, last_execution_id: execution.id };
+                (Self::Paused { paused }, Some((EventType::Paused, data)))
+            }
+            (Self::Pausing { execution }, T::PauseFailed) => (Self::Running { execution }, None),
+            (Self::Paused { paused }, T::ResumeRequested { execution }) => {
+                (Self::Resuming { paused, execution }, None)
+            }
+            (Self::Resuming { execution, .. }, T::Resumed) => {
+                (Self::Running { execution }, plain(EventType::Resumed))
+            }
+            (Self::Resuming { paused, .. }, T::ResumeFailed) => (Self::Paused { paused }, None),
+            (
+                state @ (Self::Running { .. } | Self::Pausing { .. } | Self::Paused { .. } | Self::Resuming { .. }),
+                T::KillRequested { reason },
+            ) => {
+                let last_execution_id = state.last_started_execution_id();
+                let execution = state.running_execution().cloned();
+                (Self::Killing { reason, execution, last_execution_id }, None)
+            }
+            (Self::Killing { reason, execution, last_execution_id }, T::Ended { exit, at }) => {
+                killed(reason, exit, at, execution.as_ref(), last_execution_id)
+            }
+            (
+                state @ (Self::Running { .. } | Self::Pausing { .. } | Self::Paused { .. } | Self::Resuming { .. }),
+                T::Died { reason, exit, at },
+            ) => killed(reason, exit, at, state.running_execution(), state.last_started_execution_id()),
+            (state, _) => return Err(Denied { state: state.name() }),
+        };
+        Ok(moved)
+    }
+
+    /// The execution whose time the ledger counts: one that was told to the client. While resuming, the new one has
+    /// not begun as far as anybody knows.
+    const fn running_execution(&self) -> Option<&Execution> {
+        match self {
+            Self::Running { execution } | Self::Pausing { execution } => Some(execution),
+            _ => None,
+        }
+    }
+
+    const fn last_started_execution_id(&self) -> ExecutionId {
+        match self {
+            Self::Resuming { paused, .. } => paused.last_execution_id,
+            other => other.execution_id(),
+        }
+    }
+}
+
+fn killed(
+    reason: KillReason,
+    exit: Option<Exit>,
+    at: Timestamp,
+    execution: Option<&Execution>,
+    last_execution_id: ExecutionId,
+) -> (State, Option<(EventType, EventData)>) {
+    let data = EventData {
+        execution: execution.map(|execution| ExecutionSummary::new(execution, at)),
+        kill_reason: Some(reason),
+        exit: exit.clone(),
+        ..EventData::default()
+    };
+    (State::Killed { reason, exit, killed_at: at, last_execution_id }, Some((EventType::Killed, data)))
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,1 @@
+//! Makes, freezes, thaws, checkpoints and kills sandboxes.

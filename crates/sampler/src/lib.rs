@@ -1,0 +1,1 @@
+//! Counters to samples to the store; retention.

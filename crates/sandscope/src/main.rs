@@ -1,0 +1,2 @@
+//! The sandscope binary.
+fn main() {}

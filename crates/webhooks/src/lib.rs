@@ -1,0 +1,1 @@
+//! Per-webhook cursors over the event log, deliverer, attempts, signatures, egress guard.

@@ -1,0 +1,2 @@
+//! House rules by machine.
+fn main() {}
