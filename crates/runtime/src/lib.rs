@@ -1,1 +1,10 @@
 //! Makes, freezes, thaws, checkpoints and kills sandboxes.
+//!
+//! [`Runtime`] is what the rest of the house sees: it knows no store and emits no events. The Linux implementation
+//! lives in the `linux` module; tests use the testbed's fake, which runs the same contract suite.
+
+mod contract;
+
+pub use contract::{
+    Capabilities, ConnectError, ExitNotice, Found, FoundState, LaunchSpec, Runtime, RuntimeError,
+};
