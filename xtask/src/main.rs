@@ -1,2 +1,43 @@
 //! House rules by machine.
-fn main() {}
+//!
+//! - `cargo xtask test`: everything that must pass, installing what it needs;
+//! - `cargo xtask tidy`: the dependency table, the file budget, banned names;
+//! - `cargo xtask e2e`: the official clients against the real binary;
+//! - `cargo xtask openapi`: writes the OpenAPI document to `docs/openapi.json`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks to its terminal"
+)]
+
+mod e2e;
+mod install;
+mod leftovers;
+mod shell;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["test"] => steps::test(),
+        ["tidy"] => tidy::run(),
+        ["e2e", filter @ ..] => e2e::run(filter),
+        ["openapi"] => steps::openapi(),
+        _ => {
+            eprintln!("usage: cargo xtask test | tidy | e2e [js|python|fuzz]… | openapi");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,96 @@
+// What every test here needs: the server's address and key (from the environment, as the server printed them),
+// plain requests, and waiting for a condition with a bound.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+export const here = path.dirname(fileURLToPath(import.meta.url))
+
+for (const name of ['E2B_API_URL', 'E2B_SANDBOX_URL', 'E2B_DOMAIN', 'E2B_API_KEY']) {
+  assert.ok(process.env[name], `${name} is not set: run these tests with \`cargo xtask e2e\``)
+}
+export const apiUrl = process.env.E2B_API_URL
+export const apiKey = process.env.E2B_API_KEY
+
+/** One request to the control plane; the body, if any, parsed as JSON. */
+export async function request(method, where, body, key = apiKey) {
+  const response = await fetch(apiUrl + where, {
+    method,
+    headers: { 'X-API-Key': key, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  })
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) }
+}
+
+/** Asks `question` until it answers something truthy; fails after `seconds`. */
+export async function eventually(what, question, seconds = 20) {
+  const deadline = Date.now() + seconds * 1000
+  for (;;) {
+    const answer = await question()
+    if (answer) return answer
+    assert.ok(Date.now() < deadline, `not within ${seconds} s: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+/**
+ * Runs a code sample of the product description as printed: only the base URL is changed, and the names that the
+ * text leaves to the reader are defined in front of it.
+ */
+export async function runSample(name, definitions = {}) {
+  const printed = await readFile(path.join(here, 'samples', name), 'utf8')
+  const given = { E2B_API_KEY: apiKey, ...definitions }
+  const prelude = Object.entries(given).map(([key, value]) => `const ${key} = ${JSON.stringify(value)}\n`)
+  const source = prelude.join('') + printed.replaceAll('https://api.e2b.app', apiUrl)
+  const folder = await mkdtemp(path.join(here, 'node_modules', '.sample-'))
+  try {
+    const file = path.join(folder, name)
+    await writeFile(file, source)
+    const { stdout } = await run(process.execPath, [file], { timeout: 60_000 })
+    return stdout
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+/** The product description's own signature check, as printed but for its type annotations. */
+export async function descriptionVerifier() {
+  const printed = await readFile(path.join(here, 'samples', 'verify.ts'), 'utf8')
+  const source = printed.replaceAll(/\s*:\s*string/g, '')
+  const crypto = { createHash }
+  return new Function('crypto', `${source}\nreturn verifyWebhookSignature`)(crypto)
+}
+
+/** A webhook receiver on loopback that keeps what it got. `answer(n)` chooses the status of the n-th request. */
+export async function receiver(answer = () => 200) {
+  const received = []
+  const server = createServer((incoming, outgoing) => {
+    const chunks = []
+    incoming.on('data', (chunk) => chunks.push(chunk))
+    incoming.on('end', () => {
+      received.push({ headers: incoming.headers, body: Buffer.concat(chunks).toString('utf8') })
+      outgoing.statusCode = answer(received.length)
+      outgoing.end('thanks')
+    })
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${server.address().port}/webhook`,
+    received,
+    close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()),
+  }
+}
+
+/** Runs the official CLI. */
+export async function cli(...args) {
+  const file = path.join(here, 'node_modules', '@e2b', 'cli', 'dist', 'index.js')
+  const environment = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', HOME: path.join(here, 'node_modules') }
+  return run(process.execPath, [file, ...args], { env: environment, timeout: 60_000 })
+}

@@ -1,0 +1,34 @@
+"""What every test here needs: the server's address and key come from the environment, as the server printed them."""
+
+import os
+import time
+
+import httpx
+import pytest
+
+for name in ("E2B_API_URL", "E2B_SANDBOX_URL", "E2B_DOMAIN", "E2B_API_KEY"):
+    assert os.environ.get(name), f"{name} is not set: run these tests with `cargo xtask e2e`"
+
+
+@pytest.fixture(scope="session")
+def http():
+    """Plain requests to the control plane."""
+    headers = {"X-API-Key": os.environ["E2B_API_KEY"]}
+    with httpx.Client(base_url=os.environ["E2B_API_URL"], headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Asks until the answer is truthy; fails after a bound."""
+
+    def ask(what, question, seconds=20):
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = question()
+            if answer:
+                return answer
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            time.sleep(0.05)
+
+    return ask

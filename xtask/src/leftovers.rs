@@ -1,0 +1,116 @@
+//! What tests may leave on a host without anybody noticing: processes, mounts, loop devices, control groups, network
+//! namespaces. Counted before and after.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Everything on this host that could be a sandbox's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Inventory {
+    processes: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+    loop_devices: BTreeSet<String>,
+    control_groups: BTreeSet<String>,
+}
+
+impl Inventory {
+    pub(crate) fn take() -> Self {
+        let mut control_groups = BTreeSet::new();
+        groups_below(Path::new("/sys/fs/cgroup"), 6, &mut control_groups);
+        Self {
+            processes: processes(),
+            mounts: mounts(),
+            loop_devices: loop_devices(),
+            control_groups,
+        }
+    }
+
+    /// Fails if there is something now that was not there when `self` was taken. Removing control groups takes the
+    /// kernel a moment, so the answer may come late, within a bound.
+    pub(crate) fn compare(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let more = self.more_in(&Self::take());
+            if more.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("left behind:\n  {}", more.join("\n  "));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn more_in(&self, now: &Self) -> Vec<String> {
+        let more = |kind: &'static str, before: &BTreeSet<String>, after: &BTreeSet<String>| {
+            after
+                .difference(before)
+                .map(|one| format!("{kind} {one}"))
+                .collect::<Vec<_>>()
+        };
+        [
+            more("process", &self.processes, &now.processes),
+            more("mount", &self.mounts, &now.mounts),
+            more("loop device", &self.loop_devices, &now.loop_devices),
+            more("control group", &self.control_groups, &now.control_groups),
+        ]
+        .concat()
+    }
+}
+
+fn processes() -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return BTreeSet::new();
+    };
+    let pids = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let ours = |pid: &String| {
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.starts_with("sandscope-agent") || command.contains("internal-launcher")
+    };
+    pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(ours)
+        .collect()
+}
+
+fn mounts() -> BTreeSet<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+    table.lines().filter_map(point).collect()
+}
+
+fn loop_devices() -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir("/sys/block") else {
+        return BTreeSet::new();
+    };
+    let backing = |name: String| {
+        let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
+        Some(format!("{name}: {}", file.trim()))
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| backing(entry.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn groups_below(directory: &Path, depth: u8, found: &mut BTreeSet<String>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for path in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.is_symlink())
+    {
+        if path.parent().is_some_and(|parent| parent.ends_with("sandscope")) {
+            found.insert(path.display().to_string());
+        } else if depth > 0 {
+            groups_below(&path, depth - 1, found);
+        }
+    }
+}

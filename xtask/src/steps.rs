@@ -1,0 +1,72 @@
+//! `cargo xtask test`: every check there is, in the order of what fails fastest.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::shell::{cargo, root, run};
+use crate::{e2e, install, leftovers, tidy};
+
+pub(crate) fn test() -> Result<()> {
+    let started = Instant::now();
+    let lint = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    step("tidy", tidy::run)?;
+    step("install", install::tools)?;
+    step("dependencies: licences, bans, sources", install::deny)?;
+    step("dependencies: unused", install::machete)?;
+    step("lints", || run(&mut cargo(&lint)))?;
+    let before = leftovers::Inventory::take();
+    step("unit, property, fault and crash tests", || {
+        run(&mut cargo(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--locked",
+            "--all-targets",
+        ]))
+    })?;
+    step("doc tests", || {
+        run(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--locked",
+            "--doc",
+            "--quiet",
+        ]))
+    })?;
+    step("end to end with the official clients", || e2e::run(&[]))?;
+    step("nothing is left on the host", || before.compare())?;
+    println!("\nall passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// Writes the OpenAPI document of the binary to `docs/openapi.json`.
+pub(crate) fn openapi() -> Result<()> {
+    let document = crate::shell::output(&mut cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "sandscope",
+        "--",
+        "openapi",
+    ]))?;
+    let file = root().join("docs/openapi.json");
+    std::fs::write(&file, document).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn step(name: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("\n==> {name}");
+    let started = Instant::now();
+    body().with_context(|| name.to_owned())?;
+    println!("    {name}: done in {} s", started.elapsed().as_secs());
+    Ok(())
+}
