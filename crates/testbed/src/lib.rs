@@ -1,1 +1,10 @@
-//! The whole system in process, for tests: fake runtime with real semantics, steppable clock, webhook receiver with faults.
+//! The whole system in process, for tests: a runtime that keeps its state in memory but behaves like the real one,
+//! a clock that is stepped by hand, randomness that repeats.
+
+mod fake_runtime;
+mod seeded_entropy;
+mod step_clock;
+
+pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
+pub use seeded_entropy::SeededEntropy;
+pub use step_clock::StepClock;

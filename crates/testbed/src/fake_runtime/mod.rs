@@ -1,0 +1,304 @@
+//! A [`Runtime`] without a kernel: sandboxes are entries of a map, yet they run, stand still, die and survive the
+//! server just as real ones do.
+//!
+//! ```text
+//!   test ──inject/hold/exit──►  World (shared: it is the "host", and outlives any one server)
+//!                                 ▲  sandboxes, captured layers, faults, who is held
+//!   server life 1 ── FakeRuntime ─┤  epoch 1: dead once `next_life` was called or a fault halted it:
+//!   server life 2 ── FakeRuntime ─┘           every call waits for ever, as in a process that was killed
+//! ```
+//!
+//! Ownership: the world owns everything under one mutex that is never held across an await. Failure cases are the
+//! point of it: see [`Fault`].
+
+mod faults;
+mod runtime_impl;
+#[cfg(test)]
+#[path = "../fake_runtime_tests.rs"]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sandscope_model::{BuildId, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp};
+use sandscope_runtime::{ExitNotice, LaunchSpec};
+use tokio::sync::{mpsc, watch};
+
+use faults::Faults;
+pub use faults::{Fault, Op, Trigger};
+
+/// How many exits may wait for the server.
+const EXIT_QUEUE: usize = 1024;
+
+/// In what shape a sandbox of the fake is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// It runs.
+    Running,
+    /// It stands still.
+    Paused,
+    /// It ended and nobody cleaned up yet.
+    Dead(Option<Exit>),
+}
+
+/// A runtime that keeps its sandboxes in memory. Clones are the same server's view of the same host.
+#[derive(Debug, Clone)]
+pub struct FakeRuntime {
+    world: Arc<World>,
+    /// Which life of the server this handle belongs to.
+    epoch: u64,
+}
+
+#[derive(Debug)]
+struct World {
+    clock: Arc<dyn Clock>,
+    state: Mutex<WorldState>,
+    /// Raised after every change, for whoever waits for a condition.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct WorldState {
+    epoch: u64,
+    halted: bool,
+    sandboxes: BTreeMap<SandboxId, FakeSandbox>,
+    layers: BTreeSet<BuildId>,
+    faults: Faults,
+    listeners: BTreeMap<(Option<SandboxId>, u16), SocketAddr>,
+    exits_sender: Option<mpsc::Sender<ExitNotice>>,
+    exits_receiver: Option<mpsc::Receiver<ExitNotice>>,
+}
+
+#[derive(Debug)]
+struct FakeSandbox {
+    spec: LaunchSpec,
+    shape: Shape,
+    /// Readings so far; `taken_at_usec` is when CPU time was last added up.
+    counters: Counters,
+    /// CPUs its processes keep busy while it runs.
+    load_cpus: f64,
+}
+
+impl FakeRuntime {
+    /// An empty host. CPU time passes as `clock` says.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let (exits_sender, exits_receiver) = mpsc::channel(EXIT_QUEUE);
+        let state = WorldState {
+            exits_sender: Some(exits_sender),
+            exits_receiver: Some(exits_receiver),
+            ..WorldState::default()
+        };
+        let world = World {
+            clock,
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+        };
+        Self {
+            world: Arc::new(world),
+            epoch: 0,
+        }
+    }
+
+    /// The server was killed and starts again on the same host: sandboxes live on, every handle of the earlier life
+    /// is dead, planned faults and holds are forgotten.
+    #[must_use]
+    pub fn next_life(&self) -> Self {
+        let (exits_sender, exits_receiver) = mpsc::channel(EXIT_QUEUE);
+        let epoch = self.change(|state| {
+            state.epoch += 1;
+            state.halted = false;
+            state.faults = Faults::default();
+            state.exits_sender = Some(exits_sender);
+            state.exits_receiver = Some(exits_receiver);
+            state.epoch
+        });
+        Self {
+            world: Arc::clone(&self.world),
+            epoch,
+        }
+    }
+
+    /// The host was restarted: whatever lived is dead, and nobody saw how it ended.
+    pub fn restart_host(&self) {
+        self.change(|state| {
+            for sandbox in state.sandboxes.values_mut() {
+                sandbox.shape = Shape::Dead(None);
+            }
+        });
+    }
+
+    /// Ends a live sandbox although nobody asked, and tells the server unless it is down. `false` if there is no
+    /// such live sandbox.
+    pub fn exit(&self, id: &SandboxId, exit: Exit) -> bool {
+        self.change(|state| {
+            let Some(sandbox) = state.sandboxes.get_mut(id) else {
+                return false;
+            };
+            if matches!(sandbox.shape, Shape::Dead(_)) {
+                return false;
+            }
+            sandbox.counters.n_oom_kills = exit.n_oom_kills;
+            sandbox.shape = Shape::Dead(Some(exit.clone()));
+            if let Some(sender) = &state.exits_sender {
+                // Nobody listens (the server is down) or nobody keeps up: recovery finds the dead sandbox.
+                let _ = sender.try_send(ExitNotice { id: id.clone(), exit });
+            }
+            true
+        })
+    }
+
+    /// Ends a live sandbox as the kernel does when memory runs out.
+    pub fn run_out_of_memory(&self, id: &SandboxId) -> bool {
+        self.exit(
+            id,
+            Exit {
+                status: Some(ExitStatus::Signal(9)),
+                n_oom_kills: 1,
+            },
+        )
+    }
+
+    /// Puts a sandbox the server never asked for on the host, or changes one behind its back.
+    pub fn plant(&self, spec: LaunchSpec, shape: Shape) {
+        let now = self.world.clock.now();
+        self.change(|state| {
+            let mut sandbox = FakeSandbox::new(spec, now);
+            sandbox.shape = shape;
+            state.sandboxes.insert(sandbox.spec.id.clone(), sandbox);
+        });
+    }
+
+    /// Changes a sandbox's shape behind the server's back.
+    pub fn set_shape(&self, id: &SandboxId, shape: Shape) {
+        self.change(|state| {
+            if let Some(sandbox) = state.sandboxes.get_mut(id) {
+                sandbox.shape = shape;
+            }
+        });
+    }
+
+    /// Removes every trace of a sandbox behind the server's back.
+    pub fn vanish(&self, id: &SandboxId) {
+        self.change(|state| {
+            state.sandboxes.remove(id);
+        });
+    }
+
+    /// The sandboxes on the host and their shapes.
+    pub fn shapes(&self) -> BTreeMap<SandboxId, Shape> {
+        self.lock()
+            .sandboxes
+            .iter()
+            .map(|(id, sandbox)| (id.clone(), sandbox.shape.clone()))
+            .collect()
+    }
+
+    /// What a sandbox was started with.
+    pub fn spec(&self, id: &SandboxId) -> Option<LaunchSpec> {
+        self.lock().sandboxes.get(id).map(|sandbox| sandbox.spec.clone())
+    }
+
+    /// The captured layers on the host.
+    pub fn layers(&self) -> BTreeSet<BuildId> {
+        self.lock().layers.clone()
+    }
+
+    /// Keeps `cpus` of a sandbox busy from now on, while it runs.
+    pub fn set_load(&self, id: &SandboxId, cpus: f64) {
+        let now = self.world.clock.now();
+        self.change(|state| {
+            if let Some(sandbox) = state.sandboxes.get_mut(id) {
+                sandbox.pass_time(now);
+                sandbox.load_cpus = cpus;
+            }
+        });
+    }
+
+    /// Changes a sandbox's readings. CPU time goes on from what is set here.
+    pub fn set_counters(&self, id: &SandboxId, change: impl FnOnce(&mut Counters)) {
+        let now = self.world.clock.now();
+        self.change(|state| {
+            if let Some(sandbox) = state.sandboxes.get_mut(id) {
+                sandbox.pass_time(now);
+                change(&mut sandbox.counters);
+            }
+        });
+    }
+
+    /// Connections to `port` inside the sandbox (`None`: inside every one that has no listener of its own) reach
+    /// `address`.
+    pub fn listen(&self, id: Option<&SandboxId>, port: u16, address: SocketAddr) {
+        self.change(|state| state.listeners.insert((id.cloned(), port), address));
+    }
+
+    /// Completes once `condition` holds for the host. Panics after ten real seconds: the test has failed.
+    ///
+    /// # Panics
+    ///
+    /// If the condition does not come true in time.
+    pub async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let mut changes = self.world.changes.subscribe();
+        let waiting = async {
+            while !condition(self) {
+                // The sender lives in `self`, so waiting cannot fail.
+                let _ = changes.changed().await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(Duration::from_secs(10), waiting)
+                .await
+                .is_ok(),
+            "never came true: {what}"
+        );
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WorldState> {
+        self.world.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world and tells whoever waits for a change.
+    fn change<T>(&self, change: impl FnOnce(&mut WorldState) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.world.changes.send_modify(|n| *n += 1);
+        result
+    }
+}
+
+impl FakeSandbox {
+    fn new(spec: LaunchSpec, now: Timestamp) -> Self {
+        let disk_total_bytes = u64::from(spec.disk_mb) << 20;
+        let counters = Counters {
+            taken_at_usec: micros(now),
+            cpu_usage_usec: 0,
+            memory_current_bytes: 4 << 20,
+            memory_inactive_file_bytes: 0,
+            memory_file_bytes: 1 << 20,
+            n_oom_kills: 0,
+            n_pids: 1,
+            disk_total_bytes,
+            disk_available_bytes: disk_total_bytes.saturating_sub(1 << 20),
+        };
+        Self {
+            spec,
+            shape: Shape::Running,
+            counters,
+            load_cpus: 0.0,
+        }
+    }
+
+    /// Adds up the CPU time used since the last reading.
+    fn pass_time(&mut self, now: Timestamp) {
+        let elapsed_usec = micros(now).saturating_sub(self.counters.taken_at_usec);
+        if self.shape == Shape::Running {
+            let used = Duration::from_micros(elapsed_usec).mul_f64(self.load_cpus.max(0.0));
+            self.counters.cpu_usage_usec += u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+        }
+        self.counters.taken_at_usec = micros(now);
+    }
+}
+
+fn micros(at: Timestamp) -> u64 {
+    u64::try_from(at.as_microsecond()).unwrap_or(0)
+}

@@ -1,0 +1,225 @@
+use async_trait::async_trait;
+use sandscope_model::{BuildId, Counters, Exit, ExitStatus, Rootfs, SandboxId};
+use sandscope_runtime::{
+    Capabilities, ConnectError, ExitNotice, Found, FoundState, LaunchSpec, Runtime, RuntimeError,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::{FakeRuntime, FakeSandbox, Fault, Op, Shape, WorldState};
+
+/// What a killed sandbox's first process ends with.
+const KILLED: Exit = Exit {
+    status: Some(ExitStatus::Signal(9)),
+    n_oom_kills: 0,
+};
+
+/// What every captured layer weighs.
+const LAYER_BYTES: u64 = 4096;
+
+impl FakeRuntime {
+    /// Runs `effect` as the operation `op`, with whatever fault is planned for it.
+    async fn operate<T>(
+        &self,
+        op: Op,
+        effect: impl FnOnce(&mut WorldState) -> Result<T, RuntimeError> + Send,
+    ) -> Result<T, RuntimeError> {
+        self.live().await;
+        let fault = self.change(|state| state.faults.begin(op));
+        self.pass_hold(op).await;
+        match fault {
+            None => self.change(effect),
+            Some(Fault::Fail) => Err(planned()),
+            Some(Fault::FailAfterEffect) => self.change(effect).and_then(|_| Err(planned())),
+            Some(Fault::HaltBefore) => self.halt().await,
+            Some(Fault::HaltAfter) => {
+                let _ = self.change(effect);
+                self.halt().await
+            }
+        }
+    }
+
+    /// Returns if this handle's server is alive, and never otherwise.
+    async fn live(&self) {
+        let dead = {
+            let state = self.lock();
+            state.halted || state.epoch != self.epoch
+        };
+        if dead {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn pass_hold(&self, op: Op) {
+        if !self.lock().faults.is_held(op) {
+            return;
+        }
+        let mut changes = self.world.changes.subscribe();
+        self.change(|state| state.faults.enter(op));
+        while self.lock().faults.is_held(op) {
+            // The sender lives in `self`, so waiting cannot fail.
+            let _ = changes.changed().await;
+        }
+        self.change(|state| state.faults.leave(op));
+        self.live().await;
+    }
+
+    async fn halt<T>(&self) -> T {
+        self.change(|state| state.halted = true);
+        std::future::pending().await
+    }
+}
+
+fn planned() -> RuntimeError {
+    RuntimeError::Step {
+        step: "planned fault",
+        source: std::io::Error::other("planned fault"),
+    }
+}
+
+impl WorldState {
+    fn alive(&mut self, id: &SandboxId) -> Result<&mut FakeSandbox, RuntimeError> {
+        self.sandboxes
+            .get_mut(id)
+            .filter(|sandbox| !matches!(sandbox.shape, Shape::Dead(_)))
+            .ok_or(RuntimeError::NotFound)
+    }
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "fake",
+            envd_version: "0.5.0",
+        }
+    }
+
+    async fn create(&self, spec: &LaunchSpec) -> Result<(), RuntimeError> {
+        let spec = spec.clone();
+        let now = self.world.clock.now();
+        self.operate(Op::Create, move |state| {
+            if let Rootfs::Snapshot(build) = spec.rootfs
+                && !state.layers.contains(&build)
+            {
+                return Err(RuntimeError::SnapshotMissing);
+            }
+            state
+                .sandboxes
+                .entry(spec.id.clone())
+                .or_insert_with(|| FakeSandbox::new(spec, now));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn pause(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let now = self.world.clock.now();
+        self.operate(Op::Pause, |state| {
+            let sandbox = state.alive(id)?;
+            sandbox.pass_time(now);
+            sandbox.shape = Shape::Paused;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn resume(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let now = self.world.clock.now();
+        self.operate(Op::Resume, |state| {
+            let sandbox = state.alive(id)?;
+            sandbox.pass_time(now);
+            sandbox.shape = Shape::Running;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, id: &SandboxId, build: BuildId) -> Result<u64, RuntimeError> {
+        self.operate(Op::Checkpoint, |state| {
+            state.alive(id)?;
+            state.layers.insert(build);
+            Ok(LAYER_BYTES)
+        })
+        .await
+    }
+
+    async fn delete_snapshot(&self, build: BuildId) -> Result<(), RuntimeError> {
+        self.operate(Op::DeleteSnapshot, |state| {
+            state.layers.remove(&build);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, RuntimeError> {
+        self.operate(Op::Kill, |state| {
+            Ok(match state.sandboxes.remove(id).map(|sandbox| sandbox.shape) {
+                None => None,
+                Some(Shape::Dead(exit)) => exit,
+                Some(Shape::Running | Shape::Paused) => Some(KILLED),
+            })
+        })
+        .await
+    }
+
+    async fn recover(&self) -> Result<Vec<Found>, RuntimeError> {
+        self.live().await;
+        let found = self.shapes().into_iter().map(|(id, shape)| {
+            let state = match shape {
+                Shape::Running => FoundState::Running,
+                Shape::Paused => FoundState::Paused,
+                Shape::Dead(exit) => FoundState::Dead(exit),
+            };
+            Found { id, state }
+        });
+        Ok(found.collect())
+    }
+
+    fn take_exits(&self) -> Option<mpsc::Receiver<ExitNotice>> {
+        let mut state = self.lock();
+        if state.epoch == self.epoch {
+            state.exits_receiver.take()
+        } else {
+            None
+        }
+    }
+
+    fn running(&self) -> Vec<SandboxId> {
+        let state = self.lock();
+        let running = state
+            .sandboxes
+            .values()
+            .filter(|sandbox| sandbox.shape == Shape::Running);
+        running.map(|sandbox| sandbox.spec.id.clone()).collect()
+    }
+
+    fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError> {
+        let now = self.world.clock.now();
+        let mut state = self.lock();
+        let sandbox = state.alive(id)?;
+        sandbox.pass_time(now);
+        Ok(sandbox.counters.clone())
+    }
+
+    async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, ConnectError> {
+        self.live().await;
+        let address = {
+            let state = self.lock();
+            if !state
+                .sandboxes
+                .get(id)
+                .is_some_and(|sandbox| sandbox.shape == Shape::Running)
+            {
+                return Err(ConnectError::NotRunning);
+            }
+            let own = state.listeners.get(&(Some(id.clone()), port));
+            own.or_else(|| state.listeners.get(&(None, port)))
+                .copied()
+                .ok_or(ConnectError::PortClosed)?
+        };
+        TcpStream::connect(address)
+            .await
+            .map_err(|_| ConnectError::PortClosed)
+    }
+}

@@ -1,0 +1,177 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sandscope_model::{Clock, Sleep, Timestamp};
+use tokio::sync::{oneshot, watch};
+
+/// A clock that stands still until it is told to move.
+///
+/// Clones share the same time.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use sandscope_model::Clock;
+/// # use sandscope_testbed::StepClock;
+/// let clock = StepClock::new();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(clock.now().duration_since(before).as_secs(), 60);
+/// ```
+#[derive(Debug, Clone)]
+pub struct StepClock {
+    inner: Arc<Mutex<Inner>>,
+    n_sleepers: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    now: Timestamp,
+    next_ticket: u64,
+    /// Who sleeps, by when they want to be woken; the ticket keeps equal times apart.
+    sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
+}
+
+impl StepClock {
+    /// A clock that shows 2026-01-01T00:00:00Z.
+    pub fn new() -> Self {
+        Self::at(Timestamp::constant(1_767_225_600, 0))
+    }
+
+    /// A clock that shows `now`.
+    pub fn at(now: Timestamp) -> Self {
+        let inner = Inner {
+            now,
+            next_ticket: 0,
+            sleepers: BTreeMap::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            n_sleepers: watch::Sender::new(0),
+        }
+    }
+
+    /// Moves the time forward and wakes everybody whose time has come.
+    pub fn advance(&self, by: Duration) {
+        let to = self.lock().now.checked_add(by).unwrap_or(Timestamp::MAX);
+        self.set(to);
+    }
+
+    /// Moves the time to `to`, also backwards, and wakes everybody whose time has come.
+    pub fn set(&self, to: Timestamp) {
+        let due = {
+            let mut inner = self.lock();
+            inner.now = to;
+            let later = inner.sleepers.split_off(&(to, u64::MAX));
+            std::mem::replace(&mut inner.sleepers, later)
+        };
+        for (_, wake) in due {
+            // A sleeper that was dropped meanwhile needs no waking.
+            let _ = wake.send(());
+        }
+        self.count();
+    }
+
+    /// The earliest time somebody waits for.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.lock().sleepers.keys().next().map(|(at, _)| *at)
+    }
+
+    /// How many sleeps are under way.
+    pub fn n_sleepers(&self) -> usize {
+        self.lock().sleepers.len()
+    }
+
+    /// Completes once at least `n` sleeps are under way: whoever was to fall asleep has done so.
+    pub async fn wait_for_sleepers(&self, n: usize) {
+        let mut watched = self.n_sleepers.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = watched.wait_for(|count| *count >= n).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) {
+        // Counted under the watch's lock: of two concurrent counts the later one wins.
+        self.n_sleepers.send_modify(|count| *count = self.n_sleepers());
+    }
+}
+
+impl Default for StepClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for StepClock {
+    fn now(&self) -> Timestamp {
+        self.lock().now
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> Sleep {
+        let registered = {
+            let mut inner = self.lock();
+            if inner.now >= at {
+                None
+            } else {
+                let ticket = inner.next_ticket;
+                inner.next_ticket += 1;
+                let (wake, woken) = oneshot::channel();
+                inner.sleepers.insert((at, ticket), wake);
+                Some((
+                    woken,
+                    Bed {
+                        clock: self.clone(),
+                        key: (at, ticket),
+                    },
+                ))
+            }
+        };
+        self.count();
+        Box::pin(async move {
+            if let Some((woken, _bed)) = registered {
+                let _ = woken.await;
+            }
+        })
+    }
+}
+
+/// Takes a sleeper off the list when its future is dropped.
+struct Bed {
+    clock: StepClock,
+    key: (Timestamp, u64),
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.clock.lock().sleepers.remove(&self.key);
+        self.clock.count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sleeper_wakes_when_its_time_has_come_and_not_before() {
+        let clock = StepClock::new();
+        let sleeper = tokio::spawn(clock.sleep(Duration::from_secs(10)));
+        clock.wait_for_sleepers(1).await;
+        clock.advance(Duration::from_millis(9_999));
+        assert_eq!(clock.n_sleepers(), 1);
+        clock.advance(Duration::from_millis(1));
+        sleeper.await.unwrap();
+        assert_eq!(clock.n_sleepers(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_sleep_is_forgotten_and_a_past_one_completes_at_once() {
+        let clock = StepClock::new();
+        drop(clock.sleep(Duration::from_secs(1)));
+        assert_eq!(clock.next_due(), None);
+        clock.sleep_until(clock.now()).await;
+    }
+}
