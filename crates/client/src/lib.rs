@@ -1,1 +1,28 @@
 //! Typed client of the public API and of the agent protocol.
+//!
+//! The command line, the demo and the benchmarks go through it, so they can do nothing a user could not do:
+//!
+//! ```text
+//! Client ──► Transport ──► control plane   (X-API-Key)
+//!    └─► Processes ──► Transport ──► edge ──► agent   (E2b-Sandbox-Id/-Port, X-Access-Token)
+//! ```
+//!
+//! HTTP/1.1 over plain TCP; connections are kept and reused. Every request has a deadline, every body a limit. A
+//! request is sent once: what to do after a failure is the caller's decision.
+
+mod control;
+mod error;
+mod events;
+mod process;
+mod transport;
+mod types;
+
+pub use control::{Client, ClientOptions};
+pub use error::ClientError;
+pub use events::EventQuery;
+pub use process::{Command, ProcessEvent, ProcessStream};
+pub use transport::{Reply, Transport};
+pub use types::{
+    Event, ListedSandbox, Metric, NewSandbox, NewWebhook, Sandbox, SandboxDetail, Snapshot, Webhook,
+    WebhookDelivery, WebhookDeliveryGroup,
+};

@@ -1,0 +1,229 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::Full;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::types::{ListedSandbox, Metric, NewSandbox, Sandbox, SandboxDetail, Snapshot};
+use crate::{ClientError, Reply, Transport};
+
+/// How long a request may take where nothing else is said: what the official clients wait.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Where the server is and who is asking.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// Control plane, for example `http://127.0.0.1:3000`.
+    pub api_url: String,
+    /// Data plane; the control plane's address where absent (one port serves both).
+    pub sandbox_url: Option<String>,
+    /// `e2b_…`.
+    pub api_key: String,
+}
+
+/// The public API, as one team sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) control: Transport,
+    pub(crate) edge: Transport,
+    api_key: HeaderValue,
+}
+
+impl Client {
+    /// A client; connects at the first request.
+    pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
+        let control = Transport::new(&options.api_url)?;
+        let edge = options.sandbox_url.as_deref().map(Transport::new).transpose()?;
+        let mut api_key = HeaderValue::from_str(&options.api_key).map_err(|_| {
+            ClientError::Malformed("the API key has characters no header can carry".to_owned())
+        })?;
+        api_key.set_sensitive(true);
+        Ok(Self {
+            edge: edge.unwrap_or_else(|| control.clone()),
+            control,
+            api_key,
+        })
+    }
+
+    /// Asks the control plane; an answer that is not 2xx is an error.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, ClientError> {
+        let bytes = match body {
+            Some(body) => serde_json::to_vec(body).map_err(ClientError::Json)?,
+            None => Vec::new(),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-api-key", &self.api_key)
+            .header(
+                header::USER_AGENT,
+                concat!("sandscope/", env!("CARGO_PKG_VERSION")),
+            );
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let reply = self
+            .control
+            .send(request.body(Full::new(Bytes::from(bytes)))?, DEFAULT_DEADLINE)
+            .await?;
+        if reply.status.is_success() {
+            Ok(reply)
+        } else {
+            Err(refusal(&reply))
+        }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        decode(&self.ask(Method::GET, path, None).await?)
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_value(body).map_err(ClientError::Json)?;
+        decode(&self.ask(Method::POST, path, Some(&body)).await?)
+    }
+
+    pub(crate) async fn post_for_nothing(&self, path: &str, body: &Value) -> Result<(), ClientError> {
+        self.ask(Method::POST, path, Some(body)).await.map(|_| ())
+    }
+
+    /// Whether the server serves.
+    pub async fn health(&self) -> Result<(), ClientError> {
+        self.ask(Method::GET, "/health", None).await.map(|_| ())
+    }
+
+    /// Makes a sandbox.
+    pub async fn create_sandbox(&self, sandbox: &NewSandbox) -> Result<Sandbox, ClientError> {
+        self.post("/v2/sandboxes", sandbox).await
+    }
+
+    /// Every sandbox, running and paused, newest first; follows pages up to `limit`.
+    pub async fn sandboxes(&self, state: &str, limit: usize) -> Result<Vec<ListedSandbox>, ClientError> {
+        let mut all: Vec<ListedSandbox> = Vec::new();
+        let mut next: Option<String> = None;
+        while all.len() < limit {
+            let mut path = format!(
+                "/v2/sandboxes?state={}&limit={}",
+                segment(state),
+                (limit - all.len()).min(100)
+            );
+            if let Some(token) = &next {
+                path = format!("{path}&nextToken={}", segment(token));
+            }
+            let reply = self.ask(Method::GET, &path, None).await?;
+            all.append(&mut decode(&reply)?);
+            next = reply
+                .headers
+                .get("x-next-token")
+                .and_then(|token| token.to_str().ok())
+                .map(str::to_owned);
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// One sandbox.
+    pub async fn sandbox(&self, id: &str) -> Result<SandboxDetail, ClientError> {
+        self.get(&format!("/sandboxes/{}", segment(id))).await
+    }
+
+    /// One sandbox, with every key the server sent.
+    pub async fn sandbox_raw(&self, id: &str) -> Result<Value, ClientError> {
+        self.get(&format!("/sandboxes/{}", segment(id))).await
+    }
+
+    /// Ends a sandbox.
+    pub async fn kill(&self, id: &str) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("/sandboxes/{}", segment(id)), None)
+            .await
+            .map(|_| ())
+    }
+
+    /// Pauses a sandbox.
+    pub async fn pause(&self, id: &str) -> Result<(), ClientError> {
+        self.post_for_nothing(&format!("/sandboxes/{}/pause", segment(id)), &json!({}))
+            .await
+    }
+
+    /// Resumes a paused sandbox, or extends a running one, for `timeout_s` seconds from now.
+    pub async fn connect(&self, id: &str, timeout_s: u32) -> Result<Sandbox, ClientError> {
+        self.post(
+            &format!("/v2/sandboxes/{}/connect", segment(id)),
+            &json!({ "timeout": timeout_s }),
+        )
+        .await
+    }
+
+    /// Sets when a sandbox times out: `timeout_s` seconds from now.
+    pub async fn set_timeout(&self, id: &str, timeout_s: u32) -> Result<(), ClientError> {
+        self.post_for_nothing(
+            &format!("/sandboxes/{}/timeout", segment(id)),
+            &json!({ "timeout": timeout_s }),
+        )
+        .await
+    }
+
+    /// Captures a sandbox's filesystem.
+    pub async fn snapshot(&self, id: &str, name: Option<&str>) -> Result<Snapshot, ClientError> {
+        let body = name.map_or_else(|| json!({}), |name| json!({ "name": name }));
+        self.post(&format!("/sandboxes/{}/snapshots", segment(id)), &body)
+            .await
+    }
+
+    /// Deletes a template or snapshot.
+    pub async fn delete_template(&self, reference: &str) -> Result<(), ClientError> {
+        self.ask(
+            Method::DELETE,
+            &format!("/templates/{}", segment(reference)),
+            None,
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// A sandbox's metrics, oldest first; `start` in seconds since 1970, inclusive.
+    pub async fn metrics(&self, id: &str, start: Option<i64>) -> Result<Vec<Metric>, ClientError> {
+        let query = start.map_or_else(String::new, |start| format!("?start={start}"));
+        self.get(&format!("/sandboxes/{}/metrics{query}", segment(id)))
+            .await
+    }
+}
+
+/// `text` as one path segment or query value.
+pub(crate) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+fn decode<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
+    serde_json::from_slice(&reply.body).map_err(ClientError::Json)
+}
+
+/// The server's words for a refusal, or the start of the body if it is not the API's error.
+pub(crate) fn refusal(reply: &Reply) -> ClientError {
+    let parsed: Option<Value> = serde_json::from_slice(&reply.body).ok();
+    let message = parsed
+        .as_ref()
+        .and_then(|body| body["message"].as_str())
+        .map_or_else(
+            || String::from_utf8_lossy(&reply.body).chars().take(200).collect(),
+            str::to_owned,
+        );
+    ClientError::Refused {
+        status: reply.status.as_u16(),
+        message,
+    }
+}

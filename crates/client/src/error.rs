@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+/// A request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The base URL cannot be used.
+    #[error("cannot use the address {url}: {reason}")]
+    Url {
+        /// The address.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Nobody answers there.
+    #[error("cannot connect to {authority}: {source}; is the server running?")]
+    Connect {
+        /// Host and port.
+        authority: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(#[from] hyper::Error),
+    /// No answer in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// The answer is larger than the client takes.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The server refused.
+    #[error("{message} ({status})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// The answer is not what the API promises.
+    #[error("the answer cannot be understood: {0}")]
+    Malformed(String),
+    /// The answer is not the JSON the API promises.
+    #[error("the answer cannot be understood: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The request cannot be made of these values.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+}
+
+impl ClientError {
+    /// The HTTP status, if the server answered.
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
