@@ -23,17 +23,10 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
     let folder = root().join("tests/e2e");
     if wanted("js") {
         let js = folder.join("js");
-        shell::run(
-            Command::new("npm")
-                .args(["ci", "--no-progress", "--loglevel=error"])
-                .current_dir(&js),
-        )?;
+        shell::run(Command::new("npm").args(["ci", "--no-progress", "--loglevel=error"]).current_dir(&js))?;
         let tests = ["--test", "--test-reporter=spec", "--test-timeout=180000"];
         let files = ["description.test.mjs", "lifecycle.test.mjs", "cli.test.mjs"];
-        against_a_server(
-            &binary,
-            Command::new("node").args(tests).args(files).current_dir(&js),
-        )?;
+        against_a_server(&binary, Command::new("node").args(tests).args(files).current_dir(&js))?;
     }
     if wanted("python") {
         let tests = ["test_lifecycle.py", "test_code_interpreter.py"];
@@ -43,25 +36,16 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
     }
     if wanted("fuzz") {
         // On a server of its own: what the fuzzer makes and deletes is nobody else's.
-        against_a_server(
-            &binary,
-            &mut pytest(&folder.join("python"), "newest", &["test_openapi.py"])?,
-        )?;
+        against_a_server(&binary, &mut pytest(&folder.join("python"), "newest", &["test_openapi.py"])?)?;
     }
     Ok(())
 }
 
 fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<Command> {
-    let requirements = folder
-        .join(format!("requirements-{generation}.txt"))
-        .display()
-        .to_string();
+    let requirements = folder.join(format!("requirements-{generation}.txt")).display().to_string();
     let environment = install::python_environment(generation, &["--requirement", &requirements])?;
     let mut command = Command::new(environment.join("bin/pytest"));
-    command
-        .args(["-q", "-p", "no:cacheprovider"])
-        .args(tests)
-        .current_dir(folder);
+    command.args(["-q", "-p", "no:cacheprovider"]).args(tests).current_dir(folder);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
@@ -75,16 +59,9 @@ fn against_a_server(binary: &Path, tests: &mut Command) -> Result<()> {
 
 fn build() -> Result<PathBuf> {
     shell::run(&mut cargo(&["build", "--locked", "--package", "sandscope"]))?;
-    let metadata = output(&mut cargo(&[
-        "metadata",
-        "--format-version=1",
-        "--no-deps",
-        "--locked",
-    ]))?;
+    let metadata = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("cargo metadata names no target directory")?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(Path::new(target).join("debug/sandscope"))
 }
 
@@ -111,15 +88,9 @@ impl Server {
         let log = install::home().join("e2e-server.log");
         let arguments = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"];
         let mut command = Command::new(binary);
-        command
-            .args(arguments)
-            .arg(&data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+        command.args(arguments).arg(&data).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(&log)?);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let stdout = child.stdout.take().context("the server has no standard output")?;
         let mut environment = BTreeMap::new();
         for line in BufReader::new(stdout).lines() {
@@ -134,12 +105,7 @@ impl Server {
                 break;
             }
         }
-        let mut server = Self {
-            child,
-            environment,
-            log,
-            data,
-        };
+        let mut server = Self { child, environment, log, data };
         if !server.environment.contains_key("E2B_API_KEY") {
             let _ = server.child.kill();
             bail!("the server did not start:\n{}", server.log_tail());
@@ -149,14 +115,8 @@ impl Server {
 
     /// Runs `command` with the server's address and key; shows the end of the server's log if it fails.
     fn run(&self, command: &mut Command) -> Result<()> {
-        let cleared = [
-            "E2B_ACCESS_TOKEN",
-            "E2B_DEBUG",
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "http_proxy",
-            "https_proxy",
-        ];
+        let cleared =
+            ["E2B_ACCESS_TOKEN", "E2B_DEBUG", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
         for name in cleared {
             command.env_remove(name);
         }
@@ -175,10 +135,7 @@ impl Server {
             }
             if Instant::now() > deadline {
                 self.child.kill()?;
-                bail!(
-                    "the server did not stop within 30 s of SIGTERM:\n{}",
-                    self.log_tail()
-                );
+                bail!("the server did not stop within 30 s of SIGTERM:\n{}", self.log_tail());
             }
             std::thread::sleep(Duration::from_millis(50));
         };

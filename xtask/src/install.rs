@@ -38,17 +38,11 @@ pub(crate) fn tools() -> Result<()> {
 
 fn debian(packages: &[&str]) -> Result<()> {
     if !exists("apt-get", &["--version"]) {
-        bail!(
-            "please install {} (there is no apt-get here to do it)",
-            packages.join(", ")
-        );
+        bail!("please install {} (there is no apt-get here to do it)", packages.join(", "));
     }
     run(Command::new("apt-get").arg("update"))?;
     let install = ["install", "--yes", "--no-install-recommends"];
-    run(Command::new("apt-get")
-        .args(install)
-        .args(packages)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
+    run(Command::new("apt-get").args(install).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 fn cargo_tool(package: &str, version: &[&str]) -> Result<()> {
@@ -77,20 +71,14 @@ pub(crate) fn python_environment(name: &str, requirements: &[&str]) -> Result<Pa
         return Ok(environment);
     }
     std::fs::create_dir_all(home())?;
-    let make = || {
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&environment))
-    };
+    let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
     if make().is_err() {
         // Debian ships the module apart.
         debian(&["python3-venv"])?;
         make()?;
     }
     let pip = environment.join("bin/pip");
-    run(Command::new(pip)
-        .args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(requirements))?;
+    run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check"]).args(requirements))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(environment)
 }

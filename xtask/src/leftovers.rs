@@ -21,12 +21,7 @@ impl Inventory {
     pub(crate) fn take() -> Self {
         let mut control_groups = BTreeSet::new();
         groups_below(Path::new("/sys/fs/cgroup"), 6, &mut control_groups);
-        Self {
-            processes: processes(),
-            mounts: mounts(),
-            loop_devices: loop_devices(),
-            control_groups,
-        }
+        Self { processes: processes(), mounts: mounts(), loop_devices: loop_devices(), control_groups }
     }
 
     /// Fails if there is something now that was not there when `self` was taken. Removing control groups takes the
@@ -47,10 +42,7 @@ impl Inventory {
 
     fn more_in(&self, now: &Self) -> Vec<String> {
         let more = |kind: &'static str, before: &BTreeSet<String>, after: &BTreeSet<String>| {
-            after
-                .difference(before)
-                .map(|one| format!("{kind} {one}"))
-                .collect::<Vec<_>>()
+            after.difference(before).map(|one| format!("{kind} {one}")).collect::<Vec<_>>()
         };
         [
             more("process", &self.processes, &now.processes),
@@ -66,16 +58,12 @@ fn processes() -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return BTreeSet::new();
     };
-    let pids = entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let pids = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let ours = |pid: &String| {
         let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         command.starts_with("sandscope-agent") || command.contains("internal-launcher")
     };
-    pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(ours)
-        .collect()
+    pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())).filter(ours).collect()
 }
 
 fn mounts() -> BTreeSet<String> {
@@ -92,20 +80,14 @@ fn loop_devices() -> BTreeSet<String> {
         let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
         Some(format!("{name}: {}", file.trim()))
     };
-    entries
-        .flatten()
-        .filter_map(|entry| backing(entry.file_name().to_string_lossy().into_owned()))
-        .collect()
+    entries.flatten().filter_map(|entry| backing(entry.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn groups_below(directory: &Path, depth: u8, found: &mut BTreeSet<String>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
-    for path in entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir() && !path.is_symlink())
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink())
     {
         if path.parent().is_some_and(|parent| parent.ends_with("sandscope")) {
             found.insert(path.display().to_string());

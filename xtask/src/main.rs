@@ -5,11 +5,7 @@
 //! - `cargo xtask e2e`: the official clients against the real binary;
 //! - `cargo xtask openapi`: writes the OpenAPI document to `docs/openapi.json`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command-line tool talks to its terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod e2e;
 mod install;

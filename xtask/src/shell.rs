@@ -20,9 +20,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs `command`; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {command:?}"))?;
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }
@@ -31,10 +29,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command` and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let done = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
+    let done =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {command:?}"))?;
     if !done.status.success() {
         bail!("{command:?} ended with {}", done.status);
     }
@@ -44,10 +40,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Whether `program --version` runs.
 pub(crate) fn exists(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

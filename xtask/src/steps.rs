@@ -9,15 +9,7 @@ use crate::{e2e, install, leftovers, tidy};
 
 pub(crate) fn test() -> Result<()> {
     let started = Instant::now();
-    let lint = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
     step("tidy", tidy::run)?;
     step("install", install::tools)?;
@@ -26,23 +18,9 @@ pub(crate) fn test() -> Result<()> {
     step("lints", || run(&mut cargo(&lint)))?;
     let before = leftovers::Inventory::take();
     step("unit, property, fault and crash tests", || {
-        run(&mut cargo(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--locked",
-            "--all-targets",
-        ]))
+        run(&mut cargo(&["nextest", "run", "--workspace", "--locked", "--all-targets"]))
     })?;
-    step("doc tests", || {
-        run(&mut cargo(&[
-            "test",
-            "--workspace",
-            "--locked",
-            "--doc",
-            "--quiet",
-        ]))
-    })?;
+    step("doc tests", || run(&mut cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])))?;
     step("end to end with the official clients", || e2e::run(&[]))?;
     step("nothing is left on the host", || before.compare())?;
     println!("\nall passed in {} s", started.elapsed().as_secs());
@@ -51,14 +29,8 @@ pub(crate) fn test() -> Result<()> {
 
 /// Writes the OpenAPI document of the binary to `docs/openapi.json`.
 pub(crate) fn openapi() -> Result<()> {
-    let document = crate::shell::output(&mut cargo(&[
-        "run",
-        "--quiet",
-        "--package",
-        "sandscope",
-        "--",
-        "openapi",
-    ]))?;
+    let document =
+        crate::shell::output(&mut cargo(&["run", "--quiet", "--package", "sandscope", "--", "openapi"]))?;
     let file = root().join("docs/openapi.json");
     std::fs::write(&file, document).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -55,9 +55,7 @@ pub(crate) fn run() -> Result<()> {
 fn dependency_faults() -> Result<Vec<String>> {
     let metadata = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata lists no packages")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
     Ok(packages.iter().flat_map(package_faults).collect())
 }
 
@@ -70,13 +68,8 @@ fn package_faults(package: &Value) -> Vec<String> {
             "{name} is not in the dependency table (xtask/src/tidy.rs and ARCHITECTURE.md)"
         )];
     };
-    let dependencies = package["dependencies"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let ours = dependencies
-        .iter()
-        .filter(|dependency| dependency["path"].is_string());
+    let dependencies = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ours = dependencies.iter().filter(|dependency| dependency["path"].is_string());
     ours.filter_map(|dependency| {
         let other = short(dependency["name"].as_str().unwrap_or_default());
         if dependency["kind"] == "dev" {
@@ -90,23 +83,13 @@ fn package_faults(package: &Value) -> Vec<String> {
 
 fn tracked_files() -> Result<Vec<String>> {
     let arguments = ["ls-files", "--cached", "--others", "--exclude-standard"];
-    let listed = output(
-        std::process::Command::new("git")
-            .args(arguments)
-            .current_dir(root()),
-    )?;
-    Ok(listed
-        .lines()
-        .filter(|file| root().join(file).is_file())
-        .map(str::to_owned)
-        .collect())
+    let listed = output(std::process::Command::new("git").args(arguments).current_dir(root()))?;
+    Ok(listed.lines().filter(|file| root().join(file).is_file()).map(str::to_owned).collect())
 }
 
 fn name_fault(file: &str) -> Option<String> {
     let banned: BTreeSet<&str> = BANNED.into();
-    let parts = Path::new(file)
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let parts = Path::new(file).components().map(|part| part.as_os_str().to_string_lossy().into_owned());
     let mut stems = parts.map(|part| part.split('.').next().unwrap_or_default().to_owned());
     stems
         .find(|stem| banned.contains(stem.as_str()))
@@ -119,9 +102,7 @@ fn budget_fault(file: &str, text: &str) -> Option<String> {
     }
     let lines = lines_of_code(text);
     if lines > BUDGET_LINES {
-        return Some(format!(
-            "{file}: {lines} lines of code, the budget is {BUDGET_LINES}: split it"
-        ));
+        return Some(format!("{file}: {lines} lines of code, the budget is {BUDGET_LINES}: split it"));
     }
     if lines > SECOND_LOOK_LINES {
         println!("    look again at {file}: {lines} lines of code");
@@ -131,12 +112,8 @@ fn budget_fault(file: &str, text: &str) -> Option<String> {
 
 /// Lines that are neither blank nor comment, up to the tests.
 fn lines_of_code(text: &str) -> usize {
-    let code = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("#[cfg(test)]"));
-    code.filter(|line| !line.is_empty() && !line.starts_with("//"))
-        .count()
+    let code = text.lines().map(str::trim).take_while(|line| !line.starts_with("#[cfg(test)]"));
+    code.filter(|line| !line.is_empty() && !line.starts_with("//")).count()
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub use clock::{Clock, Sleep};
 pub use entropy::Entropy;
 pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType};
 pub use id::{
-    ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, SandboxId, TeamId, TemplateId, WebhookId,
+    ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, SandboxId, TeamId, TemplateId,
+    WebhookId,
 };
 pub use metrics::{Counters, Sample};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};

@@ -280,7 +280,9 @@ impl State {
             | Self::Pausing { execution }
             | Self::Resuming { execution, .. } => execution.id,
             Self::Paused { paused } => paused.last_execution_id,
-            Self::Killing { last_execution_id, .. } | Self::Killed { last_execution_id, .. } => *last_execution_id,
+            Self::Killing { last_execution_id, .. } | Self::Killed { last_execution_id, .. } => {
+                *last_execution_id
+            }
         }
     }
 
@@ -295,8 +297,10 @@ impl State {
             }
             (Self::Running { execution }, T::PauseRequested) => (Self::Pausing { execution }, None),
             (Self::Pausing { execution }, T::Paused { at }) => {
-                let data =
-                    EventData { execution: Some(ExecutionSummary::new(&execution, at)), ..EventData::default() };
+                let data = EventData {
+                    execution: Some(ExecutionSummary::new(&execution, at)),
+                    ..EventData::default()
+                };
                 let paused = Paused { paused_at: at, last_execution_id: execution.id };
                 (Self::Paused { paused }, Some((EventType::Paused, data)))
             }
@@ -309,7 +313,10 @@ impl State {
             }
             (Self::Resuming { paused, .. }, T::ResumeFailed) => (Self::Paused { paused }, None),
             (
-                state @ (Self::Running { .. } | Self::Pausing { .. } | Self::Paused { .. } | Self::Resuming { .. }),
+                state @ (Self::Running { .. }
+                | Self::Pausing { .. }
+                | Self::Paused { .. }
+                | Self::Resuming { .. }),
                 T::KillRequested { reason },
             ) => {
                 let last_execution_id = state.last_started_execution_id();
@@ -320,7 +327,10 @@ impl State {
                 killed(reason, exit, at, execution.as_ref(), last_execution_id)
             }
             (
-                state @ (Self::Running { .. } | Self::Pausing { .. } | Self::Paused { .. } | Self::Resuming { .. }),
+                state @ (Self::Running { .. }
+                | Self::Pausing { .. }
+                | Self::Paused { .. }
+                | Self::Resuming { .. }),
                 T::Died { reason, exit, at },
             ) => killed(reason, exit, at, state.running_execution(), state.last_started_execution_id()),
             (state, _) => return Err(Denied { state: state.name() }),

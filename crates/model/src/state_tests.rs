@@ -7,7 +7,12 @@ fn at(ms: i64) -> Timestamp {
 }
 
 fn execution(n: u128, started_ms: i64) -> Execution {
-    Execution { id: uuid::Uuid::from_u128(n).into(), started_at: at(started_ms), vcpu_count: 2, memory_mb: 512 }
+    Execution {
+        id: uuid::Uuid::from_u128(n).into(),
+        started_at: at(started_ms),
+        vcpu_count: 2,
+        memory_mb: 512,
+    }
 }
 
 fn any_transition() -> impl Strategy<Value = Transition> {
@@ -42,7 +47,9 @@ fn a_whole_life_leaves_one_event_for_each_fact() {
     let mut times = Vec::new();
     for (transition, expected) in steps {
         let (next, event) = state.apply(transition).unwrap();
-        times.extend(event.iter().filter_map(|(_, data)| data.execution.as_ref().map(|e| e.execution_time_ms)));
+        times.extend(
+            event.iter().filter_map(|(_, data)| data.execution.as_ref().map(|e| e.execution_time_ms)),
+        );
         assert_eq!(event.map(|(event_type, _)| event_type), expected);
         state = next;
     }

@@ -32,7 +32,12 @@ pub struct TeamLimits {
 
 impl Default for TeamLimits {
     fn default() -> Self {
-        Self { max_concurrent_sandboxes: 100, max_timeout_s: 24 * 3600, event_retention_days: 7, max_webhooks: 50 }
+        Self {
+            max_concurrent_sandboxes: 100,
+            max_timeout_s: 24 * 3600,
+            event_retention_days: 7,
+            max_webhooks: 50,
+        }
     }
 }
 

@@ -1,0 +1,186 @@
+//! `kill -9` of the server in the middle of a hundred creates, pauses and kills, over and over: no answered change may
+//! be missing from the history, no event may miss its delivery, no sequence number may be missing or repeated, and
+//! the last event of each sandbox must say what the sandbox is.
+//!
+//! `SANDSCOPE_CRASH_ROUNDS` (default 20) and `SANDSCOPE_CRASH_SEED` (default: drawn, and printed) choose another run.
+
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sandscope_client::{Client, EventQuery, NewSandbox, NewWebhook};
+use server::{Receiver, Server, eventually};
+
+/// What a client was told: sandbox, and what it was told has happened to it.
+type Told = Arc<Mutex<BTreeMap<String, Vec<&'static str>>>>;
+
+/// Enough clients that creates, pauses and kills overlap, few enough for a small machine.
+const N_CLIENTS: usize = 8;
+/// Lives each client leads per round: with all clients, about a hundred.
+const N_LIVES: usize = 13;
+
+/// A small generator of our own, so that a printed seed replays the run's choices.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        // Knuth's MMIX constants; the high bits are the good ones.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_server_is_killed_at_random_points() -> Result<()> {
+    if server::skip_without_root("crash rounds") {
+        return Ok(());
+    }
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let rounds = number("SANDSCOPE_CRASH_ROUNDS").unwrap_or(20);
+    let seed = number("SANDSCOPE_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("SANDSCOPE_CRASH_SEED={seed} SANDSCOPE_CRASH_ROUNDS={rounds}");
+    let mut dice = Dice(seed);
+
+    let receiver = Receiver::start().await?;
+    let mut server = Server::start().await?;
+    register(&server.client()?, &receiver).await?;
+    let told: Told = Told::default();
+    for round in 0..rounds {
+        let clients: Vec<_> = (0..N_CLIENTS)
+            .map(|_| tokio::spawn(lead_lives(server.client(), Arc::clone(&told), dice.below(u64::MAX))))
+            .collect();
+        let delay = Duration::from_millis(30 + dice.below(1_200));
+        tokio::time::sleep(delay).await;
+        server.kill_hard().await?;
+        for client in clients {
+            client.await?;
+        }
+        server.start_again().await.with_context(|| format!("round {round}, killed after {delay:?}"))?;
+        let client = server.client()?;
+        check_history(&client, &told).await.with_context(|| format!("round {round}, killed after {delay:?}"))?;
+        end_all(&client).await?;
+    }
+
+    let client = server.client()?;
+    let log = whole_log(&client).await?;
+    let n_told: usize = told.lock().expect("not poisoned").values().map(Vec::len).sum();
+    println!("{n_told} answered changes, {} events, {} deliveries", log.len(), receiver.deliveries());
+    let owed: BTreeSet<String> = log.into_iter().collect();
+    eventually("every event is delivered", Duration::from_secs(60), || receiver.has_all(&owed)).await?;
+    server.stop_softly().await?;
+    check_sequences(&server).await
+}
+
+async fn register(client: &Client, receiver: &Receiver) -> Result<()> {
+    let kinds = ["created", "killed", "updated", "paused", "resumed", "checkpointed"];
+    let webhook = NewWebhook {
+        name: "crash".into(),
+        url: receiver.url(),
+        enabled: true,
+        events: kinds.iter().map(|kind| format!("sandbox.lifecycle.{kind}")).collect(),
+        signature_secret: "a secret for the crash rounds, long enough".into(),
+    };
+    client.create_webhook(&webhook).await?;
+    Ok(())
+}
+
+/// Creates, pauses and kills until the server is gone or enough is done; notes each answer.
+async fn lead_lives(client: Result<Client>, told: Told, seed: u64) {
+    let Ok(client) = client else { return };
+    let mut dice = Dice(seed);
+    for _ in 0..N_LIVES {
+        let spec = NewSandbox { template_id: "base".into(), timeout: Some(300), ..NewSandbox::default() };
+        let Ok(sandbox) = client.create_sandbox(&spec).await else { return };
+        let id = sandbox.sandbox_id;
+        let note = |what| told.lock().expect("not poisoned").entry(id.clone()).or_default().push(what);
+        note("created");
+        if dice.below(3) > 0 {
+            if client.pause(&id).await.is_err() {
+                return;
+            }
+            note("paused");
+        }
+        if dice.below(3) > 0 {
+            if client.kill(&id).await.is_err() {
+                return;
+            }
+            note("killed");
+        }
+    }
+}
+
+/// Everything a client was told is in the history, in order; and the history's last word is what the sandbox is.
+async fn check_history(client: &Client, told: &Told) -> Result<()> {
+    let told = std::mem::take(&mut *told.lock().expect("not poisoned"));
+    for (id, answers) in &told {
+        let query = EventQuery { sandbox_id: Some(id.clone()), limit: 100, ascending: true, ..EventQuery::default() };
+        let events = client.events(&query).await.with_context(|| format!("events of {id}"))?;
+        let history: Vec<&str> =
+            events.iter().map(|event| event.event_type.trim_start_matches("sandbox.lifecycle.")).collect();
+        ensure!(history.starts_with(answers), "{id}: told {answers:?}, the history says {history:?}");
+        let state = match client.sandbox(id).await {
+            Ok(sandbox) => sandbox.state,
+            Err(error) if error.status() == Some(404) => "gone".into(),
+            Err(error) => return Err(error.into()),
+        };
+        let last = match history.last() {
+            Some(&"killed") => "gone",
+            Some(&"paused") => "paused",
+            _ => "running",
+        };
+        ensure!(state == last, "{id}: it is {state}, the history says {history:?}");
+    }
+    Ok(())
+}
+
+async fn end_all(client: &Client) -> Result<()> {
+    loop {
+        let alive = client.sandboxes("running,paused", 100).await?;
+        if alive.is_empty() {
+            return Ok(());
+        }
+        for sandbox in alive {
+            client.kill(&sandbox.sandbox_id).await?;
+        }
+    }
+}
+
+/// The ids of all events of the team, oldest first.
+async fn whole_log(client: &Client) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    loop {
+        let offset = u32::try_from(ids.len())?;
+        let query = EventQuery { offset, limit: 100, ascending: true, ..EventQuery::default() };
+        let page = client.events(&query).await?;
+        if page.is_empty() {
+            return Ok(ids);
+        }
+        ids.extend(page.into_iter().map(|event| event.id));
+    }
+}
+
+/// Reads the log where it lies: numbered 1, 2, 3 … and no event twice.
+async fn check_sequences(server: &Server) -> Result<()> {
+    let store = server.open_store()?;
+    for team in store.teams().await? {
+        let mut next = 1;
+        let mut ids = BTreeSet::new();
+        loop {
+            let page = store.events_after(team.id, next - 1, 1_000).await?;
+            if page.is_empty() {
+                break;
+            }
+            for event in page {
+                ensure!(event.sequence == next, "expected sequence {next}, found {}", event.sequence);
+                ensure!(ids.insert(event.id), "event {} is there twice", event.id);
+                next += 1;
+            }
+        }
+        ensure!(next > 1, "the log is empty");
+    }
+    store.close().await;
+    Ok(())
+}

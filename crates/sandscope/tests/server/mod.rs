@@ -1,0 +1,173 @@
+//! The real binary as a child process with a data directory of its own, and a webhook receiver.
+
+#![expect(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sandscope_client::{Client, ClientOptions};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// Says so and returns true where real sandboxes cannot be made.
+pub(crate) fn skip_without_root(what: &str) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    if !root {
+        eprintln!("SKIPPED {what}: real sandboxes need root");
+    }
+    !root
+}
+
+/// Asks `question` until it answers yes; an error after `limit`.
+pub(crate) async fn eventually(what: &str, limit: Duration, question: impl Fn() -> bool) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while !question() {
+        ensure!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// A running server. Dropping it kills the process (and, if the test did not get to, leaves its sandboxes to the check
+/// for leftovers at the end of the test run).
+pub(crate) struct Server {
+    child: Child,
+    data: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Result<Self> {
+        let data = tempfile::Builder::new().prefix("sandscope-test-").tempdir()?;
+        let mut environment = BTreeMap::new();
+        let child = spawn(&data, &mut environment, "E2B_API_KEY").await?;
+        Ok(Self { child, data, environment })
+    }
+
+    /// Starts the server anew over the same data.
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
+        // The key is printed only once; the domain is the last line of every start.
+        self.child = spawn(&self.data, &mut self.environment, "E2B_DOMAIN").await?;
+        Ok(())
+    }
+
+    pub(crate) fn client(&self) -> Result<Client> {
+        let value = |name: &str| self.environment.get(name).cloned().with_context(|| format!("no {name}"));
+        let options = ClientOptions {
+            api_url: value("E2B_API_URL")?,
+            sandbox_url: Some(value("E2B_SANDBOX_URL")?),
+            api_key: value("E2B_API_KEY")?,
+        };
+        Ok(Client::new(&options)?)
+    }
+
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.path().to_owned()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill_hard(&mut self) -> Result<()> {
+        self.child.kill().await.context("cannot kill the server")
+    }
+
+    /// SIGTERM, and insists on a clean end.
+    pub(crate) async fn stop_softly(&mut self) -> Result<()> {
+        let pid = self.child.id().context("the server is not running")?;
+        let kill = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        ensure!(kill.success(), "cannot signal the server");
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    pub(crate) fn open_store(&self) -> Result<sandscope_store::Store> {
+        Ok(sandscope_store::Store::open(self.data.path(), Arc::new(Clock))?)
+    }
+}
+
+async fn spawn(data: &tempfile::TempDir, found: &mut BTreeMap<String, String>, last: &str) -> Result<Child> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let log = std::fs::File::options().create(true).append(true).open(data.path().join("server.log"))?;
+    let mut child = command.stderr(log).spawn().context("cannot start the server")?;
+    let stdout = child.stdout.take().context("no standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await? {
+            let assignment = line.strip_prefix("export ").and_then(|rest| rest.split_once('='));
+            let (name, value) = assignment.with_context(|| format!("not for a shell: {line}"))?;
+            found.insert(name.to_owned(), value.trim_matches(['\'', '"']).to_owned());
+            if name == last {
+                return Ok(());
+            }
+        }
+        bail!("the server ended before it was ready")
+    };
+    let done = tokio::time::timeout(Duration::from_secs(30), ready).await.context("the server was not ready in 30 s");
+    if let Err(error) = done.and_then(|inner| inner) {
+        let log = std::fs::read_to_string(data.path().join("server.log")).unwrap_or_default();
+        return Err(error.context(log));
+    }
+    Ok(child)
+}
+
+#[derive(Debug)]
+struct Clock;
+
+impl sandscope_model::Clock for Clock {
+    fn now(&self) -> sandscope_model::Timestamp {
+        sandscope_model::Timestamp::now()
+    }
+
+    fn sleep_until(&self, at: sandscope_model::Timestamp) -> sandscope_model::Sleep {
+        let wait = at.duration_since(self.now()).try_into().unwrap_or(Duration::ZERO);
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// Accepts every webhook delivery and remembers whose event it was.
+pub(crate) struct Receiver {
+    address: std::net::SocketAddr,
+    received: Arc<Mutex<(BTreeSet<String>, usize)>>,
+}
+
+impl Receiver {
+    pub(crate) async fn start() -> Result<Self> {
+        let received: Arc<Mutex<(BTreeSet<String>, usize)>> = Arc::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let keep = Arc::clone(&received);
+        let accept = move |body: axum::Json<serde_json::Value>| {
+            let id = body["id"].as_str().unwrap_or_default().to_owned();
+            let mut kept = keep.lock().expect("not poisoned");
+            kept.0.insert(id);
+            kept.1 += 1;
+            std::future::ready("thanks")
+        };
+        let router = axum::Router::new().route("/hook", axum::routing::post(accept));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { address, received })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    pub(crate) fn deliveries(&self) -> usize {
+        self.received.lock().expect("not poisoned").1
+    }
+
+    pub(crate) fn has_all(&self, owed: &BTreeSet<String>) -> bool {
+        self.received.lock().expect("not poisoned").0.is_superset(owed)
+    }
+}
