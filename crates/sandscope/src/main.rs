@@ -1,2 +1,48 @@
-//! The sandscope binary.
-fn main() {}
+//! The sandscope binary: the server, and the commands that use it.
+//!
+//! One file, three roles:
+//!
+//! ```text
+//! sandscope internal-launcher   makes sandboxes; single-threaded, started by the server, before anything else exists
+//! sandscope serve | demo | bench   configuration → build → run → drain
+//! sandscope sandbox | events …     a client like any other: only the public API
+//! ```
+
+mod cli;
+mod commands;
+mod config;
+mod keys;
+mod metrics_line;
+mod output;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Sandbox(command) => commands::sandbox::run(command).await,
+        Command::Events(arguments) => commands::events::run(arguments).await,
+        Command::Config(command) => commands::config::run(command),
+        _ => anyhow::bail!("not built yet"),
+    }
+}

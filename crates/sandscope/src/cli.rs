@@ -1,0 +1,260 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::ServeArgs;
+
+/// Sandboxes for AI agents on machines you own.
+#[derive(Debug, Parser)]
+#[command(name = "sandscope", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Serve(Box<ServeArgs>),
+    /// See everything work: a server, a sandbox under load, metrics, pause, snapshot, webhooks (under a minute)
+    Demo,
+    /// Work with sandboxes of a running server
+    #[command(subcommand, visible_alias = "sbx")]
+    Sandbox(SandboxCommand),
+    /// Show what happened to sandboxes, newest first
+    Events(EventsArgs),
+    /// Manage API keys in the data directory, also beside a running server
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Work with the server's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Measure this machine: prints figures, promises nothing
+    Bench(BenchArgs),
+    /// Print the API's OpenAPI document
+    Openapi,
+}
+
+/// Which server, and who is asking.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    /// Control plane's address
+    #[arg(long, env = "E2B_API_URL", default_value = "http://127.0.0.1:3000", value_name = "URL")]
+    pub api_url: String,
+    /// Data plane's address, if it differs
+    #[arg(long, env = "E2B_SANDBOX_URL", value_name = "URL")]
+    pub sandbox_url: Option<String>,
+    /// API key
+    #[arg(long, env = "E2B_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub api_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Pretty,
+    /// One JSON value per line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SandboxCommand {
+    /// Create a sandbox and print its id
+    #[command(visible_alias = "cr")]
+    Create {
+        /// Template
+        #[arg(default_value = "base")]
+        template: String,
+        /// Seconds until it times out
+        #[arg(long, default_value_t = 300)]
+        timeout: u32,
+        /// Pause it rather than kill it when its time is up
+        #[arg(long)]
+        auto_pause: bool,
+        /// Label, `key=value`; may be repeated
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+        metadata: Vec<(String, String)>,
+        /// Environment variable, `KEY=VALUE`; may be repeated
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+        env: Vec<(String, String)>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// List sandboxes, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Which states: running, paused or running,paused
+        #[arg(short, long, default_value = "running,paused")]
+        state: String,
+        /// How many at most
+        #[arg(short, long, default_value_t = 1000)]
+        limit: usize,
+        #[arg(long, value_enum, default_value_t = Format::Pretty)]
+        format: Format,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show one sandbox
+    #[command(visible_alias = "in")]
+    Info {
+        /// Sandbox id
+        id: String,
+        #[arg(long, value_enum, default_value_t = Format::Pretty)]
+        format: Format,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Print a sandbox's metrics
+    #[command(visible_alias = "mt")]
+    Metrics {
+        /// Sandbox id
+        id: String,
+        /// Go on until the sandbox ends
+        #[arg(short, long)]
+        follow: bool,
+        #[arg(long, value_enum, default_value_t = Format::Pretty)]
+        format: Format,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// End sandboxes
+    #[command(visible_alias = "kl")]
+    Kill {
+        /// Sandbox ids
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All of them
+        #[arg(short, long, conflicts_with = "ids")]
+        all: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Stop a sandbox's processes; memory and files are kept
+    #[command(visible_alias = "ps")]
+    Pause {
+        /// Sandbox id
+        id: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Continue a paused sandbox
+    #[command(visible_alias = "rs")]
+    Resume {
+        /// Sandbox id
+        id: String,
+        /// Seconds until it times out
+        #[arg(long, default_value_t = 300)]
+        timeout: u32,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Of this sandbox only
+    #[arg(long, value_name = "ID")]
+    pub sandbox: Option<String>,
+    /// Of these types only, for example killed or sandbox.lifecycle.killed
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    pub types: Vec<String>,
+    /// How many to skip
+    #[arg(long, default_value_t = 0)]
+    pub offset: u32,
+    /// How many to show, 1 to 100
+    #[arg(long, default_value_t = 10)]
+    pub limit: u32,
+    /// Oldest first
+    #[arg(long)]
+    pub asc: bool,
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    pub format: Format,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it: the only time it can be seen
+    Create {
+        /// What people call it
+        #[arg(long, default_value = "key")]
+        name: String,
+        #[command(flatten)]
+        settings: Box<ServeArgs>,
+    },
+    /// List keys: id, what may be shown of the key, name, when it was last used
+    List {
+        #[command(flatten)]
+        settings: Box<ServeArgs>,
+    },
+    /// Delete a key; a running server refuses it within a second
+    Delete {
+        /// The key's id, from `key list`
+        id: String,
+        #[command(flatten)]
+        settings: Box<ServeArgs>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check every rule and print what the server would run with, secrets hidden
+    Check(Box<ServeArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Which figures; all where none is named
+    #[arg(value_enum)]
+    pub figures: Vec<Figure>,
+    /// Sandboxes made per create figure
+    #[arg(long, default_value_t = 100)]
+    pub creates: usize,
+    /// Idle sandboxes for the memory and sampler figures
+    #[arg(long, default_value_t = 50)]
+    pub idle: usize,
+    /// Events stored before the history is queried
+    #[arg(long, default_value_t = 1_000_000)]
+    pub events: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Figure {
+    /// Create through HTTP, 1 and 16 in flight
+    Create,
+    /// Memory per idle sandbox, and the server's own
+    Memory,
+    /// CPU the sampler takes
+    Sampler,
+    /// Event committed to webhook received
+    Webhook,
+    /// A page of 100 events out of many
+    History,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("must be KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_label_needs_a_key() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(key_value("=b").is_err());
+        assert!(key_value("a").is_err());
+    }
+}

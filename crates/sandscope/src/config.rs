@@ -1,0 +1,107 @@
+//! Configuration: every setting, where it comes from, and what is allowed.
+//!
+//! ```text
+//! flags ─► environment (SANDSCOPE_…) ─► one TOML file ─► built-in default        (first one that says something wins)
+//!                        └──────────────┬──────────────┘
+//!                                   resolve: every rule is checked here, before anything is opened or bound
+//!                                       ▼
+//!                                    Config
+//! ```
+//!
+//! Unknown keys of the file are refused, as is a file that was named but is not there.
+
+mod file;
+mod rules;
+mod settings;
+mod show;
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sandscope_model::{Secret, TeamLimits};
+use sandscope_telemetry::LogFormat;
+
+pub(crate) use rules::ConfigError;
+pub(crate) use settings::ServeArgs;
+
+/// What the server runs with: complete and checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[sandbox]`: what the shipped templates give a sandbox.
+    pub sandbox: Sandbox,
+    /// `[team]`: limits of the first team.
+    pub team: TeamLimits,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[log]`
+    pub log: Log,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    /// Where it listens; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where everything lies.
+    pub data_dir: PathBuf,
+    /// Domain of `<port>-<sandboxID>.<domain>`.
+    pub domain: String,
+    /// The laptop profile: webhooks may go to loopback.
+    pub dev: bool,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How long a client may take for a request's head.
+    pub header_timeout: Duration,
+    /// How long a shutdown waits for what is under way.
+    pub drain_timeout: Duration,
+    /// The first team's key, if the operator chooses it.
+    pub first_api_key: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sandbox {
+    /// CPUs.
+    pub vcpu_count: u32,
+    /// Memory, in MiB.
+    pub memory_mb: u32,
+    /// Size of the writable layer, in MiB.
+    pub disk_mb: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Webhooks {
+    /// Otherwise forbidden targets that are allowed: `<network>` or `<network>:<port>`.
+    pub allow: Vec<AllowedTarget>,
+    /// One attempt's deadline.
+    pub attempt_timeout: Duration,
+    /// Waits before the second, third … attempt.
+    pub retry_delays: Vec<Duration>,
+}
+
+/// A network, and the one port there that may be reached (all where absent).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AllowedTarget {
+    pub net: ipnet::IpNet,
+    pub port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metrics {
+    /// Between two samples of a sandbox.
+    pub interval: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    /// For example `info,sandscope_webhooks=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}

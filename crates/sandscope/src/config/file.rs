@@ -1,0 +1,111 @@
+//! The TOML file: the same settings in sections, each optional.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::settings::ServeArgs;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    server: ServerSection,
+    sandbox: SandboxSection,
+    team: TeamSection,
+    webhooks: WebhooksSection,
+    metrics: MetricsSection,
+    log: LogSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ServerSection {
+    listen: Option<String>,
+    data_dir: Option<PathBuf>,
+    domain: Option<String>,
+    dev: Option<bool>,
+    max_connections: Option<u32>,
+    header_timeout_s: Option<u32>,
+    drain_timeout_s: Option<u32>,
+    first_api_key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SandboxSection {
+    vcpu_count: Option<u32>,
+    memory_mb: Option<u32>,
+    disk_mb: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TeamSection {
+    max_concurrent_sandboxes: Option<u32>,
+    max_timeout_hours: Option<u32>,
+    event_retention_days: Option<u16>,
+    max_webhooks: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WebhooksSection {
+    allow: Option<Vec<String>>,
+    timeout_s: Option<u32>,
+    retry_delays_s: Option<Vec<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MetricsSection {
+    interval_s: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LogSection {
+    filter: Option<String>,
+    format: Option<String>,
+}
+
+/// Reads the file at `path`.
+pub(super) fn read(path: &Path) -> Result<ServeArgs, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    parse(&text).map_err(|message| ConfigError::Malformed { path: path.to_owned(), message })
+}
+
+/// What `text` says. The error names the key and the line.
+pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
+    // The error's own text would quote the line, and the line may hold a key; its message and position do not.
+    let File { server, sandbox, team, webhooks, metrics, log } = toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", error.message())
+    })?;
+    Ok(ServeArgs {
+        config: None,
+        listen: server.listen,
+        data_dir: server.data_dir,
+        domain: server.domain,
+        dev: server.dev,
+        max_connections: server.max_connections,
+        header_timeout_s: server.header_timeout_s,
+        drain_timeout_s: server.drain_timeout_s,
+        first_api_key: server.first_api_key,
+        vcpu_count: sandbox.vcpu_count,
+        memory_mb: sandbox.memory_mb,
+        disk_mb: sandbox.disk_mb,
+        max_concurrent_sandboxes: team.max_concurrent_sandboxes,
+        max_timeout_hours: team.max_timeout_hours,
+        event_retention_days: team.event_retention_days,
+        max_webhooks: team.max_webhooks,
+        webhook_allow: webhooks.allow,
+        webhook_timeout_s: webhooks.timeout_s,
+        webhook_retry_delays_s: webhooks.retry_delays_s,
+        metrics_interval_s: metrics.interval_s,
+        log: log.filter,
+        log_format: log.format,
+    })
+}

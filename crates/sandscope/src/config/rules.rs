@@ -1,0 +1,221 @@
+//! From what was said to what holds: layers merged, defaults filled in, every rule checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sandscope_model::{Secret, TeamLimits};
+
+use super::settings::ServeArgs;
+use super::{AllowedTarget, Config, Log, Metrics, Sandbox, Server, Webhooks, file};
+use crate::keys;
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// The file is not what it should be.
+    #[error("configuration file {}, {message}", path.display())]
+    Malformed { path: PathBuf, message: String },
+    /// Settings break rules.
+    #[error("{}", .0.join("\n"))]
+    Rules(Vec<String>),
+}
+
+impl Config {
+    /// What holds, given flags and environment in `args` and the file they name.
+    pub(crate) fn resolve(args: ServeArgs) -> Result<Self, ConfigError> {
+        let from_file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        Self::merge(args, from_file)
+    }
+
+    /// As [`resolve`](Self::resolve), with the file's text at hand.
+    #[cfg(test)]
+    pub(super) fn resolve_text(args: ServeArgs, text: &str) -> Result<Self, ConfigError> {
+        let from_file = file::parse(text)
+            .map_err(|message| ConfigError::Malformed { path: "test.toml".into(), message })?;
+        Self::merge(args, from_file)
+    }
+
+    fn merge(over: ServeArgs, under: ServeArgs) -> Result<Self, ConfigError> {
+        let mut rules = Rules::default();
+        let default_team = TeamLimits::default();
+        let server = Server {
+            listen: rules
+                .address("listen", over.listen.or(under.listen).as_deref().unwrap_or("127.0.0.1:3000")),
+            data_dir: over.data_dir.or(under.data_dir).unwrap_or_else(|| "./.sandscope".into()),
+            domain: over.domain.or(under.domain).unwrap_or_else(|| "localhost".to_owned()),
+            dev: over.dev.or(under.dev).unwrap_or(false),
+            max_connections: rules.within(
+                "max_connections",
+                over.max_connections.or(under.max_connections),
+                4096,
+                1,
+                1_000_000,
+            ) as usize,
+            header_timeout: rules.seconds(
+                "header_timeout_s",
+                over.header_timeout_s.or(under.header_timeout_s),
+                30,
+                1,
+                600,
+            ),
+            drain_timeout: rules.seconds(
+                "drain_timeout_s",
+                over.drain_timeout_s.or(under.drain_timeout_s),
+                10,
+                0,
+                600,
+            ),
+            first_api_key: over.first_api_key.or(under.first_api_key).map(Secret::new),
+        };
+        rules.check(is_domain(&server.domain), "domain", "a host name of letters, digits, hyphens and dots");
+        rules.check(!server.data_dir.as_os_str().is_empty(), "data_dir", "a directory");
+        let key_ok = server.first_api_key.as_ref().is_none_or(|key| keys::is_well_formed(key.expose()));
+        rules.check(key_ok, "first_api_key", "e2b_ and 40 hexadecimal digits (lower case)");
+        let sandbox = Sandbox {
+            vcpu_count: rules.within("vcpu_count", over.vcpu_count.or(under.vcpu_count), 2, 1, 256),
+            memory_mb: rules.within("memory_mb", over.memory_mb.or(under.memory_mb), 512, 128, 1_048_576),
+            disk_mb: rules.within("disk_mb", over.disk_mb.or(under.disk_mb), 2454, 64, 1_048_576),
+        };
+        let hours = over.max_timeout_hours.or(under.max_timeout_hours);
+        let days = over.event_retention_days.or(under.event_retention_days).map(u32::from);
+        let days =
+            rules.within("event_retention_days", days, default_team.event_retention_days.into(), 1, 365);
+        let team = TeamLimits {
+            max_concurrent_sandboxes: rules.within(
+                "max_concurrent_sandboxes",
+                over.max_concurrent_sandboxes.or(under.max_concurrent_sandboxes),
+                default_team.max_concurrent_sandboxes,
+                1,
+                1_000_000,
+            ),
+            max_timeout_s: rules.within(
+                "max_timeout_hours",
+                hours,
+                default_team.max_timeout_s / 3600,
+                1,
+                8760,
+            ) * 3600,
+            event_retention_days: u16::try_from(days).unwrap_or(default_team.event_retention_days),
+            max_webhooks: rules.within(
+                "max_webhooks",
+                over.max_webhooks.or(under.max_webhooks),
+                default_team.max_webhooks,
+                0,
+                10_000,
+            ),
+        };
+        let webhooks = Webhooks {
+            allow: rules.targets(&over.webhook_allow.or(under.webhook_allow).unwrap_or_default()),
+            attempt_timeout: rules.seconds(
+                "webhook timeout_s",
+                over.webhook_timeout_s.or(under.webhook_timeout_s),
+                10,
+                1,
+                300,
+            ),
+            retry_delays: rules.delays(over.webhook_retry_delays_s.or(under.webhook_retry_delays_s)),
+        };
+        let interval = over.metrics_interval_s.or(under.metrics_interval_s);
+        let metrics = Metrics { interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600) };
+        let filter = over.log.or(under.log).unwrap_or_else(|| "info".to_owned());
+        rules.check(
+            sandscope_telemetry::check_filter(&filter).is_ok(),
+            "log filter",
+            "a filter such as info",
+        );
+        let format = over.log_format.or(under.log_format);
+        let format = format.as_deref().unwrap_or("auto").parse();
+        rules.check(format.is_ok(), "log format", "auto, text or json");
+        let log = Log { filter, format: format.unwrap_or_default() };
+        rules.finish(Self { server, sandbox, team, webhooks, metrics, log })
+    }
+}
+
+/// Collects every broken rule, so that one look shows all of them.
+#[derive(Default)]
+struct Rules {
+    broken: Vec<String>,
+}
+
+impl Rules {
+    fn check(&mut self, holds: bool, setting: &str, wanted: &str) {
+        if !holds {
+            self.broken.push(format!("{setting} must be {wanted}"));
+        }
+    }
+
+    fn address(&mut self, setting: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.check(false, setting, "an address with a port, for example 127.0.0.1:3000");
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn within(&mut self, setting: &str, given: Option<u32>, default: u32, least: u32, most: u32) -> u32 {
+        let value = given.unwrap_or(default);
+        if (least..=most).contains(&value) {
+            return value;
+        }
+        self.check(false, setting, &format!("from {least} to {most}, not {value}"));
+        default
+    }
+
+    fn seconds(
+        &mut self,
+        setting: &str,
+        given: Option<u32>,
+        default: u32,
+        least: u32,
+        most: u32,
+    ) -> Duration {
+        Duration::from_secs(self.within(setting, given, default, least, most).into())
+    }
+
+    fn targets(&mut self, given: &[String]) -> Vec<AllowedTarget> {
+        given.iter().filter(|text| !text.is_empty()).filter_map(|text| self.target(text)).collect()
+    }
+
+    fn target(&mut self, text: &str) -> Option<AllowedTarget> {
+        if let Ok(net) = text.parse() {
+            return Some(AllowedTarget { net, port: None });
+        }
+        let parsed =
+            text.rsplit_once(':').and_then(|(net, port)| Some((net.parse().ok()?, port.parse().ok()?)));
+        if parsed.is_none() {
+            self.broken.push(format!(
+                "webhook allow: `{text}` is not a network such as 10.1.0.0/16 or 10.1.2.3/32:8080"
+            ));
+        }
+        parsed.map(|(net, port)| AllowedTarget { net, port: Some(port) })
+    }
+
+    fn delays(&mut self, given: Option<Vec<u32>>) -> Vec<Duration> {
+        let given = given.unwrap_or_else(|| vec![10, 10, 10]);
+        self.check(given.len() <= 20, "webhook retry_delays_s", "at most 20 waits");
+        self.check(
+            given.iter().all(|wait| *wait <= 86_400),
+            "webhook retry_delays_s",
+            "waits of at most a day",
+        );
+        given.into_iter().map(|wait| Duration::from_secs(wait.into())).collect()
+    }
+
+    fn finish(self, config: Config) -> Result<Config, ConfigError> {
+        if self.broken.is_empty() { Ok(config) } else { Err(ConfigError::Rules(self.broken)) }
+    }
+}
+
+fn is_domain(text: &str) -> bool {
+    let label_ok = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label_ok)
+}

@@ -1,0 +1,83 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Settings of the server. Each may also be given in the environment or in the file (`--config`).
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "SANDSCOPE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDRESS", env = "SANDSCOPE_LISTEN")]
+    pub listen: Option<String>,
+    /// Where everything is kept [default: ./.sandscope]
+    #[arg(long, value_name = "DIR", env = "SANDSCOPE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Domain of `<port>-<sandboxID>.<domain>` host names [default: localhost]
+    #[arg(long, value_name = "NAME", env = "SANDSCOPE_DOMAIN")]
+    pub domain: Option<String>,
+    /// Laptop profile: webhooks may go to loopback addresses
+    #[arg(long, env = "SANDSCOPE_DEV", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub dev: Option<bool>,
+    /// Connections at once [default: 4096]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_CONNECTIONS")]
+    pub max_connections: Option<u32>,
+    /// Seconds a client may take for the head of a request [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_HEADER_TIMEOUT_S")]
+    pub header_timeout_s: Option<u32>,
+    /// Seconds a shutdown waits for what is under way [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_DRAIN_TIMEOUT_S")]
+    pub drain_timeout_s: Option<u32>,
+    /// The first team's API key, `e2b_` and 40 hexadecimal digits; drawn at random where not given. Environment or
+    /// file only, as flags are visible to every process of the machine.
+    #[arg(skip)]
+    pub first_api_key: Option<String>,
+    /// CPUs of a sandbox [default: 2]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_VCPU_COUNT")]
+    pub vcpu_count: Option<u32>,
+    /// Memory of a sandbox, in MiB [default: 512]
+    #[arg(long, value_name = "MIB", env = "SANDSCOPE_MEMORY_MB")]
+    pub memory_mb: Option<u32>,
+    /// Writable layer of a sandbox, in MiB [default: 2454]
+    #[arg(long, value_name = "MIB", env = "SANDSCOPE_DISK_MB")]
+    pub disk_mb: Option<u32>,
+    /// Sandboxes of the first team at once [default: 100]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_CONCURRENT_SANDBOXES")]
+    pub max_concurrent_sandboxes: Option<u32>,
+    /// Longest timeout the first team may set, in hours [default: 24]
+    #[arg(long, value_name = "HOURS", env = "SANDSCOPE_MAX_TIMEOUT_HOURS")]
+    pub max_timeout_hours: Option<u32>,
+    /// Days the first team's events are kept, 1 to 365 [default: 7]
+    #[arg(long, value_name = "DAYS", env = "SANDSCOPE_EVENT_RETENTION_DAYS")]
+    pub event_retention_days: Option<u16>,
+    /// Webhooks the first team may register [default: 50]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_WEBHOOKS")]
+    pub max_webhooks: Option<u32>,
+    /// Private networks webhooks may go to all the same: `10.1.0.0/16` or `10.1.2.3/32:8080`; may be repeated
+    #[arg(long, value_name = "NETWORK[:PORT]", env = "SANDSCOPE_WEBHOOK_ALLOW", value_delimiter = ',')]
+    pub webhook_allow: Option<Vec<String>>,
+    /// Deadline of one webhook attempt, in seconds [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_WEBHOOK_TIMEOUT_S")]
+    pub webhook_timeout_s: Option<u32>,
+    /// Waits before the second, third … attempt, in seconds [default: 10,10,10]
+    #[arg(long, value_name = "SECONDS,…", env = "SANDSCOPE_WEBHOOK_RETRY_DELAYS_S", value_delimiter = ',')]
+    pub webhook_retry_delays_s: Option<Vec<u32>>,
+    /// Seconds between two samples of a sandbox's metrics [default: 5]
+    #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_METRICS_INTERVAL_S")]
+    pub metrics_interval_s: Option<u32>,
+    /// Which records are logged, for example `info,sandscope_webhooks=debug` [default: info]
+    #[arg(long, value_name = "FILTER", env = "SANDSCOPE_LOG")]
+    pub log: Option<String>,
+    /// How records are written: auto, text or json [default: auto]
+    #[arg(long, value_name = "FORMAT", env = "SANDSCOPE_LOG_FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl ServeArgs {
+    /// Adds what may be given in the environment but not as a flag.
+    pub(crate) fn with_environment(mut self) -> Self {
+        self.first_api_key = std::env::var("SANDSCOPE_FIRST_API_KEY").ok();
+        self
+    }
+}

@@ -1,0 +1,75 @@
+//! The effective configuration as a TOML file, secrets hidden.
+
+use std::fmt::Write as _;
+
+use super::{AllowedTarget, Config};
+
+impl Config {
+    /// Every setting with its value, as a file that could be used again (but for secrets).
+    pub(crate) fn show(&self) -> String {
+        let Self { server, sandbox, team, webhooks, metrics, log } = self;
+        let mut out = String::new();
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut section = |name: &str, lines: &[(&str, String)]| {
+            let _ = writeln!(out, "[{name}]");
+            for (key, value) in lines {
+                let _ = writeln!(out, "{key} = {value}");
+            }
+            let _ = writeln!(out);
+        };
+        let mut lines = vec![
+            ("listen", quoted(&server.listen.to_string())),
+            ("data_dir", quoted(&server.data_dir.to_string_lossy())),
+            ("domain", quoted(&server.domain)),
+            ("dev", server.dev.to_string()),
+            ("max_connections", server.max_connections.to_string()),
+            ("header_timeout_s", server.header_timeout.as_secs().to_string()),
+            ("drain_timeout_s", server.drain_timeout.as_secs().to_string()),
+        ];
+        if server.first_api_key.is_some() {
+            lines.push(("first_api_key", quoted("[secret]")));
+        }
+        section("server", &lines);
+        section(
+            "sandbox",
+            &[
+                ("vcpu_count", sandbox.vcpu_count.to_string()),
+                ("memory_mb", sandbox.memory_mb.to_string()),
+                ("disk_mb", sandbox.disk_mb.to_string()),
+            ],
+        );
+        section(
+            "team",
+            &[
+                ("max_concurrent_sandboxes", team.max_concurrent_sandboxes.to_string()),
+                ("max_timeout_hours", (team.max_timeout_s / 3600).to_string()),
+                ("event_retention_days", team.event_retention_days.to_string()),
+                ("max_webhooks", team.max_webhooks.to_string()),
+            ],
+        );
+        let allow: Vec<String> = webhooks.allow.iter().map(|target| quoted(&target.to_string())).collect();
+        let delays: Vec<String> =
+            webhooks.retry_delays.iter().map(|wait| wait.as_secs().to_string()).collect();
+        section(
+            "webhooks",
+            &[
+                ("allow", format!("[{}]", allow.join(", "))),
+                ("timeout_s", webhooks.attempt_timeout.as_secs().to_string()),
+                ("retry_delays_s", format!("[{}]", delays.join(", "))),
+            ],
+        );
+        section("metrics", &[("interval_s", metrics.interval.as_secs().to_string())]);
+        section("log", &[("filter", quoted(&log.filter)), ("format", quoted(log.format.as_str()))]);
+        out.truncate(out.trim_end().len());
+        out
+    }
+}
+
+impl std::fmt::Display for AllowedTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.net),
+            None => self.net.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use super::*;
+
+fn resolve(args: ServeArgs, text: &str) -> Result<Config, String> {
+    Config::resolve_text(args, text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn nothing_said_means_the_defaults() {
+    let config = resolve(ServeArgs::default(), "").unwrap();
+    insta::assert_snapshot!(config.show(), @r#"
+    [server]
+    listen = "127.0.0.1:3000"
+    data_dir = "./.sandscope"
+    domain = "localhost"
+    dev = false
+    max_connections = 4096
+    header_timeout_s = 30
+    drain_timeout_s = 10
+
+    [sandbox]
+    vcpu_count = 2
+    memory_mb = 512
+    disk_mb = 2454
+
+    [team]
+    max_concurrent_sandboxes = 100
+    max_timeout_hours = 24
+    event_retention_days = 7
+    max_webhooks = 50
+
+    [webhooks]
+    allow = []
+    timeout_s = 10
+    retry_delays_s = [10, 10, 10]
+
+    [metrics]
+    interval_s = 5
+
+    [log]
+    filter = "info"
+    format = "auto"
+    "#);
+}
+
+#[test]
+fn what_is_shown_can_be_used_again() {
+    let shown = resolve(ServeArgs::default(), "").unwrap().show();
+    assert_eq!(resolve(ServeArgs::default(), &shown).unwrap().show(), shown);
+}
+
+#[test]
+fn a_flag_beats_the_file() {
+    let args = ServeArgs { listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
+    let config = resolve(args, "[server]\nlisten = \"0.0.0.0:80\"\ndomain = \"example.org\"").unwrap();
+    assert_eq!(config.server.listen.port(), 0);
+    assert_eq!(config.server.domain, "example.org");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_without_its_neighbours() {
+    let text =
+        "[server]\nfirst_api_key = \"e2b_0000000000000000000000000000000000000000\"\nlissten = \"x\"\n";
+    let error = resolve(ServeArgs::default(), text).unwrap_err();
+    assert!(error.contains("line 3"), "{error}");
+    assert!(error.contains("lissten"), "{error}");
+    assert!(!error.contains("e2b_"), "{error}");
+    assert!(resolve(ServeArgs::default(), "[servre]\n").unwrap_err().contains("servre"));
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_without_being_quoted() {
+    let error = resolve(ServeArgs::default(), "[server]\nmax_connections = \"many\"").unwrap_err();
+    assert!(error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn every_broken_rule_is_named_at_once() {
+    let text = "
+        [server]
+        listen = \"nowhere\"
+        domain = \"-x-.y\"
+        first_api_key = \"e2b_SECRET\"
+        [sandbox]
+        memory_mb = 1
+        [team]
+        event_retention_days = 366
+        [webhooks]
+        allow = [\"10.0.0.0/33\", \"10.0.0.0/8:99999\"]
+        [log]
+        filter = \"a=[[[\"
+        format = \"xml\"
+    ";
+    let error = resolve(ServeArgs::default(), text).unwrap_err();
+    insta::assert_snapshot!(error, @r"
+    listen must be an address with a port, for example 127.0.0.1:3000
+    domain must be a host name of letters, digits, hyphens and dots
+    first_api_key must be e2b_ and 40 hexadecimal digits (lower case)
+    memory_mb must be from 128 to 1048576, not 1
+    event_retention_days must be from 1 to 365, not 366
+    webhook allow: `10.0.0.0/33` is not a network such as 10.1.0.0/16 or 10.1.2.3/32:8080
+    webhook allow: `10.0.0.0/8:99999` is not a network such as 10.1.0.0/16 or 10.1.2.3/32:8080
+    log filter must be a filter such as info
+    log format must be auto, text or json
+    ");
+    assert!(!error.contains("SECRET"));
+}
+
+#[test]
+fn a_chosen_key_is_never_shown() {
+    let key = "e2b_0123456789abcdef0123456789abcdef01234567";
+    let config = resolve(ServeArgs::default(), &format!("[server]\nfirst_api_key = \"{key}\"")).unwrap();
+    assert!(config.show().contains("first_api_key = \"[secret]\""));
+    assert!(!config.show().contains(key));
+    assert!(!format!("{config:?}").contains(key));
+}
+
+#[test]
+fn networks_are_read_with_and_without_a_port() {
+    let text = "[webhooks]\nallow = [\"10.1.0.0/16\", \"127.0.0.1/32:8080\", \"::1/128:443\", \"fd00::/8\"]";
+    let config = resolve(ServeArgs::default(), text).unwrap();
+    let shown: Vec<String> = config.webhooks.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.1.0.0/16", "127.0.0.1/32:8080", "::1/128:443", "fd00::/8"]);
+}
+
+#[test]
+fn the_shipped_example_holds_and_changes_nothing_but_the_data_directory() {
+    let text = include_str!("../../../deploy/sandscope.toml");
+    let shipped = resolve(ServeArgs::default(), text).unwrap().show();
+    let plain = resolve(ServeArgs::default(), "").unwrap().show();
+    let differing: Vec<&str> =
+        shipped.lines().filter(|line| !plain.lines().any(|other| other == *line)).collect();
+    assert_eq!(differing, ["data_dir = \"/var/lib/sandscope\""]);
+    // Every setting there is can be found in it, at least as a comment.
+    for line in plain.lines().filter_map(|line| line.split_once(" = ")) {
+        assert!(text.contains(line.0), "{} is not in the example", line.0);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused() {
+    let args = ServeArgs { config: Some("/nonexistent/sandscope.toml".into()), ..ServeArgs::default() };
+    assert!(matches!(Config::resolve(args), Err(ConfigError::Unreadable { .. })));
+}

@@ -1,0 +1,105 @@
+//! Standard output and standard error, for people and for programs. Colours only where a terminal shows them and
+//! `NO_COLOR` is not set.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// Writes one line to standard output, flushed: whoever reads along sees it now.
+pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Writes an error and its causes to standard error.
+pub(crate) fn complain(error: &anyhow::Error) {
+    if let Some(broken) = error.downcast_ref::<io::Error>()
+        && broken.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our output has seen enough: `sandscope events | head`.
+        return;
+    }
+    let paint = Paint::for_stderr();
+    // If standard error is gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{} {error:#}", paint.red("error:"));
+}
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paint {
+    colours: bool,
+}
+
+impl Paint {
+    pub(crate) fn for_stdout() -> Self {
+        Self { colours: io::stdout().is_terminal() && wanted() }
+    }
+
+    fn for_stderr() -> Self {
+        Self { colours: io::stderr().is_terminal() && wanted() }
+    }
+
+    pub(crate) fn bold(self, text: impl Display) -> String {
+        self.with("1", text)
+    }
+
+    pub(crate) fn dim(self, text: impl Display) -> String {
+        self.with("2", text)
+    }
+
+    pub(crate) fn red(self, text: impl Display) -> String {
+        self.with("31", text)
+    }
+
+    pub(crate) fn green(self, text: impl Display) -> String {
+        self.with("32", text)
+    }
+
+    pub(crate) fn cyan(self, text: impl Display) -> String {
+        self.with("36", text)
+    }
+
+    fn with(self, code: &str, text: impl Display) -> String {
+        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
+    }
+}
+
+fn wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Rows under a head, columns as wide as their widest cell.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>], paint: Paint) -> String {
+    let width = |column: usize, title: &str| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(title.len())
+    };
+    let widths: Vec<usize> = head.iter().enumerate().map(|(column, title)| width(column, title)).collect();
+    let lay = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![paint.bold(lay(head.to_vec()))];
+    lines.extend(rows.iter().map(|row| lay(row.iter().map(String::as_str).collect())));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_lines_up() {
+        let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), String::new()]];
+        let table = table(&["X", "TITLE"], &rows, Paint { colours: false });
+        assert_eq!(table, "X    TITLE\na    long cell\nbbb");
+    }
+}
