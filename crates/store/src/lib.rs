@@ -1,1 +1,181 @@
 //! The embedded store: the only crate that knows SQL.
+//!
+//! ```text
+//!            facts.sqlite (durable before the answer)   attempts.sqlite, samples.sqlite (relaxed)
+//!            ┌───────────────┬──────────────┐           ┌───────────────┬──────────────┐
+//! Store ────►│ 1 writer      │ n readers    │           │ 1 writer      │ n readers    │  × 2
+//!            │ group commit  │ WAL snapshot │           └───────────────┴──────────────┘
+//!            └──────┬────────┴──────────────┘
+//!                   └─ after each commit: the feed of events, the count of webhook changes
+//! ```
+//!
+//! The facts are teams, keys, templates, sandboxes, the log of events and webhooks with their cursors: a change of a
+//! sandbox and its event are one transaction. Attempts and samples live in files of their own, so that their bulk
+//! neither slows a fact down nor is made durable at a fact's price.
+//!
+//! Ownership: [`Store`] is a cheap handle; the threads own the connections. Another process may open the same files
+//! beside this one (WAL, busy timeout); the feed tells only of this process's commits.
+//!
+//! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
+
+mod admission;
+mod commit;
+mod error;
+mod events;
+pub mod fault;
+mod file;
+mod keys;
+mod migrations;
+mod readers;
+mod row;
+mod sandboxes;
+mod teams;
+mod templates;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{Clock, Event};
+use tokio::sync::{broadcast, watch};
+
+use crate::file::File;
+use crate::keys::Touched;
+use crate::writer::Feed;
+
+pub use admission::{Admission, IdempotencyKey};
+pub use commit::{Change, NewSnapshot};
+pub use error::StoreError;
+pub use events::EventQuery;
+pub use fault::FaultPlan;
+pub use keys::NewApiKey;
+pub use sandboxes::{ListedState, SandboxFilter};
+pub use teams::FirstTeam;
+pub use templates::{AliasOwner, DeleteTemplate, SnapshotFilter};
+
+/// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.
+const FEED: usize = 1024;
+
+/// In which direction a list runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    #[default]
+    Desc,
+}
+
+impl Order {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Asc => "ASC",
+            Self::Desc => "DESC",
+        }
+    }
+
+    /// The comparison that leaves what comes after a position.
+    const fn after(self) -> &'static str {
+        match self {
+            Self::Asc => ">",
+            Self::Desc => "<",
+        }
+    }
+}
+
+/// A part of a list: what follows `after`, `limit` entries at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<K> {
+    /// The position of the last entry already seen; `None` starts at the beginning.
+    pub after: Option<K>,
+    /// Entries at most.
+    pub limit: u32,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Reads of the facts that run at once.
+    pub read_connections: usize,
+    /// How long a write waits for another process, or for room in the queue, before it is refused.
+    pub busy_timeout: Duration,
+    /// Commits that fail on purpose.
+    pub faults: FaultPlan,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { read_connections: 4, busy_timeout: Duration::from_secs(5), faults: FaultPlan::none() }
+    }
+}
+
+/// The store. Clones share one.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    clock: Arc<dyn Clock>,
+    facts: File,
+    feed: Feed,
+    touched: Touched,
+}
+
+impl Store {
+    /// Opens the files in `dir`, making directory and files where missing and bringing their schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`], [`StoreError::Full`] or [`StoreError::Io`] if the directory cannot be used,
+    /// [`StoreError::TooNew`] if a newer version wrote it.
+    pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::open_options(dir, clock, StoreOptions::default())
+    }
+
+    /// Like [`open`](Self::open), with commits that fail on purpose.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(dir: &Path, clock: Arc<dyn Clock>, faults: FaultPlan) -> Result<Self, StoreError> {
+        Self::open_options(dir, clock, StoreOptions { faults, ..StoreOptions::default() })
+    }
+
+    /// Like [`open`](Self::open), with every option.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_options(
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
+        file::make_directory(dir)?;
+        let feed = Feed { events: broadcast::Sender::new(FEED), webhooks: watch::Sender::new(0) };
+        let StoreOptions { read_connections, busy_timeout, faults } = options;
+        let facts =
+            File::open(dir, &migrations::FACTS, read_connections, busy_timeout, feed.clone(), faults)?;
+        Ok(Self { inner: Arc::new(Inner { clock, facts, feed, touched: Touched::default() }) })
+    }
+
+    /// Commits what was asked before, then ends the threads. Whatever is asked later gets [`StoreError::Closed`].
+    pub async fn close(&self) {
+        self.inner.facts.close().await;
+    }
+
+    /// The feed: every event committed by this process from now on, in the order of its team's log. A receiver that
+    /// lags gets [`Lagged`](broadcast::error::RecvError::Lagged) and must read the log.
+    pub fn subscribe_events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.inner.feed.events.subscribe()
+    }
+
+    /// Changes whenever a webhook was registered, changed or deleted by this process.
+    pub fn subscribe_webhooks(&self) -> watch::Receiver<u64> {
+        self.inner.feed.webhooks.subscribe()
+    }
+
+    fn facts(&self) -> &File {
+        &self.inner.facts
+    }
+}

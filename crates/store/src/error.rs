@@ -1,0 +1,82 @@
+use rusqlite::ErrorCode;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The row is no longer at the generation the change was made from.
+    #[error("the sandbox was changed by somebody else")]
+    Conflict,
+    /// No such team.
+    #[error("no such team")]
+    UnknownTeam,
+    /// The disk is full; reads still work.
+    #[error("the disk of the data directory is full")]
+    Full,
+    /// The data directory cannot be written; reads still work.
+    #[error("the data directory is read-only")]
+    ReadOnly,
+    /// Another process held the file, or the queue stayed full, for longer than the busy timeout.
+    #[error("the store is busy")]
+    Busy,
+    /// The disk or the file system failed.
+    #[error("the data directory cannot be accessed: {0}")]
+    Io(String),
+    /// A row holds something that makes no sense.
+    #[error("the store holds a value that makes no sense: {table}.{column} of row {row}")]
+    Corrupt {
+        /// In which table.
+        table: &'static str,
+        /// In which column.
+        column: &'static str,
+        /// Which row, by its first column.
+        row: String,
+    },
+    /// The files were written by a newer version.
+    #[error("{file} was written by a newer version (schema {found}, this version knows {known})")]
+    TooNew {
+        /// Which file.
+        file: &'static str,
+        /// Its schema version.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// Anything else SQLite says.
+    #[error("the store failed: {0}")]
+    Sqlite(String),
+}
+
+impl StoreError {
+    /// Whether the store cannot serve for a reason outside of it (disk, other processes, shutdown): the caller
+    /// answers "service unavailable" and says why.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Full | Self::ReadOnly | Self::Busy | Self::Io(_) | Self::Closed)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
+            Some(
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed,
+            ) => Self::Busy,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Io(error.to_string()),
+            _ => Self::Sqlite(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => Self::ReadOnly,
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}

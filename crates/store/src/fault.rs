@@ -1,0 +1,89 @@
+//! Faults on purpose: a store opened with a plan fails the commits the plan names, exactly as a broken disk would.
+//! Nothing reads a plan from configuration; only a caller of [`Store::open_with`](crate::Store::open_with) has one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::StoreError;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk is full.
+    Full,
+    /// The disk answers an error.
+    Io,
+    /// The file system turned read-only.
+    ReadOnly,
+}
+
+impl Fault {
+    fn error(self) -> StoreError {
+        match self {
+            Self::Full => StoreError::Full,
+            Self::Io => StoreError::Io("injected".to_owned()),
+            Self::ReadOnly => StoreError::ReadOnly,
+        }
+    }
+}
+
+/// Which transactions on the facts fail. Clones share one plan, so that a test can go on arming it while the store
+/// runs. A failed transaction is rolled back; everything grouped into it gets the error.
+#[derive(Debug, Clone, Default)]
+pub struct FaultPlan {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    n_commits: AtomicU64,
+    planned: Mutex<Planned>,
+}
+
+#[derive(Debug, Default)]
+struct Planned {
+    at: BTreeMap<u64, Fault>,
+    always: Option<Fault>,
+}
+
+impl FaultPlan {
+    /// A plan in which nothing fails.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Fails the `n`-th transaction on the facts since the store was opened, counted from 1, failed ones included.
+    pub fn fail_commit(&self, n: u64, fault: Fault) {
+        self.planned().at.insert(n, fault);
+    }
+
+    /// Fails the next transaction on the facts.
+    pub fn fail_next(&self, fault: Fault) {
+        let mut planned = self.planned();
+        let next = self.n_commits() + 1;
+        planned.at.insert(next, fault);
+    }
+
+    /// Fails every transaction on the facts from now on; `None` repairs the disk.
+    pub fn fail_always(&self, fault: Option<Fault>) {
+        self.planned().always = fault;
+    }
+
+    /// Transactions on the facts tried so far.
+    pub fn n_commits(&self) -> u64 {
+        self.shared.n_commits.load(Ordering::SeqCst)
+    }
+
+    /// Counts one commit and says whether it may proceed.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let mut planned = self.planned();
+        let n = self.shared.n_commits.fetch_add(1, Ordering::SeqCst) + 1;
+        let fault = planned.at.remove(&n).or(planned.always);
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    fn planned(&self) -> std::sync::MutexGuard<'_, Planned> {
+        self.shared.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,112 @@
+//! One SQLite file: how it is opened, and its one writer and few readers.
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::migrations::{Schema, migrate};
+use crate::readers::Readers;
+use crate::writer::{Feed, Tx, Writer};
+use crate::{FaultPlan, StoreError};
+
+/// Prepared statements kept per connection.
+const STATEMENT_CACHE: usize = 128;
+
+/// One SQLite file with its threads.
+#[derive(Debug)]
+pub(crate) struct File {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl File {
+    pub(crate) fn open(
+        dir: &Path,
+        schema: &'static Schema,
+        n_readers: usize,
+        busy_timeout: Duration,
+        feed: Feed,
+        faults: FaultPlan,
+    ) -> Result<Self, StoreError> {
+        let path = dir.join(schema.file);
+        make_private(&path)?;
+        let mut connection = connect(&path, schema, busy_timeout)?;
+        migrate(&mut connection, schema)?;
+        let mut connections = Vec::new();
+        for _ in 0..n_readers.max(1) {
+            let reader = connect(&path, schema, busy_timeout)?;
+            reader.pragma_update(None, "query_only", true)?;
+            connections.push(reader);
+        }
+        let name = schema.file.trim_end_matches(".sqlite");
+        let writer = Writer::start(name, connection, feed, faults, busy_timeout)?;
+        let readers = Readers::start(name, connections, busy_timeout)?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Runs `op` in the next transaction; answers once that is committed. Goes on even if the caller stops waiting.
+    pub(crate) async fn write<T, F>(&self, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.write(op).await
+    }
+
+    /// Like [`write`](Self::write), but nobody waits and a full queue drops it.
+    pub(crate) fn write_unattended<F>(&self, op: F)
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+    {
+        self.writer.write_unattended(op);
+    }
+
+    /// Runs `op` on one of the readers.
+    pub(crate) async fn read<T, F>(&self, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.readers.read(op).await
+    }
+
+    /// Commits what was queued, then ends the threads. What comes later is refused.
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}
+
+/// Makes the data directory, for the owner only.
+pub(crate) fn make_directory(dir: &Path) -> Result<(), StoreError> {
+    if !dir.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    Ok(())
+}
+
+/// SQLite gives its side files (`-wal`, `-shm`) the permissions of the main one.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    // `truncate(false)`: it may be there already and is only made if it is not.
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, schema: &Schema, busy_timeout: Duration) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", schema.synchronous)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}

@@ -1,0 +1,61 @@
+//! Schema changes, embedded and applied when a file is opened.
+//!
+//! `PRAGMA user_version` counts the applied steps. A step is never edited once released. A change that moves data
+//! takes three releases: *expand* (add the new shape, write both), *move* (copy what is there in batches), *contract*
+//! (drop the old shape), so that the version before can still open the file after each of them but the last.
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// The schema of one file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schema {
+    /// The file's name in the data directory.
+    pub(crate) file: &'static str,
+    /// SQL of every step, oldest first.
+    pub(crate) steps: &'static [&'static str],
+    /// `FULL`: durable before the answer; `NORMAL`: a power cut may take the last transactions.
+    pub(crate) synchronous: &'static str,
+}
+
+pub(crate) const FACTS: Schema =
+    Schema { file: "facts.sqlite", steps: &[include_str!("migrations/facts_0001.sql")], synchronous: "FULL" };
+pub(crate) const ATTEMPTS: Schema = Schema {
+    file: "attempts.sqlite",
+    steps: &[include_str!("migrations/attempts_0001.sql")],
+    synchronous: "NORMAL",
+};
+pub(crate) const SAMPLES: Schema = Schema {
+    file: "samples.sqlite",
+    steps: &[include_str!("migrations/samples_0001.sql")],
+    synchronous: "NORMAL",
+};
+
+fn version(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Whether the file is exactly at the version known here; an error if it is newer.
+pub(crate) fn is_current(connection: &Connection, schema: &Schema) -> Result<bool, StoreError> {
+    let found = version(connection)?;
+    let known = u32::try_from(schema.steps.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::TooNew { file: schema.file, found, known });
+    }
+    Ok(found == known)
+}
+
+/// Brings the file up to date. Two processes may do so at once: the second finds nothing left to do.
+pub(crate) fn migrate(connection: &mut Connection, schema: &Schema) -> Result<(), StoreError> {
+    if is_current(connection, schema)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let applied = usize::try_from(version(&transaction)?).unwrap_or(usize::MAX);
+    for (index, step) in schema.steps.iter().enumerate().skip(applied) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", u32::try_from(index + 1).unwrap_or(u32::MAX))?;
+    }
+    Ok(transaction.commit()?)
+}

@@ -1,0 +1,166 @@
+//! Between columns and types. A value that makes no sense is an error that names the place, never a panic or a guess.
+
+use std::str::FromStr;
+
+use rusqlite::types::{FromSql, ValueRef};
+use rusqlite::{CachedStatement, Connection, Params, Row};
+use sandscope_model::{EventType, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::StoreError;
+
+/// Reads the columns of one row from left to right.
+#[derive(Debug)]
+pub(crate) struct Cells<'r, 's> {
+    row: &'r Row<'s>,
+    table: &'static str,
+    next: usize,
+}
+
+impl Cells<'_, '_> {
+    fn corrupt(&self, column: &'static str) -> StoreError {
+        let row = match self.row.get_ref(0) {
+            Ok(ValueRef::Integer(n)) => n.to_string(),
+            Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+            Ok(ValueRef::Blob(bytes)) => {
+                Uuid::from_slice(bytes).map_or_else(|_| "?".to_owned(), |uuid| uuid.to_string())
+            }
+            _ => "?".to_owned(),
+        };
+        StoreError::Corrupt { table: self.table, column, row }
+    }
+
+    /// The next column as SQLite has it.
+    pub(crate) fn plain<T: FromSql>(&mut self, column: &'static str) -> Result<T, StoreError> {
+        let index = self.next;
+        self.next += 1;
+        self.row.get(index).map_err(|_| self.corrupt(column))
+    }
+
+    fn mapped<T: FromSql, U>(
+        &mut self,
+        column: &'static str,
+        map: impl FnOnce(T) -> Option<U>,
+    ) -> Result<U, StoreError> {
+        let value = self.plain(column)?;
+        map(value).ok_or_else(|| self.corrupt(column))
+    }
+
+    pub(crate) fn number<N: TryFrom<i64>>(&mut self, column: &'static str) -> Result<N, StoreError> {
+        self.mapped(column, |n: i64| N::try_from(n).ok())
+    }
+
+    pub(crate) fn optional_number<N: TryFrom<i64>>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<N>, StoreError> {
+        self.mapped(column, |n: Option<i64>| n.map(N::try_from).transpose().ok())
+    }
+
+    pub(crate) fn uuid<T: From<Uuid>>(&mut self, column: &'static str) -> Result<T, StoreError> {
+        self.mapped(column, |bytes: [u8; 16]| Some(Uuid::from_bytes(bytes).into()))
+    }
+
+    pub(crate) fn optional_uuid<T: From<Uuid>>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        self.mapped(column, |bytes: Option<[u8; 16]>| Some(bytes.map(|bytes| Uuid::from_bytes(bytes).into())))
+    }
+
+    pub(crate) fn id<T: FromStr>(&mut self, column: &'static str) -> Result<T, StoreError> {
+        self.mapped(column, |text: String| text.parse().ok())
+    }
+
+    pub(crate) fn optional_id<T: FromStr>(&mut self, column: &'static str) -> Result<Option<T>, StoreError> {
+        self.mapped(column, |text: Option<String>| text.map(|text| text.parse()).transpose().ok())
+    }
+
+    pub(crate) fn time(&mut self, column: &'static str) -> Result<Timestamp, StoreError> {
+        self.mapped(column, |n: i64| Timestamp::from_microsecond(n).ok())
+    }
+
+    pub(crate) fn optional_time(&mut self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        self.mapped(column, |n: Option<i64>| n.map(Timestamp::from_microsecond).transpose().ok())
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, StoreError> {
+        self.mapped(column, |text: String| serde_json::from_str(&text).ok())
+    }
+
+    /// A unit variant that is stored under its serde name.
+    pub(crate) fn name<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, StoreError> {
+        self.mapped(column, |text: String| serde_json::from_value(text.into()).ok())
+    }
+
+    pub(crate) fn event_type(&mut self, column: &'static str) -> Result<EventType, StoreError> {
+        self.mapped(column, event_type_of)
+    }
+}
+
+/// Every row, decoded.
+pub(crate) fn all<T, P: Params>(
+    mut statement: CachedStatement<'_>,
+    params: P,
+    table: &'static str,
+    mut decode: impl FnMut(&mut Cells<'_, '_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = statement.query(params)?;
+    let mut decoded = Vec::new();
+    while let Some(row) = rows.next()? {
+        decoded.push(decode(&mut Cells { row, table, next: 0 })?);
+    }
+    Ok(decoded)
+}
+
+/// The first row, decoded, if there is one.
+pub(crate) fn first<T, P: Params>(
+    mut statement: CachedStatement<'_>,
+    params: P,
+    table: &'static str,
+    decode: impl FnOnce(&mut Cells<'_, '_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(|row| decode(&mut Cells { row, table, next: 0 })).transpose()
+}
+
+/// Whether there is a row.
+pub(crate) fn exists<P: Params>(connection: &Connection, sql: &str, params: P) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached(sql)?.exists(params)?)
+}
+
+/// A value as the text of a JSON column.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Sqlite(error.to_string()))
+}
+
+/// A unit variant's serde name.
+pub(crate) fn to_name<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => Ok(name),
+        _ => Err(StoreError::Sqlite("not a name".to_owned())),
+    }
+}
+
+/// A count as SQLite's signed integer; nothing counted here comes near the limit.
+pub(crate) fn integer(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// What the log stores for a type.
+pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
+    match event_type {
+        EventType::Created => 1,
+        EventType::Killed => 2,
+        EventType::Updated => 3,
+        EventType::Paused => 4,
+        EventType::Resumed => 5,
+        EventType::Checkpointed => 6,
+    }
+}
+
+fn event_type_of(code: i64) -> Option<EventType> {
+    EventType::ALL.into_iter().find(|event_type| event_type_code(*event_type) == code)
+}

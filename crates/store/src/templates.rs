@@ -1,0 +1,389 @@
+//! Templates, their builds and tags, and snapshots.
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, params};
+use sandscope_model::{Build, BuildId, SandboxId, TeamId, Template, TemplateId, TemplateKind, Timestamp};
+
+use crate::commit::NewSnapshot;
+use crate::row::{Cells, all, exists, first, to_json, to_name};
+use crate::writer::Tx;
+use crate::{Page, Store, StoreError};
+
+/// The tag a reference without one means.
+const DEFAULT_TAG: &str = "default";
+
+/// Whose a name is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasOwner {
+    /// The template of that name.
+    pub template_id: TemplateId,
+    /// Whether the asking team may use it: its own, or shipped with the server.
+    pub own_or_public: bool,
+}
+
+/// Which snapshots are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotFilter {
+    /// Only those taken of this sandbox.
+    pub source_sandbox_id: Option<SandboxId>,
+    /// Only those of this name.
+    pub name: Option<String>,
+}
+
+/// What came of a deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeleteTemplate {
+    /// It is gone; these builds' files may go too.
+    Deleted(Vec<BuildId>),
+    /// The team has no such template.
+    NotFound,
+    /// A sandbox that is not gone was made from it.
+    InUse,
+    /// It comes with the server.
+    Shipped,
+}
+
+/// `id`, `name` or `slug/name`, each with an optional `:tag`.
+#[derive(Debug, PartialEq, Eq)]
+struct Reference<'a> {
+    slug: Option<&'a str>,
+    name: &'a str,
+    tag: Option<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (path, tag) = text.split_once(':').map_or((text, None), |(path, tag)| (path, Some(tag)));
+        let (slug, name) = path.split_once('/').map_or((None, path), |(slug, name)| (Some(slug), name));
+        Self { slug, name, tag }
+    }
+}
+
+const TEMPLATE_COLUMNS: &str = "m.id, t.id, m.name, m.kind, m.created_at";
+const BUILD_COLUMNS: &str = "b.id, b.template_id, b.rootfs, b.vcpu_count, b.memory_mb, b.disk_mb, \
+     b.source_sandbox_id, b.created_at";
+
+fn decode_template(cells: &mut Cells<'_, '_>) -> Result<Template, StoreError> {
+    Ok(Template {
+        id: cells.id("id")?,
+        team_id: cells.optional_uuid("team_no")?,
+        name: cells.plain("name")?,
+        kind: cells.name("kind")?,
+        created_at: cells.time("created_at")?,
+    })
+}
+
+fn decode_build(cells: &mut Cells<'_, '_>) -> Result<Build, StoreError> {
+    Ok(Build {
+        id: cells.uuid("builds.id")?,
+        template_id: cells.id("template_id")?,
+        rootfs: cells.json("rootfs")?,
+        vcpu_count: cells.number("vcpu_count")?,
+        memory_mb: cells.number("memory_mb")?,
+        disk_mb: cells.number("disk_mb")?,
+        source_sandbox_id: cells.optional_id("source_sandbox_id")?,
+        created_at: cells.time("created_at")?,
+    })
+}
+
+fn insert_template(
+    connection: &Connection,
+    team_no: Option<i64>,
+    template: &Template,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO templates (id, team_no, name, kind, created_at) VALUES (?, ?, ?, ?, ?)")?
+        .execute(params![
+            template.id.as_str(),
+            team_no,
+            template.name,
+            to_name(&template.kind)?,
+            template.created_at.as_microsecond(),
+        ])?;
+    Ok(())
+}
+
+fn insert_build(
+    connection: &Connection,
+    template_id: &TemplateId,
+    build: &Build,
+    tag: &str,
+) -> Result<(), StoreError> {
+    // Within one template no two builds share their time, so that time and template are a position in a list.
+    let newest: Option<i64> = connection
+        .prepare_cached("SELECT MAX(created_at) FROM builds WHERE template_id = ?")?
+        .query_row([template_id.as_str()], |row| row.get(0))?;
+    let created_at = newest.map_or(i64::MIN, |newest| newest + 1).max(build.created_at.as_microsecond());
+    connection
+        .prepare_cached(
+            "INSERT INTO builds (id, template_id, rootfs, vcpu_count, memory_mb, disk_mb, source_sandbox_id,
+                 created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            build.id.as_uuid().as_bytes(),
+            template_id.as_str(),
+            to_json(&build.rootfs)?,
+            build.vcpu_count,
+            build.memory_mb,
+            build.disk_mb,
+            build.source_sandbox_id.as_ref().map(SandboxId::as_str),
+            created_at,
+        ])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO tags (template_id, tag, build_id) VALUES (?, ?, ?)
+             ON CONFLICT DO UPDATE SET build_id = excluded.build_id",
+        )?
+        .execute(params![template_id.as_str(), tag, build.id.as_uuid().as_bytes()])?;
+    Ok(())
+}
+
+/// Stores a snapshot under the team's template of that name, or a new one. Returns the template used.
+pub(crate) fn insert_snapshot(
+    connection: &Connection,
+    team_no: i64,
+    snapshot: NewSnapshot,
+) -> Result<TemplateId, StoreError> {
+    let NewSnapshot { template, build, tag } = snapshot;
+    let statement = connection.prepare_cached("SELECT id FROM templates WHERE team_no = ? AND name = ?")?;
+    let existing = match &template.name {
+        Some(name) => first(statement, params![team_no, name], "templates", |cells| cells.id("id"))?,
+        None => None,
+    };
+    let template_id = match existing {
+        Some(id) => id,
+        None => {
+            insert_template(connection, Some(team_no), &template)?;
+            template.id
+        }
+    };
+    insert_build(connection, &template_id, &build, &tag)?;
+    Ok(template_id)
+}
+
+/// The template a reference means to the team: its own by id, its own by name, then the shipped ones likewise.
+fn find(
+    connection: &Connection,
+    team: TeamId,
+    reference: &Reference<'_>,
+) -> Result<Option<Template>, StoreError> {
+    let own_sql = format!(
+        "SELECT {TEMPLATE_COLUMNS} FROM teams t JOIN templates m ON m.team_no = t.no
+         WHERE t.id = ?1 AND (m.id = ?2 OR m.name = ?2) AND (?3 IS NULL OR t.slug = ?3)
+         ORDER BY m.id = ?2 DESC LIMIT 1"
+    );
+    let values = params![team.as_uuid().as_bytes(), reference.name, reference.slug];
+    let own = first(connection.prepare_cached(&own_sql)?, values, "templates", decode_template)?;
+    if own.is_some() || reference.slug.is_some() {
+        return Ok(own);
+    }
+    let shipped_sql = "SELECT m.id, NULL, m.name, m.kind, m.created_at FROM templates m
+         WHERE m.team_no IS NULL AND (m.id = ?1 OR m.name = ?1) ORDER BY m.id = ?1 DESC LIMIT 1";
+    first(connection.prepare_cached(shipped_sql)?, [reference.name], "templates", decode_template)
+}
+
+fn tagged_build(
+    connection: &Connection,
+    template: &TemplateId,
+    tag: &str,
+) -> Result<Option<Build>, StoreError> {
+    let sql = format!(
+        "SELECT {BUILD_COLUMNS} FROM tags g JOIN builds b ON b.id = g.build_id
+         WHERE g.template_id = ? AND g.tag = ?"
+    );
+    first(connection.prepare_cached(&sql)?, [template.as_str(), tag], "builds", decode_build)
+}
+
+fn delete(tx: &Tx<'_>, team: TeamId, reference: &str) -> Result<DeleteTemplate, StoreError> {
+    let reference = Reference::parse(reference);
+    let Some(template) = find(tx, team, &reference)? else { return Ok(DeleteTemplate::NotFound) };
+    if template.team_id.is_none() {
+        return Ok(DeleteTemplate::Shipped);
+    }
+    let id = template.id.as_str();
+    let only = match reference.tag {
+        Some(tag) => match tagged_build(tx, &template.id, tag)? {
+            None => return Ok(DeleteTemplate::NotFound),
+            Some(build) => {
+                let others = "SELECT 1 FROM tags WHERE template_id = ? AND tag <> ?";
+                exists(tx, others, [id, tag])?.then_some((tag, build.id))
+            }
+        },
+        None => None,
+    };
+    let builds = match only {
+        Some((_, build)) => vec![build],
+        None => {
+            all(tx.prepare_cached("SELECT id FROM builds WHERE template_id = ?")?, [id], "builds", |cells| {
+                cells.uuid("id")
+            })?
+        }
+    };
+    for build in &builds {
+        let used = "SELECT 1 FROM sandboxes WHERE build_id = ? AND state <> 'killed'";
+        if exists(tx, used, [build.as_uuid().as_bytes()])? {
+            return Ok(DeleteTemplate::InUse);
+        }
+    }
+    if let Some((tag, build)) = only {
+        tx.prepare_cached("DELETE FROM tags WHERE template_id = ? AND tag = ?")?.execute([id, tag])?;
+        let shared = exists(tx, "SELECT 1 FROM tags WHERE build_id = ?", [build.as_uuid().as_bytes()])?;
+        if shared {
+            return Ok(DeleteTemplate::Deleted(Vec::new()));
+        }
+        tx.prepare_cached("DELETE FROM builds WHERE id = ?")?.execute([build.as_uuid().as_bytes()])?;
+    } else {
+        tx.prepare_cached("DELETE FROM tags WHERE template_id = ?")?.execute([id])?;
+        tx.prepare_cached("DELETE FROM builds WHERE template_id = ?")?.execute([id])?;
+        tx.prepare_cached("DELETE FROM templates WHERE id = ?")?.execute([id])?;
+    }
+    Ok(DeleteTemplate::Deleted(builds))
+}
+
+fn snapshots(
+    connection: &Connection,
+    team: TeamId,
+    filter: &SnapshotFilter,
+    page: &Page<(Timestamp, TemplateId)>,
+) -> Result<Vec<(Template, Build, String)>, StoreError> {
+    let mut sql = format!(
+        "SELECT {TEMPLATE_COLUMNS}, {BUILD_COLUMNS}, g.tag
+         FROM teams t JOIN templates m ON m.team_no = t.no JOIN tags g ON g.template_id = m.id
+             JOIN builds b ON b.id = g.build_id
+         WHERE t.id = ? AND m.kind = ?"
+    );
+    let mut values: Vec<Box<dyn ToSql>> =
+        vec![Box::new(*team.as_uuid().as_bytes()), Box::new(to_name(&TemplateKind::Snapshot)?)];
+    if let Some(id) = &filter.source_sandbox_id {
+        sql.push_str(" AND b.source_sandbox_id = ?");
+        values.push(Box::new(id.as_str().to_owned()));
+    }
+    if let Some(name) = &filter.name {
+        let Reference { slug, name, tag } = Reference::parse(name);
+        for (column, value) in [("t.slug", slug), ("m.name", Some(name)), ("g.tag", tag)] {
+            if let Some(value) = value {
+                sql.push_str(" AND ");
+                sql.push_str(column);
+                sql.push_str(" = ?");
+                values.push(Box::new(value.to_owned()));
+            }
+        }
+    }
+    if let Some((at, id)) = &page.after {
+        sql.push_str(" AND (b.created_at, m.id) < (?, ?)");
+        values.push(Box::new(at.as_microsecond()));
+        values.push(Box::new(id.as_str().to_owned()));
+    }
+    sql.push_str(" ORDER BY b.created_at DESC, m.id DESC LIMIT ?");
+    values.push(Box::new(page.limit));
+    let values = rusqlite::params_from_iter(values);
+    all(connection.prepare_cached(&sql)?, values, "templates", |cells| {
+        Ok((decode_template(cells)?, decode_build(cells)?, cells.plain("tag")?))
+    })
+}
+
+impl Store {
+    /// Stores a template that comes with the server, with its build under the tag `default`, unless there is one of
+    /// that name already.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn ensure_template(&self, template: Template, build: Build) -> Result<(), StoreError> {
+        let op = move |tx: &mut Tx<'_>| {
+            let there = "SELECT 1 FROM templates WHERE team_no IS NULL AND name = ?";
+            if exists(tx, there, [&template.name])? {
+                return Ok(());
+            }
+            insert_template(tx, None, &template)?;
+            insert_build(tx, &template.id, &build, DEFAULT_TAG)
+        };
+        self.facts().write(op).await
+    }
+
+    /// What a reference (`id`, `name` or `slug/name`, each with an optional `:tag`) means to the team: its own
+    /// templates before the shipped ones, never another team's.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn resolve_template(
+        &self,
+        team: TeamId,
+        reference: &str,
+    ) -> Result<Option<(Template, Build)>, StoreError> {
+        let reference = reference.to_owned();
+        let op = move |connection: &Connection| {
+            let reference = Reference::parse(&reference);
+            let Some(template) = find(connection, team, &reference)? else { return Ok(None) };
+            let build = tagged_build(connection, &template.id, reference.tag.unwrap_or(DEFAULT_TAG))?;
+            Ok(build.map(|build| (template, build)))
+        };
+        self.facts().read(op).await
+    }
+
+    /// The templates the team may use, its own and the shipped ones, newest first, each with its newest build.
+    /// Snapshots are not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn templates(&self, team: TeamId) -> Result<Vec<(Template, Build)>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {TEMPLATE_COLUMNS}, {BUILD_COLUMNS}
+                 FROM templates m LEFT JOIN teams t ON t.no = m.team_no JOIN builds b ON b.id =
+                     (SELECT id FROM builds WHERE template_id = m.id ORDER BY created_at DESC LIMIT 1)
+                 WHERE (t.id = ?1 OR m.team_no IS NULL) AND m.kind = ?2 ORDER BY m.created_at DESC, m.id"
+            );
+            let values = params![team.as_uuid().as_bytes(), to_name(&TemplateKind::Template)?];
+            all(connection.prepare_cached(&sql)?, values, "templates", |cells| {
+                Ok((decode_template(cells)?, decode_build(cells)?))
+            })
+        };
+        self.facts().read(op).await
+    }
+
+    /// Whose a template name is (`name` or `slug/name`); the asking team's own comes first, then the shipped one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn template_alias(&self, team: TeamId, name: &str) -> Result<Option<AliasOwner>, StoreError> {
+        let name = name.to_owned();
+        let op = move |connection: &Connection| {
+            let Reference { slug, name, .. } = Reference::parse(&name);
+            let statement = connection.prepare_cached(
+                "SELECT m.id, m.team_no IS NULL OR t.id = ?1 AS own_or_public
+                 FROM templates m LEFT JOIN teams t ON t.no = m.team_no
+                 WHERE m.name = ?2 AND (?3 IS NULL OR t.slug = ?3)
+                 ORDER BY t.id IS ?1 DESC, m.team_no IS NULL DESC, m.created_at LIMIT 1",
+            )?;
+            first(statement, params![team.as_uuid().as_bytes(), name, slug], "templates", |cells| {
+                Ok(AliasOwner { template_id: cells.id("id")?, own_or_public: cells.plain("own_or_public")? })
+            })
+        };
+        self.facts().read(op).await
+    }
+
+    /// The team's snapshots, newest first, one entry for each tag. Positions are the build's `created_at` and the
+    /// template's id.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn snapshots(
+        &self,
+        team: TeamId,
+        filter: SnapshotFilter,
+        page: Page<(Timestamp, TemplateId)>,
+    ) -> Result<Vec<(Template, Build, String)>, StoreError> {
+        self.facts().read(move |connection| snapshots(connection, team, &filter, &page)).await
+    }
+
+    /// Deletes a template or snapshot of the team with all its builds; with a `:tag` that is not its only one, only
+    /// that tag and its build.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn delete_template(&self, team: TeamId, reference: &str) -> Result<DeleteTemplate, StoreError> {
+        let reference = reference.to_owned();
+        self.facts().write(move |tx| delete(tx, team, &reference)).await
+    }
+}
