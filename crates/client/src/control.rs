@@ -42,11 +42,7 @@ impl Client {
             ClientError::Malformed("the API key has characters no header can carry".to_owned())
         })?;
         api_key.set_sensitive(true);
-        Ok(Self {
-            edge: edge.unwrap_or_else(|| control.clone()),
-            control,
-            api_key,
-        })
+        Ok(Self { edge: edge.unwrap_or_else(|| control.clone()), control, api_key })
     }
 
     /// Asks the control plane; an answer that is not 2xx is an error.
@@ -64,22 +60,12 @@ impl Client {
             .method(method)
             .uri(path)
             .header("x-api-key", &self.api_key)
-            .header(
-                header::USER_AGENT,
-                concat!("sandscope/", env!("CARGO_PKG_VERSION")),
-            );
+            .header(header::USER_AGENT, concat!("sandscope/", env!("CARGO_PKG_VERSION")));
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let reply = self
-            .control
-            .send(request.body(Full::new(Bytes::from(bytes)))?, DEFAULT_DEADLINE)
-            .await?;
-        if reply.status.is_success() {
-            Ok(reply)
-        } else {
-            Err(refusal(&reply))
-        }
+        let reply = self.control.send(request.body(Full::new(Bytes::from(bytes)))?, DEFAULT_DEADLINE).await?;
+        if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -114,21 +100,14 @@ impl Client {
         let mut all: Vec<ListedSandbox> = Vec::new();
         let mut next: Option<String> = None;
         while all.len() < limit {
-            let mut path = format!(
-                "/v2/sandboxes?state={}&limit={}",
-                segment(state),
-                (limit - all.len()).min(100)
-            );
+            let mut path =
+                format!("/v2/sandboxes?state={}&limit={}", segment(state), (limit - all.len()).min(100));
             if let Some(token) = &next {
                 path = format!("{path}&nextToken={}", segment(token));
             }
             let reply = self.ask(Method::GET, &path, None).await?;
             all.append(&mut decode(&reply)?);
-            next = reply
-                .headers
-                .get("x-next-token")
-                .and_then(|token| token.to_str().ok())
-                .map(str::to_owned);
+            next = reply.headers.get("x-next-token").and_then(|token| token.to_str().ok()).map(str::to_owned);
             if next.is_none() {
                 break;
             }
@@ -148,24 +127,17 @@ impl Client {
 
     /// Ends a sandbox.
     pub async fn kill(&self, id: &str) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, &format!("/sandboxes/{}", segment(id)), None)
-            .await
-            .map(|_| ())
+        self.ask(Method::DELETE, &format!("/sandboxes/{}", segment(id)), None).await.map(|_| ())
     }
 
     /// Pauses a sandbox.
     pub async fn pause(&self, id: &str) -> Result<(), ClientError> {
-        self.post_for_nothing(&format!("/sandboxes/{}/pause", segment(id)), &json!({}))
-            .await
+        self.post_for_nothing(&format!("/sandboxes/{}/pause", segment(id)), &json!({})).await
     }
 
     /// Resumes a paused sandbox, or extends a running one, for `timeout_s` seconds from now.
     pub async fn connect(&self, id: &str, timeout_s: u32) -> Result<Sandbox, ClientError> {
-        self.post(
-            &format!("/v2/sandboxes/{}/connect", segment(id)),
-            &json!({ "timeout": timeout_s }),
-        )
-        .await
+        self.post(&format!("/v2/sandboxes/{}/connect", segment(id)), &json!({ "timeout": timeout_s })).await
     }
 
     /// Sets when a sandbox times out: `timeout_s` seconds from now.
@@ -180,26 +152,18 @@ impl Client {
     /// Captures a sandbox's filesystem.
     pub async fn snapshot(&self, id: &str, name: Option<&str>) -> Result<Snapshot, ClientError> {
         let body = name.map_or_else(|| json!({}), |name| json!({ "name": name }));
-        self.post(&format!("/sandboxes/{}/snapshots", segment(id)), &body)
-            .await
+        self.post(&format!("/sandboxes/{}/snapshots", segment(id)), &body).await
     }
 
     /// Deletes a template or snapshot.
     pub async fn delete_template(&self, reference: &str) -> Result<(), ClientError> {
-        self.ask(
-            Method::DELETE,
-            &format!("/templates/{}", segment(reference)),
-            None,
-        )
-        .await
-        .map(|_| ())
+        self.ask(Method::DELETE, &format!("/templates/{}", segment(reference)), None).await.map(|_| ())
     }
 
     /// A sandbox's metrics, oldest first; `start` in seconds since 1970, inclusive.
     pub async fn metrics(&self, id: &str, start: Option<i64>) -> Result<Vec<Metric>, ClientError> {
         let query = start.map_or_else(String::new, |start| format!("?start={start}"));
-        self.get(&format!("/sandboxes/{}/metrics{query}", segment(id)))
-            .await
+        self.get(&format!("/sandboxes/{}/metrics{query}", segment(id))).await
     }
 }
 
@@ -218,12 +182,6 @@ pub(crate) fn refusal(reply: &Reply) -> ClientError {
     let message = parsed
         .as_ref()
         .and_then(|body| body["message"].as_str())
-        .map_or_else(
-            || String::from_utf8_lossy(&reply.body).chars().take(200).collect(),
-            str::to_owned,
-        );
-    ClientError::Refused {
-        status: reply.status.as_u16(),
-        message,
-    }
+        .map_or_else(|| String::from_utf8_lossy(&reply.body).chars().take(200).collect(), str::to_owned);
+    ClientError::Refused { status: reply.status.as_u16(), message }
 }

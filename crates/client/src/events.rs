@@ -22,38 +22,18 @@ pub struct EventQuery {
 
 impl Default for EventQuery {
     fn default() -> Self {
-        Self {
-            sandbox_id: None,
-            types: Vec::new(),
-            offset: 0,
-            limit: 10,
-            ascending: false,
-        }
+        Self { sandbox_id: None, types: Vec::new(), offset: 0, limit: 10, ascending: false }
     }
 }
 
 impl Client {
     /// The history.
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, ClientError> {
-        let of = query
-            .sandbox_id
-            .as_deref()
-            .map_or_else(String::new, |id| format!("/{}", segment(id)));
-        let types: String = query
-            .types
-            .iter()
-            .map(|name| format!("&types={}", segment(name)))
-            .collect();
-        let EventQuery {
-            offset,
-            limit,
-            ascending,
-            ..
-        } = query;
-        self.get(&format!(
-            "/events/sandboxes{of}?offset={offset}&limit={limit}&orderAsc={ascending}{types}"
-        ))
-        .await
+        let of = query.sandbox_id.as_deref().map_or_else(String::new, |id| format!("/{}", segment(id)));
+        let types: String = query.types.iter().map(|name| format!("&types={}", segment(name))).collect();
+        let EventQuery { offset, limit, ascending, .. } = query;
+        self.get(&format!("/events/sandboxes{of}?offset={offset}&limit={limit}&orderAsc={ascending}{types}"))
+            .await
     }
 
     /// Registers a webhook.
@@ -68,9 +48,7 @@ impl Client {
 
     /// Deletes a webhook.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, &format!("/events/webhooks/{}", segment(id)), None)
-            .await
-            .map(|_| ())
+        self.ask(Method::DELETE, &format!("/events/webhooks/{}", segment(id)), None).await.map(|_| ())
     }
 
     /// The newest attempts at delivering to a webhook, by event; `limit` counts attempts, 1 to 100.
@@ -83,10 +61,7 @@ impl Client {
         struct Page {
             data: Vec<WebhookDeliveryGroup>,
         }
-        let path = format!(
-            "/events/webhooks/{}/deliveries?limit={limit}",
-            segment(webhook_id)
-        );
+        let path = format!("/events/webhooks/{}/deliveries?limit={limit}", segment(webhook_id));
         self.get::<Page>(&path).await.map(|page| page.data)
     }
 }

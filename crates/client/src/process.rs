@@ -139,36 +139,23 @@ impl Client {
             request = request.header("x-access-token", token);
         }
         if let Some(user) = &command.user {
-            request = request.header(
-                "authorization",
-                format!("Basic {}", STANDARD.encode(format!("{user}:"))),
-            );
+            request =
+                request.header("authorization", format!("Basic {}", STANDARD.encode(format!("{user}:"))));
         }
         if let Some(limit) = command.time_limit {
             request = request.header("connect-timeout-ms", limit.as_millis().to_string());
         }
-        let request = request.body(Full::new(envelope(
-            &serde_json::to_vec(&message).map_err(ClientError::Json)?,
-        )))?;
+        let request =
+            request.body(Full::new(envelope(&serde_json::to_vec(&message).map_err(ClientError::Json)?)))?;
         let (response, _connection) = self.edge.open(request, START_DEADLINE).await?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
-            return Ok(ProcessStream {
-                body,
-                buffer: BytesMut::new(),
-            });
+            return Ok(ProcessStream { body, buffer: BytesMut::new() });
         }
         let body = Limited::new(body, 64 * 1024);
-        let body = body
-            .collect()
-            .await
-            .map_err(|error| ClientError::Malformed(error.to_string()))?
-            .to_bytes();
-        Err(refusal(&Reply {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }))
+        let body =
+            body.collect().await.map_err(|error| ClientError::Malformed(error.to_string()))?.to_bytes();
+        Err(refusal(&Reply { status: head.status, headers: head.headers, body }))
     }
 
     /// Runs `command` to its end and returns its exit code and what it wrote to standard output, of which at most
@@ -185,9 +172,7 @@ impl Client {
                 _ => {}
             }
         }
-        Err(ClientError::Malformed(
-            "the stream ended before the command did".to_owned(),
-        ))
+        Err(ClientError::Malformed("the stream ended before the command did".to_owned()))
     }
 }
 
@@ -198,10 +183,7 @@ impl ProcessStream {
             while let Some((flags, payload)) = take_frame(&mut self.buffer)? {
                 let frame: Frame = serde_json::from_slice(&payload).map_err(ClientError::Json)?;
                 if let Some(error) = frame.error {
-                    return Err(ClientError::Malformed(format!(
-                        "{}: {}",
-                        error.code, error.message
-                    )));
+                    return Err(ClientError::Malformed(format!("{}: {}", error.code, error.message)));
                 }
                 if flags & 0x02 != 0 {
                     return Ok(None);
@@ -218,9 +200,7 @@ impl ProcessStream {
                 }
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
-                    return Err(ClientError::Malformed(
-                        "the stream ended within a frame".to_owned(),
-                    ));
+                    return Err(ClientError::Malformed("the stream ended within a frame".to_owned()));
                 }
             }
         }
@@ -239,18 +219,11 @@ fn meaning(frame: EventFrame) -> Result<Option<ProcessEvent>, ClientError> {
         return Ok(Some(ProcessEvent::Started { pid: start.pid }));
     }
     if let Some(end) = frame.end {
-        return Ok(Some(ProcessEvent::Ended {
-            exit_code: end.exit_code,
-            status: end.status,
-        }));
+        return Ok(Some(ProcessEvent::Ended { exit_code: end.exit_code, status: end.status }));
     }
     match frame.data {
-        Some(DataFrame {
-            stdout: Some(text), ..
-        }) => decode(text).map(ProcessEvent::Stdout).map(Some),
-        Some(DataFrame {
-            stderr: Some(text), ..
-        }) => decode(text).map(ProcessEvent::Stderr).map(Some),
+        Some(DataFrame { stdout: Some(text), .. }) => decode(text).map(ProcessEvent::Stdout).map(Some),
+        Some(DataFrame { stderr: Some(text), .. }) => decode(text).map(ProcessEvent::Stderr).map(Some),
         _ => Ok(None),
     }
 }
@@ -312,12 +285,6 @@ mod tests {
         let frame: Frame =
             serde_json::from_str(r#"{"event":{"end":{"exited":true,"status":"exit status 0"}}}"#).unwrap();
         let event = meaning(frame.event.unwrap()).unwrap();
-        assert_eq!(
-            event,
-            Some(ProcessEvent::Ended {
-                exit_code: 0,
-                status: "exit status 0".to_owned()
-            })
-        );
+        assert_eq!(event, Some(ProcessEvent::Ended { exit_code: 0, status: "exit status 0".to_owned() }));
     }
 }

@@ -49,10 +49,7 @@ pub struct Reply {
 impl Transport {
     /// A transport to the server at `base`, for example `http://127.0.0.1:3000`. Connects lazily.
     pub fn new(base: &str) -> Result<Self, ClientError> {
-        let refuse = |reason| ClientError::Url {
-            url: base.to_owned(),
-            reason,
-        };
+        let refuse = |reason| ClientError::Url { url: base.to_owned(), reason };
         let url = Url::parse(base).map_err(|_| refuse("it is not an absolute URL"))?;
         if url.scheme() != "http" {
             return Err(refuse("only http:// is supported by this command"));
@@ -69,13 +66,7 @@ impl Transport {
         };
         let base_path = url.path().trim_end_matches('/').to_owned();
         Ok(Self {
-            shared: Arc::new(Shared {
-                host,
-                port,
-                authority,
-                base_path,
-                idle: Mutex::new(VecDeque::new()),
-            }),
+            shared: Arc::new(Shared { host, port, authority, base_path, idle: Mutex::new(VecDeque::new()) }),
         })
     }
 
@@ -93,17 +84,9 @@ impl Transport {
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
         let (response, connection) = self.start(request).await?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES)
-            .collect()
-            .await
-            .map_err(body_error)?
-            .to_bytes();
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(body_error)?.to_bytes();
         self.keep(connection);
-        Ok(Reply {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+        Ok(Reply { status: head.status, headers: head.headers, body })
     }
 
     /// Sends `request` and hands over the answer as soon as its head is there. The connection is not reused; dropping
@@ -142,13 +125,8 @@ impl Transport {
             }
         }
         let shared = &self.shared;
-        let failed = |source| ClientError::Connect {
-            authority: shared.authority.clone(),
-            source,
-        };
-        let socket = TcpStream::connect((shared.host.as_str(), shared.port))
-            .await
-            .map_err(failed)?;
+        let failed = |source| ClientError::Connect { authority: shared.authority.clone(), source };
+        let socket = TcpStream::connect((shared.host.as_str(), shared.port)).await.map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?;
         let (connection, driver) = http1::handshake(TokioIo::new(socket)).await?;
         // The driver ends with the connection; what goes wrong there is reported to whoever holds the sender.
@@ -157,11 +135,7 @@ impl Transport {
     }
 
     fn take_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
-        self.shared
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_back()
+        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()
     }
 
     fn keep(&self, connection: SendRequest<Full<Bytes>>) {

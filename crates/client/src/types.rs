@@ -43,9 +43,7 @@ pub struct Sandbox {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sandbox")
-            .field("sandbox_id", &self.sandbox_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Sandbox").field("sandbox_id", &self.sandbox_id).finish_non_exhaustive()
     }
 }
 
