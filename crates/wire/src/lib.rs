@@ -1,1 +1,19 @@
-//! JSON of the public HTTP API and of webhook bodies, and conversions to and from the model.
+//! The JSON of the public HTTP API and of webhook bodies. Wire spellings live only here.
+//!
+//! Every type both reads and writes, because servers and clients use the same ones. Keys a client sends that are not
+//! listed are ignored; `null` means the same as leaving the key out.
+
+pub mod cursor;
+pub mod delivery;
+pub mod error;
+pub mod event;
+pub mod key;
+pub mod metadata;
+pub mod metrics;
+pub mod name;
+pub mod request;
+pub mod sandbox;
+pub mod snapshot;
+pub mod template;
+pub mod time;
+pub mod webhook;

@@ -1,0 +1,114 @@
+//! Events as answered and as sent to webhooks: one rendering, so that both say the same.
+//!
+//! The API answers the camelCase keys. Webhook bodies carry the same keys and their snake_case twins, because both
+//! kinds of consumers exist. Keys inside `eventData` are snake_case in both.
+
+use sandscope_model::{Event, EventData, EventType, ExecutionSummary, ExitStatus};
+use serde_json::{Map, Value, json};
+
+use crate::time::to_second;
+
+/// Version of the rendering.
+pub const VERSION: &str = "v2";
+
+/// The API's rendering.
+pub fn render(event: &Event) -> Value {
+    Value::Object(camel_case(event, &event_data(&event.data)))
+}
+
+/// The bytes sent to webhooks: what is signed is exactly this.
+pub fn webhook_body(event: &Event) -> Vec<u8> {
+    let data = event_data(&event.data);
+    let mut body = camel_case(event, &data);
+    body.insert("event_category".to_owned(), json!("lifecycle"));
+    if let Some(label) = label(event.event_type) {
+        body.insert("event_label".to_owned(), json!(label));
+    }
+    if !data.is_null() {
+        body.insert("event_data".to_owned(), data);
+    }
+    for (twin, key) in [
+        ("sandbox_id", "sandboxId"),
+        ("sandbox_build_id", "sandboxBuildId"),
+        ("sandbox_execution_id", "sandboxExecutionId"),
+        ("sandbox_template_id", "sandboxTemplateId"),
+        ("sandbox_team_id", "sandboxTeamId"),
+    ] {
+        let value = body.get(key).cloned().unwrap_or_default();
+        body.insert(twin.to_owned(), value);
+    }
+    Value::Object(body).to_string().into_bytes()
+}
+
+fn camel_case(event: &Event, data: &Value) -> Map<String, Value> {
+    let fields = [
+        ("version", json!(VERSION)),
+        ("id", json!(event.id)),
+        ("type", json!(event.event_type)),
+        ("eventData", data.clone()),
+        ("sandboxBuildId", json!(event.build_id)),
+        ("sandboxExecutionId", json!(event.execution_id)),
+        ("sandboxId", json!(event.sandbox_id)),
+        ("sandboxTeamId", json!(event.team_id)),
+        ("sandboxTemplateId", json!(event.template_id)),
+        ("timestamp", json!(event.timestamp)),
+    ];
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// `null` when there is nothing to say.
+fn event_data(data: &EventData) -> Value {
+    let mut fields = Map::new();
+    let mut insert = |key: &str, value: Value| fields.insert(key.to_owned(), value);
+    if !data.sandbox_metadata.is_empty() {
+        insert("sandbox_metadata", json!(data.sandbox_metadata));
+    }
+    if let Some(at) = data.set_timeout {
+        insert("set_timeout", json!(to_second(at)));
+    }
+    if let Some(execution) = &data.execution {
+        insert("execution", render_execution(execution));
+    }
+    if let Some(reason) = data.kill_reason {
+        insert("kill_reason", json!(reason.as_str()));
+    }
+    if let Some(exit) = &data.exit {
+        match exit.status {
+            Some(ExitStatus::Code(code)) => drop(insert("exit_code", json!(code))),
+            Some(ExitStatus::Signal(signal)) => drop(insert("exit_signal", json!(signal))),
+            None => {}
+        }
+        if exit.n_oom_kills > 0 {
+            insert("oom_kills", json!(exit.n_oom_kills));
+        }
+    }
+    if let Some(template_id) = &data.snapshot_template_id {
+        insert("snapshot_template_id", json!(template_id));
+    }
+    if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+}
+
+fn render_execution(execution: &ExecutionSummary) -> Value {
+    json!({
+        "started_at": to_second(execution.started_at),
+        "vcpu_count": execution.vcpu_count,
+        "memory_mb": execution.memory_mb,
+        "execution_time": execution.execution_time_ms,
+    })
+}
+
+/// The deprecated one-word name; checkpoints never had one.
+const fn label(event_type: EventType) -> Option<&'static str> {
+    match event_type {
+        EventType::Created => Some("create"),
+        EventType::Killed => Some("kill"),
+        EventType::Paused => Some("pause"),
+        EventType::Resumed => Some("resume"),
+        EventType::Updated => Some("update"),
+        EventType::Checkpointed => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

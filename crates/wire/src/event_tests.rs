@@ -1,0 +1,73 @@
+use std::collections::BTreeMap;
+
+use sandscope_model::{EventDraft, Exit, KillReason, Timestamp};
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn event(event_type: EventType, data: EventData) -> Event {
+    let uuid = uuid::Uuid::from_u128;
+    Event {
+        sequence: 7,
+        draft: EventDraft {
+            id: uuid(1).into(),
+            event_type,
+            data,
+            sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
+            execution_id: uuid(2).into(),
+            template_id: "rki5dems9wqfm4r03t7g".parse().unwrap(),
+            build_id: uuid(3).into(),
+            team_id: uuid(4).into(),
+            timestamp: at("2025-08-06T20:59:24.25Z"),
+        },
+    }
+}
+
+fn killed() -> Event {
+    let data = EventData {
+        sandbox_metadata: BTreeMap::from([("user".to_owned(), "u1".to_owned())]),
+        execution: Some(ExecutionSummary {
+            started_at: at("2025-08-06T20:58:24.999Z"),
+            vcpu_count: 2,
+            memory_mb: 512,
+            execution_time_ms: 1000,
+        }),
+        kill_reason: Some(KillReason::Oom),
+        exit: Some(Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 3 }),
+        ..EventData::default()
+    };
+    event(EventType::Killed, data)
+}
+
+#[test]
+fn an_event_with_nothing_to_say_has_null_data() {
+    insta::assert_json_snapshot!(render(&event(EventType::Created, EventData::default())));
+}
+
+#[test]
+fn an_event_with_everything_to_say() {
+    insta::assert_json_snapshot!(render(&killed()));
+}
+
+#[test]
+fn the_new_end_time_has_no_fraction() {
+    let data = EventData { set_timeout: Some(at("2025-08-06T20:59:59.5Z")), ..EventData::default() };
+    assert_eq!(
+        render(&event(EventType::Updated, data))["eventData"],
+        json!({"set_timeout": "2025-08-06T20:59:59Z"})
+    );
+}
+
+#[test]
+fn a_webhook_body_says_everything_in_both_spellings() {
+    let body: Value = serde_json::from_slice(&webhook_body(&killed())).unwrap();
+    insta::assert_json_snapshot!(body);
+    let data = EventData::default();
+    let bare: Value = serde_json::from_slice(&webhook_body(&event(EventType::Checkpointed, data))).unwrap();
+    assert_eq!(bare["eventData"], Value::Null);
+    assert_eq!(bare.get("event_data"), None);
+    assert_eq!(bare.get("event_label"), None);
+}

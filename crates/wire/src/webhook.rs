@@ -1,0 +1,106 @@
+//! Webhook registrations.
+
+use sandscope_model::{TeamId, Timestamp, Webhook as Model, WebhookId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A registration as answered; never with its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookDetail {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: WebhookId,
+    /// Whose it is.
+    #[serde(rename = "teamID")]
+    #[schema(value_type = uuid::Uuid)]
+    pub team_id: TeamId,
+    /// The same in the other spelling consumers read.
+    #[serde(rename = "teamId")]
+    #[schema(value_type = uuid::Uuid)]
+    pub team_id_twin: TeamId,
+    /// What people call it.
+    pub name: String,
+    /// When it was registered.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Whether events committed from now on are delivered.
+    pub enabled: bool,
+    /// Where events go.
+    pub url: String,
+    /// Which events go there.
+    pub events: Vec<String>,
+}
+
+impl From<&Model> for WebhookDetail {
+    fn from(webhook: &Model) -> Self {
+        Self {
+            id: webhook.id,
+            team_id: webhook.team_id,
+            team_id_twin: webhook.team_id,
+            name: webhook.name.clone(),
+            created_at: webhook.created_at,
+            enabled: webhook.enabled,
+            url: webhook.url.clone(),
+            events: webhook.events.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Body of registering a webhook.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookCreate {
+    /// What people call it: 1 to 256 characters.
+    #[schema(min_length = 1, max_length = 256)]
+    pub name: String,
+    /// Where events go: absolute, http or https.
+    pub url: String,
+    /// Which events go there: at least one.
+    #[schema(min_items = 1)]
+    pub events: Vec<String>,
+    /// Whether events are delivered. Default `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// What deliveries are signed with; never shown again. 1 to 1024 characters, better 32 or more.
+    #[schema(min_length = 1, max_length = 1024)]
+    pub signature_secret: String,
+}
+
+/// Body of changing a webhook: only what is given changes.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookConfiguration {
+    /// What people call it: 1 to 256 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub name: Option<String>,
+    /// Where events go: absolute, http or https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Which events go there: at least one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1)]
+    pub events: Option<Vec<String>>,
+    /// Whether events committed from now on are delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// What deliveries are signed with; never shown again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 1024)]
+    pub signature_secret: Option<String>,
+}
+
+// The secret must not reach logs: neither body prints it.
+
+impl std::fmt::Debug for WebhookCreate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookCreate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for WebhookConfiguration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookConfiguration").field("name", &self.name).finish_non_exhaustive()
+    }
+}
