@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod events;
+pub(crate) mod key;
 pub(crate) mod sandbox;
 
 use anyhow::Context as _;

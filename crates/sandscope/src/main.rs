@@ -14,6 +14,7 @@ mod config;
 mod keys;
 mod metrics_line;
 mod output;
+mod serve;
 mod system;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sandbox(command) => commands::sandbox::run(command).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Config(command) => commands::config::run(command),
+        Command::Key(command) => commands::key::run(command).await,
         _ => anyhow::bail!("not built yet"),
     }
 }

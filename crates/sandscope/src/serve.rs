@@ -1,0 +1,7 @@
+//! `sandscope serve`.
+
+mod bootstrap;
+mod data_dir;
+mod exports;
+mod http;
+mod signals;

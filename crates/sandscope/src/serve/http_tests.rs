@@ -1,0 +1,87 @@
+use axum::routing::get;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
+
+use super::*;
+
+const BOUND: Duration = Duration::from_secs(10);
+
+async fn start(router: Router, limits: Limits) -> Http {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Http::start(listener, router, limits).unwrap()
+}
+
+const fn limits(max_connections: usize, header_timeout_ms: u64) -> Limits {
+    Limits { max_connections, header_timeout: Duration::from_millis(header_timeout_ms) }
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(BOUND, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_in_the_apis_words() {
+    let http = start(Router::new().route("/", get(async || "fine")), limits(8, 10_000)).await;
+    let request = |head: &str| format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n");
+    assert!(exchange(http.address(), &request("")).await.ends_with("fine"));
+    let large = format!("X-Large: {}\r\n", "x".repeat(MAX_HEAD_BYTES));
+    let answer = exchange(http.address(), &request(&large)).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(answer.contains(r#""code":431"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_dripping_client_loses_its_place() {
+    // One place only: the patient client is served once the dripping one is thrown out.
+    let http = start(Router::new().route("/", get(async || "fine")), limits(1, 50)).await;
+    let mut slow = TcpStream::connect(http.address()).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    let answer = exchange(http.address(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.ends_with("fine"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_is_under_way_and_accepts_nothing_new() {
+    let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (signal, wait) = (Arc::clone(&entered), Arc::clone(&go));
+    let handler = move || async move {
+        signal.notify_one();
+        wait.notified().await;
+        "done"
+    };
+    let http = start(Router::new().route("/", get(handler)), limits(8, 10_000)).await;
+    let address = http.address();
+    let request = tokio::spawn(async move { exchange(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await });
+    entered.notified().await;
+    let drain = tokio::spawn(async move { http.drain(BOUND).await });
+    // The socket is closed once the drain has begun.
+    tokio::time::timeout(BOUND, async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    go.notify_one();
+    assert!(request.await.unwrap().ends_with("done"));
+    tokio::time::timeout(BOUND, drain).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_does_not_end() {
+    let entered = Arc::new(Notify::new());
+    let signal = Arc::clone(&entered);
+    let handler = move || async move {
+        signal.notify_one();
+        std::future::pending::<&str>().await
+    };
+    let http = start(Router::new().route("/", get(handler)), limits(8, 10_000)).await;
+    let mut socket = TcpStream::connect(http.address()).await.unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    entered.notified().await;
+    tokio::time::timeout(BOUND, http.drain(Duration::from_millis(20))).await.unwrap();
+}
