@@ -1,0 +1,207 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::group::{Group, make_dir};
+use crate::layout::{self, Parent};
+use crate::{CgroupError, CgroupSet, Controller, Hierarchy, Version, limits, power};
+
+/// The longest name of a set.
+const NAME_BYTES: usize = 128;
+/// How deep below a set's directory leftovers are looked for.
+const LEFTOVER_DEPTH: u32 = 8;
+
+/// Where sandboxes' control groups are made.
+#[derive(Debug, Clone)]
+pub struct CgroupOptions {
+    /// The group that holds them. Relative: below this process's own group in each hierarchy. Absolute: below each
+    /// hierarchy's mount point.
+    pub parent: PathBuf,
+}
+
+impl Default for CgroupOptions {
+    fn default() -> Self {
+        Self { parent: PathBuf::from("sandscope") }
+    }
+}
+
+/// The hierarchies of this host, ready to take sandboxes. The only maker of [`CgroupSet`]s.
+#[derive(Debug)]
+pub struct Cgroups {
+    parents: Vec<Parent>,
+}
+
+impl Cgroups {
+    /// Looks whether this host has what sandboxes need, and changes nothing.
+    pub fn probe(options: &CgroupOptions) -> Result<Self, CgroupError> {
+        if !layout::is_sound_parent(&options.parent) {
+            return Err(CgroupError::InvalidName(options.parent.display().to_string()));
+        }
+        let parents = layout::plan(&Hierarchy::read_host()?, &options.parent)?;
+        Ok(Self { parents })
+    }
+
+    /// Looks, and makes the parent groups. In version 2 this hands controllers down to them, for which this process
+    /// may have to move into a group of its own beside them.
+    pub fn open(options: &CgroupOptions) -> Result<Self, CgroupError> {
+        let cgroups = Self::probe(options)?;
+        for parent in &cgroups.parents {
+            parent.prepare()?;
+        }
+        Ok(cgroups)
+    }
+
+    /// Whether sandboxes' access to devices can be limited here (version 1 only, so far).
+    pub fn limits_devices(&self) -> bool {
+        self.parents.iter().any(|parent| parent.controllers.contains(&Controller::Devices))
+    }
+
+    /// Whether a version 2 hierarchy is mounted: then [`CgroupSet::unified_dir`] has one.
+    pub fn has_unified(&self) -> bool {
+        self.parents.iter().any(|parent| parent.version == Version::V2)
+    }
+
+    /// Makes a new set, with access to the harmless character devices only and no other limits yet. A set of that
+    /// name that exists already is refused (`AlreadyExists`); on failure nothing remains.
+    pub fn create(&self, name: &str) -> Result<CgroupSet, CgroupError> {
+        check_name(name)?;
+        let mut made = Vec::with_capacity(self.parents.len());
+        let outcome = self.create_dirs(name, &mut made);
+        if outcome.is_err() {
+            // The first error says more than one of cleaning up.
+            let _cleaned = remove_dirs(&made, Duration::from_millis(100));
+        }
+        outcome
+    }
+
+    fn create_dirs(&self, name: &str, made: &mut Vec<PathBuf>) -> Result<CgroupSet, CgroupError> {
+        for parent in &self.parents {
+            let dir = parent.dir.join(name);
+            if make_dir(&dir)? {
+                let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+                return Err(CgroupError::file("create", &dir, exists));
+            }
+            made.push(dir);
+        }
+        let set = self.open_groups(made)?;
+        limits::restrict_devices(&set)?;
+        CgroupSet::new(name, set)
+    }
+
+    /// Opens a set made earlier, also by another process with the same own group. `None` if there is no trace of
+    /// it; where some of its directories are missing they are made again, empty, so that what is left can be
+    /// frozen, killed and removed.
+    pub fn open_set(&self, name: &str) -> Result<Option<CgroupSet>, CgroupError> {
+        check_name(name)?;
+        let dirs: Vec<PathBuf> = self.parents.iter().map(|parent| parent.dir.join(name)).collect();
+        self.open_existing(name, &dirs)
+    }
+
+    /// Opens a set by the directories it said it has ([`CgroupSet::dirs`]), wherever this process lives now.
+    /// Directories of hierarchies that are no longer there are left aside.
+    pub fn open_dirs(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {
+        check_name(name)?;
+        let of_parent = |parent: &Parent| {
+            let known = dirs.iter().find(|dir| {
+                dir.starts_with(&parent.mount_point) && dir.file_name().is_some_and(|last| last == name)
+            });
+            known.cloned().unwrap_or_else(|| parent.dir.join(name))
+        };
+        let dirs: Vec<PathBuf> = self.parents.iter().map(of_parent).collect();
+        self.open_existing(name, &dirs)
+    }
+
+    fn open_existing(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {
+        if !dirs.iter().any(|dir| dir.is_dir()) {
+            return Ok(None);
+        }
+        for dir in dirs {
+            std::fs::create_dir_all(dir).map_err(|source| CgroupError::file("create", dir, source))?;
+        }
+        let groups = self.open_groups(dirs)?;
+        CgroupSet::new(name, groups).map(Some)
+    }
+
+    fn open_groups(&self, dirs: &[PathBuf]) -> Result<Vec<Group>, CgroupError> {
+        self.parents
+            .iter()
+            .zip(dirs)
+            .map(|(parent, dir)| Group::open(parent.version, parent.controllers.clone(), dir.clone()))
+            .collect()
+    }
+
+    /// The names of all sets under the parent group, in any hierarchy, sorted.
+    pub fn list(&self) -> Result<Vec<String>, CgroupError> {
+        let mut names = Vec::new();
+        for parent in &self.parents {
+            for child in children(&parent.dir)? {
+                names.extend(child.file_name().and_then(|name| name.to_str()).map(str::to_owned));
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Removes the parent groups themselves. Sets that are left make it fail (`ResourceBusy`).
+    pub fn remove_parents(self) -> Result<(), CgroupError> {
+        self.parents.iter().try_for_each(|parent| remove_dir(&parent.dir))
+    }
+}
+
+/// Names become one path component in every hierarchy.
+fn check_name(name: &str) -> Result<(), CgroupError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    // The kernel's own files all have a dot in their name; `tasks` and the like cannot be made as directories.
+    let sound =
+        !name.is_empty() && name.len() <= NAME_BYTES && !name.starts_with('.') && name.bytes().all(plain);
+    if sound { Ok(()) } else { Err(CgroupError::InvalidName(name.to_owned())) }
+}
+
+fn children(dir: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(CgroupError::file("list", dir, source)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| CgroupError::file("list", dir, source))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Removes directories and what groups may have been made below them; busy ones again and again until `limit`.
+pub(crate) fn remove_dirs(dirs: &[PathBuf], limit: Duration) -> Result<(), CgroupError> {
+    for dir in dirs {
+        power::wait_until(dir, "removable", limit, || match remove_tree(dir, LEFTOVER_DEPTH) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_busy() => Ok(false),
+            Err(error) => Err(error),
+        })?;
+    }
+    Ok(())
+}
+
+fn remove_tree(dir: &Path, depth: u32) -> Result<(), CgroupError> {
+    match remove_dir(dir) {
+        Err(error) if error.is_busy() && depth > 0 => {
+            for child in children(dir)? {
+                remove_tree(&child, depth - 1)?;
+            }
+            remove_dir(dir)
+        }
+        outcome => outcome,
+    }
+}
+
+fn remove_dir(dir: &Path) -> Result<(), CgroupError> {
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(CgroupError::file("remove", dir, error))
+        }
+        _ => Ok(()),
+    }
+}

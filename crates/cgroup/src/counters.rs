@@ -1,0 +1,85 @@
+//! The kernel's counters, read from files kept open.
+
+use crate::group::{Group, KeptFile};
+use crate::{CgroupError, Controller, Version};
+
+/// Raw readings of one set. No arithmetic has been done on them but converting units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readings {
+    /// CPU time used by all processes together since the set was made, in microseconds.
+    pub cpu_usage_usec: u64,
+    /// Memory charged, page cache included, in bytes.
+    pub memory_current_bytes: u64,
+    /// The part of it the kernel would reclaim first, in bytes.
+    pub memory_inactive_file_bytes: u64,
+    /// All page cache charged, in bytes.
+    pub memory_file_bytes: u64,
+    /// Processes killed for lack of memory since the set was made.
+    pub n_oom_kills: u64,
+    /// Processes and threads alive.
+    pub n_pids: u64,
+}
+
+/// The files behind [`Readings`]: five reads and no path is walked.
+#[derive(Debug)]
+pub(crate) struct CounterFiles {
+    cpu: KeptFile,
+    /// Version 1 counts nanoseconds in a bare number.
+    cpu_version: Version,
+    memory: KeptFile,
+    memory_stat: KeptFile,
+    stat_keys: [&'static str; 2],
+    oom: KeptFile,
+    pids: KeptFile,
+}
+
+impl CounterFiles {
+    pub(crate) fn open(groups: &[Group]) -> Result<Self, CgroupError> {
+        let with = |controller: Controller| {
+            groups
+                .iter()
+                .find(|group| group.has(controller))
+                .ok_or(CgroupError::ControllerMissing(controller))
+        };
+        let unified = groups.iter().find(|group| group.version == Version::V2);
+        let cpu = match unified {
+            Some(group) => group,
+            None => with(Controller::Cpuacct)?,
+        };
+        let memory = with(Controller::Memory)?;
+        let (current, oom, stat_keys) = match memory.version {
+            Version::V1 => {
+                ("memory.usage_in_bytes", "memory.oom_control", ["total_inactive_file", "total_cache"])
+            }
+            Version::V2 => ("memory.current", "memory.events", ["inactive_file", "file"]),
+        };
+        Ok(Self {
+            cpu: cpu.keep(if unified.is_some() { "cpu.stat" } else { "cpuacct.usage" })?,
+            cpu_version: cpu.version,
+            memory: memory.keep(current)?,
+            memory_stat: memory.keep("memory.stat")?,
+            stat_keys,
+            oom: memory.keep(oom)?,
+            pids: with(Controller::Pids)?.keep("pids.current")?,
+        })
+    }
+
+    pub(crate) fn read(&self) -> Result<Readings, CgroupError> {
+        let [memory_inactive_file_bytes, memory_file_bytes] = self.memory_stat.two_keys(self.stat_keys)?;
+        Ok(Readings {
+            cpu_usage_usec: match self.cpu_version {
+                Version::V1 => self.cpu.number()? / 1_000,
+                Version::V2 => self.cpu.keyed("usage_usec")?,
+            },
+            memory_current_bytes: self.memory.number()?,
+            memory_inactive_file_bytes,
+            memory_file_bytes,
+            n_oom_kills: self.n_oom_kills()?,
+            n_pids: self.pids.number()?,
+        })
+    }
+
+    pub(crate) fn n_oom_kills(&self) -> Result<u64, CgroupError> {
+        self.oom.keyed("oom_kill")
+    }
+}

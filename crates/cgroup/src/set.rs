@@ -1,0 +1,142 @@
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use crate::counters::CounterFiles;
+use crate::group::Group;
+use crate::{CgroupError, Limits, Readings, Version, limits, power};
+
+/// How long processes may take to stand still.
+pub const FREEZE_LIMIT: Duration = Duration::from_secs(5);
+
+/// One sandbox's control groups: one directory in each hierarchy that has a part in it.
+#[derive(Debug)]
+pub struct CgroupSet {
+    name: String,
+    groups: Vec<Group>,
+    counters: CounterFiles,
+}
+
+/// A file that moves whoever writes `0` to it into the set, in one hierarchy. Closed on exec.
+#[derive(Debug)]
+pub struct JoinFile {
+    /// Open for writing.
+    pub fd: OwnedFd,
+    /// For error messages.
+    pub path: PathBuf,
+}
+
+impl JoinFile {
+    /// Moves the calling thread (version 1) or process (version 2). Only for single-threaded processes: a thread
+    /// that moves alone leaves the others behind.
+    pub fn join(&self) -> Result<(), CgroupError> {
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.fd, b"0"))
+            .map(drop)
+            .map_err(|source| CgroupError::file("join", &self.path, source))
+    }
+}
+
+impl CgroupSet {
+    pub(crate) fn new(name: &str, groups: Vec<Group>) -> Result<Self, CgroupError> {
+        let counters = CounterFiles::open(&groups)?;
+        Ok(Self { name: name.to_owned(), groups, counters })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its directories, one per hierarchy. Keep them to find the set again with
+    /// [`Cgroups::open_dirs`](crate::Cgroups::open_dirs) from a process that lives elsewhere.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.groups.iter().map(|group| group.path.as_path())
+    }
+
+    /// Sets all limits, new or changed. A memory limit below what is in use that cannot be reclaimed is refused in
+    /// version 1 (`ResourceBusy`) and enforced by the out-of-memory killer in version 2.
+    pub fn set_limits(&self, limits: &Limits) -> Result<(), CgroupError> {
+        limits::apply(&self.groups, limits)
+    }
+
+    /// Opens the files through which a single-threaded process moves itself into the set.
+    pub fn join_files(&self) -> Result<Vec<JoinFile>, CgroupError> {
+        self.join_files_of(|_| true)
+    }
+
+    /// The same without version 2, for a child that is cloned straight into [`unified_dir`](Self::unified_dir).
+    pub fn v1_join_files(&self) -> Result<Vec<JoinFile>, CgroupError> {
+        self.join_files_of(|group| group.version == Version::V1)
+    }
+
+    fn join_files_of(&self, wanted: impl Fn(&Group) -> bool) -> Result<Vec<JoinFile>, CgroupError> {
+        let open = |group: &Group| {
+            let file = group.open_file(group.join_file(), OFlags::WRONLY)?;
+            Ok(JoinFile { fd: file.fd, path: file.path })
+        };
+        self.groups.iter().filter(|group| wanted(group)).map(open).collect()
+    }
+
+    /// The set's directory in the version 2 hierarchy, if one is mounted: what `CLONE_INTO_CGROUP` takes.
+    pub fn unified_dir(&self) -> Option<BorrowedFd<'_>> {
+        self.groups.iter().find(|group| group.version == Version::V2).map(Group::dir)
+    }
+
+    /// Stops every process and waits until all stand still, at most [`FREEZE_LIMIT`]; after that everything runs on
+    /// and the answer is [`CgroupError::Timeout`].
+    pub fn freeze(&self) -> Result<(), CgroupError> {
+        power::freeze(&self.groups, FREEZE_LIMIT)
+    }
+
+    /// Lets every process continue.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
+        power::thaw(&self.groups)
+    }
+
+    /// Whether every process stands still.
+    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+        power::is_frozen(&self.groups)
+    }
+
+    /// Sends SIGKILL to every process, frozen ones included. They are gone a moment later: see
+    /// [`wait_empty`](Self::wait_empty).
+    pub fn kill_all(&self) -> Result<(), CgroupError> {
+        power::kill_all(&self.groups, FREEZE_LIMIT)
+    }
+
+    /// Whether nothing runs in it, in any hierarchy.
+    pub fn is_empty(&self) -> Result<bool, CgroupError> {
+        for group in &self.groups {
+            if !group.is_empty()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until nothing runs in it.
+    pub fn wait_empty(&self, limit: Duration) -> Result<(), CgroupError> {
+        let path = self.groups.first().map(|group| group.path.clone()).unwrap_or_default();
+        power::wait_until(&path, "empty", limit, || self.is_empty())
+    }
+
+    /// Reads the counters: five reads on files kept open, a few tens of microseconds.
+    pub fn readings(&self) -> Result<Readings, CgroupError> {
+        self.counters.read()
+    }
+
+    /// Processes killed for lack of memory since the set was made.
+    pub fn n_oom_kills(&self) -> Result<u64, CgroupError> {
+        self.counters.n_oom_kills()
+    }
+
+    /// Removes its directories. Killed processes hold on to them for a moment, so this tries again until `limit`.
+    /// What is gone already is fine.
+    pub fn remove(self, limit: Duration) -> Result<(), CgroupError> {
+        let paths: Vec<PathBuf> = self.groups.iter().map(|group| group.path.clone()).collect();
+        drop(self);
+        crate::cgroups::remove_dirs(&paths, limit)
+    }
+}

@@ -1,0 +1,250 @@
+//! On this host's own kernel, with whatever hierarchies it has mounted. Needs root; says so loudly where it cannot run.
+
+#![expect(clippy::expect_used, reason = "a test may give up")]
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sandscope_cgroup::{CgroupError, CgroupOptions, CgroupSet, Cgroups, Limits};
+
+const SOON: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits { cpu_count: 1, memory_bytes: 64 << 20, pids_max: 32 };
+
+/// A parent group of this test's own, removed at its end.
+struct Host {
+    cgroups: Option<Cgroups>,
+}
+
+impl Host {
+    /// `None`, loudly, where the kernel or the user's rights do not allow it.
+    fn of(test: &str) -> Option<Self> {
+        let parent = PathBuf::from(format!("sandscope-test-{test}-{}", std::process::id()));
+        match Cgroups::open(&CgroupOptions { parent }) {
+            Ok(cgroups) => Some(Self { cgroups: Some(cgroups) }),
+            Err(error) if !is_root() => {
+                println!("SKIPPED {test}: needs root ({error})");
+                None
+            }
+            Err(error) => panic!("cannot use control groups: {error}"),
+        }
+    }
+
+    fn cgroups(&self) -> &Cgroups {
+        self.cgroups.as_ref().expect("until dropped")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let cgroups = self.cgroups.take().expect("dropped once");
+        for name in cgroups.list().expect("listed") {
+            if let Some(set) = cgroups.open_set(&name).expect("opened") {
+                set.kill_all().expect("killed");
+                set.remove(SOON).expect("removed");
+            }
+        }
+        cgroups.remove_parents().expect("empty");
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Runs a shell that first moves itself into the set, as a sandbox's first process does.
+fn spawn(set: &CgroupSet, script: &str) -> Child {
+    let files = set.join_files().expect("opened");
+    let joins: String = files.iter().map(|file| format!("echo 0 > {}\n", file.path.display())).collect();
+    Command::new("sh")
+        .args(["-ec", &format!("{joins} echo joined\n {script}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
+}
+
+fn wait_joined(child: &mut Child) {
+    let mut line = [0_u8; 7];
+    child.stdout.as_mut().expect("piped").read_exact(&mut line).expect("joined");
+    assert_eq!(&line, b"joined\n");
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < SOON, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_set_is_made_found_again_and_removed() {
+    let Some(host) = Host::of("life") else { return };
+    let cgroups = host.cgroups();
+    assert!(cgroups.open_set("a").expect("asked").is_none());
+    let set = cgroups.create("a").expect("made");
+    assert!(matches!(
+        cgroups.create("a"),
+        Err(CgroupError::File { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists
+    ));
+    assert!(set.is_empty().expect("read"));
+    assert_eq!(cgroups.list().expect("listed"), ["a"]);
+    set.set_limits(&LIMITS).expect("set");
+    set.set_limits(&Limits { memory_bytes: 128 << 20, ..LIMITS }).expect("raised");
+    set.set_limits(&LIMITS).expect("lowered");
+    let dirs: Vec<PathBuf> = set.dirs().map(PathBuf::from).collect();
+    drop(set);
+    let found = cgroups.open_dirs("a", &dirs).expect("asked").expect("still there");
+    assert_eq!(found.name(), "a");
+    assert_eq!(found.dirs().collect::<Vec<_>>(), dirs);
+    found.remove(SOON).expect("removed");
+    assert!(cgroups.list().expect("listed").is_empty());
+    assert!(cgroups.open_dirs("a", &dirs).expect("asked").is_none());
+}
+
+#[test]
+fn what_a_crash_left_of_a_set_can_be_removed() {
+    let Some(host) = Host::of("half") else { return };
+    let set = host.cgroups().create("a").expect("made");
+    let first = set.dirs().next().expect("one").to_owned();
+    drop(set);
+    std::fs::remove_dir(first).expect("removed");
+    let set = host.cgroups().open_set("a").expect("asked").expect("half is enough");
+    set.kill_all().expect("nothing to kill");
+    set.remove(SOON).expect("removed");
+    assert!(host.cgroups().list().expect("listed").is_empty());
+}
+
+#[test]
+fn names_that_are_not_one_plain_component_are_refused() {
+    let Some(host) = Host::of("names") else { return };
+    for name in ["", ".", "..", "a/b", ".a", "a b", &"a".repeat(129)] {
+        assert!(matches!(host.cgroups().create(name), Err(CgroupError::InvalidName(_))), "{name:?}");
+    }
+}
+
+#[test]
+fn frozen_processes_use_no_cpu_and_go_on_afterwards() {
+    let Some(host) = Host::of("freeze") else { return };
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&LIMITS).expect("set");
+    let mut child = spawn(&set, "while :; do :; done");
+    wait_joined(&mut child);
+    let usage = || set.readings().expect("read").cpu_usage_usec;
+    let before = usage();
+    eventually("it runs", || usage() > before);
+    assert!(!set.is_frozen().expect("read"));
+
+    set.freeze().expect("frozen");
+    assert!(set.is_frozen().expect("read"));
+    set.freeze().expect("asking again is fine");
+    let frozen_at = usage();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(30) {
+        assert_eq!(usage(), frozen_at);
+    }
+
+    set.thaw().expect("thawed");
+    assert!(!set.is_frozen().expect("read"));
+    eventually("it runs on", || usage() > frozen_at);
+    set.kill_all().expect("killed");
+    child.wait().expect("ended");
+}
+
+#[test]
+fn kill_reaches_every_process_even_frozen_ones() {
+    let Some(host) = Host::of("kill") else { return };
+    let set = host.cgroups().create("a").expect("made");
+    let mut child = spawn(&set, "sleep 1000 & sleep 1000 & wait");
+    wait_joined(&mut child);
+    eventually("all are there", || set.readings().expect("read").n_pids == 3);
+    assert!(!set.is_empty().expect("read"));
+    set.freeze().expect("frozen");
+    set.kill_all().expect("killed");
+    let status = child.wait().expect("ended");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    set.wait_empty(SOON).expect("all ended");
+    set.kill_all().expect("nothing left is fine");
+    set.remove(SOON).expect("removed");
+}
+
+#[test]
+fn memory_beyond_the_limit_is_an_oom_kill_that_is_counted() {
+    let Some(host) = Host::of("oom") else { return };
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&Limits { memory_bytes: 24 << 20, ..LIMITS }).expect("set");
+    assert_eq!(set.n_oom_kills().expect("read"), 0);
+    // `tail` keeps a line that never ends in memory.
+    let mut child = spawn(&set, "exec tail /dev/zero");
+    let status = child.wait().expect("ended");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    assert_eq!(set.n_oom_kills().expect("read"), 1);
+    assert_eq!(set.readings().expect("read").n_oom_kills, 1);
+}
+
+#[test]
+fn memory_and_page_cache_are_told_apart() {
+    let Some(host) = Host::of("memory") else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("data");
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&LIMITS).expect("set");
+    let script = format!("head -c 16777216 /dev/zero > {}; echo; exec cat", file.display());
+    let mut child = spawn(&set, &script);
+    wait_joined(&mut child);
+    let mut written = [0_u8; 1];
+    child.stdout.as_mut().expect("piped").read_exact(&mut written).expect("written");
+    let readings = set.readings().expect("read");
+    assert!(readings.memory_file_bytes >= 15 << 20, "{readings:?}");
+    assert!(readings.memory_current_bytes >= readings.memory_file_bytes, "{readings:?}");
+    assert!(readings.memory_inactive_file_bytes <= readings.memory_file_bytes, "{readings:?}");
+    drop(child.stdin.take());
+    child.wait().expect("ended");
+}
+
+#[test]
+fn forks_beyond_the_limit_fail() {
+    let Some(host) = Host::of("pids") else { return };
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&Limits { pids_max: 4, ..LIMITS }).expect("set");
+    let mut child = spawn(&set, "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; wait");
+    let status = child.wait().expect("ended");
+    assert!(!status.success(), "the shell gave up forking");
+    assert_eq!(set.readings().expect("read").n_pids, 3, "those that it could start");
+    set.kill_all().expect("killed");
+    set.wait_empty(SOON).expect("ended");
+}
+
+#[test]
+fn only_harmless_devices_open() {
+    let Some(host) = Host::of("devices") else { return };
+    if !host.cgroups().limits_devices() {
+        println!("SKIPPED only_harmless_devices_open: no version 1 devices hierarchy");
+        return;
+    }
+    let set = host.cgroups().create("a").expect("made");
+    let mut harmless = spawn(&set, "head -c 1 /dev/zero; head -c 1 /dev/urandom; echo > /dev/null");
+    assert!(harmless.wait().expect("ended").success());
+    let mut kernel_log = spawn(&set, "exec dd if=/dev/kmsg of=/dev/null count=1 iflag=nonblock");
+    assert!(!kernel_log.wait().expect("ended").success());
+}
+
+#[test]
+fn cpu_time_is_bounded_by_the_quota() {
+    let Some(host) = Host::of("cpu") else { return };
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&LIMITS).expect("set");
+    let mut children: Vec<Child> = (0..3).map(|_| spawn(&set, "while :; do :; done")).collect();
+    children.iter_mut().for_each(wait_joined);
+    let (start, before) = (Instant::now(), set.readings().expect("read").cpu_usage_usec);
+    eventually("400 ms of CPU time", || set.readings().expect("read").cpu_usage_usec - before >= 400_000);
+    // One period's worth may be handed out at each end.
+    assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+    set.kill_all().expect("killed");
+    for mut child in children {
+        child.wait().expect("ended");
+    }
+}
