@@ -1,6 +1,10 @@
 //! On this host's own kernel, with whatever hierarchies it has mounted. Needs root; says so loudly where it cannot run.
 
-#![expect(clippy::expect_used, reason = "a test may give up")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may give up and must say what it skips"
+)]
 
 use std::io::Read as _;
 use std::path::PathBuf;
