@@ -1,0 +1,100 @@
+//! What every driver shares, and where drivers are found.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sandscope_model::{
+    Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Sandbox, SandboxId, StateName, TeamId,
+    Timestamp,
+};
+use sandscope_runtime::Runtime;
+use sandscope_store::Store;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::request::Envelope;
+use crate::slots::Slots;
+
+/// What every driver shares.
+pub(crate) struct Context {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) slots: Slots,
+    pub(crate) registry: Registry,
+    /// Cancelled: no new requests; drivers finish what they are doing and stop.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled: drivers stop trying to record what cannot be recorded. The next start finds out by recovery.
+    pub(crate) abandoned: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Context {
+    /// An event of `sandbox` about to be committed together with its new state.
+    pub(crate) fn draft(
+        &self,
+        sandbox: &Sandbox,
+        event_type: EventType,
+        data: EventData,
+        timestamp: Timestamp,
+    ) -> EventDraft {
+        EventDraft {
+            id: EventId::generate(&*self.entropy),
+            event_type,
+            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..data },
+            sandbox_id: sandbox.id.clone(),
+            execution_id: sandbox.state.execution_id(),
+            template_id: sandbox.spec.template_id.clone(),
+            build_id: sandbox.spec.build_id,
+            team_id: sandbox.team_id,
+            timestamp,
+        }
+    }
+}
+
+/// The drivers of all live sandboxes.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    handles: RwLock<HashMap<SandboxId, Handle>>,
+}
+
+/// How to reach a sandbox's driver.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) requests: mpsc::Sender<Envelope>,
+    /// The sandbox as last committed.
+    pub(crate) view: watch::Receiver<Arc<Sandbox>>,
+    /// Set once, when the runtime says it ended.
+    pub(crate) exit: watch::Sender<Option<Exit>>,
+}
+
+impl Handle {
+    pub(crate) fn sandbox(&self) -> Arc<Sandbox> {
+        Arc::clone(&self.view.borrow())
+    }
+}
+
+impl Registry {
+    pub(crate) fn insert(&self, id: SandboxId, handle: Handle) {
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(id, handle);
+    }
+
+    pub(crate) fn remove(&self, id: &SandboxId) {
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// The driver of a sandbox, also of one that nobody was told about yet.
+    pub(crate) fn any(&self, id: &SandboxId) -> Option<Handle> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The driver of a sandbox somebody may know about: of `team`, where one is given.
+    pub(crate) fn known(&self, team: Option<TeamId>, id: &SandboxId) -> Option<Handle> {
+        self.any(id).filter(|handle| {
+            let sandbox = handle.view.borrow();
+            sandbox.state.name() != StateName::Creating && team.is_none_or(|team| team == sandbox.team_id)
+        })
+    }
+}

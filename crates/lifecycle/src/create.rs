@@ -1,0 +1,147 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{
+    Build, Execution, ExecutionId, Sandbox, SandboxId, SandboxSpec, Secret, State, Team, Template,
+};
+use sandscope_runtime::LaunchSpec;
+use sandscope_store::Admission;
+use tokio::sync::oneshot;
+
+use crate::CreateError;
+use crate::driver::{self, Begin};
+use crate::lifecycle::Lifecycle;
+use crate::request::{CreateRequest, Created};
+use crate::slots::Slot;
+
+impl Lifecycle {
+    /// Makes a sandbox. It runs, is recorded and has told `created` when this returns. Once admitted it is made even
+    /// if the caller goes away.
+    ///
+    /// # Errors
+    /// See [`CreateError`]; nothing of the sandbox remains.
+    pub async fn create(&self, team: &Team, request: CreateRequest) -> Result<Created, CreateError> {
+        if self.context.draining.is_cancelled() {
+            return Err(CreateError::Draining);
+        }
+        let max_hours = too_long(team, request.timeout);
+        if let Some(max_hours) = max_hours {
+            return Err(CreateError::TimeoutTooLong { max_hours });
+        }
+        let lifecycle = self.clone();
+        let team = team.clone();
+        let making = self.context.tasks.spawn(async move { lifecycle.make(&team, request).await });
+        // The task does not panic and is not aborted while anybody waits for it.
+        making.await.unwrap_or(Err(CreateError::Draining))
+    }
+
+    async fn make(&self, team: &Team, request: CreateRequest) -> Result<Created, CreateError> {
+        let resolved = self.context.store.resolve_template(team.id, &request.template).await?;
+        let Some((template, build)) = resolved else {
+            return Err(CreateError::TemplateNotFound { reference: request.template });
+        };
+        let sandbox = self.draft_sandbox(team, &template, &build, &request);
+        let limit = team.limits.max_concurrent_sandboxes;
+        let slot = self.context.slots.take(team.id, limit);
+        // Without a place nothing can be admitted; the store still knows whether this is a repetition.
+        let places = if slot.is_some() { limit } else { 0 };
+        let admission = self.context.store.admit_sandbox(&sandbox, places, request.idempotency).await?;
+        match admission {
+            Admission::Admitted => self.launch(sandbox, slot).await,
+            Admission::LimitReached { .. } => Err(CreateError::LimitReached { limit }),
+            Admission::Replay(id) => self.replay(&id).await,
+            Admission::InProgress => Err(CreateError::IdempotencyInProgress),
+            Admission::Mismatch => Err(CreateError::IdempotencyMismatch),
+        }
+    }
+
+    async fn launch(&self, sandbox: Sandbox, slot: Option<Slot>) -> Result<Created, CreateError> {
+        let spec = &sandbox.spec;
+        let launch = LaunchSpec {
+            id: sandbox.id.clone(),
+            execution_id: sandbox.state.execution_id(),
+            template_id: spec.template_id.clone(),
+            rootfs: spec.rootfs.clone(),
+            vcpu_count: spec.vcpu_count,
+            memory_mb: spec.memory_mb,
+            disk_mb: spec.disk_mb,
+            env_vars: spec.env_vars.clone(),
+            access_token: spec.envd_access_token.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let begin = Begin::Create { launch: Box::new(launch), reply };
+        driver::spawn(&self.context, sandbox, slot, begin);
+        let sandbox = answer.await.unwrap_or(Err(CreateError::Draining))?;
+        Ok(Created { sandbox, replayed: false })
+    }
+
+    /// What an earlier request with the same key made, as it is now.
+    async fn replay(&self, id: &SandboxId) -> Result<Created, CreateError> {
+        let live = self.sandbox(id).await;
+        let sandbox = match live {
+            Some(sandbox) => Some(sandbox),
+            None => self.context.store.sandbox(id).await?.map(Arc::new),
+        };
+        let sandbox = sandbox.ok_or(CreateError::IdempotencyInProgress)?;
+        Ok(Created { sandbox, replayed: true })
+    }
+
+    fn draft_sandbox(
+        &self,
+        team: &Team,
+        template: &Template,
+        build: &Build,
+        request: &CreateRequest,
+    ) -> Sandbox {
+        let entropy = &*self.context.entropy;
+        let now = self.context.clock.now();
+        let execution = Execution {
+            id: ExecutionId::generate(entropy),
+            started_at: now,
+            vcpu_count: build.vcpu_count,
+            memory_mb: build.memory_mb,
+        };
+        let is_private =
+            request.network.as_ref().is_some_and(|network| network.allow_public_traffic == Some(false));
+        Sandbox {
+            id: SandboxId::generate(entropy),
+            team_id: team.id,
+            spec: SandboxSpec {
+                template_id: template.id.clone(),
+                build_id: build.id,
+                alias: template.name.clone(),
+                rootfs: build.rootfs.clone(),
+                vcpu_count: build.vcpu_count,
+                memory_mb: build.memory_mb,
+                disk_mb: build.disk_mb,
+                metadata: request.metadata.clone(),
+                env_vars: request.env_vars.clone(),
+                envd_access_token: request.secure.then(|| self.token()),
+                traffic_access_token: is_private.then(|| self.token()),
+                on_timeout: request.on_timeout,
+                auto_resume: request.auto_resume,
+                allow_internet_access: request.allow_internet_access,
+                network: request.network.clone(),
+            },
+            state: State::Creating { execution },
+            generation: 0,
+            created_at: now,
+            started_at: now,
+            end_at: now.checked_add(request.timeout).unwrap_or(jiff::Timestamp::MAX),
+        }
+    }
+
+    /// 256 random bits as 64 hexadecimal digits.
+    fn token(&self) -> Secret {
+        let mut bytes = [0; 32];
+        self.context.entropy.fill(&mut bytes);
+        let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Secret::new(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect())
+    }
+}
+
+/// The team's longest timeout in hours if `timeout` is longer.
+pub(crate) fn too_long(team: &Team, timeout: Duration) -> Option<u32> {
+    let max_s = team.limits.max_timeout_s;
+    (timeout > Duration::from_secs(u64::from(max_s))).then(|| (max_s / 3600).max(1))
+}

@@ -1,0 +1,74 @@
+//! Connections into sandboxes, for the edge.
+
+use std::time::Duration;
+
+use sandscope_model::{Sandbox, SandboxId, StateName};
+use sandscope_runtime::ConnectError;
+
+use crate::context::Handle;
+use crate::lifecycle::Lifecycle;
+use crate::request::{Dialed, Lease, Request};
+use crate::{DialError, RequestError};
+
+/// How long a connection waits for a sandbox that is between two states.
+const TRANSITION_WAIT: Duration = Duration::from_secs(10);
+/// For how long traffic resumes a sandbox, at least.
+const SHORTEST_RESUME: Duration = Duration::from_secs(300);
+
+impl Lifecycle {
+    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused and its owner wished so. Waits
+    /// up to ten seconds for one that is between two states.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub async fn dial(&self, id: &SandboxId, port: u16) -> Result<Dialed, DialError> {
+        let mut handle = self.context.registry.known(None, id).ok_or(DialError::NotFound)?;
+        let waiting = async {
+            loop {
+                let sandbox = handle.view.borrow_and_update().clone();
+                match sandbox.state.name() {
+                    StateName::Running => match self.context.runtime.connect(id, port).await {
+                        Ok(stream) => return Ok(Dialed { stream, sandbox }),
+                        Err(ConnectError::PortClosed) => return Err(DialError::PortClosed),
+                        Err(ConnectError::Socket(error)) => return Err(unavailable(error)),
+                        // It has just stopped running; what it became will be seen next.
+                        Err(ConnectError::NotRunning) => {}
+                    },
+                    StateName::Paused if sandbox.spec.auto_resume => {
+                        self.wake(&handle, &sandbox).await?;
+                        continue;
+                    }
+                    StateName::Paused | StateName::Killing | StateName::Killed | StateName::Creating => {
+                        return Err(DialError::NotFound);
+                    }
+                    StateName::Pausing | StateName::Resuming => {}
+                }
+                handle.view.changed().await.map_err(|_| DialError::NotFound)?;
+            }
+        };
+        tokio::time::timeout(TRANSITION_WAIT, waiting).await.unwrap_or(Err(DialError::Transitioning))
+    }
+
+    /// Resumes a paused sandbox for traffic: as long as its last execution was given, but 300 seconds at least and
+    /// no longer than the team may.
+    async fn wake(&self, handle: &Handle, sandbox: &Sandbox) -> Result<(), DialError> {
+        let team = self.context.store.team(sandbox.team_id).await.map_err(unavailable)?;
+        let limits = team.ok_or(DialError::NotFound)?.limits;
+        let stored = sandbox.end_at.duration_since(sandbox.started_at);
+        let stored = Duration::try_from(stored).unwrap_or_default();
+        let longest = Duration::from_secs(u64::from(limits.max_timeout_s));
+        let timeout = stored.max(SHORTEST_RESUME).min(longest);
+        let lease = Lease { timeout, max_concurrent: limits.max_concurrent_sandboxes };
+        match self.ask_handle(handle, |reply| Request::Wake { lease, reply }).await {
+            Ok(_) => Ok(()),
+            Err(RequestError::NotFound) => Err(DialError::NotFound),
+            Err(RequestError::Busy | RequestError::Denied { .. }) => Err(DialError::Transitioning),
+            Err(RequestError::LimitReached { limit }) => Err(DialError::LimitReached { limit }),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> DialError {
+    DialError::Unavailable(Box::new(error))
+}

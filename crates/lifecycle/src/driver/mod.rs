@@ -1,0 +1,196 @@
+//! The one task that owns a sandbox: nobody else calls the runtime for it or changes its row.
+//!
+//! ```text
+//!  requests (bounded) ──► inbox ──┐
+//!  exit (from the runtime) ───────┼─► whose turn? ─► commit the intent ─► runtime ─► commit state + event ─► answer
+//!  the clock reaches end_at ──────┘                  (refused: nothing     │            │
+//!                                                     has changed)         │            └ cannot be written: the caller
+//!                                                                          │              is told, writing is tried
+//!                                                                          │              again until it succeeds
+//!                                                                          └ fails: the intent is rolled back
+//! ```
+//!
+//! Ownership: the driver owns the sandbox, its place in the team's limit and its queue; the registry holds the other
+//! end of the queue and a view of the sandbox as last committed. A request belongs to the driver once it is queued:
+//! a caller that goes away changes nothing.
+//!
+//! Failure cases. The store refuses an intent: the caller is told, nothing changed. The store refuses a result: see
+//! `commit`. The runtime fails: rolled back, or, where the sandbox turns out to be gone, its death is recorded. The
+//! server stops: the current step is finished, the queue is refused, the sandbox lives on and the next start takes
+//! it back. The server is killed: the recorded intent tells the next start what was under way.
+
+mod commit;
+mod serve;
+mod time;
+mod transitions;
+
+use std::sync::Arc;
+
+use sandscope_model::{Exit, Sandbox, State, StateName, Timestamp};
+use sandscope_runtime::LaunchSpec;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::admission::{Inbox, Turn};
+use crate::context::{Context, Handle};
+use crate::recovery::Plan;
+use crate::request::{Envelope, Refusal, Request};
+use crate::slots::Slot;
+use crate::{CreateError, RequestError};
+
+/// Requests on their way to one driver.
+const QUEUE: usize = 32;
+/// Requests one driver has taken in and not yet heard.
+const INBOX: usize = 32;
+
+/// How a driver's work begins.
+pub(crate) enum Begin {
+    /// It makes the sandbox.
+    Create { launch: Box<LaunchSpec>, reply: oneshot::Sender<Result<Arc<Sandbox>, CreateError>> },
+    /// It takes over one that outlived the server.
+    Recover { plan: Plan, done: oneshot::Sender<Result<(), RequestError>> },
+}
+
+pub(crate) struct Driver {
+    context: Arc<Context>,
+    /// As last committed.
+    sandbox: Arc<Sandbox>,
+    view: watch::Sender<Arc<Sandbox>>,
+    requests: mpsc::Receiver<Envelope>,
+    inbox: Inbox<Request>,
+    exit: watch::Receiver<Option<Exit>>,
+    /// Its place in the team's limit, while it has one.
+    slot: Option<Slot>,
+    /// Whom to tell first if the current change cannot be recorded.
+    waiting: Option<Refusal>,
+    /// When the next attempt to end its time is made, if the last one failed, and how many have failed.
+    timeout_retry: Option<(Timestamp, u32)>,
+    /// Nothing more to do: the sandbox is gone or the server is.
+    over: bool,
+}
+
+/// Starts the driver of `sandbox` and registers it.
+pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>, begin: Begin) {
+    let sandbox = Arc::new(sandbox);
+    let (sender, requests) = mpsc::channel(QUEUE);
+    let (view, viewed) = watch::channel(Arc::clone(&sandbox));
+    let (exit_sender, exit) = watch::channel(None);
+    let id = sandbox.id.clone();
+    let handle = Handle { requests: sender, view: viewed, exit: exit_sender };
+    context.registry.insert(id, handle);
+    let driver = Driver {
+        context: Arc::clone(context),
+        sandbox,
+        view,
+        requests,
+        inbox: Inbox::new(INBOX),
+        exit,
+        slot,
+        waiting: None,
+        timeout_retry: None,
+        over: false,
+    };
+    context.tasks.spawn(driver.run(begin));
+}
+
+impl Driver {
+    async fn run(mut self, begin: Begin) {
+        match begin {
+            Begin::Create { launch, reply } => self.create(*launch, reply).await,
+            Begin::Recover { plan, done } => self.recover(plan, done).await,
+        }
+        while !self.over {
+            self.collect();
+            if self.context.draining.is_cancelled() {
+                break;
+            }
+            let has_died = self.exit.borrow().is_some();
+            match self.inbox.next(has_died, self.due(), self.context.clock.now()) {
+                Turn::Exit => self.bury_exited().await,
+                Turn::Request(request) => self.serve(request).await,
+                Turn::TimeUp => self.time_up().await,
+                Turn::Nobody => self.wait().await,
+            }
+        }
+        self.leave();
+    }
+
+    /// Takes in what has arrived, as far as there is room.
+    fn collect(&mut self) {
+        while !self.inbox.is_full() {
+            match self.requests.try_recv() {
+                Ok(envelope) => self.take_in(envelope),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn take_in(&mut self, Envelope { asked_at, request }: Envelope) {
+        if let Err(request) = self.inbox.push(request.ask(), asked_at, request) {
+            request.refusal().send(RequestError::Busy);
+        }
+    }
+
+    /// Waits until it may be somebody's turn.
+    async fn wait(&mut self) {
+        let due = self.due().unwrap_or(Timestamp::MAX);
+        let time_up = self.context.clock.sleep_until(due);
+        tokio::select! {
+            biased;
+            () = self.context.draining.cancelled() => {}
+            _ = self.exit.changed() => {}
+            envelope = self.requests.recv() => match envelope {
+                Some(envelope) => self.take_in(envelope),
+                // The registry dropped the other end: nobody can ask for anything any more.
+                None => self.over = true,
+            },
+            () = time_up => {}
+        }
+    }
+
+    /// When its time is up, if it is in a state in which time passes.
+    fn due(&self) -> Option<Timestamp> {
+        if self.sandbox.state.name() != StateName::Running {
+            return None;
+        }
+        Some(self.timeout_retry.map_or(self.sandbox.end_at, |(at, _)| at.max(self.sandbox.end_at)))
+    }
+
+    /// Makes the committed state visible.
+    fn adopt(&mut self, sandbox: Sandbox) {
+        let before = self.sandbox.state.name();
+        let after = sandbox.state.name();
+        if before != after {
+            tracing::debug!(sandbox_id = %sandbox.id, team_id = %sandbox.team_id, from = %before, to = %after, "transition");
+        }
+        if sandbox.end_at != self.sandbox.end_at {
+            self.timeout_retry = None;
+        }
+        self.sandbox = Arc::new(sandbox);
+        if matches!(self.sandbox.state, State::Paused { .. } | State::Killed { .. }) {
+            self.slot = None;
+        }
+        if after == StateName::Killed {
+            // Before anybody is told, so that the next request finds nothing.
+            self.context.registry.remove(&self.sandbox.id);
+            self.over = true;
+        }
+        self.view.send_replace(Arc::clone(&self.sandbox));
+    }
+
+    /// Answers whoever still waits.
+    fn leave(mut self) {
+        self.requests.close();
+        let killed = self.sandbox.state.name() == StateName::Killed;
+        let gone = killed || self.sandbox.state.name() == StateName::Creating;
+        let late = std::iter::from_fn(|| self.requests.try_recv().ok()).map(|envelope| envelope.request);
+        let late: Vec<Request> = late.collect();
+        for request in self.inbox.drain().chain(late) {
+            match request {
+                // Asked for while the sandbox was on its way out: what was wanted has happened.
+                Request::Kill { reply, .. } if killed => reply.send(Ok(())),
+                request if gone => request.refusal().send(RequestError::NotFound),
+                request => request.refusal().send(RequestError::Draining),
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Hearing one request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{
+    Build, BuildId, EventData, EventType, KillReason, Rootfs, StateName, Template, TemplateId, TemplateKind,
+};
+use sandscope_store::{NewSnapshot, Page, SnapshotFilter};
+
+use super::Driver;
+use super::time::end_of;
+use crate::RequestError;
+use crate::admission::Verdict;
+use crate::request::{Connected, Lease, Request, Snapshot, SnapshotName};
+
+/// The tag of a snapshot nobody named.
+const DEFAULT_TAG: &str = "default";
+
+impl Driver {
+    pub(super) async fn serve(&mut self, request: Request) {
+        let verdict = request.ask().judge(self.sandbox.state.name());
+        match verdict {
+            Verdict::Denied(state) => return request.refusal().send(RequestError::Denied { state }),
+            Verdict::Gone => return request.refusal().send(RequestError::NotFound),
+            Verdict::Accept | Verdict::Satisfied => {}
+        }
+        self.waiting = Some(request.refusal());
+        match request {
+            Request::Kill { reason, reply } => reply.send(self.kill(reason).await),
+            Request::Pause { reply } => reply.send(self.pause().await),
+            Request::Resume { lease, reply } => {
+                let resumed = self.resume(lease).await;
+                reply.send(resumed.map(|()| Arc::clone(&self.sandbox)));
+            }
+            Request::Wake { lease, reply } => {
+                let awake = if verdict == Verdict::Satisfied { Ok(()) } else { self.resume(lease).await };
+                reply.send(awake.map(|()| Arc::clone(&self.sandbox)));
+            }
+            Request::Connect { lease, reply } => reply.send(self.connect(lease).await),
+            Request::SetTimeout { timeout, reply } => reply.send(self.set_timeout(timeout, false).await),
+            Request::Refresh { duration, reply } => reply.send(self.set_timeout(duration, true).await),
+            Request::Checkpoint { name, reply } => reply.send(self.checkpoint(name).await),
+        }
+        self.waiting = None;
+    }
+
+    async fn connect(&mut self, lease: Lease) -> Result<Connected, RequestError> {
+        let resumed = self.sandbox.state.name() == StateName::Paused;
+        if resumed {
+            self.resume(lease).await?;
+        } else {
+            self.set_timeout(lease.timeout, true).await?;
+        }
+        Ok(Connected { sandbox: Arc::clone(&self.sandbox), resumed })
+    }
+
+    /// Moves the end time. The change is told even if it is none: clients count on the event.
+    async fn set_timeout(&mut self, timeout: Duration, extend_only: bool) -> Result<(), RequestError> {
+        let asked = end_of(self.context.clock.now(), timeout);
+        let end_at = if extend_only { asked.max(self.sandbox.end_at) } else { asked };
+        let data = EventData { set_timeout: Some(end_at), ..EventData::default() };
+        let updated = self.next_in_state(EventType::Updated, data, |sandbox| sandbox.end_at = end_at);
+        Ok(self.commit(&updated).await?)
+    }
+
+    /// Captures the writable layer and records the snapshot. If it cannot be recorded the layer is removed again.
+    async fn checkpoint(&mut self, name: Option<SnapshotName>) -> Result<Snapshot, RequestError> {
+        let build_id = BuildId::generate(&*self.context.entropy);
+        if let Err(error) = self.context.runtime.checkpoint(&self.sandbox.id, build_id).await {
+            self.remove_layer(build_id).await;
+            self.bury_if_gone(&error, KillReason::Crashed).await?;
+            return Err(RequestError::Runtime(error));
+        }
+        let recorded = self.record_snapshot(build_id, name).await;
+        if recorded.is_err() {
+            self.remove_layer(build_id).await;
+        }
+        recorded
+    }
+
+    async fn record_snapshot(
+        &mut self,
+        build_id: BuildId,
+        name: Option<SnapshotName>,
+    ) -> Result<Snapshot, RequestError> {
+        let now = self.context.clock.now();
+        let (name, tag) = match name {
+            Some(SnapshotName { name, tag }) => (Some(name), tag),
+            None => (None, DEFAULT_TAG.to_owned()),
+        };
+        // The store uses the team's template of that name instead, if it has one, also in the event.
+        let template = Template {
+            id: TemplateId::generate(&*self.context.entropy),
+            team_id: Some(self.sandbox.team_id),
+            name,
+            kind: TemplateKind::Snapshot,
+            created_at: now,
+        };
+        let spec = &self.sandbox.spec;
+        let build = Build {
+            id: build_id,
+            template_id: template.id.clone(),
+            rootfs: Rootfs::Snapshot(build_id),
+            vcpu_count: spec.vcpu_count,
+            memory_mb: spec.memory_mb,
+            disk_mb: spec.disk_mb,
+            source_sandbox_id: Some(self.sandbox.id.clone()),
+            created_at: now,
+        };
+        let data = EventData { snapshot_template_id: Some(template.id.clone()), ..EventData::default() };
+        let mut next = self.next_in_state(EventType::Checkpointed, data, |_| ());
+        let snapshot = NewSnapshot { template, build, tag };
+        next.snapshot = Some(snapshot.clone());
+        self.commit(&next).await?;
+        Ok(self.recorded(snapshot).await)
+    }
+
+    /// The snapshot as the store keeps it. It is safe already: where it cannot be read, it is told as it was meant.
+    async fn recorded(&self, meant: NewSnapshot) -> Snapshot {
+        let filter = SnapshotFilter {
+            source_sandbox_id: Some(self.sandbox.id.clone()),
+            name: meant.template.name.clone(),
+        };
+        let newest = Page { after: None, limit: 16 };
+        let stored = self.context.store.snapshots(self.sandbox.team_id, filter, newest).await;
+        let found =
+            stored.ok().and_then(|all| all.into_iter().find(|(_, build, _)| build.id == meant.build.id));
+        found.unwrap_or((meant.template, meant.build, meant.tag))
+    }
+
+    async fn remove_layer(&self, build_id: BuildId) {
+        if let Err(error) = self.context.runtime.delete_snapshot(build_id).await {
+            tracing::error!(sandbox_id = %self.sandbox.id, %build_id, %error, "a captured layer remains");
+        }
+    }
+}

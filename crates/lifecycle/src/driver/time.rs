@@ -1,0 +1,36 @@
+use std::time::Duration;
+
+use sandscope_model::{KillReason, OnTimeout, Timestamp};
+
+use super::Driver;
+use crate::RequestError;
+
+/// How long after a failed attempt to end a sandbox's time the next one is made.
+const RETRY: Duration = Duration::from_millis(500);
+/// Failed auto-pauses after which the sandbox is killed: its time is up, and it may not hold its place for ever.
+const PAUSES_BEFORE_KILLING: u32 = 5;
+
+/// `timeout` from `now`.
+pub(super) fn end_of(now: Timestamp, timeout: Duration) -> Timestamp {
+    now.checked_add(timeout).unwrap_or(Timestamp::MAX)
+}
+
+impl Driver {
+    /// Its time is up: kills or pauses it, as its owner wished. What cannot be done now is tried again.
+    pub(super) async fn time_up(&mut self) {
+        let n_failed = self.timeout_retry.map_or(0, |(_, n_failed)| n_failed);
+        let wish = self.sandbox.spec.on_timeout;
+        let ended = match wish {
+            OnTimeout::Pause if n_failed < PAUSES_BEFORE_KILLING => self.pause().await,
+            OnTimeout::Pause | OnTimeout::Kill => self.kill(KillReason::Timeout).await,
+        };
+        let Err(error) = ended else { return };
+        if self.over {
+            return;
+        }
+        tracing::error!(sandbox_id = %self.sandbox.id, %error, "its time is up but it cannot be ended; trying again");
+        // A store that cannot write says nothing about whether the sandbox can be paused.
+        let counts = matches!(error, RequestError::Runtime(_));
+        self.timeout_retry = Some((end_of(self.context.clock.now(), RETRY), n_failed + u32::from(counts)));
+    }
+}

@@ -1,0 +1,273 @@
+//! The transitions: each records its intent, lets the runtime act, and records what came of it. The `finish_*` half
+//! starts from a recorded intent and is what recovery uses, too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{Execution, ExecutionId, Exit, KillReason, Sandbox, State, Transition};
+use sandscope_runtime::{LaunchSpec, RuntimeError};
+use tokio::sync::oneshot;
+
+use super::Driver;
+use crate::recovery::{Plan, cause_of_death};
+use crate::request::{Lease, Refusal};
+use crate::{CreateError, RequestError};
+
+/// How long the notice of an exit may come after the runtime has said that the sandbox is gone.
+const NOTICE_WAIT: Duration = Duration::from_secs(1);
+const KILL_RETRY: Duration = Duration::from_millis(100);
+const KILL_RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// Failed kills after which whoever waits is told. Trying goes on.
+const KILLS_BEFORE_TELLING: u32 = 3;
+
+impl Driver {
+    /// Makes the sandbox. If that fails nothing of it remains and the driver is done.
+    pub(super) async fn create(
+        &mut self,
+        launch: LaunchSpec,
+        reply: oneshot::Sender<Result<Arc<Sandbox>, CreateError>>,
+    ) {
+        let timeout = self.sandbox.end_at.duration_since(self.sandbox.created_at);
+        let error = match self.context.runtime.create(&launch).await {
+            Ok(()) => match self.record_created(timeout).await {
+                Ok(()) => {
+                    let _ = reply.send(Ok(Arc::clone(&self.sandbox)));
+                    return;
+                }
+                Err(error) => error,
+            },
+            Err(error) => CreateError::Runtime(error),
+        };
+        let _ = reply.send(Err(error));
+        self.forget().await;
+    }
+
+    async fn record_created(&mut self, timeout: jiff::SignedDuration) -> Result<(), CreateError> {
+        let now = self.context.clock.now();
+        let mut next = self.next(Transition::Created, now).map_err(|_| CreateError::Draining)?;
+        // The time to start is not taken from the client's.
+        next.sandbox.end_at = now.checked_add(timeout).unwrap_or(next.sandbox.end_at);
+        self.commit(&next).await.map_err(CreateError::Store)
+    }
+
+    /// Removes a sandbox nobody was told about, and its row.
+    pub(super) async fn forget(&mut self) {
+        if self.remove_traces().await.is_err() {
+            return;
+        }
+        let mut delay = KILL_RETRY;
+        while let Err(error) = self.context.store.drop_sandbox(&self.sandbox.id).await {
+            tracing::error!(sandbox_id = %self.sandbox.id, %error, "a row cannot be dropped; trying again");
+            if let Some(waiting) = self.waiting.take() {
+                waiting.send(RequestError::Store(error));
+            }
+            if self.back_off(delay).await.is_err() {
+                return;
+            }
+            delay = (delay * 2).min(KILL_RETRY_LONGEST);
+        }
+        self.slot = None;
+        self.context.registry.remove(&self.sandbox.id);
+        self.over = true;
+    }
+
+    pub(super) async fn pause(&mut self) -> Result<(), RequestError> {
+        let intent = self.next(Transition::PauseRequested, self.context.clock.now())?;
+        self.commit(&intent).await?;
+        self.finish_pause().await
+    }
+
+    pub(super) async fn finish_pause(&mut self) -> Result<(), RequestError> {
+        match self.context.runtime.pause(&self.sandbox.id).await {
+            Ok(()) => {
+                let at = self.context.clock.now();
+                let mut paused = self.next(Transition::Paused { at }, at)?;
+                paused.sandbox.end_at = at;
+                self.settle(&paused).await
+            }
+            Err(error) => {
+                self.bury_if_gone(&error, KillReason::Crashed).await?;
+                tracing::warn!(sandbox_id = %self.sandbox.id, %error, "pause failed; it runs on");
+                // Half of it may stand still.
+                if let Err(error) = self.context.runtime.resume(&self.sandbox.id).await {
+                    tracing::error!(sandbox_id = %self.sandbox.id, %error, "not all of it may run");
+                }
+                let failed = self.next(Transition::PauseFailed, self.context.clock.now())?;
+                self.settle(&failed).await?;
+                Err(RequestError::Runtime(error))
+            }
+        }
+    }
+
+    pub(super) async fn resume(&mut self, lease: Lease) -> Result<(), RequestError> {
+        let taken = self.context.slots.take(self.sandbox.team_id, lease.max_concurrent);
+        let slot = taken.ok_or(RequestError::LimitReached { limit: lease.max_concurrent })?;
+        let now = self.context.clock.now();
+        let execution = Execution {
+            id: ExecutionId::generate(&*self.context.entropy),
+            started_at: now,
+            vcpu_count: self.sandbox.spec.vcpu_count,
+            memory_mb: self.sandbox.spec.memory_mb,
+        };
+        let mut intent = self.next(Transition::ResumeRequested { execution }, now)?;
+        // Recorded with the intent: whoever finishes it must know for how long.
+        intent.sandbox.end_at = super::time::end_of(now, lease.timeout);
+        self.commit(&intent).await?;
+        self.slot = Some(slot);
+        self.finish_resume().await
+    }
+
+    pub(super) async fn finish_resume(&mut self) -> Result<(), RequestError> {
+        match self.context.runtime.resume(&self.sandbox.id).await {
+            Ok(()) => {
+                let now = self.context.clock.now();
+                let mut resumed = self.next(Transition::Resumed, now)?;
+                if let Some(execution) = resumed.sandbox.state.execution() {
+                    resumed.sandbox.started_at = execution.started_at;
+                }
+                self.settle(&resumed).await
+            }
+            Err(error) => {
+                self.bury_if_gone(&error, KillReason::ResumeFailed).await?;
+                tracing::warn!(sandbox_id = %self.sandbox.id, %error, "resume failed; it stays paused");
+                // Half of it may run.
+                if let Err(error) = self.context.runtime.pause(&self.sandbox.id).await {
+                    tracing::error!(sandbox_id = %self.sandbox.id, %error, "not all of it may stand still");
+                }
+                let mut failed = self.next(Transition::ResumeFailed, self.context.clock.now())?;
+                if let State::Paused { paused } = &failed.sandbox.state {
+                    failed.sandbox.end_at = paused.paused_at;
+                }
+                self.settle(&failed).await?;
+                Err(RequestError::Runtime(error))
+            }
+        }
+    }
+
+    pub(super) async fn kill(&mut self, reason: KillReason) -> Result<(), RequestError> {
+        let intent = self.next(Transition::KillRequested { reason }, self.context.clock.now())?;
+        self.commit(&intent).await?;
+        self.finish_kill().await
+    }
+
+    /// Kills until it is dead.
+    pub(super) async fn finish_kill(&mut self) -> Result<(), RequestError> {
+        let exit = self.remove_traces().await?;
+        let at = self.context.clock.now();
+        let ended = self.next(Transition::Ended { exit, at }, at)?;
+        self.settle(&ended).await
+    }
+
+    /// Asks the runtime to kill it until that succeeds. Whoever waits is told after a few failures.
+    async fn remove_traces(&mut self) -> Result<Option<Exit>, RequestError> {
+        let mut n_failures = 0;
+        let mut delay = KILL_RETRY;
+        loop {
+            let error = match self.context.runtime.kill(&self.sandbox.id).await {
+                Ok(exit) => return Ok(exit),
+                Err(RuntimeError::NotFound) => return Ok(None),
+                Err(error) => error,
+            };
+            tracing::error!(sandbox_id = %self.sandbox.id, %error, "kill failed; trying again");
+            n_failures += 1;
+            if n_failures == KILLS_BEFORE_TELLING
+                && let Some(waiting) = self.waiting.take()
+            {
+                waiting.send(RequestError::Runtime(error));
+            }
+            self.back_off(delay).await?;
+            delay = (delay * 2).min(KILL_RETRY_LONGEST);
+        }
+    }
+
+    /// The runtime has said that the sandbox ended.
+    pub(super) async fn bury_exited(&mut self) {
+        let exit = self.exit.borrow().clone();
+        let reason = exit.as_ref().map_or(KillReason::Crashed, cause_of_death);
+        if let Err(error) = self.bury(reason, exit).await {
+            tracing::error!(sandbox_id = %self.sandbox.id, %error, "a death could not be recorded");
+            self.over = true;
+        }
+    }
+
+    /// Records a death, then removes what is left: in this order, because the traces are what the next start would
+    /// learn the true exit from.
+    async fn bury(&mut self, reason: KillReason, exit: Option<Exit>) -> Result<(), RequestError> {
+        tracing::info!(sandbox_id = %self.sandbox.id, reason = reason.as_str(), ?exit, "sandbox died");
+        let at = self.context.clock.now();
+        let died = self.next(Transition::Died { reason, exit, at }, at)?;
+        self.settle(&died).await?;
+        if let Err(error) = self.context.runtime.kill(&self.sandbox.id).await {
+            tracing::error!(sandbox_id = %self.sandbox.id, %error, "traces remain until the next start");
+        }
+        Ok(())
+    }
+
+    /// An operation failed: if because the sandbox is gone, records its death and fails with `NotFound`.
+    pub(super) async fn bury_if_gone(
+        &mut self,
+        error: &RuntimeError,
+        unknown: KillReason,
+    ) -> Result<(), RequestError> {
+        if matches!(error, RuntimeError::NotFound) {
+            // Its exit may be on its way. Where no notice comes, how it ended stays unknown.
+            let noticed = self.exit.wait_for(Option::is_some);
+            let _ = tokio::time::timeout(NOTICE_WAIT, noticed).await;
+        }
+        let exit = self.exit.borrow().clone();
+        match (error, exit) {
+            (_, Some(exit)) => self.bury(cause_of_death(&exit), Some(exit)).await?,
+            (RuntimeError::NotFound, None) => self.bury(unknown, None).await?,
+            _ => return Ok(()),
+        }
+        Err(RequestError::NotFound)
+    }
+
+    /// Takes over a sandbox that outlived the server, and says when that is done or cannot be recorded.
+    pub(super) async fn recover(&mut self, plan: Plan, done: oneshot::Sender<Result<(), RequestError>>) {
+        let done = Arc::new(std::sync::Mutex::new(Some(done)));
+        let tell = move |result| {
+            let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            done.map(|done| done.send(result))
+        };
+        let early = tell.clone();
+        self.waiting = Some(Refusal::new(move |error| {
+            early(Err(error));
+        }));
+        tracing::info!(sandbox_id = %self.sandbox.id, state = %self.sandbox.state.name(), ?plan, "recovering");
+        let result = match plan {
+            Plan::Drive => Ok(()),
+            Plan::Thaw => self.restore(true).await,
+            Plan::Freeze => self.restore(false).await,
+            Plan::FinishPause => self.finish_pause().await,
+            Plan::FinishResume => self.finish_resume().await,
+            Plan::FinishKill => self.finish_kill().await,
+            Plan::Bury { reason, exit } => self.bury(reason, exit).await,
+            Plan::Forget => {
+                self.forget().await;
+                Ok(())
+            }
+        };
+        self.waiting = None;
+        let _ = match result {
+            Err(error @ RequestError::Store(_)) => tell(Err(error)),
+            // The sandbox is in a definite state again, if not in the one that was hoped for.
+            Ok(()) | Err(_) => tell(Ok(())),
+        };
+    }
+
+    /// Puts a sandbox back into the state it is recorded in.
+    async fn restore(&mut self, running: bool) -> Result<(), RequestError> {
+        let id = &self.sandbox.id;
+        let runtime = &self.context.runtime;
+        let restored = if running { runtime.resume(id).await } else { runtime.pause(id).await };
+        match restored {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.bury_if_gone(&error, KillReason::HostRestart).await?;
+                tracing::error!(sandbox_id = %self.sandbox.id, %error, "cannot be restored; ending it");
+                self.kill(KillReason::AgentLost).await
+            }
+        }
+    }
+}

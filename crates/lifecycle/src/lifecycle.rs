@@ -1,0 +1,187 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{KillReason, Sandbox, SandboxId, Team, TeamId};
+use sandscope_store::{DeleteTemplate, StoreError};
+
+use crate::RequestError;
+use crate::context::{Context, Handle};
+use crate::create::too_long;
+use crate::request::{Connected, Envelope, Lease, Reply, Request, Snapshot, SnapshotName};
+
+/// How long [`Lifecycle::drain`] waits for what is under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// The lives of all sandboxes. Clones share them.
+#[derive(Clone)]
+pub struct Lifecycle {
+    pub(crate) context: Arc<Context>,
+}
+
+impl std::fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lifecycle").finish_non_exhaustive()
+    }
+}
+
+impl Lifecycle {
+    /// Version of the envd protocol that the sandboxes' agents speak.
+    pub fn envd_version(&self) -> &'static str {
+        self.context.runtime.capabilities().envd_version
+    }
+
+    /// A live sandbox, from memory. `None` for one that is gone or was not told to anybody yet.
+    #[expect(clippy::unused_async, reason = "several machines will have to ask each other")]
+    pub async fn sandbox(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        self.context.registry.known(None, id).map(|handle| handle.sandbox())
+    }
+
+    /// Ends a sandbox, running or paused. Callers that come while it is ending wait and get the same answer.
+    ///
+    /// # Errors
+    /// [`RequestError::NotFound`] if it is gone already. After [`RequestError::Runtime`] killing goes on.
+    pub async fn kill(&self, team: TeamId, id: &SandboxId, reason: KillReason) -> Result<(), RequestError> {
+        self.ask(team, id, |reply| Request::Kill { reason, reply }).await
+    }
+
+    /// Pauses a running sandbox.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`] if it is paused. After [`RequestError::Runtime`] it runs on.
+    pub async fn pause(&self, team: TeamId, id: &SandboxId) -> Result<(), RequestError> {
+        self.ask(team, id, |reply| Request::Pause { reply }).await
+    }
+
+    /// Resumes a paused sandbox, for `timeout` from now.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`] if it runs. After [`RequestError::Runtime`] it is still paused.
+    pub async fn resume(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        timeout: Duration,
+    ) -> Result<Arc<Sandbox>, RequestError> {
+        let lease = lease(team, timeout)?;
+        self.ask(team.id, id, |reply| Request::Resume { lease, reply }).await
+    }
+
+    /// Sees to it that a sandbox runs for at least `timeout` from now: resumes a paused one, extends the time of a
+    /// running one. Tells `resumed` or `updated`.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume), but for a running one.
+    pub async fn connect(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        timeout: Duration,
+    ) -> Result<Connected, RequestError> {
+        let lease = lease(team, timeout)?;
+        self.ask(team.id, id, |reply| Request::Connect { lease, reply }).await
+    }
+
+    /// Lets a running sandbox's time end `timeout` from now, sooner or later than before. Zero ends it now.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`] if it is paused.
+    pub async fn set_timeout(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        timeout: Duration,
+    ) -> Result<(), RequestError> {
+        lease(team, timeout)?;
+        self.ask(team.id, id, |reply| Request::SetTimeout { timeout, reply }).await
+    }
+
+    /// Lets a running sandbox live for at least `duration` from now; never shortens its time.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`] if it is paused.
+    pub async fn refresh(&self, team: &Team, id: &SandboxId, duration: Duration) -> Result<(), RequestError> {
+        lease(team, duration)?;
+        self.ask(team.id, id, |reply| Request::Refresh { duration, reply }).await
+    }
+
+    /// Takes a snapshot of a running sandbox, which runs on. A name the team already uses gets a new build.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`] if it is paused. Nothing of the snapshot remains.
+    pub async fn checkpoint(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        name: Option<SnapshotName>,
+    ) -> Result<Snapshot, RequestError> {
+        self.ask(team.id, id, |reply| Request::Checkpoint { name, reply }).await
+    }
+
+    /// Deletes a template or snapshot of the team, and the layers captured for it.
+    ///
+    /// # Errors
+    /// If the store cannot be written; nothing is deleted then.
+    pub async fn delete_template(&self, team: &Team, reference: &str) -> Result<DeleteTemplate, StoreError> {
+        let deleted = self.context.store.delete_template(team.id, reference).await?;
+        if let DeleteTemplate::Deleted(builds) = &deleted {
+            for build_id in builds {
+                // The rows are gone: a layer that stays behind takes room but can do no harm.
+                if let Err(error) = self.context.runtime.delete_snapshot(*build_id).await {
+                    tracing::error!(%build_id, %error, "a captured layer remains");
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Admits no more requests, finishes what is under way, and lets go of the sandboxes, which live on. Returns
+    /// after ten seconds at the latest: what is not recorded by then is found out by the next start.
+    pub async fn drain(&self) {
+        self.context.draining.cancel();
+        self.context.tasks.close();
+        if tokio::time::timeout(DRAIN_LIMIT, self.context.tasks.wait()).await.is_err() {
+            tracing::warn!(n_tasks = self.context.tasks.len(), "not everything could be finished");
+        }
+        self.context.abandoned.cancel();
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        team: TeamId,
+        id: &SandboxId,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T, RequestError> {
+        let handle = self.context.registry.known(Some(team), id).ok_or(RequestError::NotFound)?;
+        self.ask_handle(&handle, request).await
+    }
+
+    pub(crate) async fn ask_handle<T: Send + 'static>(
+        &self,
+        handle: &Handle,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T, RequestError> {
+        use tokio::sync::mpsc::error::TrySendError;
+        if self.context.draining.is_cancelled() {
+            return Err(RequestError::Draining);
+        }
+        let (reply, answer) = Reply::new();
+        let envelope = Envelope { asked_at: self.context.clock.now(), request: request(reply) };
+        match handle.requests.try_send(envelope) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone())),
+            Err(TrySendError::Full(_)) => Err(RequestError::Busy),
+            Err(TrySendError::Closed(_)) => Err(self.gone()),
+        }
+    }
+
+    /// Why a driver did not answer: the sandbox is gone, or the server is about to be.
+    fn gone(&self) -> RequestError {
+        if self.context.draining.is_cancelled() { RequestError::Draining } else { RequestError::NotFound }
+    }
+}
+
+fn lease(team: &Team, timeout: Duration) -> Result<Lease, RequestError> {
+    match too_long(team, timeout) {
+        Some(max_hours) => Err(RequestError::TimeoutTooLong { max_hours }),
+        None => Ok(Lease { timeout, max_concurrent: team.limits.max_concurrent_sandboxes }),
+    }
+}

@@ -1,0 +1,72 @@
+//! What a restart owes each sandbox, as a table: what the store last recorded × what is found on the host.
+//!
+//! An intent that was recorded is carried out, not taken back: it was admitted, and whoever asked may have been
+//! promised nothing but must not be surprised by less than they asked for. So a `Pausing` sandbox found running is
+//! paused and a `Resuming` one found paused is resumed. What died meanwhile is told with the exit that was seen; if
+//! nobody saw it, the host was restarted.
+
+use sandscope_model::{Exit, ExitStatus, KillReason, StateName};
+use sandscope_runtime::FoundState;
+
+/// What is done with a sandbox when the server starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Nothing: it is as recorded.
+    Drive,
+    /// Continue its processes: it was to be running.
+    Thaw,
+    /// Stop its processes: it was to be paused.
+    Freeze,
+    /// Carry out the pause that was under way; tells `paused`.
+    FinishPause,
+    /// Carry out the resume that was under way; tells `resumed`.
+    FinishResume,
+    /// Carry out the kill that was under way; tells `killed`.
+    FinishKill,
+    /// Record its death and remove what is left of it; tells `killed`.
+    Bury {
+        /// Why it died.
+        reason: KillReason,
+        /// How.
+        exit: Option<Exit>,
+    },
+    /// Remove what there is of it and forget it: nobody was ever told about it. Tells nothing.
+    Forget,
+}
+
+/// The table. `found` is `None` where the host has no trace of it. A recorded `Killed` is not asked about: what is
+/// found of such a sandbox is removed as an orphan.
+pub(crate) fn plan(recorded: StateName, found: Option<&FoundState>) -> Plan {
+    use FoundState::{Dead, Paused, Running};
+    use StateName as S;
+    match (recorded, found) {
+        (S::Creating, _) => Plan::Forget,
+        (S::Killing | S::Killed, _) => Plan::FinishKill,
+        (S::Running, Some(Running)) | (S::Paused, Some(Paused)) => Plan::Drive,
+        (S::Running, Some(Paused)) => Plan::Thaw,
+        (S::Paused, Some(Running)) => Plan::Freeze,
+        (S::Pausing, Some(Running | Paused)) => Plan::FinishPause,
+        (S::Resuming, Some(Running | Paused)) => Plan::FinishResume,
+        (S::Running | S::Pausing | S::Paused | S::Resuming, Some(Dead(exit))) => {
+            let reason = exit.as_ref().map_or(KillReason::HostRestart, cause_of_death);
+            Plan::Bury { reason, exit: exit.clone() }
+        }
+        (S::Running | S::Pausing | S::Paused | S::Resuming, None) => {
+            Plan::Bury { reason: KillReason::HostRestart, exit: None }
+        }
+    }
+}
+
+/// Why a sandbox nobody killed is dead.
+pub(crate) fn cause_of_death(exit: &Exit) -> KillReason {
+    const SIGKILL: i32 = 9;
+    if exit.n_oom_kills > 0 && exit.status == Some(ExitStatus::Signal(SIGKILL)) {
+        KillReason::Oom
+    } else {
+        KillReason::Crashed
+    }
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

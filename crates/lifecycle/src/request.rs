@@ -1,0 +1,181 @@
+//! What callers hand over and get back, and the envelope in which it travels to a driver.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sandscope_model::{Build, KillReason, NetworkConfig, OnTimeout, Sandbox, Template, Timestamp};
+use sandscope_store::IdempotencyKey;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::RequestError;
+use crate::admission::Ask;
+
+/// A sandbox to be made.
+#[derive(Debug, Clone)]
+pub struct CreateRequest {
+    /// Id or name of a template, `slug/name`, each with an optional `:tag`.
+    pub template: String,
+    /// How long it may run; more than zero.
+    pub timeout: Duration,
+    /// The user's labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Environment of every process started in it.
+    pub env_vars: BTreeMap<String, String>,
+    /// Whether its agent asks for a token.
+    pub secure: bool,
+    /// What happens when its time is up.
+    pub on_timeout: OnTimeout,
+    /// Whether traffic resumes it once paused.
+    pub auto_resume: bool,
+    /// As given by the client.
+    pub allow_internet_access: Option<bool>,
+    /// As given by the client.
+    pub network: Option<NetworkConfig>,
+    /// Under which key a repeated request is recognised.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A sandbox that was made.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// It.
+    pub sandbox: Arc<Sandbox>,
+    /// Whether an earlier request with the same idempotency key made it.
+    pub replayed: bool,
+}
+
+/// A sandbox that runs, and for at least as long as asked.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// It.
+    pub sandbox: Arc<Sandbox>,
+    /// Whether it had to be resumed.
+    pub resumed: bool,
+}
+
+/// What a snapshot is to be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotName {
+    /// Its name in the team, without namespace.
+    pub name: String,
+    /// Its tag, usually `default`.
+    pub tag: String,
+}
+
+/// A snapshot: its template, the build made by this checkpoint, and the tag that now points to it.
+pub type Snapshot = (Template, Build, String);
+
+/// A connection into a sandbox.
+#[derive(Debug)]
+pub struct Dialed {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The sandbox, as it was when the connection was made.
+    pub sandbox: Arc<Sandbox>,
+}
+
+/// A request on its way to a driver.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) asked_at: Timestamp,
+    pub(crate) request: Request,
+}
+
+/// How long a sandbox shall run from now, and how many of its team may run at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lease {
+    pub(crate) timeout: Duration,
+    pub(crate) max_concurrent: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    Kill { reason: KillReason, reply: Reply<()> },
+    Pause { reply: Reply<()> },
+    Resume { lease: Lease, reply: Reply<Arc<Sandbox>> },
+    Connect { lease: Lease, reply: Reply<Connected> },
+    Wake { lease: Lease, reply: Reply<Arc<Sandbox>> },
+    SetTimeout { timeout: Duration, reply: Reply<()> },
+    Refresh { duration: Duration, reply: Reply<()> },
+    Checkpoint { name: Option<SnapshotName>, reply: Reply<Snapshot> },
+}
+
+impl Request {
+    pub(crate) const fn ask(&self) -> Ask {
+        match self {
+            Self::Kill { .. } => Ask::Kill,
+            Self::Pause { .. } => Ask::Pause,
+            Self::Resume { .. } => Ask::Resume,
+            Self::Connect { .. } => Ask::Connect,
+            Self::Wake { .. } => Ask::Wake,
+            Self::SetTimeout { .. } => Ask::SetTimeout,
+            Self::Refresh { .. } => Ask::Refresh,
+            Self::Checkpoint { .. } => Ask::Checkpoint,
+        }
+    }
+
+    /// How to tell the caller that it came to nothing.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Kill { reply, .. }
+            | Self::Pause { reply }
+            | Self::SetTimeout { reply, .. }
+            | Self::Refresh { reply, .. } => reply.refusal(),
+            Self::Resume { reply, .. } | Self::Wake { reply, .. } => reply.refusal(),
+            Self::Connect { reply, .. } => reply.refusal(),
+            Self::Checkpoint { reply, .. } => reply.refusal(),
+        }
+    }
+}
+
+/// Where the answer goes. It can be given once; later answers are dropped. That the caller is gone changes nothing.
+#[derive(Debug)]
+pub(crate) struct Reply<T>(Arc<Mutex<Option<Answer<T>>>>);
+
+type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
+
+impl<T> Clone for Reply<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Send + 'static> Reply<T> {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Result<T, RequestError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    pub(crate) fn send(&self, answer: Result<T, RequestError>) {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            let _ = sender.send(answer);
+        }
+    }
+
+    pub(crate) fn refusal(&self) -> Refusal {
+        let reply = self.clone();
+        Refusal(Box::new(move |error| reply.send(Err(error))))
+    }
+}
+
+/// Tells a caller, whatever it waits for, that it failed.
+pub(crate) struct Refusal(Box<dyn FnOnce(RequestError) + Send + Sync>);
+
+impl Refusal {
+    pub(crate) fn new(tell: impl FnOnce(RequestError) + Send + Sync + 'static) -> Self {
+        Self(Box::new(tell))
+    }
+
+    pub(crate) fn send(self, error: RequestError) {
+        (self.0)(error);
+    }
+}
+
+impl std::fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Refusal")
+    }
+}

@@ -1,0 +1,119 @@
+//! Starting: what the host has and what the store knows are brought in line before anything is served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sandscope_model::{Clock, Entropy, StateName};
+use sandscope_runtime::{Found, FoundState, Runtime};
+use sandscope_store::Store;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::{Context, Registry};
+use crate::driver::{self, Begin};
+use crate::lifecycle::Lifecycle;
+use crate::recovery;
+use crate::slots::Slots;
+use crate::{RequestError, StartError};
+
+/// What a lifecycle is made of.
+pub struct LifecycleOptions {
+    /// Makes the sandboxes.
+    pub runtime: Arc<dyn Runtime>,
+    /// Keeps the facts.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Draws ids and tokens: cryptographically strong.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Lifecycle {
+    /// Takes over every sandbox that outlived the last run of the server, finishes what was under way, records what
+    /// died meanwhile and removes what nobody owns; then starts one driver for each live sandbox.
+    ///
+    /// # Errors
+    /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
+    pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
+        let LifecycleOptions { runtime, store, clock, entropy } = options;
+        let exits = runtime.take_exits().ok_or(StartError::ExitsTaken)?;
+        let found = runtime.recover().await.map_err(StartError::Runtime)?;
+        let context = Arc::new(Context {
+            runtime,
+            store,
+            clock,
+            entropy,
+            slots: Slots::default(),
+            registry: Registry::default(),
+            draining: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let recovered = recover(&context, found).await;
+        if recovered.is_err() {
+            context.draining.cancel();
+            context.abandoned.cancel();
+        }
+        recovered?;
+        context.tasks.spawn(route_exits(Arc::clone(&context), exits));
+        Ok(Self { context })
+    }
+}
+
+/// Starts a driver for every sandbox the store says is live, each with what the table says it is owed, and waits until
+/// all are settled.
+async fn recover(context: &Arc<Context>, found: Vec<Found>) -> Result<(), StartError> {
+    let mut found: HashMap<_, FoundState> = found.into_iter().map(|found| (found.id, found.state)).collect();
+    let mut pending = Vec::new();
+    for sandbox in context.store.live_sandboxes().await? {
+        let state = sandbox.state.name();
+        let plan = recovery::plan(state, found.remove(&sandbox.id).as_ref());
+        // It runs already: a limit that was lowered meanwhile does not end it.
+        let holds_place = matches!(
+            state,
+            StateName::Creating | StateName::Running | StateName::Pausing | StateName::Resuming
+        );
+        let slot = holds_place.then(|| context.slots.take(sandbox.team_id, u32::MAX)).flatten();
+        let (done, is_done) = oneshot::channel();
+        driver::spawn(context, sandbox, slot, Begin::Recover { plan, done });
+        pending.push(is_done);
+    }
+    for id in found.into_keys() {
+        tracing::warn!(sandbox_id = %id, "removing a sandbox nobody owns");
+        if let Err(error) = context.runtime.kill(&id).await {
+            tracing::error!(sandbox_id = %id, %error, "it remains until the next start");
+        }
+    }
+    for is_done in pending {
+        match is_done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(RequestError::Store(error))) => return Err(StartError::Store(error)),
+            Ok(Err(RequestError::Runtime(error))) => {
+                // Its driver goes on trying; the others need not wait for it.
+                tracing::error!(%error, "a sandbox is not settled yet");
+            }
+            Ok(Err(_)) | Err(_) => return Err(StartError::Interrupted),
+        }
+    }
+    Ok(())
+}
+
+/// Hands the runtime's exits to the drivers. Ends when the runtime or the server does.
+async fn route_exits(context: Arc<Context>, mut exits: mpsc::Receiver<sandscope_runtime::ExitNotice>) {
+    loop {
+        let notice = tokio::select! {
+            biased;
+            () = context.draining.cancelled() => return,
+            notice = exits.recv() => notice,
+        };
+        let Some(notice) = notice else { return };
+        match context.registry.any(&notice.id) {
+            Some(handle) => {
+                handle.exit.send_replace(Some(notice.exit));
+            }
+            // It was killed at the same moment: its driver has told what there is to tell.
+            None => tracing::debug!(sandbox_id = %notice.id, "exit of a sandbox that is gone"),
+        }
+    }
+}
