@@ -1,0 +1,234 @@
+//! One request into a sandbox and its answer back.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::PathAndQuery;
+use http::{StatusCode, Uri, Version};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use sandscope_agent_protocol::AGENT_PORT;
+
+use crate::connections::Connection;
+use crate::{Inner, Target, answer};
+
+const TRAFFIC_TOKEN_HEADER: &str = "e2b-traffic-access-token";
+
+/// Routes of the agent that only the server itself may call.
+const RESERVED: [&str; 4] = ["/init", "/freeze", "/unfreeze", "/collapse"];
+
+/// What must not reach code inside a sandbox: the keys to the control plane and to the edge itself.
+const SECRET_HEADERS: [&str; 4] = ["x-api-key", "x-team-id", "x-admin-token", TRAFFIC_TOKEN_HEADER];
+
+/// Headers that belong to one connection and not to the request (RFC 9110, section 7.6.1), with those that only
+/// proxies use.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+];
+
+pub(crate) async fn forward(edge: &Inner, target: Target, mut request: Request<Body>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    if target.port == AGENT_PORT && RESERVED.contains(&path.trim_end_matches('/')) {
+        return answer::reserved(&path);
+    }
+    let Some(sandbox) = edge.lifecycle.sandbox(&target.id).await else { return answer::not_found(&target) };
+    if target.port != AGENT_PORT
+        && let Some(token) = &sandbox.spec.traffic_access_token
+    {
+        match request.headers().get(TRAFFIC_TOKEN_HEADER) {
+            None => return answer::traffic_token(&target, TRAFFIC_TOKEN_HEADER, "missing"),
+            Some(given) if !same(given.as_bytes(), token.expose().as_bytes()) => {
+                return answer::traffic_token(&target, TRAFFIC_TOKEN_HEADER, "invalid");
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(connection) = edge.connections.take(&target.id) else {
+        return answer::too_many_connections(&target, edge.connections.limit());
+    };
+    let dialed = match edge.lifecycle.dial(&target.id, target.port).await {
+        Ok(dialed) => dialed,
+        Err(error) => return answer::dial_failed(&target, &error),
+    };
+    // Answers come in small pieces that somebody waits for. Where the socket refuses it, they come later.
+    let _ = dialed.stream.set_nodelay(true);
+    let Ok((mut sender, inside)) = http1::handshake::<_, Body>(TokioIo::new(dialed.stream)).await else {
+        return answer::broken_off(&target);
+    };
+    // Ends with the request: when the answer's body is done or dropped, or the sandbox closes.
+    tokio::spawn(inside.with_upgrades());
+
+    let upgrade = wants_upgrade(request.headers());
+    let outside = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    prepare(&mut request, upgrade);
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::debug!(sandbox_id = %target.id, port = target.port, %error, "no answer from inside");
+            let gone = edge.lifecycle.sandbox(&target.id).await.is_none();
+            return if gone { answer::not_found(&target) } else { answer::broken_off(&target) };
+        }
+    };
+    respond(response, outside, connection)
+}
+
+/// Compares in time that depends only on the lengths.
+fn same(given: &[u8], wanted: &[u8]) -> bool {
+    given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+}
+
+/// The protocol the client wants to switch to, if it does.
+fn wants_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let names = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let asked =
+        names.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
+    headers.get(UPGRADE).filter(|_| asked).cloned()
+}
+
+/// Makes the client's request one of our own on the new connection.
+fn prepare(request: &mut Request<Body>, upgrade: Option<HeaderValue>) {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    strip_connection_headers(request.headers_mut());
+    let headers = request.headers_mut();
+    for name in SECRET_HEADERS {
+        headers.remove(name);
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+    // HTTP/2 names the host in the URI only.
+    if !headers.contains_key(HOST)
+        && let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok())
+    {
+        headers.insert(HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    *request.version_mut() = Version::HTTP_11;
+}
+
+/// Removes what belongs to the connection, and what its `Connection` header says belongs to it.
+fn strip_connection_headers(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&listed) {
+        headers.remove(name);
+    }
+}
+
+fn respond(
+    mut response: http::Response<Incoming>,
+    outside: Option<OnUpgrade>,
+    connection: Connection,
+) -> Response<Body> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(outside) = outside
+    {
+        let inside = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            let _counted = connection;
+            if let (Ok(outside), Ok(inside)) = tokio::join!(outside, inside) {
+                let (mut outside, mut inside) = (TokioIo::new(outside), TokioIo::new(inside));
+                // Either side closing or breaking ends both; there is nobody to tell.
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            }
+        });
+        return response.map(|_| Body::empty());
+    }
+    strip_connection_headers(response.headers_mut());
+    response.map(|body| Body::new(Counted { body, _connection: connection }))
+}
+
+/// An answer's body that counts as a connection until it is done or dropped.
+struct Counted {
+    body: Incoming,
+    _connection: Connection,
+}
+
+impl hyper::body::Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_the_connection_or_to_the_control_plane_stays_outside() {
+        let mut request = Request::builder()
+            .uri("http://3000-x.example/a?b=c")
+            .header("connection", "close, x-mine")
+            .header("x-mine", "1")
+            .header("x-api-key", "e2b_0")
+            .header("e2b-traffic-access-token", "t")
+            .header("keep-alive", "timeout=5")
+            .header("x-access-token", "kept")
+            .body(Body::empty())
+            .unwrap();
+        prepare(&mut request, None);
+        let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-access-token", "host"]);
+        assert_eq!(request.uri(), "/a?b=c");
+        assert_eq!(request.headers()[HOST], "3000-x.example");
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on() {
+        let mut request = Request::builder()
+            .uri("/ws")
+            .header("connection", "Keep-Alive, Upgrade")
+            .header("upgrade", "websocket")
+            .body(Body::empty())
+            .unwrap();
+        let upgrade = wants_upgrade(request.headers());
+        prepare(&mut request, upgrade);
+        assert_eq!(request.headers()[UPGRADE], "websocket");
+        assert_eq!(request.headers()[CONNECTION], "upgrade");
+    }
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        assert!(same(b"abc", b"abc"));
+        assert!(!same(b"abc", b"abd"));
+        assert!(!same(b"abc", b"abcd"));
+        assert!(!same(b"", b"a"));
+    }
+}
