@@ -1,5 +1,7 @@
 //! Through the edge's door: a real router, real connections, a real lifecycle and store over the testbed's runtime.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at anything unexpected")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,6 +4,8 @@
 //!
 //! `SANDSCOPE_CRASH_ROUNDS` (default 20) and `SANDSCOPE_CRASH_SEED` (default: drawn, and printed) choose another run.
 
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test may stop at anything unexpected, and prints its seed")]
+
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +62,9 @@ async fn nothing_is_lost_when_the_server_is_killed_at_random_points() -> Result<
         }
         server.start_again().await.with_context(|| format!("round {round}, killed after {delay:?}"))?;
         let client = server.client()?;
-        check_history(&client, &told).await.with_context(|| format!("round {round}, killed after {delay:?}"))?;
+        check_history(&client, &told)
+            .await
+            .with_context(|| format!("round {round}, killed after {delay:?}"))?;
         end_all(&client).await?;
     }
 
@@ -116,7 +120,8 @@ async fn lead_lives(client: Result<Client>, told: Told, seed: u64) {
 async fn check_history(client: &Client, told: &Told) -> Result<()> {
     let told = std::mem::take(&mut *told.lock().expect("not poisoned"));
     for (id, answers) in &told {
-        let query = EventQuery { sandbox_id: Some(id.clone()), limit: 100, ascending: true, ..EventQuery::default() };
+        let query =
+            EventQuery { sandbox_id: Some(id.clone()), limit: 100, ascending: true, ..EventQuery::default() };
         let events = client.events(&query).await.with_context(|| format!("events of {id}"))?;
         let history: Vec<&str> =
             events.iter().map(|event| event.event_type.trim_start_matches("sandbox.lifecycle.")).collect();

@@ -1,6 +1,8 @@
 //! The real binary as a child process with a data directory of its own, and a webhook receiver.
 
-#![expect(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::allow_attributes, reason = "what is unused differs between the binaries that include this")]
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test may stop at anything unexpected")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,7 +18,8 @@ use tokio::process::{Child, Command};
 /// Says so and returns true where real sandboxes cannot be made.
 pub(crate) fn skip_without_root(what: &str) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    let root =
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
     if !root {
         eprintln!("SKIPPED {what}: real sandboxes need root");
     }
@@ -113,7 +116,9 @@ async fn spawn(data: &tempfile::TempDir, found: &mut BTreeMap<String, String>, l
         }
         bail!("the server ended before it was ready")
     };
-    let done = tokio::time::timeout(Duration::from_secs(30), ready).await.context("the server was not ready in 30 s");
+    let done = tokio::time::timeout(Duration::from_secs(30), ready)
+        .await
+        .context("the server was not ready in 30 s");
     if let Err(error) = done.and_then(|inner| inner) {
         let log = std::fs::read_to_string(data.path().join("server.log")).unwrap_or_default();
         return Err(error.context(log));
