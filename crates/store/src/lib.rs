@@ -19,7 +19,9 @@
 //! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
 
 mod admission;
+mod attempts;
 mod commit;
+mod deliveries;
 mod error;
 mod events;
 pub mod fault;
@@ -27,10 +29,13 @@ mod file;
 mod keys;
 mod migrations;
 mod readers;
+mod retention;
 mod row;
+mod samples;
 mod sandboxes;
 mod teams;
 mod templates;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -45,11 +50,14 @@ use crate::keys::Touched;
 use crate::writer::Feed;
 
 pub use admission::{Admission, IdempotencyKey};
+pub use attempts::{AttemptQuery, StatsBucket};
 pub use commit::{Change, NewSnapshot};
+pub use deliveries::DeliveryProgress;
 pub use error::StoreError;
 pub use events::EventQuery;
 pub use fault::FaultPlan;
 pub use keys::NewApiKey;
+pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate, SnapshotFilter};
@@ -120,6 +128,8 @@ pub struct Store {
 struct Inner {
     clock: Arc<dyn Clock>,
     facts: File,
+    attempts: File,
+    samples: File,
     feed: Feed,
     touched: Touched,
 }
@@ -154,14 +164,21 @@ impl Store {
         file::make_directory(dir)?;
         let feed = Feed { events: broadcast::Sender::new(FEED), webhooks: watch::Sender::new(0) };
         let StoreOptions { read_connections, busy_timeout, faults } = options;
-        let facts =
-            File::open(dir, &migrations::FACTS, read_connections, busy_timeout, feed.clone(), faults)?;
-        Ok(Self { inner: Arc::new(Inner { clock, facts, feed, touched: Touched::default() }) })
+        let open = |schema, n_readers, faults| {
+            File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults)
+        };
+        let facts = open(&migrations::FACTS, read_connections, faults)?;
+        let attempts = open(&migrations::ATTEMPTS, 1, FaultPlan::none())?;
+        let samples = open(&migrations::SAMPLES, 2, FaultPlan::none())?;
+        let touched = Touched::default();
+        Ok(Self { inner: Arc::new(Inner { clock, facts, attempts, samples, feed, touched }) })
     }
 
     /// Commits what was asked before, then ends the threads. Whatever is asked later gets [`StoreError::Closed`].
     pub async fn close(&self) {
         self.inner.facts.close().await;
+        self.inner.attempts.close().await;
+        self.inner.samples.close().await;
     }
 
     /// The feed: every event committed by this process from now on, in the order of its team's log. A receiver that

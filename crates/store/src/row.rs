@@ -39,6 +39,11 @@ impl Cells<'_, '_> {
         self.row.get(index).map_err(|_| self.corrupt(column))
     }
 
+    /// Leaves out the next `n` columns.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.next += n;
+    }
+
     fn mapped<T: FromSql, U>(
         &mut self,
         column: &'static str,

@@ -128,3 +128,4 @@ CREATE TABLE exceptions (
     next_due_at INTEGER,
     PRIMARY KEY (webhook_id, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX exceptions_pending ON exceptions (webhook_id, sequence) WHERE next_due_at IS NOT NULL;

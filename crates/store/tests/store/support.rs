@@ -1,5 +1,4 @@
 //! What every test of the store needs: a clock that stands still until told otherwise, and rows to store.
-#![expect(dead_code, reason = "every test file uses its own part")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

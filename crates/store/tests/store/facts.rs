@@ -1,14 +1,12 @@
 //! Teams, keys, admission, changes and the log, on real files.
 
-mod support;
-
+use crate::support::{House, StepClock, at, draft, execution, key, team};
 use sandscope_model::{EventType, Sandbox, SandboxId, State, TeamLimits, Timestamp};
 use sandscope_store::fault::Fault;
 use sandscope_store::{
     Admission, Change, EventQuery, FirstTeam, IdempotencyKey, ListedState, Order, SandboxFilter, Store,
     StoreError,
 };
-use support::{House, StepClock, at, draft, execution, key, team};
 
 fn newest(limit: u32) -> EventQuery {
     EventQuery { sandbox_id: None, types: Vec::new(), offset: 0, limit, order: Order::Desc }
@@ -80,7 +78,7 @@ async fn a_change_and_its_event_are_one() {
     assert_eq!(house.store.event(house.team.id, 1).await.unwrap(), Some((*event).clone()));
 
     let stale = Change {
-        sandbox: support::sandbox(&house.team, 1),
+        sandbox: crate::support::sandbox(&house.team, 1),
         event: Some(draft(&sandbox, EventType::Updated, at(11))),
         snapshot: None,
     };
@@ -152,7 +150,7 @@ async fn an_idempotency_key_answers_as_the_first_request_did() {
     assert_eq!(admit(&second, 2).await, Admission::Replay(first.id.clone()));
     // Another team may use the same key.
     let other = house.other_team("other").await;
-    assert_eq!(admit(&support::sandbox(&other, 1), 9).await, Admission::Admitted);
+    assert_eq!(admit(&crate::support::sandbox(&other, 1), 9).await, Admission::Admitted);
     house.clock.set(24 * 3600);
     assert_eq!(admit(&second, 9).await, Admission::Admitted);
 }

@@ -1,0 +1,213 @@
+//! Retention: what is old enough goes, in bounded batches, so that no delete ever keeps a commit waiting for long.
+//!
+//! Each batch is an operation like any other and shares its transaction with whatever else is written at the time.
+//! The log is only ever cut from its beginning, and never past what a webhook still has to deliver.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use sandscope_model::Timestamp;
+
+use crate::admission::KEY_LIFETIME_USEC;
+use crate::row::all;
+use crate::writer::Tx;
+use crate::{Store, StoreError};
+
+/// Rows deleted in one operation.
+const BATCH: u32 = 500;
+/// Series looked at in one operation.
+const SERIES_BATCH: u32 = 64;
+const DAY_USEC: i64 = 24 * 3600 * 1_000_000;
+/// How long attempts and samples are kept.
+const BULK_LIFETIME_USEC: i64 = 7 * DAY_USEC;
+
+/// How many rows retention removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Events past their team's retention that every cursor has passed.
+    pub events: u64,
+    /// Killed sandboxes past their team's retention.
+    pub sandboxes: u64,
+    /// Idempotency keys older than 24 hours.
+    pub idempotency_keys: u64,
+    /// Delivery attempts older than 7 days.
+    pub attempts: u64,
+    /// Samples older than 7 days.
+    pub samples: u64,
+}
+
+/// One team's number and the time before which its history may go.
+type Cutoff = (i64, i64);
+
+fn cutoffs(connection: &Connection, now: i64) -> Result<Vec<Cutoff>, StoreError> {
+    let statement = connection.prepare_cached("SELECT no, event_retention_days FROM teams")?;
+    all(statement, [], "teams", |cells| {
+        let no = cells.plain("no")?;
+        let days: u16 = cells.number("event_retention_days")?;
+        Ok((no, now.saturating_sub(i64::from(days) * DAY_USEC)))
+    })
+}
+
+/// The last event of the team that no webhook needs any more: behind every enabled webhook's cursor and before every
+/// delivery it still has to try.
+fn passed_by_all(connection: &Connection, team_no: i64) -> Result<i64, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT MIN(last) FROM (
+                 SELECT cursor AS last FROM webhooks WHERE team_no = ?1 AND enabled
+                 UNION ALL
+                 SELECT e.sequence - 1 FROM webhooks w JOIN exceptions e ON e.webhook_id = w.id
+                     WHERE w.team_no = ?1 AND w.enabled AND e.next_due_at IS NOT NULL
+             )",
+        )?
+        .query_row([team_no], |row| row.get::<_, Option<i64>>(0))?
+        .unwrap_or(i64::MAX))
+}
+
+fn cut_log(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
+    let bound = passed_by_all(tx, team_no)?;
+    let mut oldest = tx.prepare_cached(
+        "SELECT sequence, timestamp FROM events WHERE team_no = ? AND sequence <= ? ORDER BY sequence LIMIT ?",
+    )?;
+    let mut rows = oldest.query(params![team_no, bound, BATCH])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= cutoff {
+            break;
+        }
+        last = Some(row.get::<_, i64>(0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    tx.prepare_cached(
+        "DELETE FROM exceptions WHERE sequence <= ?2
+             AND webhook_id IN (SELECT id FROM webhooks WHERE team_no = ?1)",
+    )?
+    .execute([team_no, last])?;
+    let n = tx
+        .prepare_cached("DELETE FROM events WHERE team_no = ? AND sequence <= ?")?
+        .execute([team_no, last])?;
+    Ok(count(n))
+}
+
+fn forget_killed(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
+    let n = tx
+        .prepare_cached(
+            "DELETE FROM sandboxes WHERE id IN (
+                 SELECT id FROM sandboxes WHERE team_no = ? AND state = 'killed' AND killed_at < ?
+                 ORDER BY killed_at LIMIT ?)",
+        )?
+        .execute(params![team_no, cutoff, BATCH])?;
+    Ok(count(n))
+}
+
+fn forget_keys(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
+    let n = tx
+        .prepare_cached(
+            "DELETE FROM idempotency_keys WHERE (team_no, key) IN (
+                 SELECT team_no, key FROM idempotency_keys WHERE created_at <= ? ORDER BY created_at LIMIT ?)",
+        )?
+        .execute(params![cutoff, BATCH])?;
+    Ok(count(n))
+}
+
+fn forget_attempts(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
+    // Rows stand in the order they were written, which is that of time but for the length of one attempt.
+    let mut oldest = tx.prepare_cached("SELECT no, started_at FROM attempts ORDER BY no LIMIT ?")?;
+    let mut rows = oldest.query([BATCH])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= cutoff {
+            break;
+        }
+        last = Some(row.get::<_, i64>(0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    Ok(count(tx.prepare_cached("DELETE FROM attempts WHERE no <= ?")?.execute([last])?))
+}
+
+/// Where the walk over the series goes on, and what was deleted on the way.
+struct Walk {
+    next: Option<i64>,
+    deleted: u64,
+}
+
+fn forget_samples(tx: &Tx<'_>, after: i64, cutoff: i64) -> Result<Walk, StoreError> {
+    let series: Vec<i64> = tx
+        .prepare_cached("SELECT no FROM series WHERE no > ? ORDER BY no LIMIT ?")?
+        .query_map(params![after, SERIES_BATCH], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut deleted = 0;
+    for no in &series {
+        // The end of a batch from the series' beginning, so that one series cannot make an operation long.
+        let last: Option<i64> = tx
+            .prepare_cached(
+                "SELECT MAX(at) FROM (SELECT at FROM samples WHERE series = ? AND at < ? ORDER BY at LIMIT ?)",
+            )?
+            .query_row(params![no, cutoff, BATCH], |row| row.get(0))?;
+        let Some(last) = last else { continue };
+        let n = count(
+            tx.prepare_cached("DELETE FROM samples WHERE series = ? AND at <= ?")?.execute([*no, last])?,
+        );
+        deleted += n;
+        let mut any = tx.prepare_cached("SELECT 1 FROM samples WHERE series = ? LIMIT 1")?;
+        if any.query_row([no], |_| Ok(())).optional()?.is_none() {
+            tx.prepare_cached("DELETE FROM series WHERE no = ?")?.execute([no])?;
+        }
+        if n >= u64::from(BATCH) {
+            return Ok(Walk { next: Some(no - 1), deleted });
+        }
+    }
+    let next = if count(series.len()) < u64::from(SERIES_BATCH) { None } else { series.last().copied() };
+    Ok(Walk { next, deleted })
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+impl Store {
+    /// Removes what is past its time at `now`: events (per team, and only what no webhook still has to deliver),
+    /// killed sandboxes (like events), idempotency keys (24 hours), attempts and samples (7 days).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
+    pub async fn delete_expired(&self, now: Timestamp) -> Result<Removed, StoreError> {
+        let now = now.as_microsecond();
+        let mut removed = Removed::default();
+        for cutoff in self.facts().read(move |connection| cutoffs(connection, now)).await? {
+            removed.events += self.in_batches(move |tx| cut_log(tx, cutoff)).await?;
+            removed.sandboxes += self.in_batches(move |tx| forget_killed(tx, cutoff)).await?;
+        }
+        let cutoff = now.saturating_sub(KEY_LIFETIME_USEC);
+        removed.idempotency_keys = self.in_batches(move |tx| forget_keys(tx, cutoff)).await?;
+
+        let cutoff = now.saturating_sub(BULK_LIFETIME_USEC);
+        loop {
+            let n = self.inner.attempts.write(move |tx| forget_attempts(tx, cutoff)).await?;
+            removed.attempts += n;
+            if n < u64::from(BATCH) {
+                break;
+            }
+        }
+        let mut after = Some(0);
+        while let Some(position) = after {
+            let walk = self.inner.samples.write(move |tx| forget_samples(tx, position, cutoff)).await?;
+            removed.samples += walk.deleted;
+            after = walk.next;
+        }
+        Ok(removed)
+    }
+
+    /// Repeats an operation on the facts until it no longer finds a whole batch.
+    async fn in_batches<F>(&self, op: F) -> Result<u64, StoreError>
+    where
+        F: Fn(&Tx<'_>) -> Result<u64, StoreError> + Copy + Send + 'static,
+    {
+        let mut total = 0;
+        loop {
+            let n = self.facts().write(move |tx| op(tx)).await?;
+            total += n;
+            if n < u64::from(BATCH) {
+                return Ok(total);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Webhooks, their progress and their attempts.
+
+use std::collections::BTreeSet;
+
+use crate::support::{House, at, uuid};
+use sandscope_model::{
+    Attempt, AttemptOutcome, ErrorClass, EventType, Exception, Secret, Team, Webhook, WebhookId,
+};
+use sandscope_store::{AttemptQuery, DeliveryProgress, Order, StatsBucket};
+
+fn webhook(team: &Team) -> Webhook {
+    Webhook {
+        id: uuid(),
+        team_id: team.id,
+        name: "hook".to_owned(),
+        url: "https://example.com/hook".to_owned(),
+        events: BTreeSet::from([EventType::Created, EventType::Killed]),
+        enabled: true,
+        signature_secret: Secret::new("s".repeat(32)),
+        created_at: at(0),
+    }
+}
+
+fn exception(webhook_id: WebhookId, sequence: u64, next_due_s: Option<i64>) -> Exception {
+    Exception { webhook_id, sequence, n_attempts: 1, next_due_at: next_due_s.map(at) }
+}
+
+#[tokio::test]
+async fn a_webhook_starts_at_the_end_of_the_log_and_so_does_one_enabled_again() {
+    let house = House::new().await;
+    let mut changes = house.store.subscribe_webhooks();
+    let mut sandbox = house.running(0).await;
+    let mut hook = webhook(&house.team);
+    assert!(house.store.insert_webhook(hook.clone(), 1).await.unwrap());
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    assert!(!house.store.insert_webhook(webhook(&house.team), 1).await.unwrap());
+    assert!(!changes.has_changed().unwrap());
+    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(1));
+    assert_eq!(house.store.webhooks(house.team.id).await.unwrap(), [hook.clone()]);
+    assert_eq!(house.store.all_webhooks().await.unwrap(), [hook.clone()]);
+
+    house.update(&mut sandbox, 1).await;
+    hook.url = "https://example.com/other".to_owned();
+    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
+    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(1));
+    hook.enabled = false;
+    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
+    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(1));
+    hook.enabled = true;
+    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
+    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(2));
+
+    let other = house.other_team("other").await;
+    assert_eq!(house.store.webhook(other.id, hook.id).await.unwrap(), None);
+    assert!(!house.store.update_webhook(Webhook { team_id: other.id, ..hook.clone() }).await.unwrap());
+    assert!(!house.store.delete_webhook(other.id, hook.id).await.unwrap());
+    changes.mark_unchanged();
+    assert!(house.store.delete_webhook(house.team.id, hook.id).await.unwrap());
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(house.store.cursor(hook.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn progress_only_goes_forward_and_exceptions_come_and_go() {
+    let house = House::new().await;
+    let hook = webhook(&house.team);
+    let id = hook.id;
+    house.store.insert_webhook(hook, 10).await.unwrap();
+    let record = async |cursor, set, clear| {
+        let progress = DeliveryProgress { webhook_id: id, cursor, set, clear };
+        house.store.record_deliveries(progress).await.unwrap();
+    };
+    record(Some(5), vec![exception(id, 3, Some(10)), exception(id, 4, Some(11))], vec![]).await;
+    record(Some(2), vec![exception(id, 7, None)], vec![3]).await;
+    assert_eq!(house.store.cursor(id).await.unwrap(), Some(5));
+    // 7 is out of attempts, but the cursor has not passed it.
+    let expected = [exception(id, 4, Some(11)), exception(id, 7, None)];
+    assert_eq!(house.store.exceptions(id).await.unwrap(), expected);
+    record(Some(8), vec![], vec![]).await;
+    assert_eq!(house.store.exceptions(id).await.unwrap(), [exception(id, 4, Some(11))]);
+
+    house.store.delete_webhook(house.team.id, id).await.unwrap();
+    record(Some(9), vec![exception(id, 9, Some(1))], vec![]).await;
+    assert_eq!(house.store.exceptions(id).await.unwrap(), []);
+}
+
+fn attempt(team: &Team, webhook_id: WebhookId, second: i64, success: bool) -> Attempt {
+    Attempt {
+        id: uuid(),
+        team_id: team.id,
+        webhook_id,
+        event_id: uuid(),
+        sequence: 1,
+        sandbox_id: crate::support::sandbox_id(),
+        event_type: if second % 2 == 0 { EventType::Created } else { EventType::Killed },
+        started_at: at(second),
+        duration_ms: u32::try_from(second).unwrap() * 10,
+        outcome: if success {
+            AttemptOutcome::Success
+        } else {
+            AttemptOutcome::Failed { class: ErrorClass::HttpError, message: "500".to_owned() }
+        },
+        request_url: "https://example.com/hook".to_owned(),
+        request_headers: "{}".to_owned(),
+        request_body: "{\"a\":1}".to_owned(),
+        response_status: Some(if success { 200 } else { 500 }),
+        response_headers: Some("{}".to_owned()),
+        response_body: None,
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_found_by_time_outcome_and_type() {
+    let house = House::new().await;
+    let hook: WebhookId = uuid();
+    let attempts: Vec<_> = (0..8).map(|second| attempt(&house.team, hook, second, second % 4 != 3)).collect();
+    house.store.insert_attempts(attempts.clone()).await.unwrap();
+    house.store.insert_attempts(vec![attempt(&house.team, uuid(), 3, true)]).await.unwrap();
+    let all = AttemptQuery {
+        cursor: None,
+        limit: 100,
+        order: Order::Desc,
+        start: None,
+        end: None,
+        success: None,
+        types: Vec::new(),
+    };
+    let list = async |query| {
+        let found = house.store.attempts(house.team.id, hook, query).await.unwrap();
+        found
+            .into_iter()
+            .map(|one| attempts.iter().position(|other| *other == one).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(all.clone()).await, [7, 6, 5, 4, 3, 2, 1, 0]);
+    let cursor = Some((attempts[5].started_at, attempts[5].id));
+    assert_eq!(list(AttemptQuery { cursor, limit: 2, ..all.clone() }).await, [4, 3]);
+    assert_eq!(list(AttemptQuery { cursor, order: Order::Asc, ..all.clone() }).await, [6, 7]);
+    let range = AttemptQuery { start: Some(at(2)), end: Some(at(4)), ..all.clone() };
+    assert_eq!(list(range).await, [4, 3, 2]);
+    assert_eq!(list(AttemptQuery { success: Some(false), ..all.clone() }).await, [7, 3]);
+    let created = AttemptQuery { types: vec![EventType::Created], limit: 2, ..all.clone() };
+    assert_eq!(list(created).await, [6, 4]);
+    let other = house.other_team("other").await;
+    assert_eq!(house.store.attempts(other.id, hook, all).await.unwrap(), []);
+
+    let stats = house.store.attempt_stats(house.team.id, hook, at(0), at(7), 4).await.unwrap();
+    // The clock of these tests starts at a multiple of four seconds.
+    let bucket = |start, min, avg, max| StatsBucket { start: at(start), total: 4, failed: 1, min, avg, max };
+    assert_eq!(stats, [bucket(0, 0.0, 15.0, 30.0), bucket(4, 40.0, 55.0, 70.0)]);
+    assert_eq!(house.store.attempt_stats(other.id, hook, at(0), at(7), 4).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn retention_never_removes_what_a_webhook_still_has_to_deliver() {
+    let house = House::new().await;
+    let hook = webhook(&house.team);
+    let id = hook.id;
+    house.store.insert_webhook(hook.clone(), 10).await.unwrap();
+    let mut sandbox = house.running(0).await;
+    for second in 1..700 {
+        house.update(&mut sandbox, second).await;
+    }
+    let day = 24 * 3600;
+    let remove = async |seconds| house.store.delete_expired(at(seconds)).await.unwrap().events;
+    let oldest = async || {
+        house.store.events_after(house.team.id, 0, 1).await.unwrap().first().map(|event| event.sequence)
+    };
+    // Nothing is old enough.
+    assert_eq!(remove(day).await, 0);
+    // Everything is, but the cursor has passed nothing.
+    assert_eq!(remove(8 * day).await, 0);
+    let progress = DeliveryProgress {
+        webhook_id: id,
+        cursor: Some(690),
+        set: vec![exception(id, 600, Some(10)), exception(id, 3, None)],
+        clear: vec![],
+    };
+    house.store.record_deliveries(progress).await.unwrap();
+    assert_eq!(remove(8 * day).await, 599);
+    assert_eq!(oldest().await, Some(600));
+    let progress =
+        DeliveryProgress { webhook_id: id, cursor: None, set: vec![exception(id, 600, None)], clear: vec![] };
+    house.store.record_deliveries(progress).await.unwrap();
+    assert_eq!(remove(8 * day).await, 91);
+    // A disabled webhook holds nothing back.
+    house.store.update_webhook(Webhook { enabled: false, ..hook }).await.unwrap();
+    assert_eq!(remove(7 * day + 695).await, 5);
+    assert_eq!(oldest().await, Some(696));
+    assert_eq!(house.store.last_sequence(house.team.id).await.unwrap(), 700);
+    assert_eq!(house.update(&mut sandbox, 800).await, 701);
+}

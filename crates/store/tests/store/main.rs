@@ -1,0 +1,8 @@
+//! The store on real files, as its users see it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod deliveries;
+mod facts;
+mod samples;
+mod support;
+mod templates;

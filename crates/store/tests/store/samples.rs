@@ -1,0 +1,96 @@
+//! Samples, their steps and retention of everything that is not the log.
+
+use crate::support::{House, at};
+use sandscope_model::{KillReason, Sample, SandboxId, State, Timestamp};
+use sandscope_store::{Change, Removed};
+
+fn sample(id: &SandboxId, at: Timestamp, n: u64) -> Sample {
+    Sample {
+        sandbox_id: id.clone(),
+        at,
+        cpu_used_pct: 12.34,
+        cpu_count: 2,
+        mem_used_bytes: n,
+        mem_total_bytes: 512 << 20,
+        mem_cache_bytes: 1_000 - n,
+        disk_used_bytes: n,
+        disk_total_bytes: 1 << 40,
+    }
+}
+
+#[tokio::test]
+async fn ranges_are_inclusive_and_steps_take_the_largest() {
+    let house = House::new().await;
+    let (one, two) = (crate::support::sandbox_id(), crate::support::sandbox_id());
+    let samples: Vec<_> = (0_u32..12).map(|n| sample(&one, at(5 * i64::from(n)), u64::from(n))).collect();
+    house.store.insert_samples(samples.clone()).await.unwrap();
+    house.store.insert_samples(vec![sample(&two, at(7), 1)]).await.unwrap();
+    assert_eq!(house.store.samples(&one, None, None, None).await.unwrap(), samples);
+    let range = house.store.samples(&one, Some(at(5)), Some(at(15)), None).await.unwrap();
+    assert_eq!(range, samples[1..=3]);
+    // The clock of these tests starts at a multiple of 20 seconds.
+    let stepped = house.store.samples(&one, Some(at(5)), None, Some(20)).await.unwrap();
+    let expected: Vec<_> = [(0, 3, 999), (20, 7, 996), (40, 11, 992)]
+        .into_iter()
+        .map(|(second, used, cache)| Sample { mem_cache_bytes: cache, ..sample(&one, at(second), used) })
+        .collect();
+    assert_eq!(stepped, expected);
+    assert_eq!(house.store.sample_range(&one).await.unwrap(), Some((at(0), at(55))));
+    let unknown = crate::support::sandbox_id();
+    assert_eq!(house.store.sample_range(&unknown).await.unwrap(), None);
+    assert_eq!(house.store.samples(&unknown, None, None, Some(5)).await.unwrap(), []);
+    let latest = house.store.latest_samples(&[two.clone(), unknown, one.clone()]).await.unwrap();
+    assert_eq!(latest, [sample(&two, at(7), 1), samples[11].clone()]);
+}
+
+#[tokio::test]
+async fn nonsense_readings_are_kept_within_bounds() {
+    let house = House::new().await;
+    let id = crate::support::sandbox_id();
+    for (second, pct, stored) in [(0, f64::NAN, 0.0), (1, -3.0, 0.0), (2, f64::INFINITY, 10_000.0)] {
+        let odd = Sample { cpu_used_pct: pct, ..sample(&id, at(second), 1) };
+        house.store.insert_samples(vec![odd]).await.unwrap();
+        assert_eq!(
+            house.store.latest_samples(std::slice::from_ref(&id)).await.unwrap()[0].cpu_used_pct,
+            stored
+        );
+    }
+}
+
+#[tokio::test]
+async fn old_samples_sandboxes_and_keys_go() {
+    let house = House::new().await;
+    let day = 24 * 3600;
+    let old = crate::support::sandbox_id();
+    let samples = (0..1_300).map(|n| sample(&old, at(n), 1)).collect();
+    house.store.insert_samples(samples).await.unwrap();
+    for _ in 0..130 {
+        house
+            .store
+            .insert_samples(vec![sample(&crate::support::sandbox_id(), at(8 * day), 1)])
+            .await
+            .unwrap();
+    }
+    let late = crate::support::sandbox_id();
+    house.store.insert_samples(vec![sample(&late, at(10), 1), sample(&late, at(8 * day), 2)]).await.unwrap();
+
+    let mut killed = house.running(0).await;
+    killed.state = State::Killed {
+        reason: KillReason::Request,
+        exit: None,
+        killed_at: at(100),
+        last_execution_id: killed.state.execution_id(),
+    };
+    house.store.commit(Change { sandbox: killed.clone(), event: None, snapshot: None }).await.unwrap();
+    let running = house.running(0).await;
+
+    let removed = house.store.delete_expired(at(7 * day + 1_000)).await.unwrap();
+    let expected = Removed { samples: 1_001, sandboxes: 1, events: 2, ..Removed::default() };
+    assert_eq!(removed, expected);
+    assert_eq!(house.store.sandbox(&killed.id).await.unwrap(), None);
+    assert!(house.store.sandbox(&running.id).await.unwrap().is_some());
+    assert_eq!(house.store.sample_range(&late).await.unwrap(), Some((at(8 * day), at(8 * day))));
+    let removed = house.store.delete_expired(at(8 * day)).await.unwrap();
+    assert_eq!(removed, Removed { samples: 300, ..Removed::default() });
+    assert_eq!(house.store.sample_range(&old).await.unwrap(), None);
+}
