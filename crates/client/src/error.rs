@@ -42,6 +42,12 @@ pub enum ClientError {
     /// The answer is not the JSON the API promises.
     #[error("the answer cannot be understood: {0}")]
     Json(#[from] serde_json::Error),
+    /// The agent's stream cannot be understood.
+    #[error("the agent's stream cannot be understood: {0}")]
+    Frame(#[from] sandscope_agent_protocol::FrameError),
+    /// The agent refused or gave up.
+    #[error("the agent says: {0}")]
+    Agent(#[from] sandscope_agent_protocol::ConnectError),
     /// The request cannot be made of these values.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),

@@ -5,22 +5,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::json;
+use sandscope_agent_protocol::connect::{EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER};
+use sandscope_agent_protocol::process::{self, Output, ProcessConfig, ProcessResponse, StartRequest};
+use sandscope_agent_protocol::{AGENT_PORT, FrameDecoder, frame};
 
 use crate::control::refusal;
 use crate::types::Sandbox;
 use crate::{Client, ClientError, Reply};
-
-/// The agent's port.
-const AGENT_PORT: &str = "49983";
-
-/// Largest frame taken, in bytes. The agent sends at most 32 KiB of output per frame.
-const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long the agent may take to answer that it started a command.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -76,63 +71,29 @@ pub enum ProcessEvent {
 #[derive(Debug)]
 pub struct ProcessStream {
     body: Incoming,
-    buffer: BytesMut,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Frame {
-    event: Option<EventFrame>,
-    error: Option<ErrorFrame>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct EventFrame {
-    start: Option<StartFrame>,
-    data: Option<DataFrame>,
-    end: Option<EndFrame>,
-}
-
-#[derive(Deserialize)]
-struct StartFrame {
-    pid: u32,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct DataFrame {
-    stdout: Option<String>,
-    stderr: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct EndFrame {
-    exit_code: i32,
-    status: String,
-}
-
-#[derive(Deserialize)]
-struct ErrorFrame {
-    code: String,
-    #[serde(default)]
-    message: String,
+    decoder: FrameDecoder,
 }
 
 impl Client {
     /// Starts `command` in `sandbox`.
     pub async fn start(&self, sandbox: &Sandbox, command: &Command) -> Result<ProcessStream, ClientError> {
-        let message = json!({
-            "process": { "cmd": command.cmd, "args": command.args, "envs": command.envs },
-            "stdin": false,
-        });
+        let message = StartRequest {
+            process: Some(ProcessConfig {
+                cmd: command.cmd.clone(),
+                args: command.args.clone(),
+                envs: command.envs.clone(),
+                cwd: None,
+            }),
+            pty: None,
+            tag: None,
+            stdin: Some(false),
+        };
         let mut request = Request::builder()
             .method(Method::POST)
             .uri("/process.Process/Start")
-            .header("content-type", "application/connect+json")
+            .header("content-type", STREAM_CONTENT_TYPE)
             .header("connect-protocol-version", "1")
-            .header("keepalive-ping-interval", "50")
+            .header(KEEPALIVE_HEADER, "50")
             .header("e2b-sandbox-id", &sandbox.sandbox_id)
             .header("e2b-sandbox-port", AGENT_PORT);
         if let Some(token) = &sandbox.envd_access_token {
@@ -143,14 +104,13 @@ impl Client {
                 request.header("authorization", format!("Basic {}", STANDARD.encode(format!("{user}:"))));
         }
         if let Some(limit) = command.time_limit {
-            request = request.header("connect-timeout-ms", limit.as_millis().to_string());
+            request = request.header(TIMEOUT_HEADER, limit.as_millis().to_string());
         }
-        let request =
-            request.body(Full::new(envelope(&serde_json::to_vec(&message).map_err(ClientError::Json)?)))?;
+        let request = request.body(Full::new(frame::encode(&message)?))?;
         let (response, _connection) = self.edge.open(request, START_DEADLINE).await?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
-            return Ok(ProcessStream { body, buffer: BytesMut::new() });
+            return Ok(ProcessStream { body, decoder: FrameDecoder::default() });
         }
         let body = Limited::new(body, 64 * 1024);
         let body =
@@ -180,111 +140,40 @@ impl ProcessStream {
     /// The next event; `None` once the stream has ended.
     pub async fn next(&mut self) -> Result<Option<ProcessEvent>, ClientError> {
         loop {
-            while let Some((flags, payload)) = take_frame(&mut self.buffer)? {
-                let frame: Frame = serde_json::from_slice(&payload).map_err(ClientError::Json)?;
-                if let Some(error) = frame.error {
-                    return Err(ClientError::Malformed(format!("{}: {}", error.code, error.message)));
+            while let Some(frame) = self.decoder.next()? {
+                if frame.end_of_stream {
+                    let end: EndOfStream = serde_json::from_slice(&frame.payload)?;
+                    return end.error.map_or(Ok(None), |error| Err(error.into()));
                 }
-                if flags & 0x02 != 0 {
-                    return Ok(None);
-                }
-                if let Some(event) = frame.event.map(meaning).transpose()?.flatten() {
+                let message: ProcessResponse = serde_json::from_slice(&frame.payload)?;
+                if let Some(event) = meaning(message.event) {
                     return Ok(Some(event));
                 }
             }
             match self.body.frame().await {
                 Some(frame) => {
                     if let Ok(data) = frame?.into_data() {
-                        self.buffer.extend_from_slice(&data);
+                        self.decoder.push(&data);
                     }
                 }
-                None if self.buffer.is_empty() => return Ok(None),
                 None => {
-                    return Err(ClientError::Malformed("the stream ended within a frame".to_owned()));
+                    self.decoder.finish()?;
+                    return Ok(None);
                 }
             }
         }
     }
 }
 
-/// What a frame says; `None` for a keepalive.
-fn meaning(frame: EventFrame) -> Result<Option<ProcessEvent>, ClientError> {
-    let decode = |text: String| {
-        STANDARD
-            .decode(text)
-            .map(Bytes::from)
-            .map_err(|_| ClientError::Malformed("output is not base64".to_owned()))
-    };
-    if let Some(start) = frame.start {
-        return Ok(Some(ProcessEvent::Started { pid: start.pid }));
-    }
-    if let Some(end) = frame.end {
-        return Ok(Some(ProcessEvent::Ended { exit_code: end.exit_code, status: end.status }));
-    }
-    match frame.data {
-        Some(DataFrame { stdout: Some(text), .. }) => decode(text).map(ProcessEvent::Stdout).map(Some),
-        Some(DataFrame { stderr: Some(text), .. }) => decode(text).map(ProcessEvent::Stderr).map(Some),
-        _ => Ok(None),
-    }
-}
-
-fn envelope(payload: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(payload.len() + 5);
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    bytes.put_slice(payload);
-    bytes.freeze()
-}
-
-/// Takes one whole frame (flags, payload) off `buffer`, if one is there.
-fn take_frame(buffer: &mut BytesMut) -> Result<Option<(u8, Bytes)>, ClientError> {
-    let Some(header) = buffer.first_chunk::<5>() else {
-        return Ok(None);
-    };
-    let [flags, length @ ..] = *header;
-    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if length > MAX_FRAME_BYTES {
-        return Err(ClientError::TooLarge(MAX_FRAME_BYTES));
-    }
-    if buffer.len() < 5 + length {
-        return Ok(None);
-    }
-    buffer.advance(5);
-    Ok(Some((flags, buffer.split_to(length).freeze())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_come_off_the_buffer_whole_whatever_the_split() {
-        let wire: Vec<u8> = [envelope(b"{}").as_ref(), envelope(br#"{"event":{}}"#).as_ref()].concat();
-        for split in 0..wire.len() {
-            let mut buffer = BytesMut::from(&wire[..split]);
-            let mut frames = Vec::new();
-            for rest in [&wire[split..], &[]] {
-                while let Some(frame) = take_frame(&mut buffer).unwrap() {
-                    frames.push(frame);
-                }
-                buffer.extend_from_slice(rest);
-            }
-            assert_eq!(frames.len(), 2, "split at {split}");
-            assert!(buffer.is_empty());
+/// What a message says; `None` where it only keeps the stream alive. There is no terminal, as none is asked for.
+fn meaning(event: process::ProcessEvent) -> Option<ProcessEvent> {
+    match event {
+        process::ProcessEvent::Start { pid } => Some(ProcessEvent::Started { pid }),
+        process::ProcessEvent::Data(Output::Stdout(bytes)) => Some(ProcessEvent::Stdout(bytes.0)),
+        process::ProcessEvent::Data(Output::Stderr(bytes)) => Some(ProcessEvent::Stderr(bytes.0)),
+        process::ProcessEvent::End(end) => {
+            Some(ProcessEvent::Ended { exit_code: end.exit_code, status: end.status })
         }
-    }
-
-    #[test]
-    fn a_frame_over_the_limit_is_refused_before_it_is_read() {
-        let mut buffer = BytesMut::from(&[0, 0xff, 0xff, 0xff, 0xff][..]);
-        assert!(matches!(take_frame(&mut buffer), Err(ClientError::TooLarge(_))));
-    }
-
-    #[test]
-    fn an_end_without_exit_code_means_zero() {
-        let frame: Frame =
-            serde_json::from_str(r#"{"event":{"end":{"exited":true,"status":"exit status 0"}}}"#).unwrap();
-        let event = meaning(frame.event.unwrap()).unwrap();
-        assert_eq!(event, Some(ProcessEvent::Ended { exit_code: 0, status: "exit status 0".to_owned() }));
+        process::ProcessEvent::Data(Output::Pty(_)) | process::ProcessEvent::Keepalive {} => None,
     }
 }
