@@ -49,19 +49,11 @@ async fn a_sandbox_survives_the_server_and_its_death_meanwhile_is_found() {
     runtime.create(&second).await.unwrap();
     runtime.pause(&second.id).await.unwrap();
     drop(runtime.take_exits());
-    let exit = Exit {
-        status: Some(ExitStatus::Code(3)),
-        n_oom_kills: 0,
-    };
+    let exit = Exit { status: Some(ExitStatus::Code(3)), n_oom_kills: 0 };
     assert!(runtime.exit(&first.id, exit.clone()));
     let next = runtime.next_life();
-    let found: BTreeMap<_, _> = next
-        .recover()
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|found| (found.id, found.state))
-        .collect();
+    let found: BTreeMap<_, _> =
+        next.recover().await.unwrap().into_iter().map(|found| (found.id, found.state)).collect();
     assert_eq!(found[&first.id], FoundState::Dead(Some(exit.clone())));
     assert_eq!(found[&second.id], FoundState::Paused);
     assert_eq!(next.kill(&first.id).await.unwrap(), Some(exit));
@@ -74,10 +66,7 @@ async fn faults_meet_the_operation_they_were_planned_for() {
     let spec = spec(1);
     runtime.inject(Trigger::Next(Op::Pause), Fault::FailAfterEffect);
     runtime.create(&spec).await.unwrap();
-    assert!(matches!(
-        runtime.pause(&spec.id).await,
-        Err(RuntimeError::Step { .. })
-    ));
+    assert!(matches!(runtime.pause(&spec.id).await, Err(RuntimeError::Step { .. })));
     assert_eq!(runtime.shapes()[&spec.id], Shape::Paused);
 
     runtime.inject(Trigger::Nth(1), Fault::HaltBefore);
@@ -85,9 +74,7 @@ async fn faults_meet_the_operation_they_were_planned_for() {
     let halted = runtime.clone();
     let id = spec.id.clone();
     let task = tokio::spawn(async move { halted.kill(&id).await });
-    runtime
-        .wait_until("the server halts", FakeRuntime::is_halted)
-        .await;
+    runtime.wait_until("the server halts", FakeRuntime::is_halted).await;
     assert!(!task.is_finished());
     assert_eq!(runtime.shapes()[&spec.id], Shape::Running);
     runtime.next_life().kill(&spec.id).await.unwrap();
@@ -116,16 +103,10 @@ async fn connections_reach_the_listener_of_a_running_sandbox_only() {
     let (runtime, _) = host();
     let spec = spec(1);
     runtime.create(&spec).await.unwrap();
-    assert!(matches!(
-        runtime.connect(&spec.id, 80).await,
-        Err(ConnectError::PortClosed)
-    ));
+    assert!(matches!(runtime.connect(&spec.id, 80).await, Err(ConnectError::PortClosed)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     runtime.listen(None, 80, listener.local_addr().unwrap());
     runtime.connect(&spec.id, 80).await.unwrap();
     runtime.pause(&spec.id).await.unwrap();
-    assert!(matches!(
-        runtime.connect(&spec.id, 80).await,
-        Err(ConnectError::NotRunning)
-    ));
+    assert!(matches!(runtime.connect(&spec.id, 80).await, Err(ConnectError::NotRunning)));
 }

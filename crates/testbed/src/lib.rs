@@ -2,9 +2,11 @@
 //! a clock that is stepped by hand, randomness that repeats.
 
 mod fake_runtime;
+mod invariants;
 mod seeded_entropy;
 mod step_clock;
 
 pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
+pub use invariants::{Told, check_invariants, fold, whole_log};
 pub use seeded_entropy::SeededEntropy;
 pub use step_clock::StepClock;

@@ -11,9 +11,7 @@ pub struct SeededEntropy {
 impl SeededEntropy {
     /// Starts from `seed`.
     pub const fn new(seed: u64) -> Self {
-        Self {
-            state: AtomicU64::new(seed),
-        }
+        Self { state: AtomicU64::new(seed) }
     }
 
     /// The next 64 bits (the splitmix64 generator).

@@ -40,15 +40,8 @@ impl StepClock {
 
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        let inner = Inner {
-            now,
-            next_ticket: 0,
-            sleepers: BTreeMap::new(),
-        };
-        Self {
-            inner: Arc::new(Mutex::new(inner)),
-            n_sleepers: watch::Sender::new(0),
-        }
+        let inner = Inner { now, next_ticket: 0, sleepers: BTreeMap::new() };
+        Self { inner: Arc::new(Mutex::new(inner)), n_sleepers: watch::Sender::new(0) }
     }
 
     /// Moves the time forward and wakes everybody whose time has come.
@@ -120,13 +113,7 @@ impl Clock for StepClock {
                 inner.next_ticket += 1;
                 let (wake, woken) = oneshot::channel();
                 inner.sleepers.insert((at, ticket), wake);
-                Some((
-                    woken,
-                    Bed {
-                        clock: self.clone(),
-                        key: (at, ticket),
-                    },
-                ))
+                Some((woken, Bed { clock: self.clone(), key: (at, ticket) }))
             }
         };
         self.count();

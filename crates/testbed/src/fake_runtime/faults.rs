@@ -16,14 +16,8 @@ pub enum Op {
 
 impl Op {
     /// Every operation.
-    pub const ALL: [Self; 6] = [
-        Self::Create,
-        Self::Pause,
-        Self::Resume,
-        Self::Checkpoint,
-        Self::DeleteSnapshot,
-        Self::Kill,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Create, Self::Pause, Self::Resume, Self::Checkpoint, Self::DeleteSnapshot, Self::Kill];
 }
 
 /// What goes wrong.
@@ -124,10 +118,7 @@ impl FakeRuntime {
 
     /// Completes once an operation of this kind waits for its release.
     pub async fn wait_held(&self, op: Op) {
-        self.wait_until("an operation is held", |runtime| {
-            runtime.lock().faults.waiting.contains(&op)
-        })
-        .await;
+        self.wait_until("an operation is held", |runtime| runtime.lock().faults.waiting.contains(&op)).await;
     }
 
     /// Operations begun in this life of the server.

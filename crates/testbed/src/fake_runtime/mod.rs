@@ -90,15 +90,8 @@ impl FakeRuntime {
             exits_receiver: Some(exits_receiver),
             ..WorldState::default()
         };
-        let world = World {
-            clock,
-            state: Mutex::new(state),
-            changes: watch::Sender::new(0),
-        };
-        Self {
-            world: Arc::new(world),
-            epoch: 0,
-        }
+        let world = World { clock, state: Mutex::new(state), changes: watch::Sender::new(0) };
+        Self { world: Arc::new(world), epoch: 0 }
     }
 
     /// The server was killed and starts again on the same host: sandboxes live on, every handle of the earlier life
@@ -114,10 +107,7 @@ impl FakeRuntime {
             state.exits_receiver = Some(exits_receiver);
             state.epoch
         });
-        Self {
-            world: Arc::clone(&self.world),
-            epoch,
-        }
+        Self { world: Arc::clone(&self.world), epoch }
     }
 
     /// The host was restarted: whatever lived is dead, and nobody saw how it ended.
@@ -151,13 +141,7 @@ impl FakeRuntime {
 
     /// Ends a live sandbox as the kernel does when memory runs out.
     pub fn run_out_of_memory(&self, id: &SandboxId) -> bool {
-        self.exit(
-            id,
-            Exit {
-                status: Some(ExitStatus::Signal(9)),
-                n_oom_kills: 1,
-            },
-        )
+        self.exit(id, Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 1 })
     }
 
     /// Puts a sandbox the server never asked for on the host, or changes one behind its back.
@@ -188,11 +172,7 @@ impl FakeRuntime {
 
     /// The sandboxes on the host and their shapes.
     pub fn shapes(&self) -> BTreeMap<SandboxId, Shape> {
-        self.lock()
-            .sandboxes
-            .iter()
-            .map(|(id, sandbox)| (id.clone(), sandbox.shape.clone()))
-            .collect()
+        self.lock().sandboxes.iter().map(|(id, sandbox)| (id.clone(), sandbox.shape.clone())).collect()
     }
 
     /// What a sandbox was started with.
@@ -247,9 +227,7 @@ impl FakeRuntime {
             }
         };
         assert!(
-            tokio::time::timeout(Duration::from_secs(10), waiting)
-                .await
-                .is_ok(),
+            tokio::time::timeout(Duration::from_secs(10), waiting).await.is_ok(),
             "never came true: {what}"
         );
     }
@@ -280,12 +258,7 @@ impl FakeSandbox {
             disk_total_bytes,
             disk_available_bytes: disk_total_bytes.saturating_sub(1 << 20),
         };
-        Self {
-            spec,
-            shape: Shape::Running,
-            counters,
-            load_cpus: 0.0,
-        }
+        Self { spec, shape: Shape::Running, counters, load_cpus: 0.0 }
     }
 
     /// Adds up the CPU time used since the last reading.

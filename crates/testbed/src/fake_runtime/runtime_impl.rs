@@ -9,10 +9,7 @@ use tokio::sync::mpsc;
 use super::{FakeRuntime, FakeSandbox, Fault, Op, Shape, WorldState};
 
 /// What a killed sandbox's first process ends with.
-const KILLED: Exit = Exit {
-    status: Some(ExitStatus::Signal(9)),
-    n_oom_kills: 0,
-};
+const KILLED: Exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 0 };
 
 /// What every captured layer weighs.
 const LAYER_BYTES: u64 = 4096;
@@ -71,10 +68,7 @@ impl FakeRuntime {
 }
 
 fn planned() -> RuntimeError {
-    RuntimeError::Step {
-        step: "planned fault",
-        source: std::io::Error::other("planned fault"),
-    }
+    RuntimeError::Step { step: "planned fault", source: std::io::Error::other("planned fault") }
 }
 
 impl WorldState {
@@ -89,10 +83,7 @@ impl WorldState {
 #[async_trait]
 impl Runtime for FakeRuntime {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            name: "fake",
-            envd_version: "0.5.0",
-        }
+        Capabilities { name: "fake", envd_version: "0.5.0" }
     }
 
     async fn create(&self, spec: &LaunchSpec) -> Result<(), RuntimeError> {
@@ -104,10 +95,7 @@ impl Runtime for FakeRuntime {
             {
                 return Err(RuntimeError::SnapshotMissing);
             }
-            state
-                .sandboxes
-                .entry(spec.id.clone())
-                .or_insert_with(|| FakeSandbox::new(spec, now));
+            state.sandboxes.entry(spec.id.clone()).or_insert_with(|| FakeSandbox::new(spec, now));
             Ok(())
         })
         .await
@@ -178,19 +166,12 @@ impl Runtime for FakeRuntime {
 
     fn take_exits(&self) -> Option<mpsc::Receiver<ExitNotice>> {
         let mut state = self.lock();
-        if state.epoch == self.epoch {
-            state.exits_receiver.take()
-        } else {
-            None
-        }
+        if state.epoch == self.epoch { state.exits_receiver.take() } else { None }
     }
 
     fn running(&self) -> Vec<SandboxId> {
         let state = self.lock();
-        let running = state
-            .sandboxes
-            .values()
-            .filter(|sandbox| sandbox.shape == Shape::Running);
+        let running = state.sandboxes.values().filter(|sandbox| sandbox.shape == Shape::Running);
         running.map(|sandbox| sandbox.spec.id.clone()).collect()
     }
 
@@ -206,20 +187,12 @@ impl Runtime for FakeRuntime {
         self.live().await;
         let address = {
             let state = self.lock();
-            if !state
-                .sandboxes
-                .get(id)
-                .is_some_and(|sandbox| sandbox.shape == Shape::Running)
-            {
+            if !state.sandboxes.get(id).is_some_and(|sandbox| sandbox.shape == Shape::Running) {
                 return Err(ConnectError::NotRunning);
             }
             let own = state.listeners.get(&(Some(id.clone()), port));
-            own.or_else(|| state.listeners.get(&(None, port)))
-                .copied()
-                .ok_or(ConnectError::PortClosed)?
+            own.or_else(|| state.listeners.get(&(None, port))).copied().ok_or(ConnectError::PortClosed)?
         };
-        TcpStream::connect(address)
-            .await
-            .map_err(|_| ConnectError::PortClosed)
+        TcpStream::connect(address).await.map_err(|_| ConnectError::PortClosed)
     }
 }

@@ -1,0 +1,21 @@
+//! Whole lives of sandboxes: a real store, a runtime in memory, a clock stepped by hand.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
+
+#[path = "crashes.rs"]
+mod crashes;
+#[path = "faults.rs"]
+mod faults;
+#[path = "histories.rs"]
+mod histories;
+#[path = "requests.rs"]
+mod requests;
+#[path = "restarts.rs"]
+mod restarts;
+#[path = "times.rs"]
+mod times;
+#[path = "world.rs"]
+mod world;

@@ -1,0 +1,180 @@
+//! What must hold whenever nothing is under way: the log tells exactly what is, and what is has been told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sandscope_model::{
+    Event, EventType, ExecutionId, Rootfs, Sandbox, SandboxId, State, StateName, TeamId, Timestamp,
+};
+use sandscope_store::{Page, SnapshotFilter, Store, StoreError};
+
+use crate::{FakeRuntime, Shape};
+
+/// What the log says about one sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// `Running`, `Paused` or `Killed`.
+    pub state: StateName,
+    /// The current or last execution.
+    pub execution_id: ExecutionId,
+    /// The end time last told, if the current execution was given another one.
+    pub set_timeout: Option<Timestamp>,
+}
+
+/// Reads the log as a client would: what is each sandbox's state?
+///
+/// # Errors
+/// Everything in it that contradicts itself: gaps, repetitions, events that cannot follow each other.
+pub fn fold(events: &[Event]) -> Result<BTreeMap<SandboxId, Told>, Vec<String>> {
+    let mut told = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (event, sequence) in events.iter().zip(1..) {
+        if event.sequence != sequence {
+            wrong.push(format!("event {} has sequence {}, expected {sequence}", event.id, event.sequence));
+        }
+        if !ids.insert(event.id) {
+            wrong.push(format!("event {} was told twice", event.id));
+        }
+        match follow(told.get(&event.sandbox_id), event) {
+            Ok(next) => {
+                told.insert(event.sandbox_id.clone(), next);
+            }
+            Err(complaint) => wrong.push(format!("event {sequence} of {}: {complaint}", event.sandbox_id)),
+        }
+    }
+    if wrong.is_empty() { Ok(told) } else { Err(wrong) }
+}
+
+/// What is told after `event`, if it can follow what was told before.
+fn follow(before: Option<&Told>, event: &Event) -> Result<Told, String> {
+    let after = |state, set_timeout| Told { state, execution_id: event.execution_id, set_timeout };
+    let was = before.map(|told| told.state);
+    let same_execution = before.is_some_and(|told| told.execution_id == event.execution_id);
+    let has_execution = event.data.execution.is_some();
+    let told = match (was, event.event_type) {
+        (None, EventType::Created) => return Ok(after(StateName::Running, None)),
+        (Some(StateName::Paused), EventType::Resumed) if !same_execution => {
+            return Ok(after(StateName::Running, None));
+        }
+        (Some(StateName::Running), EventType::Updated) if event.data.set_timeout.is_some() => {
+            after(StateName::Running, event.data.set_timeout)
+        }
+        (Some(StateName::Running), EventType::Checkpointed) if event.data.snapshot_template_id.is_some() => {
+            after(StateName::Running, before.and_then(|told| told.set_timeout))
+        }
+        (Some(StateName::Running), EventType::Paused) if has_execution => after(StateName::Paused, None),
+        (Some(state @ (StateName::Running | StateName::Paused)), EventType::Killed)
+            if event.data.kill_reason.is_some() && has_execution == (state == StateName::Running) =>
+        {
+            after(StateName::Killed, None)
+        }
+        (was, event_type) => {
+            return Err(format!("{event_type} with {:?} cannot follow {was:?}", event.data));
+        }
+    };
+    if same_execution { Ok(told) } else { Err(format!("{} of another execution", event.event_type)) }
+}
+
+/// The whole log of a team.
+///
+/// # Errors
+/// If the store cannot be read.
+pub async fn whole_log(store: &Store, team: TeamId) -> Result<Vec<Event>, StoreError> {
+    let mut log: Vec<Event> = Vec::new();
+    loop {
+        let last = log.last().map_or(0, |event| event.sequence);
+        let page = store.events_after(team, last, 1000).await?;
+        if page.is_empty() {
+            return Ok(log);
+        }
+        log.extend(page);
+    }
+}
+
+/// Checks log, rows and host of a system in which nothing is under way, with one team:
+/// the log is gapless and folds to exactly the rows' states; every live row is on the host in that state and nothing
+/// else is; every snapshot's layer is there.
+///
+/// # Errors
+/// Everything that is not so.
+pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId) -> Result<(), Vec<String>> {
+    let unreadable = |error: StoreError| vec![format!("the store cannot be read: {error}")];
+    let log = whole_log(store, team).await.map_err(unreadable)?;
+    let told = fold(&log)?;
+    let live = store.live_sandboxes().await.map_err(unreadable)?;
+    let mut wrong = Vec::new();
+    let last = store.last_sequence(team).await.map_err(unreadable)?;
+    if last != log.len() as u64 {
+        wrong.push(format!("the last sequence is {last} in a log of {}", log.len()));
+    }
+    for sandbox in &live {
+        compare_told(sandbox, told.get(&sandbox.id), &mut wrong);
+    }
+    for (id, told) in &told {
+        let is_live = live.iter().any(|sandbox| sandbox.id == *id);
+        if is_live == (told.state == StateName::Killed) {
+            wrong.push(format!("{id} is live: {is_live}, but the log says {}", told.state));
+        }
+        if told.state == StateName::Killed {
+            let row = store.sandbox(id).await.map_err(unreadable)?;
+            if !row.is_some_and(|row| matches!(row.state, State::Killed { .. })) {
+                wrong.push(format!("{id} was told killed, but its row does not say so"));
+            }
+        }
+    }
+    compare_host(&live, runtime, &mut wrong);
+    wrong.extend(missing_layers(store, runtime, team).await.map_err(unreadable)?);
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+fn compare_told(sandbox: &Sandbox, told: Option<&Told>, wrong: &mut Vec<String>) {
+    let (id, state) = (&sandbox.id, sandbox.state.name());
+    let Some(told) = told else {
+        wrong.push(format!("{id} is {state}, but nobody was told of it"));
+        return;
+    };
+    if told.state != state {
+        wrong.push(format!("{id} is {state}, but the log says {}", told.state));
+    }
+    if told.execution_id != sandbox.state.execution_id() {
+        wrong.push(format!("{id} is in another execution than the log says"));
+    }
+    if state == StateName::Running && told.set_timeout.is_some_and(|told| told != sandbox.end_at) {
+        wrong.push(format!("{id} ends at {}, but the log says {:?}", sandbox.end_at, told.set_timeout));
+    }
+}
+
+fn compare_host(live: &[Sandbox], runtime: &FakeRuntime, wrong: &mut Vec<String>) {
+    let mut host = runtime.shapes();
+    for sandbox in live {
+        let shape = host.remove(&sandbox.id);
+        let expected = match sandbox.state.name() {
+            StateName::Running => Some(Shape::Running),
+            StateName::Paused => Some(Shape::Paused),
+            _ => None,
+        };
+        if expected.is_none() || shape != expected {
+            wrong.push(format!("{} is {}, on the host it is {shape:?}", sandbox.id, sandbox.state.name()));
+        }
+    }
+    wrong.extend(
+        host.into_iter().map(|(id, shape)| format!("{id} is on the host ({shape:?}) without an owner")),
+    );
+}
+
+async fn missing_layers(
+    store: &Store,
+    runtime: &FakeRuntime,
+    team: TeamId,
+) -> Result<Vec<String>, StoreError> {
+    let layers = runtime.layers();
+    let page = Page { after: None, limit: 1000 };
+    let snapshots = store.snapshots(team, SnapshotFilter::default(), page).await?;
+    let missing = snapshots.into_iter().filter_map(|(template, build, _)| match build.rootfs {
+        Rootfs::Snapshot(layer) if !layers.contains(&layer) => {
+            Some(format!("snapshot {} has no layer", template.id))
+        }
+        _ => None,
+    });
+    Ok(missing.collect())
+}
