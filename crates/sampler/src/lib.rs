@@ -1,1 +1,30 @@
 //! Counters to samples to the store; retention.
+//!
+//! ```text
+//!   every 250 ms: what runs? ──► new ones: first reading ──► 1 s later: second ──► then every tick
+//!                                 (derives nothing)             │                     │
+//!                                                               ▼                     ▼
+//!   Runtime::counters ─────────────────────────────────► derive(previous, this, subject)   pure
+//!                                                               │
+//!                                                               ▼
+//!                                        all samples of a round: one Store::insert_samples
+//!   every hour: Store::delete_expired
+//! ```
+//!
+//! A sandbox has its first sample within 2 s of its creation, then one per interval, at whole multiples of the interval
+//! since 1970. Ticks that were missed are not made up for.
+//!
+//! Ownership: one task owns the readings, another the retention; [`Sampler`] only stops them. Nothing is kept across a
+//! restart of the server: every sandbox starts over with a first reading.
+//!
+//! Failure cases: a sandbox that cannot be read is tried again as if it were new; if the store cannot be written, the
+//! samples of those rounds are lost and said to be, once. A paused sandbox is not read, and starts over when it is
+//! resumed, so no sample averages over the pause.
+
+mod derive;
+mod retention;
+mod rounds;
+mod sampler;
+
+pub use derive::{Subject, derive};
+pub use sampler::{Sampler, SamplerOptions};
