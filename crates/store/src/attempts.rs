@@ -124,7 +124,11 @@ fn list(
     all(connection.prepare_cached(&sql)?, values, "attempts", decode)
 }
 
-fn list_query(team: TeamId, webhook: WebhookId, query: &AttemptQuery) -> (String, Vec<Box<dyn ToSql>>) {
+pub(crate) fn list_query(
+    team: TeamId,
+    webhook: WebhookId,
+    query: &AttemptQuery,
+) -> (String, Vec<Box<dyn ToSql>>) {
     let mut sql = format!("SELECT {COLUMNS} FROM attempts WHERE webhook_id = ? AND team_id = ?");
     let mut values: Vec<Box<dyn ToSql>> =
         vec![Box::new(*webhook.as_uuid().as_bytes()), Box::new(*team.as_uuid().as_bytes())];
@@ -154,7 +158,7 @@ fn list_query(team: TeamId, webhook: WebhookId, query: &AttemptQuery) -> (String
     (sql, values)
 }
 
-const STATS: &str =
+pub(crate) const STATS: &str =
     "SELECT started_at - started_at % ?5, COUNT(*), COUNT(*) - SUM(success), MIN(duration_ms),
          AVG(duration_ms), MAX(duration_ms)
      FROM attempts

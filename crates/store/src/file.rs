@@ -1,5 +1,6 @@
 //! One SQLite file: how it is opened, and its one writer and few readers.
 
+use std::fmt::Write;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::migrations::{Schema, migrate};
+use crate::migrations::{Schema, is_current, migrate};
 use crate::readers::Readers;
 use crate::writer::{Feed, Tx, Writer};
 use crate::{FaultPlan, StoreError};
@@ -32,12 +33,25 @@ impl File {
         faults: FaultPlan,
     ) -> Result<Self, StoreError> {
         let path = dir.join(schema.file);
-        make_private(&path)?;
-        let mut connection = connect(&path, schema, busy_timeout)?;
-        migrate(&mut connection, schema)?;
+        let access = match make_private(&path) {
+            Ok(()) => Access::ReadWrite,
+            Err(StoreError::ReadOnly) if path.exists() => Access::read_only(&path),
+            Err(error) => return Err(error),
+        };
+        let mut connection = connect(&path, schema, access, busy_timeout)?;
+        if access == Access::ReadWrite {
+            migrate(&mut connection, schema)?;
+        } else if is_current(&connection, schema)? {
+            tracing::warn!(
+                file = schema.file,
+                "the data directory is read-only: every write will be refused"
+            );
+        } else {
+            return Err(StoreError::ReadOnly);
+        }
         let mut connections = Vec::new();
         for _ in 0..n_readers.max(1) {
-            let reader = connect(&path, schema, busy_timeout)?;
+            let reader = connect(&path, schema, access, busy_timeout)?;
             reader.pragma_update(None, "query_only", true)?;
             connections.push(reader);
         }
@@ -98,15 +112,70 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn connect(path: &Path, schema: &Schema, busy_timeout: Duration) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadWrite,
+    /// The file cannot be written; what its write-ahead log still holds is read from there.
+    ReadOnly,
+    /// The same after a clean shutdown: there is no write-ahead log, and none can be made.
+    Immutable,
+}
+
+impl Access {
+    fn read_only(path: &Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let has_log = std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0);
+        if has_log { Self::ReadOnly } else { Self::Immutable }
+    }
+
+    fn open(self, path: &Path) -> Result<Connection, StoreError> {
+        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Ok(match self {
+            Self::ReadWrite => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Connection::open_with_flags(path, flags)?
+            }
+            Self::ReadOnly => Connection::open_with_flags(path, read_only)?,
+            Self::Immutable => {
+                let uri = immutable_uri(path);
+                Connection::open_with_flags(uri, read_only | OpenFlags::SQLITE_OPEN_URI)?
+            }
+        })
+    }
+}
+
+/// `path` as the URI of a file nobody changes, everything but plain characters escaped.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}
+
+fn connect(
+    path: &Path,
+    schema: &Schema,
+    access: Access,
+    busy_timeout: Duration,
+) -> Result<Connection, StoreError> {
+    let connection = access.open(path)?;
     connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", schema.synchronous)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    if access == Access::ReadWrite {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", schema.synchronous)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    }
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
 }

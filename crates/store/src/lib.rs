@@ -38,6 +38,9 @@ mod templates;
 mod webhooks;
 mod writer;
 
+#[cfg(test)]
+mod plan_tests;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

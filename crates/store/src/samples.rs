@@ -61,7 +61,19 @@ fn insert(tx: &Tx<'_>, sample: &Sample) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every sample of one sandbox in a range of time.
+/// The query for a sandbox (`?1`) from (`?2`) to (`?3`), in steps of `?4` microseconds if there are any.
+pub(crate) fn range_sql(step_usec: Option<i64>) -> String {
+    let condition = "series = (SELECT no FROM series WHERE sandbox_id = ?1) AND at BETWEEN ?2 AND ?3";
+    match step_usec {
+        None => format!("SELECT {COLUMNS} FROM samples WHERE {condition} ORDER BY at"),
+        Some(_) => format!(
+            "SELECT at - at % ?4, MAX(cpu_used_centi_pct), MAX(cpu_count), MAX(mem_used_bytes),
+                 MAX(mem_total_bytes), MAX(mem_cache_bytes), MAX(disk_used_bytes), MAX(disk_total_bytes)
+             FROM samples WHERE {condition} GROUP BY 1 ORDER BY 1"
+        ),
+    }
+}
+
 fn range(
     connection: &Connection,
     id: &SandboxId,
@@ -69,16 +81,7 @@ fn range(
     end: i64,
     step_usec: Option<i64>,
 ) -> Result<Vec<Sample>, StoreError> {
-    let series = "series = (SELECT no FROM series WHERE sandbox_id = ?1)";
-    let sql = match step_usec {
-        None => format!("SELECT {COLUMNS} FROM samples WHERE {series} AND at BETWEEN ?2 AND ?3 ORDER BY at"),
-        Some(_) => format!(
-            "SELECT at - at % ?4, MAX(cpu_used_centi_pct), MAX(cpu_count), MAX(mem_used_bytes),
-                 MAX(mem_total_bytes), MAX(mem_cache_bytes), MAX(disk_used_bytes), MAX(disk_total_bytes)
-             FROM samples WHERE {series} AND at BETWEEN ?2 AND ?3 GROUP BY 1 ORDER BY 1"
-        ),
-    };
-    let statement = connection.prepare_cached(&sql)?;
+    let statement = connection.prepare_cached(&range_sql(step_usec))?;
     match step_usec {
         None => all(statement, params![id.as_str(), start, end], "samples", |cells| decode(cells, id)),
         Some(step) => {

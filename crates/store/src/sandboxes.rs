@@ -119,9 +119,9 @@ pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), S
 }
 
 /// The part of a list query that says which sandboxes, with the values of its parameters.
-struct Condition {
-    sql: String,
-    values: Vec<Box<dyn ToSql>>,
+pub(crate) struct Condition {
+    pub(crate) sql: String,
+    pub(crate) values: Vec<Box<dyn ToSql>>,
 }
 
 impl Condition {
@@ -161,7 +161,7 @@ impl Condition {
 }
 
 /// The query behind [`Store::sandboxes`].
-fn list_query(team: TeamId, filter: &SandboxFilter) -> Condition {
+pub(crate) fn list_query(team: TeamId, filter: &SandboxFilter) -> Condition {
     let mut query = Condition::new(team, filter);
     if let Some((at, id)) = &filter.after {
         query.and(&format!("(s.started_at, s.id) {} (?, ?)", filter.order.after()), at.as_microsecond());

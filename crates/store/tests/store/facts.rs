@@ -47,7 +47,7 @@ async fn keys_live_and_die_and_belong_to_their_team() {
     let other = house.other_team("other").await;
     let new = key(&house.team, "mine");
     house.store.insert_api_key(new.clone()).await.unwrap();
-    assert_eq!(house.store.api_keys(house.team.id).await.unwrap(), [new.key.clone()]);
+    assert_eq!(house.store.api_keys(house.team.id).await.unwrap(), vec![new.key.clone()]);
     assert_eq!(house.store.api_keys(other.id).await.unwrap(), []);
     assert_eq!(house.store.rename_api_key(other.id, new.key.id, "theirs".to_owned()).await.unwrap(), None);
     let renamed = house.store.rename_api_key(house.team.id, new.key.id, "ours".to_owned()).await.unwrap();

@@ -1,7 +1,9 @@
 //! The store on real files, as its users see it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod child;
 mod deliveries;
+mod durability;
 mod facts;
 mod samples;
 mod support;

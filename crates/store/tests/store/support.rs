@@ -58,7 +58,7 @@ pub(crate) fn uuid<T: From<Uuid>>() -> T {
 }
 
 pub(crate) fn sandbox_id() -> SandboxId {
-    format!("i{:020}", next()).parse().unwrap()
+    format!("i{:010}{:010}", std::process::id(), next()).parse().unwrap()
 }
 
 impl House {
