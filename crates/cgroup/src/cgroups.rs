@@ -33,17 +33,25 @@ pub struct Cgroups {
 impl Cgroups {
     /// Looks whether this host has what sandboxes need, and changes nothing.
     pub fn probe(options: &CgroupOptions) -> Result<Self, CgroupError> {
+        Self::plan(&Hierarchy::read_host()?, options)
+    }
+
+    fn plan(hierarchies: &[Hierarchy], options: &CgroupOptions) -> Result<Self, CgroupError> {
         if !layout::is_sound_parent(&options.parent) {
             return Err(CgroupError::InvalidName(options.parent.display().to_string()));
         }
-        let parents = layout::plan(&Hierarchy::read_host()?, &options.parent)?;
-        Ok(Self { parents })
+        Ok(Self { parents: layout::plan(hierarchies, &options.parent)? })
     }
 
     /// Looks, and makes the parent groups. In version 2 this hands controllers down to them, for which this process
     /// may have to move into a group of its own beside them.
     pub fn open(options: &CgroupOptions) -> Result<Self, CgroupError> {
-        let cgroups = Self::probe(options)?;
+        Self::open_hierarchies(&Hierarchy::read_host()?, options)
+    }
+
+    /// The same with only some of the host's hierarchies.
+    pub fn open_hierarchies(hierarchies: &[Hierarchy], options: &CgroupOptions) -> Result<Self, CgroupError> {
+        let cgroups = Self::plan(hierarchies, options)?;
         for parent in &cgroups.parents {
             parent.prepare()?;
         }

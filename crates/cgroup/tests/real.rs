@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sandscope_cgroup::{CgroupError, CgroupOptions, CgroupSet, Cgroups, Limits};
+use sandscope_cgroup::{
+    CgroupError, CgroupOptions, CgroupSet, Cgroups, Controller, Hierarchy, Limits, Version,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { cpu_count: 1, memory_bytes: 64 << 20, pids_max: 32 };
@@ -21,11 +23,30 @@ struct Host {
     cgroups: Option<Cgroups>,
 }
 
+/// Which of the host's hierarchies are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    AsMounted,
+    /// As if version 2 were not mounted: its freezer, its kill and its CPU time have to come from elsewhere.
+    VersionOneOnly,
+}
+
 impl Host {
     /// `None`, loudly, where the kernel or the user's rights do not allow it.
-    fn of(test: &str) -> Option<Self> {
-        let parent = PathBuf::from(format!("sandscope-test-{test}-{}", std::process::id()));
-        match Cgroups::open(&CgroupOptions { parent }) {
+    fn of(test: &str, kind: Kind) -> Option<Self> {
+        let options =
+            CgroupOptions { parent: PathBuf::from(format!("sandscope-{test}-{}", std::process::id())) };
+        let mut hierarchies = Hierarchy::read_host().expect("read");
+        if kind == Kind::VersionOneOnly {
+            let n = hierarchies.len();
+            hierarchies.retain(|hierarchy| hierarchy.version == Version::V1);
+            let is_complete = hierarchies.iter().any(|one| one.controllers.contains(&Controller::Freezer));
+            if hierarchies.len() == n || !is_complete {
+                println!("SKIPPED {test}: this host is not a hybrid one");
+                return None;
+            }
+        }
+        match Cgroups::open_hierarchies(&hierarchies, &options) {
             Ok(cgroups) => Some(Self { cgroups: Some(cgroups) }),
             Err(error) if !is_root() => {
                 println!("SKIPPED {test}: needs root ({error})");
@@ -84,9 +105,7 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-#[test]
-fn a_set_is_made_found_again_and_removed() {
-    let Some(host) = Host::of("life") else { return };
+fn a_set_is_made_found_again_and_removed(host: &Host) {
     let cgroups = host.cgroups();
     assert!(cgroups.open_set("a").expect("asked").is_none());
     let set = cgroups.create("a").expect("made");
@@ -109,9 +128,7 @@ fn a_set_is_made_found_again_and_removed() {
     assert!(cgroups.open_dirs("a", &dirs).expect("asked").is_none());
 }
 
-#[test]
-fn what_a_crash_left_of_a_set_can_be_removed() {
-    let Some(host) = Host::of("half") else { return };
+fn what_a_crash_left_of_a_set_can_be_removed(host: &Host) {
     let set = host.cgroups().create("a").expect("made");
     let first = set.dirs().next().expect("one").to_owned();
     drop(set);
@@ -122,17 +139,13 @@ fn what_a_crash_left_of_a_set_can_be_removed() {
     assert!(host.cgroups().list().expect("listed").is_empty());
 }
 
-#[test]
-fn names_that_are_not_one_plain_component_are_refused() {
-    let Some(host) = Host::of("names") else { return };
+fn names_that_are_not_one_plain_component_are_refused(host: &Host) {
     for name in ["", ".", "..", "a/b", ".a", "a b", &"a".repeat(129)] {
         assert!(matches!(host.cgroups().create(name), Err(CgroupError::InvalidName(_))), "{name:?}");
     }
 }
 
-#[test]
-fn frozen_processes_use_no_cpu_and_go_on_afterwards() {
-    let Some(host) = Host::of("freeze") else { return };
+fn frozen_processes_use_no_cpu_and_go_on_afterwards(host: &Host) {
     let set = host.cgroups().create("a").expect("made");
     set.set_limits(&LIMITS).expect("set");
     let mut child = spawn(&set, "while :; do :; done");
@@ -158,9 +171,7 @@ fn frozen_processes_use_no_cpu_and_go_on_afterwards() {
     child.wait().expect("ended");
 }
 
-#[test]
-fn kill_reaches_every_process_even_frozen_ones() {
-    let Some(host) = Host::of("kill") else { return };
+fn kill_reaches_every_process_even_frozen_ones(host: &Host) {
     let set = host.cgroups().create("a").expect("made");
     let mut child = spawn(&set, "sleep 1000 & sleep 1000 & wait");
     wait_joined(&mut child);
@@ -175,9 +186,7 @@ fn kill_reaches_every_process_even_frozen_ones() {
     set.remove(SOON).expect("removed");
 }
 
-#[test]
-fn memory_beyond_the_limit_is_an_oom_kill_that_is_counted() {
-    let Some(host) = Host::of("oom") else { return };
+fn memory_beyond_the_limit_is_an_oom_kill_that_is_counted(host: &Host) {
     let set = host.cgroups().create("a").expect("made");
     set.set_limits(&Limits { memory_bytes: 24 << 20, ..LIMITS }).expect("set");
     assert_eq!(set.n_oom_kills().expect("read"), 0);
@@ -189,9 +198,7 @@ fn memory_beyond_the_limit_is_an_oom_kill_that_is_counted() {
     assert_eq!(set.readings().expect("read").n_oom_kills, 1);
 }
 
-#[test]
-fn memory_and_page_cache_are_told_apart() {
-    let Some(host) = Host::of("memory") else { return };
+fn memory_and_page_cache_are_told_apart(host: &Host) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("data");
     let set = host.cgroups().create("a").expect("made");
@@ -209,9 +216,7 @@ fn memory_and_page_cache_are_told_apart() {
     child.wait().expect("ended");
 }
 
-#[test]
-fn forks_beyond_the_limit_fail() {
-    let Some(host) = Host::of("pids") else { return };
+fn forks_beyond_the_limit_fail(host: &Host) {
     let set = host.cgroups().create("a").expect("made");
     set.set_limits(&Limits { pids_max: 4, ..LIMITS }).expect("set");
     let mut child = spawn(&set, "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; wait");
@@ -222,9 +227,7 @@ fn forks_beyond_the_limit_fail() {
     set.wait_empty(SOON).expect("ended");
 }
 
-#[test]
-fn only_harmless_devices_open() {
-    let Some(host) = Host::of("devices") else { return };
+fn only_harmless_devices_open(host: &Host) {
     if !host.cgroups().limits_devices() {
         println!("SKIPPED only_harmless_devices_open: no version 1 devices hierarchy");
         return;
@@ -236,9 +239,19 @@ fn only_harmless_devices_open() {
     assert!(!kernel_log.wait().expect("ended").success());
 }
 
-#[test]
-fn cpu_time_is_bounded_by_the_quota() {
-    let Some(host) = Host::of("cpu") else { return };
+fn a_fork_bomb_is_killed_whole(host: &Host) {
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&Limits { pids_max: 64, ..LIMITS }).expect("set");
+    let mut child = spawn(&set, "bomb() { bomb & bomb & wait; }; bomb");
+    wait_joined(&mut child);
+    eventually("it has grown", || set.readings().expect("read").n_pids >= 32);
+    set.kill_all().expect("killed");
+    child.wait().expect("ended");
+    set.wait_empty(SOON).expect("all ended");
+    set.remove(SOON).expect("removed");
+}
+
+fn cpu_time_is_bounded_by_the_quota(host: &Host) {
     let set = host.cgroups().create("a").expect("made");
     set.set_limits(&LIMITS).expect("set");
     let mut children: Vec<Child> = (0..3).map(|_| spawn(&set, "while :; do :; done")).collect();
@@ -251,4 +264,42 @@ fn cpu_time_is_bounded_by_the_quota() {
     for mut child in children {
         child.wait().expect("ended");
     }
+}
+
+macro_rules! on_both_kinds {
+    ($($test:ident,)*) => {
+        mod as_mounted {
+            $(#[test]
+            fn $test() {
+                super::run(super::Kind::AsMounted, stringify!($test), super::$test);
+            })*
+        }
+
+        mod version_one_only {
+            $(#[test]
+            fn $test() {
+                super::run(super::Kind::VersionOneOnly, stringify!($test), super::$test);
+            })*
+        }
+    };
+}
+
+fn run(kind: Kind, name: &str, test: fn(&Host)) {
+    if let Some(host) = Host::of(name, kind) {
+        test(&host);
+    }
+}
+
+on_both_kinds! {
+    a_set_is_made_found_again_and_removed,
+    what_a_crash_left_of_a_set_can_be_removed,
+    names_that_are_not_one_plain_component_are_refused,
+    frozen_processes_use_no_cpu_and_go_on_afterwards,
+    kill_reaches_every_process_even_frozen_ones,
+    memory_beyond_the_limit_is_an_oom_kill_that_is_counted,
+    memory_and_page_cache_are_told_apart,
+    forks_beyond_the_limit_fail,
+    only_harmless_devices_open,
+    a_fork_bomb_is_killed_whole,
+    cpu_time_is_bounded_by_the_quota,
 }
