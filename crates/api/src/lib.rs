@@ -1,1 +1,81 @@
 //! The control plane over HTTP: one file per endpoint.
+//!
+//! ```text
+//! request ─► panic guard ─► request id ─► log ─► CORS ─► route ─► Caller (who asks) ─► path, query, body ─► endpoint
+//!                                                          │                                               │
+//!                                                          └► 404, 405, 501 as JSON        Lifecycle, Store ┘
+//! ```
+//!
+//! Every answer that is not a success is `{"code", "message"}` with `code` equal to the status. Every endpoint but
+//! `/health` and `/openapi.json` asks for an API key before it looks at anything else; whatever belongs to another
+//! team answers exactly as if it did not exist.
+//!
+//! Bounds: bodies are read up to [`MAX_BODY_BYTES`] and for at most [`BODY_TIMEOUT`]; lists are paged. An endpoint
+//! owns nothing: a request that is dropped half way leaves the sandbox's driver to finish what was admitted.
+
+mod auth;
+mod body;
+mod endpoints;
+mod error;
+mod layers;
+mod not_implemented;
+mod openapi;
+mod paths;
+mod query;
+mod segments;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use sandscope_lifecycle::Lifecycle;
+use sandscope_model::{Clock, Entropy};
+use sandscope_store::Store;
+use tokio::sync::watch;
+
+pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
+pub use openapi::openapi;
+
+/// Whether the server takes requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    Serving,
+    /// It is about to stop.
+    Draining,
+}
+
+/// Decides whether a webhook may point to a URL; the error is one sentence for the webhook's owner.
+pub type WebhookUrlCheck = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// What the endpoints work with.
+pub struct ApiOptions {
+    /// The lives of sandboxes.
+    pub lifecycle: Lifecycle,
+    /// Everything recorded.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance: ids, keys.
+    pub entropy: Arc<dyn Entropy>,
+    /// What `GET /health` says.
+    pub health: watch::Receiver<Health>,
+    /// Which targets webhooks may have.
+    pub webhook_url_check: WebhookUrlCheck,
+    /// Domain under which sandboxes' ports are reached, told to clients; `None` leaves it to their own settings.
+    pub domain: Option<String>,
+}
+
+/// The endpoints' shared state.
+type App = Arc<ApiOptions>;
+
+/// Every endpoint, with JSON answers for unknown routes, unknown methods and panics.
+pub fn router(options: ApiOptions) -> Router {
+    let app: App = Arc::new(options);
+    let (router, _) = endpoints::router().split_for_parts();
+    let router = not_implemented::add_routes(router)
+        .route(paths::OPENAPI, get(openapi::serve))
+        .fallback(error::unknown_route)
+        .method_not_allowed_fallback(error::unknown_method);
+    layers::wrap(router, &app.entropy).with_state(app)
+}

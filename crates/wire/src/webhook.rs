@@ -53,17 +53,25 @@ impl From<&Model> for WebhookDetail {
 pub struct WebhookCreate {
     /// What people call it: 1 to 256 characters.
     #[schema(min_length = 1, max_length = 256)]
+    #[serde(default)]
+    #[schema(required)]
     pub name: String,
     /// Where events go: absolute, http or https.
+    #[serde(default)]
+    #[schema(required)]
     pub url: String,
     /// Which events go there: at least one.
     #[schema(min_items = 1)]
+    #[serde(default)]
+    #[schema(required)]
     pub events: Vec<String>,
     /// Whether events are delivered. Default `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// What deliveries are signed with; never shown again. 1 to 1024 characters, better 32 or more.
     #[schema(min_length = 1, max_length = 1024)]
+    #[serde(default)]
+    #[schema(required)]
     pub signature_secret: String,
 }
 

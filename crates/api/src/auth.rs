@@ -1,0 +1,68 @@
+//! Who asks: an API key in `X-API-Key`, or as a bearer token.
+//!
+//! Only the SHA-256 of the whole key text is known; it is looked up by an index, so that how long an answer takes
+//! says nothing about how much of a guessed key was right.
+
+use axum::extract::FromRequestParts;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use sandscope_model::{Secret, Team};
+use sha2::{Digest, Sha256};
+
+use crate::App;
+use crate::error::ApiError;
+
+const HEADER: &str = "x-api-key";
+const PREFIX: &str = "e2b_";
+
+const MISSING: &str = "authorization header is missing";
+const MALFORMED: &str = "authorization header is malformed";
+const BAD_FORMAT: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
+                          Invalid API key format";
+const UNKNOWN: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
+                       Cannot get the team for the given API key";
+
+/// The team whose key a request carries. An endpoint that takes one refuses everybody else.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The team.
+    pub(crate) team: Team,
+    /// The key presented.
+    pub(crate) key: Secret,
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let key = presented(parts)?;
+        let digits = key.strip_prefix(PREFIX).ok_or_else(|| ApiError::unauthorized(MALFORMED))?;
+        if digits.is_empty() || digits.len() > 128 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(ApiError::unauthorized(BAD_FORMAT));
+        }
+        let found = app.store.authenticate(hash(key)).await?;
+        let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
+        app.store.touch_api_key(key_id, app.clock.now());
+        Ok(Self { team, key: Secret::new(key.to_owned()) })
+    }
+}
+
+/// The key as the request carries it.
+fn presented(parts: &Parts) -> Result<&str, ApiError> {
+    if let Some(value) = parts.headers.get(HEADER) {
+        return value.to_str().map(str::trim).map_err(|_| ApiError::unauthorized(MALFORMED));
+    }
+    let value = parts.headers.get(AUTHORIZATION).ok_or_else(|| ApiError::unauthorized(MISSING))?;
+    let (scheme, token) =
+        value.to_str().ok().and_then(|text| text.trim().split_once(' ')).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(ApiError::unauthorized(MALFORMED))
+    }
+}
+
+/// What is stored of a key.
+pub(crate) fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}

@@ -1,0 +1,84 @@
+//! The endpoints, each in its file: what it refuses, its documentation, what it does.
+
+mod api_keys_create;
+mod api_keys_delete;
+mod api_keys_list;
+mod api_keys_rename;
+mod events_list;
+mod health;
+mod sandbox_connect;
+mod sandbox_create;
+mod sandbox_events;
+mod sandbox_get;
+mod sandbox_kill;
+mod sandbox_metrics;
+mod sandbox_pause;
+mod sandbox_refresh;
+mod sandbox_resume;
+mod sandbox_snapshot;
+mod sandbox_timeout;
+mod sandboxes_list;
+mod sandboxes_list_v2;
+mod sandboxes_metrics;
+mod snapshots_list;
+mod teams_list;
+mod template_alias;
+mod template_delete;
+mod template_get;
+mod templates_list;
+mod webhook_create;
+mod webhook_deliveries;
+mod webhook_get;
+mod webhook_remove;
+mod webhook_stats;
+mod webhook_update;
+mod webhooks_list;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::{App, openapi};
+
+/// Every endpoint, with its documentation.
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(health::health))
+        .routes(routes!(sandboxes_list::list_sandboxes, sandbox_create::create_sandbox))
+        .routes(routes!(sandboxes_list_v2::list_sandboxes_v2, sandbox_create::create_sandbox_v2))
+        .routes(routes!(sandboxes_metrics::get_sandboxes_metrics))
+        .routes(routes!(sandbox_get::get_sandbox, sandbox_kill::kill_sandbox))
+        .routes(routes!(sandbox_metrics::get_sandbox_metrics))
+        .routes(routes!(sandbox_pause::pause_sandbox))
+        .routes(routes!(sandbox_resume::resume_sandbox))
+        .routes(routes!(sandbox_connect::connect_sandbox))
+        .routes(routes!(sandbox_connect::connect_sandbox_v2))
+        .routes(routes!(sandbox_timeout::set_sandbox_timeout))
+        .routes(routes!(sandbox_refresh::refresh_sandbox))
+        .routes(routes!(sandbox_snapshot::create_snapshot))
+        .routes(routes!(snapshots_list::list_snapshots))
+        .routes(routes!(templates_list::list_templates))
+        .routes(routes!(templates_list::list_templates_v2))
+        .routes(routes!(templates_list::list_default_templates))
+        .routes(routes!(template_get::get_template, template_delete::delete_template))
+        .routes(routes!(template_alias::get_template_alias))
+        .routes(routes!(teams_list::list_teams))
+        .routes(routes!(api_keys_list::list_api_keys, api_keys_create::create_api_key))
+        .routes(routes!(api_keys_rename::rename_api_key, api_keys_delete::delete_api_key))
+        .routes(routes!(events_list::list_events))
+        .routes(routes!(sandbox_events::list_sandbox_events))
+        .routes(routes!(webhooks_list::list_webhooks, webhook_create::create_webhook))
+        .routes(routes!(
+            webhook_get::get_webhook,
+            webhook_update::update_webhook,
+            webhook_remove::delete_webhook
+        ))
+        .routes(routes!(webhook_deliveries::list_webhook_deliveries))
+        .routes(routes!(webhook_stats::get_webhook_stats))
+}
+
+/// The header that says where the next page starts.
+fn next_token(token: Option<String>) -> HeaderMap {
+    let value = token.and_then(|token| HeaderValue::try_from(token).ok());
+    value.map(|value| (HeaderName::from_static("x-next-token"), value)).into_iter().collect()
+}

@@ -1,0 +1,217 @@
+//! `POST /sandboxes` and `POST /v2/sandboxes`: makes a sandbox.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use sandscope_lifecycle::CreateRequest;
+use sandscope_model::{NetworkConfig, OnTimeout};
+use sandscope_store::IdempotencyKey;
+use sandscope_wire::request::NewSandbox;
+use sandscope_wire::sandbox::Sandbox;
+use sha2::{Digest, Sha256};
+
+use crate::auth::Caller;
+use crate::body::{RawBody, parse};
+use crate::error::ApiError;
+use crate::segments::echo;
+use crate::{App, paths};
+
+const TIMEOUT_NOT_POSITIVE: &str = "Timeout must be greater than 0";
+const BAD_IDEMPOTENCY_KEY: &str =
+    "Idempotency-Key must be 1 to 255 characters long and consist of a-z, 0-9 and -";
+const TRAFFIC_NEEDS_SECURE: &str = "network.allowPublicTraffic: false requires secure: true";
+const BAD_ENV_VAR: &str = "envVars: a name must not be empty or contain '=', and nothing may contain NUL";
+
+/// The two generations of the operation differ in their defaults only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Generation {
+    V1,
+    V2,
+}
+
+impl Generation {
+    const fn default_timeout_s(self) -> i64 {
+        match self {
+            Self::V1 => 15,
+            Self::V2 => 300,
+        }
+    }
+}
+
+/// Makes a sandbox (first generation: 15 seconds to live and no token unless asked for).
+#[utoipa::path(
+    post,
+    path = paths::SANDBOXES,
+    tag = "sandboxes",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[a-z0-9-]+$",
+            description = "A repeated request with the same key and body answers the same sandbox, for 24 hours")),
+    request_body = NewSandbox,
+    responses((status = 201, description = "It runs", body = Sandbox))
+)]
+pub(crate) async fn create_sandbox(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
+    create(&app, &caller, &headers, &body, Generation::V1).await
+}
+
+/// Makes a sandbox: 300 seconds to live unless asked otherwise, and its agent asks for a token.
+#[utoipa::path(
+    post,
+    path = paths::SANDBOXES_V2,
+    tag = "sandboxes",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[a-z0-9-]+$",
+            description = "A repeated request with the same key and body answers the same sandbox, for 24 hours")),
+    request_body = NewSandbox,
+    responses((status = 201, description = "It runs", body = Sandbox))
+)]
+pub(crate) async fn create_sandbox_v2(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
+    create(&app, &caller, &headers, &body, Generation::V2).await
+}
+
+async fn create(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &[u8],
+    generation: Generation,
+) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
+    let new: NewSandbox = parse(body)?;
+    let request = CreateRequest { idempotency: idempotency(headers, body)?, ..request(new, generation)? };
+    let created = app.lifecycle.create(&caller.team, request).await?;
+    let answer = Sandbox::new(&created.sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn request(new: NewSandbox, generation: Generation) -> Result<CreateRequest, ApiError> {
+    if let Some(option) = new.unsupported() {
+        return Err(ApiError::not_implemented(&format!("option '{option}'")));
+    }
+    if new.template_id.len() > 512 {
+        return Err(ApiError::no_such_template(&echo(&new.template_id)));
+    }
+    let timeout_s = new.timeout.unwrap_or(generation.default_timeout_s());
+    let timeout_s = u64::try_from(timeout_s).ok().filter(|s| *s > 0);
+    let timeout_s = timeout_s.ok_or_else(|| ApiError::bad_request(TIMEOUT_NOT_POSITIVE))?;
+    let secure = generation == Generation::V2 || new.secure.unwrap_or(false);
+    let network = new.network.map(|network| NetworkConfig {
+        allow_public_traffic: network.allow_public_traffic,
+        allow_out: network.allow_out.unwrap_or_default(),
+        deny_out: network.deny_out.unwrap_or_default(),
+    });
+    if !secure && network.as_ref().is_some_and(|network| network.allow_public_traffic == Some(false)) {
+        return Err(ApiError::bad_request(TRAFFIC_NEEDS_SECURE));
+    }
+    let denied = network.iter().flat_map(|network| &network.deny_out);
+    if let Some(bad) = denied.into_iter().find(|text| !is_network(text)) {
+        let message = format!("network.denyOut: '{}' is not an IP address or CIDR", echo(bad));
+        return Err(ApiError::bad_request(message));
+    }
+    let env_vars = new.env_vars.unwrap_or_default();
+    if !are_env_vars(&env_vars) {
+        return Err(ApiError::bad_request(BAD_ENV_VAR));
+    }
+    Ok(CreateRequest {
+        template: new.template_id,
+        timeout: Duration::from_secs(timeout_s),
+        metadata: new.metadata.unwrap_or_default(),
+        env_vars,
+        secure,
+        on_timeout: if new.auto_pause == Some(true) { OnTimeout::Pause } else { OnTimeout::Kill },
+        auto_resume: new.auto_resume.is_some_and(|auto_resume| auto_resume.enabled),
+        allow_internet_access: new.allow_internet_access,
+        network,
+        idempotency: None,
+    })
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, length) =
+        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    address.parse::<IpAddr>().is_ok_and(|address| {
+        let max = if address.is_ipv4() { 32 } else { 128 };
+        length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= max))
+    })
+}
+
+fn are_env_vars(env_vars: &BTreeMap<String, String>) -> bool {
+    env_vars
+        .iter()
+        .all(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'))
+}
+
+/// The same key with another body is a mistake, so the body's hash goes with the key.
+fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let is_key_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(is_key_byte))
+        .ok_or_else(|| ApiError::bad_request(BAD_IDEMPOTENCY_KEY))?;
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: Sha256::digest(body).into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(mut body: serde_json::Value, generation: Generation) -> Result<CreateRequest, ApiError> {
+        body["templateID"] = json!("base");
+        request(serde_json::from_value(body).unwrap(), generation)
+    }
+
+    #[test]
+    fn the_generations_differ_in_time_and_token() {
+        let v1 = read(json!({}), Generation::V1).unwrap();
+        assert_eq!((v1.timeout.as_secs(), v1.secure), (15, false));
+        let v2 = read(json!({"secure": false}), Generation::V2).unwrap();
+        assert_eq!((v2.timeout.as_secs(), v2.secure), (300, true));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in [
+            json!({"timeout": 0}),
+            json!({"timeout": -1}),
+            json!({"network": {"allowPublicTraffic": false}}),
+            json!({"network": {"denyOut": ["nowhere"]}}),
+            json!({"network": {"denyOut": ["10.0.0.0/33"]}}),
+            json!({"envVars": {"": "x"}}),
+            json!({"envVars": {"A=B": "x"}}),
+            json!({"envVars": {"A": "\0"}}),
+            json!({"mcp": {"server": {}}}),
+        ] {
+            assert!(read(bad.clone(), Generation::V1).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn idempotency_keys_have_a_form() {
+        let with = |key: &str| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("idempotency-key"),
+                http::HeaderValue::from_str(key).unwrap(),
+            )]);
+            idempotency(&headers, b"{}")
+        };
+        assert!(with("abc-1").unwrap().is_some());
+        assert!(idempotency(&HeaderMap::new(), b"{}").unwrap().is_none());
+        for bad in ["", "A", "a b", &"a".repeat(256)] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `POST /events/webhooks`: registers a webhook.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use http::{StatusCode, Uri};
+use sandscope_model::{EventType, Secret, Webhook, WebhookId};
+use sandscope_wire::webhook::{WebhookCreate, WebhookDetail};
+
+use crate::auth::Caller;
+use crate::body::RawBody;
+use crate::error::ApiError;
+use crate::{App, WebhookUrlCheck, paths};
+
+const MALFORMED: &str = "Invalid webhook creation request";
+const LIMIT_REACHED: &str = "Webhook limit reached";
+const BAD_NAME: &str = "name: must be 1 to 256 characters long";
+const BAD_URL: &str = "url: must be a valid http or https URL";
+const NO_EVENTS: &str = "events: must specify at least one event type";
+const BAD_EVENT: &str = "events: must be known event types";
+const BAD_SECRET: &str = "signatureSecret: must be 1 to 1024 characters long";
+
+const MAX_URL_LEN: usize = 2048;
+
+/// Registers a webhook: events committed from now on are sent to it.
+#[utoipa::path(
+    post,
+    path = paths::WEBHOOKS,
+    tag = "webhooks",
+    request_body = WebhookCreate,
+    responses((status = 201, description = "The webhook", body = WebhookDetail))
+)]
+pub(crate) async fn create_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    RawBody(body): RawBody,
+) -> Result<(StatusCode, Json<WebhookDetail>), ApiError> {
+    // The usual words of a parser could repeat the secret.
+    let new: WebhookCreate = serde_json::from_slice(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let mut violations = Violations::default();
+    violations.check_name(&new.name);
+    violations.check_url(&new.url, &app.webhook_url_check);
+    let events = violations.events(&new.events);
+    violations.check_secret(&new.signature_secret);
+    violations.into_result()?;
+    let webhook = Webhook {
+        id: WebhookId::generate(&*app.entropy),
+        team_id: caller.team.id,
+        name: new.name,
+        url: new.url,
+        events,
+        enabled: new.enabled.unwrap_or(true),
+        signature_secret: Secret::new(new.signature_secret),
+        created_at: app.clock.now(),
+    };
+    let detail = WebhookDetail::from(&webhook);
+    if app.store.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {
+        Ok((StatusCode::CREATED, Json(detail)))
+    } else {
+        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, LIMIT_REACHED).permanent())
+    }
+}
+
+/// Everything wrong with a registration: told at once, joined by `; `.
+#[derive(Debug, Default)]
+pub(super) struct Violations(Vec<String>);
+
+impl Violations {
+    pub(super) fn check_name(&mut self, name: &str) {
+        if !(1..=256).contains(&name.chars().count()) {
+            self.0.push(BAD_NAME.to_owned());
+        }
+    }
+
+    pub(super) fn check_url(&mut self, url: &str, check: &WebhookUrlCheck) {
+        if !is_http_url(url) {
+            self.0.push(BAD_URL.to_owned());
+        } else if let Err(reason) = check(url) {
+            self.0.push(format!("url: {reason}"));
+        }
+    }
+
+    pub(super) fn events(&mut self, names: &[String]) -> BTreeSet<EventType> {
+        let events: BTreeSet<EventType> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        if names.is_empty() {
+            self.0.push(NO_EVENTS.to_owned());
+        } else if names.iter().any(|name| name.parse::<EventType>().is_err()) {
+            self.0.push(format!("{BAD_EVENT}: {}", EventType::ALL.map(EventType::as_str).join(", ")));
+        }
+        events
+    }
+
+    pub(super) fn check_secret(&mut self, secret: &str) {
+        if !(1..=1024).contains(&secret.chars().count()) {
+            self.0.push(BAD_SECRET.to_owned());
+        }
+    }
+
+    pub(super) fn into_result(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::bad_request(self.0.join("; "))) }
+    }
+}
+
+fn is_http_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    text.len() <= MAX_URL_LEN
+        && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']))
+        && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_http_urls_pass() {
+        for good in ["http://a", "https://example.com/x?y=z", "http://127.0.0.1:9/h", "http://[::1]:9/"] {
+            assert!(is_http_url(good), "{good}");
+        }
+        for bad in [
+            "",
+            "example.com",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "https://?x",
+            "http://a b",
+            "//a",
+            "http://:80",
+        ] {
+            assert!(!is_http_url(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn all_violations_are_told_at_once() {
+        let mut violations = Violations::default();
+        let refuse: WebhookUrlCheck = std::sync::Arc::new(|_| Err("loopback is not allowed".to_owned()));
+        violations.check_url("http://127.0.0.1", &refuse);
+        violations.events(&[]);
+        let response = violations.into_result().unwrap_err();
+        let text = format!("{response:?}");
+        assert!(text.contains("url: loopback is not allowed; events: must specify at least one event type"));
+    }
+}

@@ -1,0 +1,35 @@
+//! `GET /events/webhooks/{id}`: one webhook.
+
+use axum::Json;
+use axum::extract::State;
+use sandscope_model::{TeamId, Webhook, WebhookId};
+use sandscope_wire::webhook::WebhookDetail;
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::segments::WebhookPath;
+use crate::{App, paths};
+
+pub(super) const NOT_FOUND: &str = "Webhook not found";
+
+/// One webhook, without its secret.
+#[utoipa::path(
+    get,
+    path = paths::WEBHOOK,
+    tag = "webhooks",
+    params(("webhookID" = uuid::Uuid, Path)),
+    responses((status = 200, description = "The webhook", body = WebhookDetail))
+)]
+pub(crate) async fn get_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    WebhookPath(id): WebhookPath,
+) -> Result<Json<WebhookDetail>, ApiError> {
+    let webhook = find(&app, caller.team.id, id).await?;
+    Ok(Json(WebhookDetail::from(&webhook)))
+}
+
+/// The team's webhook with that id.
+pub(super) async fn find(app: &App, team: TeamId, id: WebhookId) -> Result<Webhook, ApiError> {
+    app.store.webhook(team, id).await?.ok_or_else(|| ApiError::not_found(NOT_FOUND))
+}

@@ -1,0 +1,62 @@
+//! `PATCH /events/webhooks/{id}`: changes what is given of a webhook.
+
+use axum::Json;
+use axum::extract::State;
+use sandscope_model::Secret;
+use sandscope_wire::webhook::{WebhookConfiguration, WebhookDetail};
+
+use super::webhook_create::Violations;
+use super::webhook_get::{NOT_FOUND, find};
+use crate::auth::Caller;
+use crate::body::RawBody;
+use crate::error::ApiError;
+use crate::segments::WebhookPath;
+use crate::{App, paths};
+
+const MALFORMED: &str = "Invalid webhook update request";
+
+/// Changes what is given of a webhook; everything else stays, the secret too.
+#[utoipa::path(
+    patch,
+    path = paths::WEBHOOK,
+    tag = "webhooks",
+    params(("webhookID" = uuid::Uuid, Path)),
+    request_body = WebhookConfiguration,
+    responses((status = 200, description = "The webhook as it is now", body = WebhookDetail))
+)]
+pub(crate) async fn update_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    WebhookPath(id): WebhookPath,
+    RawBody(body): RawBody,
+) -> Result<Json<WebhookDetail>, ApiError> {
+    let change: WebhookConfiguration =
+        serde_json::from_slice(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let mut webhook = find(&app, caller.team.id, id).await?;
+    let mut violations = Violations::default();
+    if let Some(name) = change.name {
+        violations.check_name(&name);
+        webhook.name = name;
+    }
+    if let Some(url) = change.url {
+        violations.check_url(&url, &app.webhook_url_check);
+        webhook.url = url;
+    }
+    if let Some(names) = change.events {
+        webhook.events = violations.events(&names);
+    }
+    if let Some(enabled) = change.enabled {
+        webhook.enabled = enabled;
+    }
+    if let Some(secret) = change.signature_secret {
+        violations.check_secret(&secret);
+        webhook.signature_secret = Secret::new(secret);
+    }
+    violations.into_result()?;
+    let detail = WebhookDetail::from(&webhook);
+    if app.store.update_webhook(webhook).await? {
+        Ok(Json(detail))
+    } else {
+        Err(ApiError::not_found(NOT_FOUND))
+    }
+}

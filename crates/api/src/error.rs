@@ -1,0 +1,191 @@
+//! What goes wrong, as HTTP. The texts are part of the contract: clients match on them.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use sandscope_lifecycle::{CreateError, RequestError};
+use sandscope_model::{SandboxId, StateName};
+use sandscope_store::StoreError;
+use sandscope_wire::error::ErrorBody;
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+    error_code: Option<&'static str>,
+    /// Trying again cannot help: clients are told not to.
+    permanent: bool,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), error_code: None, permanent: false }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
+    }
+
+    /// `what` is something this server does not have.
+    pub(crate) fn not_implemented(what: &str) -> Self {
+        let message = format!("{what} is not implemented by this server yet");
+        Self { permanent: true, ..Self::new(StatusCode::NOT_IMPLEMENTED, message) }
+    }
+
+    pub(crate) fn no_such_sandbox(id: &str) -> Self {
+        Self::not_found(format!("Sandbox \"{id}\" doesn't exist or you don't have access to it"))
+    }
+
+    pub(crate) fn no_such_template(reference: &str) -> Self {
+        Self::not_found(format!("template '{reference}' not found"))
+    }
+
+    pub(crate) fn with_code(self, error_code: &'static str) -> Self {
+        Self { error_code: Some(error_code), ..self }
+    }
+
+    /// Clients are told not to try again.
+    pub(crate) fn permanent(self) -> Self {
+        Self { permanent: true, ..self }
+    }
+
+    fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    fn draining() -> Self {
+        Self::unavailable("Service is unavailable: the server is shutting down")
+    }
+
+    fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+            .with_code("internal_server_error")
+    }
+
+    fn limit_reached(limit: u32) -> Self {
+        let message = format!(
+            "you have reached the maximum number of concurrent E2B sandboxes ({limit}). If you need more, \
+             please visit 'https://e2b.dev/docs/billing'"
+        );
+        Self { permanent: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody {
+            code: self.status.as_u16(),
+            message: self.message,
+            error_code: self.error_code.map(ToOwned::to_owned),
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if self.permanent {
+            response.headers_mut().insert("should-retry", HeaderValue::from_static("false"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(%error, "refused: the store is unavailable");
+            return Self::unavailable(match error {
+                StoreError::Full => {
+                    "Service is unavailable: the server's disk is full; reads are still served"
+                }
+                StoreError::ReadOnly => {
+                    "Service is unavailable: the server's data directory is read-only; reads are still served"
+                }
+                StoreError::Closed => "Service is unavailable: the server is shutting down",
+                StoreError::Busy => "Service is unavailable: the server's store is busy",
+                _ => "Service is unavailable: the server's data directory cannot be accessed",
+            });
+        }
+        tracing::error!(%error, "the store failed");
+        Self::internal()
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::TemplateNotFound { reference } => Self::no_such_template(&reference),
+            CreateError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
+            CreateError::LimitReached { limit } => Self::limit_reached(limit),
+            CreateError::IdempotencyMismatch => {
+                let message = "The idempotency key was used with a different request";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, message).with_code("idempotency_request_mismatch")
+            }
+            CreateError::IdempotencyInProgress => {
+                Self::conflict("A request with this idempotency key is in progress")
+                    .with_code("idempotency_in_progress")
+            }
+            CreateError::Runtime(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot create a sandbox");
+                // The runtime's words name the host's paths and limits: they belong into the log.
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to create sandbox")
+                    .with_code("sandbox_create_failed")
+            }
+            CreateError::Store(error) => error.into(),
+            CreateError::Draining => Self::draining(),
+        }
+    }
+}
+
+pub(crate) fn timeout_too_long(max_hours: u32) -> ApiError {
+    ApiError::bad_request(format!("Timeout cannot be greater than {max_hours} hours"))
+}
+
+/// Why something could not be done with the sandbox `id`; `denied` words the refusal in its present state.
+pub(crate) fn of_request(
+    id: &SandboxId,
+    error: RequestError,
+    denied: impl FnOnce(StateName) -> String,
+) -> ApiError {
+    match error {
+        RequestError::NotFound => ApiError::no_such_sandbox(id.as_str()),
+        RequestError::Denied { state } => ApiError::conflict(denied(state)),
+        RequestError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
+        RequestError::LimitReached { limit } => ApiError::limit_reached(limit),
+        RequestError::Busy => ApiError::unavailable(format!("Sandbox '{id}' is busy, try again")),
+        RequestError::Runtime(error) => {
+            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the runtime failed");
+            ApiError::internal()
+        }
+        RequestError::Store(error) => error.into(),
+        RequestError::Draining => ApiError::draining(),
+    }
+}
+
+/// The usual words for what cannot be done in a state: `Sandbox 'i…' cannot be paused while in 'killing' state`.
+pub(crate) fn denied_in_state(id: &SandboxId, what: &'static str) -> impl FnOnce(StateName) -> String {
+    move |state| format!("Sandbox '{id}' cannot be {what} while in '{state}' state")
+}
+
+pub(crate) async fn unknown_route(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::not_found(format!("no such route: {method} {path}"))
+}
+
+pub(crate) async fn unknown_method(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} is not allowed for {path}"))
+}
+
+pub(crate) fn panicked() -> Response {
+    ApiError::internal().into_response()
+}

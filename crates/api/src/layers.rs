@@ -1,0 +1,108 @@
+//! What every request passes through before it reaches a route.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::MatchedPath;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use sandscope_model::Entropy;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any as AnyOrigin, CorsLayer};
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::trace::TraceLayer;
+
+use crate::{App, error};
+
+const ALLOWED_HEADERS: [&str; 20] = [
+    "origin",
+    "content-length",
+    "content-type",
+    "user-agent",
+    "authorization",
+    "x-api-key",
+    "x-team-id",
+    "idempotency-key",
+    "x-request-id",
+    "browser",
+    "lang",
+    "lang_version",
+    "machine",
+    "os",
+    "package_version",
+    "processor",
+    "publisher",
+    "release",
+    "sdk_runtime",
+    "system",
+];
+
+const EXPOSED_HEADERS: [&str; 7] = [
+    "x-next-token",
+    "x-total-running",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "retry-after",
+    "x-request-id",
+];
+
+/// Puts the layers around `router`.
+pub(crate) fn wrap(router: Router<App>, entropy: &Arc<dyn Entropy>) -> Router<App> {
+    let header = HeaderName::from_static("x-request-id");
+    let span = |request: &Request<_>| {
+        let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+        let request_id =
+            request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+        tracing::debug_span!("request", method = %request.method(), route, request_id)
+    };
+    router.layer(
+        ServiceBuilder::new()
+            .layer(SetRequestIdLayer::new(header.clone(), RandomRequestId(Arc::clone(entropy))))
+            .layer(PropagateRequestIdLayer::new(header))
+            .layer(
+                TraceLayer::new_for_http()
+                    .make_span_with(span)
+                    .on_request(())
+                    .on_response(answered)
+                    .on_failure(()),
+            )
+            .layer(cors())
+            .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| error::panicked())),
+    )
+}
+
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AnyOrigin)
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
+        .allow_headers(ALLOWED_HEADERS.map(HeaderName::from_static))
+        .expose_headers(EXPOSED_HEADERS.map(HeaderName::from_static))
+}
+
+fn answered<B>(response: &Response<B>, elapsed: Duration, _: &tracing::Span) {
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(status = response.status().as_u16(), elapsed_ms, "answered");
+}
+
+/// Gives every request that comes without one an id, so that an answer and a line of the log can be matched.
+#[derive(Debug, Clone)]
+struct RandomRequestId(Arc<dyn Entropy>);
+
+impl MakeRequestId for RandomRequestId {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        let mut bytes = [0; 16];
+        self.0.fill(&mut bytes);
+        let id = uuid::Builder::from_random_bytes(bytes).into_uuid().to_string();
+        HeaderValue::try_from(id).ok().map(RequestId::new)
+    }
+}

@@ -1,0 +1,69 @@
+//! The OpenAPI document, generated from the endpoints themselves.
+
+use axum::Json;
+use sandscope_wire::error::ErrorBody;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
+    SecurityRequirement,
+};
+
+use crate::{endpoints, paths};
+
+const ABOUT: &str = "Sandboxes for AI agents on machines you own. Wire-compatible with E2B's control API; operations \
+                     that are not listed here answer 501. Every answer that is not a success is an `Error`.";
+
+/// The document: every operation this server has.
+pub fn openapi() -> OpenApi {
+    let (_, mut document) = endpoints::router().split_for_parts();
+    for (path, item) in &mut document.paths.paths {
+        if path != paths::HEALTH {
+            let operations =
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            operations.into_iter().flatten().for_each(complete);
+        }
+    }
+    document
+}
+
+pub(crate) async fn serve() -> Json<OpenApi> {
+    Json(openapi())
+}
+
+/// What is around the operations.
+pub(crate) fn frame() -> OpenApi {
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let (name, error) =
+        (<ErrorBody as utoipa::ToSchema>::name(), <ErrorBody as utoipa::PartialSchema>::schema());
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Sandscope")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(ABOUT))
+                .build(),
+        )
+        .components(Some(
+            ComponentsBuilder::new()
+                .schema(name, error)
+                .security_scheme("ApiKey", key)
+                .security_scheme("Bearer", bearer)
+                .build(),
+        ))
+        .build()
+}
+
+/// What every operation behind a key has in common.
+fn complete(operation: &mut Operation) {
+    let none = Vec::<String>::new;
+    operation.security =
+        Some(vec![SecurityRequirement::new("ApiKey", none()), SecurityRequirement::new("Bearer", none())]);
+    let error = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+    let refused = ResponseBuilder::new()
+        .description("Refused: `code` equals the status")
+        .content("application/json", error)
+        .build();
+    operation.responses.responses.insert("default".to_owned(), RefOr::T(refused));
+}

@@ -1,0 +1,90 @@
+//! Every path, once.
+
+pub(crate) const HEALTH: &str = "/health";
+pub(crate) const OPENAPI: &str = "/openapi.json";
+
+pub(crate) const SANDBOXES: &str = "/sandboxes";
+pub(crate) const SANDBOXES_V2: &str = "/v2/sandboxes";
+pub(crate) const SANDBOXES_METRICS: &str = "/sandboxes/metrics";
+pub(crate) const SANDBOX: &str = "/sandboxes/{sandboxID}";
+pub(crate) const SANDBOX_METRICS: &str = "/sandboxes/{sandboxID}/metrics";
+pub(crate) const SANDBOX_PAUSE: &str = "/sandboxes/{sandboxID}/pause";
+pub(crate) const SANDBOX_RESUME: &str = "/sandboxes/{sandboxID}/resume";
+pub(crate) const SANDBOX_CONNECT: &str = "/sandboxes/{sandboxID}/connect";
+pub(crate) const SANDBOX_CONNECT_V2: &str = "/v2/sandboxes/{sandboxID}/connect";
+pub(crate) const SANDBOX_TIMEOUT: &str = "/sandboxes/{sandboxID}/timeout";
+pub(crate) const SANDBOX_REFRESHES: &str = "/sandboxes/{sandboxID}/refreshes";
+pub(crate) const SANDBOX_SNAPSHOTS: &str = "/sandboxes/{sandboxID}/snapshots";
+pub(crate) const SNAPSHOTS: &str = "/snapshots";
+
+pub(crate) const TEMPLATES: &str = "/templates";
+pub(crate) const TEMPLATES_V2: &str = "/v2/templates";
+pub(crate) const TEMPLATE: &str = "/templates/{templateID}";
+pub(crate) const TEMPLATE_ALIAS: &str = "/templates/aliases/{alias}";
+pub(crate) const DEFAULT_TEMPLATES: &str = "/default-templates";
+
+pub(crate) const TEAMS: &str = "/teams";
+pub(crate) const API_KEYS: &str = "/api-keys";
+pub(crate) const API_KEY: &str = "/api-keys/{apiKeyID}";
+
+pub(crate) const EVENTS: &str = "/events/sandboxes";
+pub(crate) const SANDBOX_EVENTS: &str = "/events/sandboxes/{sandboxID}";
+pub(crate) const WEBHOOKS: &str = "/events/webhooks";
+pub(crate) const WEBHOOK: &str = "/events/webhooks/{webhookID}";
+pub(crate) const WEBHOOK_DELIVERIES: &str = "/events/webhooks/{webhookID}/deliveries";
+pub(crate) const WEBHOOK_STATS: &str = "/events/webhooks/{webhookID}/stats";
+
+/// Operations of the original that this server does not have: they are routed, to be refused by name.
+pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
+    ("POST", "/sandboxes/{sandboxID}/fork"),
+    ("PUT", "/sandboxes/{sandboxID}/network"),
+    ("GET", "/sandboxes/{sandboxID}/logs"),
+    ("GET", "/v2/sandboxes/{sandboxID}/logs"),
+    ("GET", "/sandboxes/{sandboxID}/record"),
+    ("GET", "/teams/{teamID}/metrics"),
+    ("GET", "/teams/{teamID}/metrics/max"),
+    ("POST", "/templates"),
+    ("POST", "/v2/templates"),
+    ("POST", "/v3/templates"),
+    ("POST", "/templates/{templateID}"),
+    ("PATCH", "/templates/{templateID}"),
+    ("PATCH", "/v2/templates/{templateID}"),
+    ("GET", "/templates/{templateID}/files/{hash}"),
+    ("POST", "/templates/{templateID}/builds/{buildID}"),
+    ("POST", "/v2/templates/{templateID}/builds/{buildID}"),
+    ("GET", "/templates/{templateID}/builds/{buildID}/status"),
+    ("GET", "/templates/{templateID}/builds/{buildID}/logs"),
+    ("POST", "/templates/tags"),
+    ("DELETE", "/templates/tags"),
+    ("GET", "/templates/{templateID}/tags"),
+    ("GET", "/templates/{templateID}/tags/groups"),
+    ("GET", "/templates/{templateID}/tags/count"),
+    ("GET", "/templates/{templateID}/tags/exists"),
+    ("GET", "/templates/{templateID}/tags/{tag}/assignments"),
+    ("GET", "/nodes"),
+    ("GET", "/nodes/{nodeID}"),
+    ("POST", "/nodes/{nodeID}"),
+    ("POST", "/admin/teams/{teamID}/sandboxes/kill"),
+    ("GET", "/admin/sandboxes/running-counts"),
+    ("POST", "/admin/teams/{teamID}/builds/cancel"),
+    ("POST", "/admin/teams/{teamID}/api-keys"),
+    ("DELETE", "/admin/teams/{teamID}/api-keys/{apiKeyID}"),
+    ("POST", "/access-tokens"),
+    ("DELETE", "/access-tokens/{accessTokenID}"),
+    ("GET", "/volumes"),
+    ("POST", "/volumes"),
+    ("GET", "/volumes/{volumeID}"),
+    ("DELETE", "/volumes/{volumeID}"),
+    ("GET", "/volumecontent/{volumeID}/file"),
+    ("PUT", "/volumecontent/{volumeID}/file"),
+    ("GET", "/volumecontent/{volumeID}/dir"),
+    ("POST", "/volumecontent/{volumeID}/dir"),
+    ("GET", "/volumecontent/{volumeID}/path"),
+    ("PATCH", "/volumecontent/{volumeID}/path"),
+    ("DELETE", "/volumecontent/{volumeID}/path"),
+    ("GET", "/secrets"),
+    ("POST", "/secrets"),
+    ("GET", "/secrets/{secretID}"),
+    ("POST", "/secrets/{secretID}"),
+    ("DELETE", "/secrets/{secretID}"),
+];

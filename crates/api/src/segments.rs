@@ -1,0 +1,91 @@
+//! The ids in paths. Something that is no id at all cannot exist: 404, except where the contract says 400.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use sandscope_model::{ApiKeyId, SandboxId, WebhookId};
+
+use crate::App;
+use crate::error::ApiError;
+
+/// Longest part of a client's text that is repeated in an answer.
+const MAX_ECHO: usize = 128;
+
+/// The first variable part of the path, percent-decoded.
+async fn first(parts: &mut Parts, app: &App) -> Result<String, ApiError> {
+    let malformed = || ApiError::bad_request("the path is not valid UTF-8");
+    let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| malformed())?;
+    let (_, text) = params.iter().next().ok_or_else(malformed)?;
+    Ok(text.to_owned())
+}
+
+/// A text cut to what may be repeated in an answer.
+pub(crate) fn echo(text: &str) -> String {
+    text.chars().take(MAX_ECHO).collect()
+}
+
+/// `{sandboxID}`.
+#[derive(Debug)]
+pub(crate) struct SandboxPath(pub(crate) SandboxId);
+
+impl FromRequestParts<App> for SandboxPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = first(parts, app).await?;
+        if text.matches('-').count() > 1 {
+            return Err(ApiError::bad_request("Invalid sandbox ID"));
+        }
+        text.parse().map(Self).map_err(|_| ApiError::no_such_sandbox(&echo(&text)))
+    }
+}
+
+/// `{sandboxID}` of a history: whatever it is, `None` if no sandbox can have it.
+#[derive(Debug)]
+pub(crate) struct HistoryPath(pub(crate) Option<SandboxId>);
+
+impl FromRequestParts<App> for HistoryPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Ok(Self(first(parts, app).await?.parse().ok()))
+    }
+}
+
+/// `{templateID}` or `{alias}`: an id or a name, perhaps with namespace and tag.
+#[derive(Debug)]
+pub(crate) struct TemplatePath(pub(crate) String);
+
+impl FromRequestParts<App> for TemplatePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = first(parts, app).await?;
+        if text.len() > 512 { Err(ApiError::no_such_template(&echo(&text))) } else { Ok(Self(text)) }
+    }
+}
+
+/// `{apiKeyID}`.
+#[derive(Debug)]
+pub(crate) struct ApiKeyPath(pub(crate) ApiKeyId);
+
+impl FromRequestParts<App> for ApiKeyPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = first(parts, app).await?;
+        text.parse().map(Self).map_err(|_| ApiError::bad_request("Invalid API key ID"))
+    }
+}
+
+/// `{webhookID}`.
+#[derive(Debug)]
+pub(crate) struct WebhookPath(pub(crate) WebhookId);
+
+impl FromRequestParts<App> for WebhookPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = first(parts, app).await?;
+        text.parse().map(Self).map_err(|_| ApiError::bad_request("Invalid webhook ID"))
+    }
+}
