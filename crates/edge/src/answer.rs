@@ -24,6 +24,10 @@ pub(crate) fn reserved(path: &str) -> Response<Body> {
     answer(StatusCode::NOT_FOUND, json!({ "message": message, "path": path }))
 }
 
+pub(crate) fn no_tunnels(target: &Target) -> Response<Body> {
+    answer(StatusCode::METHOD_NOT_ALLOWED, about(target, "CONNECT is not possible; use an upgrade"))
+}
+
 pub(crate) fn not_found(target: &Target) -> Response<Body> {
     answer(StatusCode::BAD_GATEWAY, about(target, "The sandbox was not found"))
 }

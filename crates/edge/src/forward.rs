@@ -11,7 +11,7 @@ use http::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
-use http::{StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
@@ -26,8 +26,10 @@ const TRAFFIC_TOKEN_HEADER: &str = "e2b-traffic-access-token";
 /// Routes of the agent that only the server itself may call.
 const RESERVED: [&str; 4] = ["/init", "/freeze", "/unfreeze", "/collapse"];
 
-/// What must not reach code inside a sandbox: the keys to the control plane and to the edge itself.
-const SECRET_HEADERS: [&str; 4] = ["x-api-key", "x-team-id", "x-admin-token", TRAFFIC_TOKEN_HEADER];
+/// How our own API keys start: they must not reach code inside a sandbox, while a user's own program may well use the
+/// same header for keys of its own.
+const API_KEY_PREFIX: &[u8] = b"e2b_";
+const API_KEY_HEADER: &str = "x-api-key";
 
 /// Headers that belong to one connection and not to the request (RFC 9110, section 7.6.1), with those that only
 /// proxies use.
@@ -43,6 +45,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 pub(crate) async fn forward(edge: &Inner, target: Target, mut request: Request<Body>) -> Response<Body> {
+    if request.method() == Method::CONNECT {
+        return answer::no_tunnels(&target);
+    }
     let path = request.uri().path().to_owned();
     if target.port == AGENT_PORT && RESERVED.contains(&path.trim_end_matches('/')) {
         return answer::reserved(&path);
@@ -85,6 +90,10 @@ pub(crate) async fn forward(edge: &Inner, target: Target, mut request: Request<B
             return if gone { answer::not_found(&target) } else { answer::broken_off(&target) };
         }
     };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && outside.is_none() {
+        tracing::debug!(sandbox_id = %target.id, port = target.port, "a switch of protocols nobody asked for");
+        return answer::broken_off(&target);
+    }
     respond(response, outside, connection)
 }
 
@@ -106,8 +115,9 @@ fn prepare(request: &mut Request<Body>, upgrade: Option<HeaderValue>) {
     let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
     strip_connection_headers(request.headers_mut());
     let headers = request.headers_mut();
-    for name in SECRET_HEADERS {
-        headers.remove(name);
+    headers.remove(TRAFFIC_TOKEN_HEADER);
+    if headers.get(API_KEY_HEADER).is_some_and(|value| value.as_bytes().starts_with(API_KEY_PREFIX)) {
+        headers.remove(API_KEY_HEADER);
     }
     if let Some(protocol) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -151,13 +161,22 @@ fn respond(
             let _counted = connection;
             if let (Ok(outside), Ok(inside)) = tokio::join!(outside, inside) {
                 let (mut outside, mut inside) = (TokioIo::new(outside), TokioIo::new(inside));
-                // Either side closing or breaking ends both; there is nobody to tell.
+                // Ends once both directions have, or either breaks; there is nobody to tell.
                 let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
             }
         });
         return response.map(|_| Body::empty());
     }
+    // 426 names the protocol to upgrade to in the very header that otherwise belongs to the connection.
+    let wanted = response
+        .headers()
+        .get(UPGRADE)
+        .filter(|_| response.status() == StatusCode::UPGRADE_REQUIRED)
+        .cloned();
     strip_connection_headers(response.headers_mut());
+    if let Some(protocol) = wanted {
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
     response.map(|body| Body::new(Counted { body, _connection: connection }))
 }
 
