@@ -1,1 +1,50 @@
-//! Per-webhook cursors over the event log, deliverer, attempts, signatures, egress guard.
+//! Delivery of events to webhooks: each webhook is a cursor over its team's event log.
+//!
+//! ```text
+//!   store: feed of new events, log, registrations, cursors, exceptions, attempts
+//!      │ feed, nudges, periodic scan                         ▲            ▲
+//!      ▼                                                     │ progress   │ attempts, in batches
+//!  Supervisor ──inbox──▶ Deliverer (one task per webhook) ───┘            │
+//!                          │  Ledger: what is owed, pure                  │
+//!                          └─▶ attempts (≤ window) ─▶ EgressGuard ─▶ receiver
+//!                                                   └─▶ Recorder ────────┘
+//! ```
+//!
+//! **The log is the queue.** Nothing is written when an event occurs; a webhook's cursor says up to where everything is
+//! delivered or set aside, and its exceptions say what was set aside, how often it was tried and when it is due.
+//! Cursor and exceptions are stored in one transaction, always after the attempts they tell of. Kill the process
+//! anywhere and the next start continues from the rows: a receiver may see an event twice, with the same event id, and
+//! never zero times while the webhook is enabled and attempts remain.
+//!
+//! **Nobody waits for another.** Every webhook has its own task, window, connections and resolver; see [`Webhooks`] and
+//! the guard's page for the few things shared and how they are handed out.
+//!
+//! Failure cases: a feed that was too fast, or a nudge that got lost, is made up for from the log; a store that refuses
+//! makes deliveries pause after a bounded number; a receiver that is slow, broken or hostile ends as an attempt with an
+//! error class within the attempt's deadline.
+
+mod address;
+mod attempt;
+mod deliverer;
+mod exchange;
+mod guard;
+mod inbox;
+mod ledger;
+mod policy;
+mod pool;
+mod recorder;
+pub mod signature;
+mod supervisor;
+mod tls;
+
+pub use address::is_public;
+pub use guard::{AllowedTarget, DialError, Dialer, EgressGuard, GuardError, MalformedTarget};
+pub use policy::RetryPolicy;
+pub use supervisor::{Webhooks, WebhooksOptions};
+
+#[cfg(test)]
+#[path = "delivery_tests.rs"]
+mod delivery_tests;
+#[cfg(test)]
+#[path = "receiver_tests.rs"]
+mod receiver;

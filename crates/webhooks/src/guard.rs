@@ -1,0 +1,279 @@
+//! The egress guard: strangers name the addresses deliveries go to, and this decides which of them may be dialled.
+//!
+//! ```text
+//! URL ──check_url──▶ scheme, no userinfo, host ──▶ literal address ──▶ permitted? ──┐
+//!                                              └─▶ name ─▶ resolve ─▶ ALL permitted? ├─▶ dial exactly a checked
+//!                                                                                    │   address
+//!                                                                    refused ◀──────┘
+//! ```
+//!
+//! A name is resolved once per connection and only an address of that very answer is dialled, so a name that
+//! answers differently a moment later (rebinding) gains nothing; an answer with a single forbidden address is
+//! refused whole. The errors say that a target is not allowed and never what it resolved to.
+//!
+//! Resolving blocks a thread, which the deadline of an attempt cannot end: every [`Dialer`] therefore resolves one
+//! name at a time, and all of them together a bounded number, counted until the thread is really free again.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use url::{Host, Url};
+
+use crate::address::is_public;
+
+/// Longest URL accepted, in bytes.
+const MAX_URL_BYTES: usize = 2_048;
+/// Names resolved at once, over all webhooks.
+const MAX_LOOKUPS: usize = 64;
+/// Addresses of one answer that are tried.
+const MAX_ADDRESSES: usize = 4;
+/// How long one address may take while another is left to try.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Addresses deliveries may go to although they are not on the public internet.
+///
+/// As text: `10.1.0.0/16`, or with a port or a range of ports, `10.1.0.0/16:8080`, `fd00::/8:8000-8999`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedTarget {
+    /// The addresses.
+    pub net: IpNet,
+    /// The ports; `None` means all.
+    pub ports: Option<RangeInclusive<u16>>,
+}
+
+impl AllowedTarget {
+    /// The machine itself, on every port: for development.
+    pub fn loopback() -> Vec<Self> {
+        let nets = [
+            IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8)),
+            IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
+        ];
+        nets.into_iter().map(|net| Self { net, ports: None }).collect()
+    }
+
+    fn permits(&self, address: IpAddr, port: u16) -> bool {
+        self.net.contains(&address) && self.ports.as_ref().is_none_or(|ports| ports.contains(&port))
+    }
+}
+
+/// The text is not an allowed target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected addresses as `10.1.0.0/16`, optionally with ports as in `10.1.0.0/16:8000-8999`")]
+pub struct MalformedTarget;
+
+impl FromStr for AllowedTarget {
+    type Err = MalformedTarget;
+
+    fn from_str(text: &str) -> Result<Self, MalformedTarget> {
+        let (address, rest) = text.split_once('/').ok_or(MalformedTarget)?;
+        let (prefix, ports) =
+            rest.split_once(':').map_or((rest, None), |(prefix, ports)| (prefix, Some(ports)));
+        let net = format!("{address}/{prefix}").parse().map_err(|_| MalformedTarget)?;
+        let ports = ports.map(parse_ports).transpose()?;
+        Ok(Self { net, ports })
+    }
+}
+
+fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, MalformedTarget> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let parse = |port: &str| port.parse::<u16>().map_err(|_| MalformedTarget);
+    let range = parse(first)?..=parse(last)?;
+    if range.is_empty() { Err(MalformedTarget) } else { Ok(range) }
+}
+
+/// Why a URL is refused. The text is for the webhook's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GuardError {
+    /// Not an absolute http or https URL, or with characters that URLs do not have.
+    #[error("must be a valid http or https URL")]
+    Malformed,
+    /// Longer than 2,048 bytes.
+    #[error("must be at most 2048 bytes long")]
+    TooLong,
+    /// A user name or password in it.
+    #[error("must not contain a user name or password")]
+    Credentials,
+    /// Its host is not on the public internet, and not on the allow-list.
+    #[error("the target address is not allowed")]
+    Forbidden,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The target is refused.
+    #[error(transparent)]
+    Refused(#[from] GuardError),
+    /// The name did not resolve.
+    #[error("the host name did not resolve")]
+    Unresolved,
+    /// No address of it took the connection.
+    #[error("could not connect: {}", .0.kind())]
+    Connect(io::Error),
+}
+
+/// How names become addresses. The system's way, except in tests.
+pub(crate) trait Resolve: Send + Sync + 'static {
+    /// All addresses of `host`. May block.
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+    }
+}
+
+/// Decides which targets may be dialled, and dials them. Clones share the same limits.
+#[derive(Clone)]
+pub struct EgressGuard {
+    allow: Arc<[AllowedTarget]>,
+    resolver: Arc<dyn Resolve>,
+    lookups: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for EgressGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EgressGuard").field("allow", &self.allow).finish_non_exhaustive()
+    }
+}
+
+impl EgressGuard {
+    /// A guard that permits the public internet and `allow`.
+    pub fn new(allow: Vec<AllowedTarget>) -> Self {
+        Self::with_resolver(allow, SystemResolver)
+    }
+
+    pub(crate) fn with_resolver(allow: Vec<AllowedTarget>, resolver: impl Resolve) -> Self {
+        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        Self { allow: allow.into(), resolver: Arc::new(resolver), lookups }
+    }
+
+    /// Parses `text` and refuses what can be refused by looking at it: use it when a webhook is registered. Names
+    /// are not resolved here; that is done at every connection.
+    pub fn check_url(&self, text: &str) -> Result<Url, GuardError> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(GuardError::TooLong);
+        }
+        // The parser drops or mends these without a word; whoever sends them has something in mind.
+        if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+            return Err(GuardError::Malformed);
+        }
+        let url = Url::parse(text).map_err(|_| GuardError::Malformed)?;
+        let spelled_out = text.split_once("://").is_some_and(|(_, rest)| !rest.starts_with(['/', '?', '#']));
+        if !matches!(url.scheme(), "http" | "https") || !spelled_out {
+            return Err(GuardError::Malformed);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(GuardError::Credentials);
+        }
+        let port = url.port_or_known_default().ok_or(GuardError::Malformed)?;
+        match url.host().ok_or(GuardError::Malformed)? {
+            Host::Ipv4(address) => self.check_address(address.into(), port)?,
+            Host::Ipv6(address) => self.check_address(address.into(), port)?,
+            Host::Domain(name) if is_localhost(name) => self.check_address([127, 0, 0, 1].into(), port)?,
+            Host::Domain(_) => {}
+        }
+        Ok(url)
+    }
+
+    /// Whether `address` may be dialled on `port`.
+    pub fn check_address(&self, address: IpAddr, port: u16) -> Result<(), GuardError> {
+        // An IPv4-mapped address reaches the IPv4 address, so that is what the allow-list is asked about.
+        let reached = address.to_canonical();
+        let allowed = port != 0
+            && (is_public(address) || self.allow.iter().any(|target| target.permits(reached, port)));
+        if allowed { Ok(()) } else { Err(GuardError::Forbidden) }
+    }
+
+    /// A dialler for one webhook.
+    pub fn dialer(&self) -> Dialer {
+        Dialer { guard: self.clone(), lookups: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Dials for one webhook: names are resolved one after the other, so that a name server that hangs costs others
+/// nothing.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    guard: EgressGuard,
+    lookups: Arc<Semaphore>,
+}
+
+impl Dialer {
+    /// Connects to the host and port of `url`, if all its addresses are permitted. Takes as long as it takes: the
+    /// caller holds the deadline.
+    pub async fn dial(&self, url: &Url) -> Result<TcpStream, DialError> {
+        // Checked again although it was when the webhook was registered: the rules may have changed since.
+        let url = self.guard.check_url(url.as_str())?;
+        let port = url.port_or_known_default().ok_or(GuardError::Malformed)?;
+        let addresses = match url.host().ok_or(GuardError::Malformed)? {
+            Host::Ipv4(address) => vec![address.into()],
+            Host::Ipv6(address) => vec![address.into()],
+            Host::Domain(name) => self.resolve(name).await?,
+        };
+        for address in &addresses {
+            self.guard.check_address(*address, port)?;
+        }
+        connect(&addresses, port).await
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
+        let closed = |_| DialError::Unresolved;
+        let own = Arc::clone(&self.lookups).acquire_owned().await.map_err(closed)?;
+        let shared = Arc::clone(&self.guard.lookups).acquire_owned().await.map_err(closed)?;
+        let resolver = Arc::clone(&self.guard.resolver);
+        let name = name.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            let answer = resolver.resolve(&name);
+            drop((own, shared));
+            answer
+        });
+        let mut addresses =
+            lookup.await.map_err(|_| DialError::Unresolved)?.map_err(|_| DialError::Unresolved)?;
+        addresses.sort_unstable_by_key(IpAddr::is_ipv6);
+        addresses.dedup();
+        if addresses.is_empty() { Err(DialError::Unresolved) } else { Ok(addresses) }
+    }
+}
+
+async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError> {
+    let n = addresses.len().min(MAX_ADDRESSES);
+    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for (tried, address) in addresses.iter().take(n).enumerate() {
+        let connecting = TcpStream::connect(SocketAddr::new(*address, port));
+        let connected = if tried + 1 == n {
+            connecting.await
+        } else {
+            let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
+            tokio::time::timeout(CONNECT_PATIENCE, connecting).await.unwrap_or_else(late)
+        };
+        match connected {
+            Ok(stream) => {
+                // Only latency is lost where this fails.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last_error = error,
+        }
+    }
+    Err(DialError::Connect(last_error))
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

@@ -1,0 +1,248 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sandscope_model::{EventData, EventDraft, EventType};
+
+use super::*;
+use crate::attempt::after;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap()
+}
+
+fn webhook_id() -> WebhookId {
+    uuid::Uuid::from_u128(9).into()
+}
+
+fn event(sequence: u64, sandbox: u64) -> Arc<Event> {
+    let id = |n: u64| uuid::Uuid::from_u128(u128::from(n));
+    let draft = EventDraft {
+        id: id(sequence).into(),
+        event_type: EventType::Updated,
+        data: EventData::default(),
+        sandbox_id: format!("i{sandbox:020}").parse().unwrap(),
+        execution_id: id(1).into(),
+        template_id: "00000000000000000000".parse().unwrap(),
+        build_id: id(2).into(),
+        team_id: id(3).into(),
+        timestamp: at(0),
+    };
+    Arc::new(Event { sequence, draft })
+}
+
+fn ledger(window: usize) -> Ledger {
+    Ledger::new(webhook_id(), window, 0, Vec::new())
+}
+
+fn take_all(ledger: &mut Ledger, now: Timestamp) -> Vec<Job> {
+    std::iter::from_fn(|| ledger.next(now)).collect()
+}
+
+#[test]
+fn the_cursor_waits_for_the_oldest_and_passes_what_is_not_wanted() {
+    let policy = RetryPolicy::default();
+    let mut ledger = ledger(8);
+    for sequence in 1..=4 {
+        ledger.offer(event(sequence, sequence), sequence != 2);
+    }
+    let jobs = take_all(&mut ledger, at(0));
+    assert_eq!(jobs.iter().map(|job| job.sequence).collect::<Vec<_>>(), [1, 3, 4]);
+    ledger.settle(&jobs[1], Settled::Delivered, at(1), &policy);
+    assert_eq!(ledger.progress(at(1), false), None, "1 is not settled");
+    ledger.settle(&jobs[0], Settled::Delivered, at(2), &policy);
+    let progress = ledger.progress(at(2), false).unwrap();
+    assert_eq!(progress, Progress { cursor: Some(3), ..Progress::default() });
+}
+
+#[test]
+fn a_failure_is_set_aside_retried_as_the_policy_says_and_then_exhausted() {
+    let policy = RetryPolicy::default();
+    let mut ledger = ledger(8);
+    ledger.offer(event(1, 1), true);
+    let mut now = at(0);
+    for n_attempts in 1..=4 {
+        let [job] = take_all(&mut ledger, now).try_into().unwrap();
+        assert_eq!(job.event.is_some(), n_attempts == 1);
+        ledger.settle(&job, Settled::Failed, now, &policy);
+        let due = (n_attempts < 4).then(|| after(now, Duration::from_secs(10)));
+        let progress = ledger.progress(now, false).unwrap();
+        let exception = Exception { webhook_id: webhook_id(), sequence: 1, n_attempts, next_due_at: due };
+        assert_eq!(progress.set, [exception]);
+        assert_eq!(progress.cursor, (n_attempts == 1).then_some(1));
+        ledger.recorded();
+        assert_eq!(ledger.next_due_at(), due);
+        assert!(ledger.next(after(now, Duration::from_millis(9_999))).is_none());
+        now = due.unwrap_or(now);
+    }
+    assert!(ledger.next(Timestamp::MAX).is_none());
+}
+
+#[test]
+fn events_of_a_sandbox_go_out_one_after_the_other() {
+    let policy = RetryPolicy::default();
+    let mut ledger = ledger(8);
+    for (sequence, sandbox) in [(1, 1), (2, 1), (3, 2)] {
+        ledger.offer(event(sequence, sandbox), true);
+    }
+    let jobs = take_all(&mut ledger, at(0));
+    assert_eq!(jobs.iter().map(|job| job.sequence).collect::<Vec<_>>(), [1, 3]);
+    ledger.settle(&jobs[0], Settled::Delivered, at(0), &policy);
+    assert_eq!(ledger.next(at(0)).unwrap().sequence, 2);
+}
+
+#[test]
+fn one_slow_event_does_not_hold_up_the_cursor() {
+    let policy = RetryPolicy::default();
+    let mut ledger = ledger(8);
+    for sequence in 1..=64 {
+        ledger.offer(event(sequence, sequence), true);
+    }
+    let slow = ledger.next(at(0)).unwrap();
+    let mut n_delivered = 0;
+    let mut stored = 0;
+    while let Some(job) = ledger.next(at(0)) {
+        ledger.settle(&job, Settled::Delivered, at(0), &policy);
+        n_delivered += 1;
+        if let Some(progress) = ledger.progress(at(5), false) {
+            stored = progress.cursor.unwrap_or(stored);
+            ledger.recorded();
+        }
+    }
+    assert_eq!((n_delivered, stored), (63, 64));
+    ledger.settle(&slow, Settled::Delivered, at(9), &policy);
+    assert_eq!(ledger.progress(at(9), false).unwrap().clear, [1]);
+}
+
+#[test]
+fn a_dead_receiver_bounds_what_is_kept_in_memory_and_the_log_keeps_the_rest() {
+    let policy = RetryPolicy::default();
+    let mut ledger = ledger(8);
+    let mut offered = 0;
+    while ledger.room() > 0 {
+        offered += 1;
+        ledger.offer(event(offered, offered), true);
+        if let Some(job) = ledger.next(at(0)) {
+            ledger.settle(&job, Settled::Failed, at(0), &policy);
+        }
+        if ledger.progress(at(0), false).is_some() {
+            ledger.recorded();
+        }
+    }
+    assert!(offered <= (MAX_PENDING + MAX_OPEN) as u64, "{offered}");
+}
+
+/// What the store would hold.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    cursor: u64,
+    exceptions: BTreeMap<u64, Exception>,
+}
+
+impl Rows {
+    fn store(&mut self, progress: Progress) {
+        self.cursor = progress.cursor.unwrap_or(self.cursor);
+        for exception in progress.set {
+            self.exceptions.insert(exception.sequence, exception);
+        }
+        for sequence in progress.clear {
+            self.exceptions.remove(&sequence);
+        }
+    }
+
+    fn ledger(&self, window: usize) -> Ledger {
+        Ledger::new(webhook_id(), window, self.cursor, self.exceptions.values().cloned().collect())
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Start,
+    /// Ends the n-th attempt in flight.
+    End(usize, Settled),
+    Store,
+    StoreFails,
+    Wait(u16),
+    Crash,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Start),
+        4 => any::<usize>().prop_map(|n| Step::End(n, Settled::Delivered)),
+        2 => any::<usize>().prop_map(|n| Step::End(n, Settled::Failed)),
+        2 => Just(Step::Store),
+        1 => Just(Step::StoreFails),
+        2 => (0_u16..12_000).prop_map(Step::Wait),
+        1 => Just(Step::Crash),
+    ]
+}
+
+proptest! {
+    /// Whatever fails, however the store hiccups, wherever the process is killed: every wanted event is delivered or
+    /// ends exhausted after all its attempts, no unwanted one is sent, and a crash repeats a bounded number.
+    #[test]
+    fn nothing_owed_is_ever_lost(
+        wanted in prop::collection::vec(any::<bool>(), 1..90),
+        steps in prop::collection::vec(any_step(), 0..400),
+        window in 1_usize..10,
+    ) {
+        let policy = RetryPolicy { delays: vec![Duration::from_secs(1); 2], ..RetryPolicy::default() };
+        let log: Vec<_> = (1..).zip(&wanted).map(|(n, wanted)| (event(n, n % 7), *wanted)).collect();
+        let mut rows = Rows::default();
+        let mut now = at(0);
+        let mut delivered = BTreeMap::<u64, u32>::new();
+        let mut failed = BTreeMap::<u64, u32>::new();
+        let mut n_crashes = 0;
+
+        let mut ledger = rows.ledger(window);
+        let mut in_flight = Vec::new();
+        // After the random part, all is well until nothing is left to do.
+        let calm = [Step::Start, Step::End(0, Settled::Delivered), Step::Store, Step::Wait(1_000)];
+        let n_calm = 4 * 10 * (wanted.len() + 10);
+        for step in steps.into_iter().chain(calm.into_iter().cycle().take(n_calm)) {
+            for (event, wanted) in log.iter().skip(ledger.fetched() as usize) {
+                if ledger.room() == 0 { break }
+                ledger.offer(Arc::clone(event), *wanted);
+            }
+            match step {
+                Step::Start => in_flight.extend(ledger.next(now)),
+                Step::End(n, settled) if !in_flight.is_empty() => {
+                    let n = n % in_flight.len();
+                    let job: Job = in_flight.swap_remove(n);
+                    let counts = if settled == Settled::Delivered { &mut delivered } else { &mut failed };
+                    *counts.entry(job.sequence).or_default() += 1;
+                    ledger.settle(&job, settled, now, &policy);
+                }
+                Step::End(..) => {}
+                Step::Store => if let Some(progress) = ledger.progress(now, true) {
+                    rows.store(progress);
+                    ledger.recorded();
+                },
+                Step::StoreFails => if ledger.progress(now, true).is_some() { ledger.not_recorded() },
+                Step::Wait(ms) => now = after(now, Duration::from_millis(ms.into())),
+                Step::Crash => {
+                    n_crashes += 1;
+                    in_flight.clear();
+                    ledger = rows.ledger(window);
+                }
+            }
+            prop_assert!(in_flight.len() <= window);
+        }
+
+        prop_assert_eq!(rows.cursor, log.len() as u64);
+        for (event, wanted) in &log {
+            let n_delivered = delivered.get(&event.sequence).copied().unwrap_or(0);
+            let n_failed = failed.get(&event.sequence).copied().unwrap_or(0);
+            let exhausted = rows.exceptions.get(&event.sequence).is_some_and(|row| row.next_due_at.is_none());
+            if *wanted {
+                prop_assert!(n_delivered > 0 || (exhausted && n_failed >= 3), "{} is lost", event.sequence);
+            } else {
+                prop_assert_eq!((n_delivered, n_failed), (0, 0));
+            }
+        }
+        let n_repeated: u32 = delivered.values().map(|n| n - 1).sum();
+        prop_assert!(n_repeated <= n_crashes * (MAX_UNRECORDED + window) as u32);
+        prop_assert!(rows.exceptions.values().all(|row| row.next_due_at.is_none()));
+    }
+}

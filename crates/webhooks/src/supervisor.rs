@@ -1,0 +1,246 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{Clock, Entropy, Event, TeamId, Webhook, WebhookId};
+use sandscope_store::{Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::task::JoinHandle;
+
+use crate::attempt::Attempter;
+use crate::deliverer::{Deliverer, Stop};
+use crate::exchange::Exchanger;
+use crate::guard::EgressGuard;
+use crate::inbox::Inbox;
+use crate::policy::RetryPolicy;
+use crate::recorder::Recorder;
+use crate::tls::Tls;
+
+/// How often to look for what no nudge told of.
+const SCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// How soon to look again when the store could not be read.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long tasks get to end once their attempts are given up.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What deliveries need.
+#[derive(Debug, Clone)]
+pub struct WebhooksOptions {
+    /// Where events, registrations, cursors and attempts are.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where delivery ids are drawn from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Which targets may be dialled.
+    pub guard: EgressGuard,
+    /// When failed deliveries are tried again, and how long an attempt may take.
+    pub retry: RetryPolicy,
+    /// Attempts of one webhook in flight at once.
+    pub window: usize,
+    /// Connections open at once beyond one per webhook.
+    pub max_connections: usize,
+}
+
+impl WebhooksOptions {
+    /// Options with the usual retries, a window of 8 and 256 shared connections.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, guard: EgressGuard) -> Self {
+        Self { store, clock, entropy, guard, retry: RetryPolicy::default(), window: 8, max_connections: 256 }
+    }
+}
+
+/// Everything that delivers events to webhooks: one task per registration, and one that starts them.
+#[derive(Debug)]
+pub struct Webhooks {
+    supervisor: JoinHandle<()>,
+    recording: JoinHandle<()>,
+    stop: Stop,
+}
+
+impl Webhooks {
+    /// Starts delivering, from where the store says deliveries stand. Must be called within a tokio runtime.
+    pub fn start(options: WebhooksOptions) -> Self {
+        let stop = Stop::default();
+        let (recorder, recording) = Recorder::start(options.store.clone());
+        // Before anything is read, so that nothing is missed in between.
+        let events = options.store.subscribe_events();
+        let changes = options.store.subscribe_webhooks();
+        let supervisor = Supervisor {
+            connections: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
+            tls: Arc::new(Tls::default()),
+            members: HashMap::new(),
+            by_team: HashMap::new(),
+            stop: stop.clone(),
+            recorder,
+            options,
+        };
+        let supervisor = tokio::spawn(supervisor.run(events, changes));
+        Self { supervisor, recording, stop }
+    }
+
+    /// Starts no further attempt, waits up to `limit` for those in flight and stores how they ended. Those that are
+    /// not done by then are given up and made again at the next start.
+    pub async fn drain(self, limit: Duration) {
+        let Self { mut supervisor, recording, stop } = self;
+        stop.starting.cancel();
+        if tokio::time::timeout(limit, &mut supervisor).await.is_err() {
+            stop.everything.cancel();
+            if tokio::time::timeout(GRACE, &mut supervisor).await.is_err() {
+                supervisor.abort();
+            }
+        }
+        if tokio::time::timeout(GRACE, recording).await.is_err() {
+            tracing::warn!("attempts were made but not recorded before the end");
+        }
+    }
+}
+
+struct Supervisor {
+    options: WebhooksOptions,
+    recorder: Recorder,
+    connections: Arc<Semaphore>,
+    tls: Arc<Tls>,
+    members: HashMap<WebhookId, Member>,
+    by_team: HashMap<TeamId, Vec<Arc<Inbox>>>,
+    stop: Stop,
+}
+
+struct Member {
+    team_id: TeamId,
+    inbox: Arc<Inbox>,
+    config: watch::Sender<Arc<Webhook>>,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    async fn run(mut self, mut events: broadcast::Receiver<Arc<Event>>, mut changes: watch::Receiver<u64>) {
+        let mut feed_open = true;
+        let mut changes_open = true;
+        let mut scan = true;
+        while !self.stop.starting.is_cancelled() {
+            let interval = match self.reconcile(scan).await {
+                Ok(()) => SCAN_INTERVAL,
+                Err(error) => {
+                    tracing::warn!(%error, "webhooks cannot be read; deliveries go on as far as they are known");
+                    RETRY_INTERVAL
+                }
+            };
+            scan = false;
+            let mut scan_due = self.options.clock.sleep(interval);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.stop.starting.cancelled() => break,
+                    () = &mut scan_due => { scan = true; break },
+                    changed = changes.changed(), if changes_open => {
+                        changes_open = changed.is_ok();
+                        break;
+                    }
+                    event = events.recv(), if feed_open => feed_open = self.route(event),
+                }
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Hands a new event to whoever may want it; whether there will be more.
+    fn route(&self, event: Result<Arc<Event>, RecvError>) -> bool {
+        match event {
+            Ok(event) => {
+                for inbox in self.by_team.get(&event.team_id).into_iter().flatten() {
+                    inbox.push(&event);
+                }
+            }
+            Err(RecvError::Lagged(n_missed)) => {
+                tracing::debug!(n_missed, "the feed was faster than its router; the log has the rest");
+                for member in self.members.values() {
+                    member.inbox.missed();
+                }
+            }
+            Err(RecvError::Closed) => return false,
+        }
+        true
+    }
+
+    /// Makes the tasks match the registrations; on a `scan` also tells them how far the log goes.
+    async fn reconcile(&mut self, scan: bool) -> Result<(), StoreError> {
+        let mut registered: HashMap<_, _> = self
+            .options
+            .store
+            .all_webhooks()
+            .await?
+            .into_iter()
+            .map(|webhook| (webhook.id, webhook))
+            .collect();
+        // Dropping a member's sender ends its task.
+        self.members.retain(|id, member| registered.contains_key(id) && !member.task.is_finished());
+        for (id, member) in &self.members {
+            if let Some(webhook) = registered.remove(id) {
+                member.config.send_if_modified(|current| {
+                    let changed = **current != webhook;
+                    if changed {
+                        *current = Arc::new(webhook);
+                    }
+                    changed
+                });
+            }
+        }
+        for webhook in registered.into_values() {
+            let id = webhook.id;
+            let member = self.hire(webhook);
+            self.members.insert(id, member);
+        }
+        self.by_team.clear();
+        for member in self.members.values() {
+            self.by_team.entry(member.team_id).or_default().push(Arc::clone(&member.inbox));
+        }
+        if scan {
+            for (team_id, inboxes) in &self.by_team {
+                let last = self.options.store.last_sequence(*team_id).await?;
+                for inbox in inboxes {
+                    inbox.scan(last);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hire(&self, webhook: Webhook) -> Member {
+        let inbox = Arc::new(Inbox::new());
+        let (id, team_id) = (webhook.id, webhook.team_id);
+        let (config, watched) = watch::channel(Arc::new(webhook));
+        let options = &self.options;
+        let attempter = Attempter {
+            clock: Arc::clone(&options.clock),
+            entropy: Arc::clone(&options.entropy),
+            guard: options.guard.clone(),
+            exchanger: Exchanger::new(options.guard.dialer(), Arc::clone(&self.tls), options.window),
+            timeout: options.retry.timeout,
+        };
+        let deliverer = Deliverer {
+            id,
+            team_id,
+            store: options.store.clone(),
+            clock: Arc::clone(&options.clock),
+            policy: options.retry.clone(),
+            window: options.window,
+            attempter: Arc::new(attempter),
+            recorder: self.recorder.clone(),
+            connections: Arc::clone(&self.connections),
+            inbox: Arc::clone(&inbox),
+            config: watched,
+            stop: self.stop.clone(),
+        };
+        Member { team_id, inbox, config, task: tokio::spawn(Box::pin(deliverer.run())) }
+    }
+
+    /// Waits until every task has ended. Their registrations stay until then, or they would take them for deleted.
+    async fn finish(self) {
+        for member in self.members.into_values() {
+            // A panic was reported when it happened; the next start continues from what is stored.
+            let _ = member.task.await;
+            drop(member.config);
+        }
+    }
+}
