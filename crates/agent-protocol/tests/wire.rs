@@ -1,5 +1,7 @@
 //! The wire examples, verbatim, and the laws of framing.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use proptest::prelude::*;
 use sandscope_agent_protocol::connect::EndOfStream;
 use sandscope_agent_protocol::filesystem::{EntryInfo, FileType, ListDirRequest, MoveRequest, PathRequest};

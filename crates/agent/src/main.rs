@@ -1,2 +1,102 @@
-//! What runs inside a sandbox as PID 1.
-fn main() {}
+//! What runs inside a sandbox as its first process.
+//!
+//! It answers the envd protocol on one loopback port: commands, terminals, files. It trusts nobody: everything
+//! it reads, from the network or from the sandbox's own file system, may be hostile.
+//!
+//! ```text
+//!            accept (bounded)            one task each
+//!  127.0.0.1:49983 ──► connection ──► route ──► auth ──┬─► process table ──► driver task ──► pipes / terminal
+//!                                                      ├─► files, filesystem (blocking pool, bounded)
+//!                                                      └─► init, envs, metrics
+//!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
+//! ```
+//!
+//! One thread runs everything but file system work, so state needs no locks and memory stays small.
+//! Configuration comes by `POST /init`, guarded by a one-time secret read from a file descriptor at start;
+//! without that secret the agent refuses to run, since anyone in the sandbox could otherwise initialise it.
+
+mod auth;
+mod body;
+mod connect;
+mod files;
+mod filesystem;
+mod init;
+mod metrics;
+mod options;
+mod paths;
+mod process;
+mod reaper;
+mod route;
+mod server;
+mod small_file;
+mod state;
+mod time_text;
+mod user;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
+
+/// Threads for file system work, which blocks.
+const MAX_BLOCKING_THREADS: usize = 8;
+
+/// Stack of such a thread, in bytes; directories are walked without recursion.
+const BLOCKING_STACK_BYTES: usize = 256 * 1024;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody may be listening; there is nothing else to be done with it.
+            let _ = writeln!(std::io::stderr(), "sandscope-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fatal {
+    #[error(transparent)]
+    Options(#[from] options::OptionsError),
+    #[error("cannot hide the agent's memory: {0}")]
+    Dumpable(rustix::io::Errno),
+    #[error("cannot become the parent of orphans: {0}")]
+    Subreaper(rustix::io::Errno),
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    #[error("cannot listen: {0}")]
+    Listen(std::io::Error),
+    #[error("cannot watch for ended processes: {0}")]
+    Reaper(std::io::Error),
+}
+
+fn run() -> Result<(), Fatal> {
+    // The access token lives in this memory, and other processes of root are in the sandbox too.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Fatal::Dumpable)?;
+    let options = options::read(std::env::args().skip(1))?;
+    if rustix::process::getpid() != rustix::process::Pid::INIT {
+        // As the first process we are that by nature.
+        set_child_subreaper(Some(rustix::process::getpid())).map_err(Fatal::Subreaper)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_stack_size(BLOCKING_STACK_BYTES)
+        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .build()
+        .map_err(Fatal::Runtime)?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let agent = state::Agent::new(options.boot_token);
+        let reaper = reaper::start(&agent.exits).map_err(Fatal::Reaper)?;
+        tokio::task::spawn_local(reaper);
+        let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(Fatal::Listen)?;
+        if options.announce {
+            let address = listener.local_addr().map_err(Fatal::Listen)?;
+            let _ = writeln!(std::io::stdout(), "{address}");
+        }
+        server::serve(listener, agent).await;
+        Ok(())
+    })
+}

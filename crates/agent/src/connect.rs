@@ -1,0 +1,163 @@
+//! Remote procedure calls: reading requests within bounds, writing answers and errors as Connect does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use sandscope_agent_protocol::connect::{
+    EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER, UNARY_CONTENT_TYPE,
+};
+use sandscope_agent_protocol::frame::{self, HEADER_BYTES, MAX_PAYLOAD_BYTES};
+use sandscope_agent_protocol::{Code, ConnectError, FrameDecoder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::body::{self, Answer, Body};
+
+/// How long a caller may take to send a request's body.
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a stream says that it is alive where the caller names nothing.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(90);
+const MAX_KEEPALIVE_SECONDS: u64 = 3600;
+
+/// How a call is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Unary,
+    Stream,
+}
+
+/// The framing that the request's content type names.
+pub(crate) fn kind(headers: &HeaderMap) -> Option<Kind> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = content_type.split(';').next()?.trim();
+    if essence.eq_ignore_ascii_case(UNARY_CONTENT_TYPE) {
+        Some(Kind::Unary)
+    } else if essence.eq_ignore_ascii_case(STREAM_CONTENT_TYPE) {
+        Some(Kind::Stream)
+    } else {
+        None
+    }
+}
+
+/// When the call must be over, if the caller says so.
+pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, ConnectError> {
+    let Some(value) = headers.get(TIMEOUT_HEADER) else {
+        return Ok(None);
+    };
+    let milliseconds = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok())
+        .ok_or_else(|| invalid("the Connect-Timeout-Ms header must be a whole number of milliseconds"))?;
+    // A time limit beyond what the clock can say is none.
+    Ok(Instant::now().checked_add(Duration::from_millis(milliseconds)))
+}
+
+/// How often the stream should say that it is alive.
+pub(crate) fn keepalive(headers: &HeaderMap) -> Duration {
+    headers
+        .get(KEEPALIVE_HEADER)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+        .filter(|seconds| *seconds > 0)
+        .map_or(DEFAULT_KEEPALIVE, |seconds| Duration::from_secs(seconds.min(MAX_KEEPALIVE_SECONDS)))
+}
+
+/// Reads the message of a unary call.
+pub(crate) async fn unary<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ConnectError> {
+    if let Some(encoding) = request.headers().get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(ConnectError::new(Code::Unimplemented, "compressed requests are not supported"));
+    }
+    let bytes = collect(request.into_body(), MAX_PAYLOAD_BYTES).await?;
+    parse(if bytes.is_empty() { b"{}" } else { &bytes })
+}
+
+/// Reads the one message of a call whose answer streams.
+pub(crate) async fn single<T: DeserializeOwned>(body: Incoming) -> Result<T, ConnectError> {
+    let bytes = collect(body, MAX_PAYLOAD_BYTES + 2 * HEADER_BYTES).await?;
+    let mut decoder = FrameDecoder::default();
+    decoder.push(&bytes);
+    match decoder.next().map_err(|error| invalid(error.to_string()))? {
+        Some(frame) if !frame.end_of_stream => parse(&frame.payload),
+        _ => Err(invalid("the request has no message")),
+    }
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConnectError> {
+    serde_json::from_slice(bytes).map_err(|error| invalid(format!("cannot read the message: {error}")))
+}
+
+async fn collect(body: Incoming, limit: usize) -> Result<Bytes, ConnectError> {
+    let collected =
+        tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await.map_err(|_| {
+            ConnectError::new(Code::DeadlineExceeded, "the request's body did not arrive in time")
+        })?;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ConnectError::new(
+            Code::ResourceExhausted,
+            format!("the request is larger than the limit of {limit} bytes"),
+        )),
+        Err(_) => Err(ConnectError::new(Code::Canceled, "the request's body broke off")),
+    }
+}
+
+/// Ends a unary call at its deadline.
+pub(crate) async fn within<T>(
+    deadline: Option<Instant>,
+    call: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    match deadline {
+        None => call.await,
+        Some(deadline) => tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(too_late())),
+    }
+}
+
+pub(crate) fn too_late() -> ConnectError {
+    ConnectError::new(Code::DeadlineExceeded, "the call's time limit passed")
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> ConnectError {
+    ConnectError::new(Code::InvalidArgument, message)
+}
+
+pub(crate) fn unary_answer<T: Serialize>(result: Result<T, ConnectError>) -> Answer {
+    match result {
+        Ok(message) => body::json(StatusCode::OK, &message),
+        Err(error) => {
+            let status = StatusCode::from_u16(error.code.http_status());
+            body::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &error)
+        }
+    }
+}
+
+/// A refusal of whichever kind the call is.
+pub(crate) fn refuse(kind: Kind, error: ConnectError) -> Answer {
+    match kind {
+        Kind::Unary => unary_answer::<()>(Err(error)),
+        Kind::Stream => stream_answer(Body::Whole(end_frame(Some(error)))),
+    }
+}
+
+pub(crate) fn stream_answer(body: Body) -> Answer {
+    let mut answer = body::status(StatusCode::OK);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(STREAM_CONTENT_TYPE));
+    *answer.body_mut() = body;
+    answer
+}
+
+/// Encodes a message of ours. They are made of strings, numbers and bytes only and always have a JSON form.
+pub(crate) fn frame<T: Serialize>(message: &T) -> Bytes {
+    frame::encode(message).unwrap_or_default()
+}
+
+pub(crate) fn end_frame(error: Option<ConnectError>) -> Bytes {
+    frame::encode_end(&EndOfStream { error }).unwrap_or_default()
+}

@@ -1,0 +1,84 @@
+use std::os::unix::fs::symlink;
+
+use sandscope_agent_protocol::filesystem::FileType;
+use tempfile::TempDir;
+
+use super::*;
+
+fn me() -> Owner {
+    (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
+fn scene() -> (TempDir, String) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn directories_are_made_with_their_parents_and_only_once() {
+    let (_keep, root) = scene();
+    let path = format!("{root}/a/b/c");
+    let entry = make_dir(&path, me()).unwrap();
+    assert_eq!((entry.name.as_str(), entry.file_type, entry.mode), ("c", FileType::Directory, 0o755));
+    assert_eq!(make_dir(&path, me()).unwrap_err().code, Code::AlreadyExists);
+    fs::write(format!("{root}/f"), "x").unwrap();
+    assert_eq!(make_dir(&format!("{root}/f"), me()).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(make_dir(&format!("{root}/f/g"), me()).unwrap_err().code, Code::InvalidArgument);
+}
+
+#[test]
+fn listings_go_as_deep_as_asked_and_follow_no_links() {
+    let (_keep, root) = scene();
+    make_dir(&format!("{root}/a/b"), me()).unwrap();
+    fs::write(format!("{root}/a/f"), "12345").unwrap();
+    symlink(&root, format!("{root}/loop")).unwrap();
+    symlink("/nowhere/at/all", format!("{root}/broken")).unwrap();
+    let paths = |depth| {
+        let entries = list(&root, depth).unwrap().entries;
+        entries.iter().map(|entry| entry.path[root.len()..].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(0), ["/a", "/broken", "/loop"]);
+    assert_eq!(paths(1), paths(0));
+    assert_eq!(paths(2), ["/a", "/a/b", "/a/f", "/broken", "/loop"]);
+    assert_eq!(paths(u32::MAX), paths(2));
+
+    let entries = list(&root, 2).unwrap().entries;
+    assert_eq!((entries[2].size, entries[2].file_type), (5, FileType::File));
+    assert_eq!(entries[3].file_type, FileType::Symlink);
+    assert_eq!(entries[3].symlink_target.as_deref(), Some("/nowhere/at/all"));
+    assert_eq!(entries[4].file_type, FileType::Directory);
+
+    assert_eq!(list(&format!("{root}/no"), 1).unwrap_err().code, Code::NotFound);
+    let error = list(&format!("{root}/a/f"), 1).unwrap_err();
+    assert_eq!(
+        error,
+        ConnectError::new(Code::InvalidArgument, format!("path is not a directory: {root}/a/f"))
+    );
+}
+
+#[test]
+fn removing_takes_trees_and_links_but_not_what_links_lead_to() {
+    let (_keep, root) = scene();
+    make_dir(&format!("{root}/kept"), me()).unwrap();
+    make_dir(&format!("{root}/tree/deep"), me()).unwrap();
+    symlink(format!("{root}/kept"), format!("{root}/tree/link")).unwrap();
+    symlink(format!("{root}/kept"), format!("{root}/link")).unwrap();
+    remove(&format!("{root}/tree")).unwrap();
+    remove(&format!("{root}/link")).unwrap();
+    remove(&format!("{root}/never")).unwrap();
+    assert!(fs::metadata(format!("{root}/kept")).unwrap().is_dir());
+    assert_eq!(list(&root, 1).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn moving_makes_the_way_and_misses_what_is_not_there() {
+    let (_keep, root) = scene();
+    fs::write(format!("{root}/f"), "x").unwrap();
+    let entry = rename(&format!("{root}/f"), &format!("{root}/to/g"), me()).unwrap();
+    assert_eq!(entry.path, format!("{root}/to/g"));
+    let error = rename(&format!("{root}/f"), &format!("{root}/h"), me()).unwrap_err();
+    assert_eq!(error.code, Code::NotFound);
+    assert!(error.message.starts_with("source file not found"));
+    assert_eq!(stat(&format!("{root}/f")).unwrap_err().message, format!("file not found: {root}/f"));
+}

@@ -1,0 +1,197 @@
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use rustix::process::{Signal as KernelSignal, kill_process_group};
+use sandscope_agent_protocol::process::{
+    ListResponse, ProcessRequest, SERVICE, SendInputRequest, SendSignalRequest, Signal, StartRequest,
+    StreamInputRequest, UpdateRequest,
+};
+use sandscope_agent_protocol::{Code, ConnectError, FrameDecoder};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::driver::drive;
+use super::fanout::Fanout;
+use super::input::Input;
+use super::launch::{Outputs, launch};
+use super::stream::EventStream;
+use super::table::Process;
+use crate::auth;
+use crate::body::{Answer, Body};
+use crate::connect::{self, Kind, invalid};
+use crate::route::unimplemented;
+use crate::state::{Agent, Settings};
+
+/// How long input may wait for a process that does not read, where the caller sets no limit.
+const INPUT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a stream of input may be silent.
+const INPUT_SILENCE: Duration = Duration::from_secs(3600);
+
+/// An answer without fields: `{}`.
+type Empty = Map<String, Value>;
+
+/// Answers a call of `process.Process`.
+pub(crate) async fn answer(
+    agent: &Rc<Agent>,
+    settings: &Settings,
+    kind: Kind,
+    call: &str,
+    request: Request<Incoming>,
+) -> Result<Answer, ConnectError> {
+    let deadline = connect::deadline(request.headers())?;
+    match kind {
+        Kind::Unary => {
+            let deadline = deadline.or_else(|| Instant::now().checked_add(INPUT_LIMIT));
+            Ok(connect::unary_answer(connect::within(deadline, unary(agent, call, request)).await))
+        }
+        Kind::Stream => stream(agent, settings, call, deadline, request).await,
+    }
+}
+
+async fn unary(agent: &Agent, call: &str, request: Request<Incoming>) -> Result<Value, ConnectError> {
+    match call {
+        "List" => {
+            connect::unary::<Empty>(request).await?;
+            to_value(&ListResponse { processes: agent.processes.list() })
+        }
+        "SendInput" => send_input(agent, connect::unary(request).await?).await,
+        "CloseStdin" => close_stdin(agent, &connect::unary(request).await?).await,
+        "SendSignal" => send_signal(agent, &connect::unary(request).await?),
+        "Update" => update(agent, &connect::unary(request).await?),
+        _ => Err(unimplemented(SERVICE, call, Kind::Unary)),
+    }
+}
+
+async fn stream(
+    agent: &Rc<Agent>,
+    settings: &Settings,
+    call: &str,
+    deadline: Option<Instant>,
+    request: Request<Incoming>,
+) -> Result<Answer, ConnectError> {
+    let keepalive = connect::keepalive(request.headers());
+    match call {
+        "Start" => {
+            let user = auth::basic_user(request.headers())?;
+            let user = settings.user(user.as_deref())?;
+            let start: StartRequest = connect::single(request.into_body()).await?;
+            let place = agent.processes.reserve()?;
+            let launched = launch(settings, &user, &start)?;
+            // No await from here to `expect`: the reaper must not come first.
+            let exit = agent.processes.exits.expect(launched.pid);
+            let terminal = match &launched.outputs {
+                Outputs::Terminal(terminal) => Some(Rc::clone(terminal)),
+                Outputs::Pipes { .. } => None,
+            };
+            let process = Rc::new(Process {
+                pid: launched.pid,
+                config: start.process.unwrap_or_default(),
+                tag: start.tag,
+                fanout: Fanout::default(),
+                input: Input::new(launched.stdin, terminal),
+                end: RefCell::new(None),
+                reaped: Cell::new(false),
+            });
+            agent.processes.insert(&process);
+            let events = EventStream::new(&process, keepalive, deadline);
+            let driver = drive(Rc::clone(agent), process, launched.outputs, exit, deadline, place);
+            tokio::task::spawn_local(driver);
+            Ok(connect::stream_answer(Body::pieces(events?)))
+        }
+        "Connect" => {
+            let request: ProcessRequest = connect::single(request.into_body()).await?;
+            let process = agent.processes.known(request.process.as_ref())?;
+            let events = EventStream::new(&process, keepalive, deadline)?;
+            Ok(connect::stream_answer(Body::pieces(events)))
+        }
+        "StreamInput" => {
+            let input = stream_input(agent, request.into_body());
+            connect::within(deadline, input).await?;
+            let mut frames = connect::frame(&Empty::new()).to_vec();
+            frames.extend_from_slice(&connect::end_frame(None));
+            Ok(connect::stream_answer(Body::Whole(frames.into())))
+        }
+        _ => Err(unimplemented(SERVICE, call, Kind::Stream)),
+    }
+}
+
+async fn send_input(agent: &Agent, request: SendInputRequest) -> Result<Value, ConnectError> {
+    let process = agent.processes.running(request.process.as_ref())?;
+    let input = request.input.ok_or_else(|| invalid("the request has no input"))?;
+    process.input.write(&input).await?;
+    to_value(&Empty::new())
+}
+
+async fn close_stdin(agent: &Agent, request: &ProcessRequest) -> Result<Value, ConnectError> {
+    agent.processes.running(request.process.as_ref())?.input.close().await?;
+    to_value(&Empty::new())
+}
+
+fn send_signal(agent: &Agent, request: &SendSignalRequest) -> Result<Value, ConnectError> {
+    let signal = match request.signal {
+        Signal::Sigterm => KernelSignal::TERM,
+        Signal::Sigkill => KernelSignal::KILL,
+        Signal::Unspecified => {
+            return Err(ConnectError::new(Code::Unimplemented, "only SIGTERM and SIGKILL can be sent"));
+        }
+    };
+    let process = agent.processes.running(request.process.as_ref())?;
+    // The whole group: what a command started should not outlive its kill.
+    kill_process_group(process.pid, signal)
+        .map_err(|error| ConnectError::new(Code::Internal, format!("error sending signal: {error}")))?;
+    to_value(&Empty::new())
+}
+
+fn update(agent: &Agent, request: &UpdateRequest) -> Result<Value, ConnectError> {
+    let process = agent.processes.running(request.process.as_ref())?;
+    if let Some(size) = request.pty.and_then(|pty| pty.size) {
+        process.input.resize(size)?;
+    }
+    to_value(&Empty::new())
+}
+
+/// Writes each message as it arrives, in order.
+async fn stream_input(agent: &Agent, mut body: Incoming) -> Result<(), ConnectError> {
+    let mut decoder = FrameDecoder::default();
+    let mut process: Option<Rc<Process>> = None;
+    loop {
+        let frame =
+            tokio::time::timeout(INPUT_SILENCE, body.frame()).await.map_err(|_| connect::too_late())?;
+        let Some(frame) = frame else {
+            return decoder.finish().map_err(|error| invalid(error.to_string()));
+        };
+        let frame = frame.map_err(|_| ConnectError::new(Code::Canceled, "the stream broke off"))?;
+        let Some(bytes) = frame.data_ref() else { continue };
+        decoder.push(bytes);
+        while let Some(frame) = decoder.next().map_err(|error| invalid(error.to_string()))? {
+            if frame.end_of_stream {
+                return Ok(());
+            }
+            match (connect::parse(&frame.payload)?, &process) {
+                (StreamInputRequest::Start(start), None) => {
+                    process = Some(agent.processes.running(start.process.as_ref())?);
+                }
+                (StreamInputRequest::Start(_), Some(_)) => {
+                    return Err(invalid("only the first message may be a start"));
+                }
+                (StreamInputRequest::Data { input: Some(input) }, Some(process)) => {
+                    let write = process.input.write(&input);
+                    tokio::time::timeout(INPUT_LIMIT, write).await.map_err(|_| connect::too_late())??;
+                }
+                (StreamInputRequest::Data { input: Some(_) }, None) => {
+                    return Err(invalid("the first message must be a start"));
+                }
+                (StreamInputRequest::Data { input: None } | StreamInputRequest::Keepalive {}, _) => {}
+            }
+        }
+    }
+}
+
+fn to_value<T: serde::Serialize>(message: &T) -> Result<Value, ConnectError> {
+    serde_json::to_value(message).map_err(|error| ConnectError::new(Code::Internal, error.to_string()))
+}

@@ -1,0 +1,183 @@
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Signal, WaitStatus, kill_process_group};
+use sandscope_agent_protocol::Blob;
+use sandscope_agent_protocol::process::{
+    EndEvent, OUTPUT_CHUNK_BYTES, Output, PTY_CHUNK_BYTES, ProcessEvent, ProcessResponse,
+};
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::fanout::Message;
+use super::input::Terminal;
+use super::launch::Outputs;
+use super::table::{Place, Process};
+use crate::connect;
+use crate::state::Agent;
+
+/// How long the end of a process waits for descendants that still hold its output open.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long an ended process is remembered, for clients that connect late.
+const REMEMBER: Duration = Duration::from_secs(30);
+
+/// Reads a process's output until it ended, announces that, and sees to what it leaves behind.
+pub(crate) async fn drive(
+    agent: Rc<Agent>,
+    process: Rc<Process>,
+    outputs: Outputs,
+    mut exit: oneshot::Receiver<WaitStatus>,
+    deadline: Option<Instant>,
+    place: Place,
+) {
+    let mut pumps = pin!(pump_all(&process, outputs));
+    let mut pumping = true;
+    let mut limited = deadline.is_some();
+    let mut time_limit = pin!(sleep_until(deadline.unwrap_or_else(Instant::now)));
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = &mut exit => break status.ok(),
+            () = &mut time_limit, if limited => {
+                limited = false;
+                // It may have ended in this very moment.
+                let _ = kill_process_group(process.pid, Signal::KILL);
+            }
+            () = &mut pumps, if pumping => pumping = false,
+        }
+    };
+    process.reaped.set(true);
+    if pumping {
+        pumping = timeout(DRAIN_LIMIT, &mut pumps).await.is_err();
+    }
+    let end = connect::frame(&ProcessResponse::from(ProcessEvent::End(end_event(status))));
+    process.end.replace(Some(end.clone()));
+    process.fanout.send(Message::End(end)).await;
+    process.fanout.close();
+    let _ = process.input.close().await;
+    let forget = async {
+        sleep(REMEMBER).await;
+        agent.processes.remove(&process);
+    };
+    let drain = async {
+        // A daemon left behind would die of a closed pipe.
+        if pumping {
+            pumps.await;
+        }
+    };
+    tokio::join!(forget, drain);
+    drop(place);
+}
+
+fn end_event(status: Option<WaitStatus>) -> EndEvent {
+    let status_of = |text: String, exit_code, exited| EndEvent {
+        exit_code,
+        exited,
+        error: (exit_code != 0).then(|| text.clone()),
+        status: text,
+    };
+    match status.map(|status| (status.exit_status(), status.terminating_signal())) {
+        Some((Some(code), _)) => status_of(format!("exit status {code}"), code, true),
+        Some((_, Some(signal))) => status_of(format!("signal: {}", signal_name(signal)), -1, false),
+        _ => status_of("exit status unknown".to_owned(), -1, false),
+    }
+}
+
+/// In the words that clients of the original see.
+fn signal_name(signal: i32) -> String {
+    match signal {
+        libc::SIGHUP => "hangup",
+        libc::SIGINT => "interrupt",
+        libc::SIGQUIT => "quit",
+        libc::SIGILL => "illegal instruction",
+        libc::SIGTRAP => "trace/breakpoint trap",
+        libc::SIGABRT => "aborted",
+        libc::SIGBUS => "bus error",
+        libc::SIGFPE => "floating point exception",
+        libc::SIGKILL => "killed",
+        libc::SIGUSR1 => "user defined signal 1",
+        libc::SIGSEGV => "segmentation fault",
+        libc::SIGUSR2 => "user defined signal 2",
+        libc::SIGPIPE => "broken pipe",
+        libc::SIGALRM => "alarm clock",
+        libc::SIGTERM => "terminated",
+        libc::SIGXCPU => "CPU time limit exceeded",
+        libc::SIGXFSZ => "file size limit exceeded",
+        libc::SIGSYS => "bad system call",
+        other => return format!("signal {other}"),
+    }
+    .to_owned()
+}
+
+async fn pump_all(process: &Process, outputs: Outputs) {
+    match outputs {
+        Outputs::Pipes { stdout, stderr } => {
+            tokio::join!(
+                pump_pipe(process, stdout, Output::Stdout),
+                pump_pipe(process, stderr, Output::Stderr)
+            );
+        }
+        Outputs::Terminal(terminal) => pump_terminal(process, terminal).await,
+    }
+}
+
+/// Until the pipe's last writer is gone.
+async fn pump_pipe(process: &Process, pipe: pipe::Receiver, output: fn(Blob) -> Output) {
+    loop {
+        if pipe.readable().await.is_err() {
+            return;
+        }
+        match read_chunk::<OUTPUT_CHUNK_BYTES>(|buffer| pipe.try_read(buffer)) {
+            Ok(Some(chunk)) => announce(process, output, chunk).await,
+            Ok(None) => return,
+            Err(error) if waits(&error) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Until the last process on the terminal is gone: the kernel then answers EIO.
+async fn pump_terminal(process: &Process, terminal: Terminal) {
+    loop {
+        let Ok(mut ready) = terminal.readable().await else {
+            return;
+        };
+        let read =
+            ready.try_io(|fd| read_chunk::<PTY_CHUNK_BYTES>(|buffer| Ok(rustix::io::read(fd, buffer)?)));
+        match read {
+            Ok(Ok(Some(chunk))) => announce(process, Output::Pty, chunk).await,
+            Ok(Err(error)) if waits(&error) => {}
+            Err(_would_block) => {}
+            Ok(Ok(None) | Err(_)) => return,
+        }
+    }
+}
+
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// One read; `None` at the end. The buffer is on the stack for the moment of the read only: many idle processes
+/// must not hold a chunk each.
+#[inline(never)]
+fn read_chunk<const N: usize>(
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<Option<Bytes>> {
+    let mut buffer = [0; N];
+    match read(&mut buffer)? {
+        0 => Ok(None),
+        count => Ok(Some(Bytes::copy_from_slice(&buffer[..count]))),
+    }
+}
+
+async fn announce(process: &Process, output: fn(Blob) -> Output, chunk: Bytes) {
+    if process.fanout.has_readers() {
+        let event = ProcessEvent::Data(output(Blob(chunk)));
+        process.fanout.send(Message::Event(connect::frame(&ProcessResponse::from(event)))).await;
+    }
+}

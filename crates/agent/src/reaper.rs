@@ -1,0 +1,64 @@
+//! The only one who waits for children.
+//!
+//! As the first process of its namespace the agent is handed every orphan, so children end that it never
+//! started. Waiting in two places would let one steal the other's exit status; here one task waits for any child
+//! and hands the status on if somebody asked for that process id.
+//!
+//! ```text
+//! SIGCHLD ──► waitpid(any) until none is left ──┬─► expected: status to its driver
+//!                                               └─► orphan: discarded
+//! ```
+//!
+//! A driver asks in the same poll in which it started the process, and this is one thread: the reaper cannot
+//! come between. A signal that arrives while reaping is not lost either, tokio remembers it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// Who waits for which process.
+#[derive(Default)]
+pub(crate) struct Exits {
+    expected: RefCell<HashMap<Pid, oneshot::Sender<WaitStatus>>>,
+}
+
+impl Exits {
+    /// To be called without an await since the process was started.
+    pub(crate) fn expect(&self, pid: Pid) -> oneshot::Receiver<WaitStatus> {
+        let (sender, receiver) = oneshot::channel();
+        self.expected.borrow_mut().insert(pid, sender);
+        receiver
+    }
+
+    /// Reaps every child that has ended.
+    fn reap(&self) {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if let Some(sender) = self.expected.borrow_mut().remove(&pid) {
+                        // A driver that is gone no longer wants to know.
+                        let _ = sender.send(status);
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Registers for the signal now, and reaps whenever it comes.
+pub(crate) fn start(exits: &Rc<Exits>) -> io::Result<impl Future<Output = ()> + use<>> {
+    let mut children = signal(SignalKind::child())?;
+    let exits = Rc::clone(exits);
+    Ok(async move {
+        while children.recv().await.is_some() {
+            exits.reap();
+        }
+    })
+}

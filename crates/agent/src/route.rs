@@ -1,0 +1,106 @@
+use std::rc::Rc;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+};
+use http::{HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use sandscope_agent_protocol::{Code, ConnectError, filesystem, process};
+
+use crate::body::{self, Answer, Refusal};
+use crate::connect::{self, Kind};
+use crate::state::{Agent, Settings};
+use crate::{auth, files, init, metrics};
+
+/// Answers one request, whatever it is.
+pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<Incoming>) -> Answer {
+    let mut answer = match route(agent, request).await {
+        Ok(answer) => answer,
+        Err(refusal) => refusal.into(),
+    };
+    // Browsers may call sandboxes from any page: the token, not the origin, is what lets them in.
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+    answer
+}
+
+async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.as_str()) {
+        (&Method::GET | &Method::HEAD, "/health") => return Ok(body::status(StatusCode::NO_CONTENT)),
+        (&Method::OPTIONS, _) => return Ok(preflight()),
+        (&Method::POST, "/init") => return init::answer(agent, request).await,
+        (_, "/health" | "/init") => return Err(wrong_method()),
+        _ => {}
+    }
+    let Some(settings) = agent.settings() else {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the sandbox is not initialised yet"));
+    };
+    if path == "/files" {
+        return files::answer(&settings, request).await;
+    }
+    auth::check_token(&settings, request.headers())?;
+    match (request.method(), path.as_str()) {
+        (&Method::GET, "/envs") => Ok(body::json(StatusCode::OK, &settings.env)),
+        (&Method::GET, "/metrics") => Ok(body::json(StatusCode::OK, &metrics::read(&agent.last_cpu))),
+        (_, "/envs" | "/metrics") => Err(wrong_method()),
+        (_, "/files/compose") => {
+            Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "composing files is not supported by this agent"))
+        }
+        (method, _) => match path.trim_start_matches('/').split_once('/') {
+            Some((service @ (process::SERVICE | filesystem::SERVICE), call)) => {
+                if method != Method::POST {
+                    return Err(wrong_method());
+                }
+                Ok(procedure(agent, &settings, service, call, request).await)
+            }
+            _ => Err(Refusal::new(StatusCode::NOT_FOUND, format!("no such route: {path}"))),
+        },
+    }
+}
+
+/// Remote procedure calls. Their refusals are Connect's, in the framing of the request.
+async fn procedure(
+    agent: &Rc<Agent>,
+    settings: &Rc<Settings>,
+    service: &str,
+    call: &str,
+    request: Request<Incoming>,
+) -> Answer {
+    let Some(kind) = connect::kind(request.headers()) else {
+        return Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "only application/json and application/connect+json are supported",
+        )
+        .into();
+    };
+    let result = match service {
+        process::SERVICE => crate::process::answer(agent, settings, kind, call, request).await,
+        _ => crate::filesystem::answer(settings, kind, call, request).await,
+    };
+    result.unwrap_or_else(|error| connect::refuse(kind, error))
+}
+
+/// What a call is told that this agent does not have, or not in this framing.
+pub(crate) fn unimplemented(service: &str, call: &str, kind: Kind) -> ConnectError {
+    let framing = match kind {
+        Kind::Unary => "a unary call",
+        Kind::Stream => "a stream",
+    };
+    ConnectError::new(Code::Unimplemented, format!("{service}/{call} is not available as {framing}"))
+}
+
+fn wrong_method() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+}
+
+fn preflight() -> Answer {
+    let mut answer = body::status(StatusCode::NO_CONTENT);
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, Authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+    answer
+}

@@ -1,0 +1,128 @@
+//! Users and groups, read from the sandbox's own `/etc/passwd` and `/etc/group`: a static binary has no name
+//! service, and the files are small.
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::small_file;
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What the kernel takes.
+const MAX_GROUPS: usize = 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// All groups, the primary one included.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: String,
+}
+
+/// The user called `name`, as the files say now.
+pub(crate) fn find(name: &str) -> io::Result<Option<User>> {
+    let passwd = small_file::read(PASSWD, MAX_BYTES)?;
+    let Some(mut user) = parse_user(&passwd, name) else {
+        return Ok(None);
+    };
+    // No groups file, no further groups.
+    let group = small_file::read(GROUP, MAX_BYTES).unwrap_or_default();
+    user.groups.extend(parse_memberships(&group, name).filter(|gid| *gid != user.gid).take(MAX_GROUPS));
+    Ok(Some(user))
+}
+
+fn parse_user(passwd: &str, name: &str) -> Option<User> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if name.is_empty() || fields.next()? != name {
+            return None;
+        }
+        let (_password, uid, gid) =
+            (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (_comment, home) = (fields.next()?, fields.next()?);
+        let home = if home.starts_with('/') { home } else { "/" };
+        Some(User { name: name.to_owned(), uid, gid, groups: vec![gid], home: home.to_owned() })
+    })
+}
+
+fn parse_memberships<'a>(group: &'a str, name: &'a str) -> impl Iterator<Item = u32> + 'a {
+    group.lines().filter_map(move |line| {
+        let mut fields = line.split(':');
+        let (_group, _password, gid, members) =
+            (fields.next()?, fields.next()?, fields.next()?.parse().ok()?, fields.next()?);
+        members.split(',').any(|member| member.trim() == name).then_some(gid)
+    })
+}
+
+/// Names of ids, for listings. Read once per request.
+pub(crate) struct Names {
+    users: HashMap<u32, String>,
+    groups: HashMap<u32, String>,
+}
+
+impl Names {
+    pub(crate) fn read() -> Self {
+        let names =
+            |path| small_file::read(path, MAX_BYTES).map(|text| parse_names(&text)).unwrap_or_default();
+        Self { users: names(PASSWD), groups: names(GROUP) }
+    }
+
+    pub(crate) fn user(&self, uid: u32) -> String {
+        self.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+    }
+
+    pub(crate) fn group(&self, gid: u32) -> String {
+        self.groups.get(&gid).cloned().unwrap_or_else(|| gid.to_string())
+    }
+}
+
+/// Both files have the name first and the id third; the first line of an id wins.
+fn parse_names(text: &str) -> HashMap<u32, String> {
+    let mut names = HashMap::new();
+    for line in text.lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(_), Some(Ok(id))) =
+            (fields.next(), fields.next(), fields.next().map(str::parse))
+        {
+            names.entry(id).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n# nothing\nuser:x:1000:1001:,,,:/home/user:/bin/bash\n\
+                          odd:x:many:1:x:/:/bin/sh\nnowhere:x:7:7:::\n";
+    const GROUP: &str = "root:x:0:\nsudo:x:27:user,other\nuser:x:1001:\ndocker:x:99: user\nbad\n";
+
+    #[test]
+    fn users_as_the_file_says() {
+        let user = parse_user(PASSWD, "user").unwrap();
+        assert_eq!((user.uid, user.gid, user.home.as_str()), (1000, 1001, "/home/user"));
+        assert_eq!(parse_user(PASSWD, "nowhere").unwrap().home, "/");
+        for name in ["", "use", "odd", "# nothing", "x"] {
+            assert_eq!(parse_user(PASSWD, name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn groups_that_name_the_user() {
+        assert_eq!(parse_memberships(GROUP, "user").collect::<Vec<_>>(), [27, 99]);
+        assert_eq!(parse_memberships(GROUP, "root").count(), 0);
+    }
+
+    #[test]
+    fn names_of_ids() {
+        let names = Names { users: parse_names(PASSWD), groups: parse_names(GROUP) };
+        assert_eq!(names.user(1000), "user");
+        assert_eq!(names.user(4), "4");
+        assert_eq!(names.group(27), "sudo");
+    }
+}
