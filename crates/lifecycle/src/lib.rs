@@ -14,6 +14,7 @@
 //! they are handled: `driver` (store, runtime, shutdown) and `recovery` (after a crash).
 
 mod admission;
+mod cleanup;
 mod context;
 mod create;
 mod dial;

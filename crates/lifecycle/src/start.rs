@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cleanup::remove_remains;
 use crate::context::{Context, Registry};
 use crate::driver::{self, Begin};
 use crate::lifecycle::Lifecycle;
@@ -81,9 +82,7 @@ async fn recover(context: &Arc<Context>, found: Vec<Found>) -> Result<(), StartE
     }
     for id in found.into_keys() {
         tracing::warn!(sandbox_id = %id, "removing a sandbox nobody owns");
-        if let Err(error) = context.runtime.kill(&id).await {
-            tracing::error!(sandbox_id = %id, %error, "it remains until the next start");
-        }
+        remove_remains(context, &id).await;
     }
     for is_done in pending {
         match is_done.await {

@@ -4,21 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Execution, ExecutionId, Exit, KillReason, Sandbox, State, Transition};
+use sandscope_model::{Execution, ExecutionId, Exit, KillReason, Sandbox, State, StateName, Transition};
 use sandscope_runtime::{LaunchSpec, RuntimeError};
 use tokio::sync::oneshot;
 
 use super::Driver;
+use crate::cleanup::remove_remains;
 use crate::recovery::{Plan, cause_of_death};
 use crate::request::{Lease, Refusal};
 use crate::{CreateError, RequestError};
 
 /// How long the notice of an exit may come after the runtime has said that the sandbox is gone.
 const NOTICE_WAIT: Duration = Duration::from_secs(1);
-const KILL_RETRY: Duration = Duration::from_millis(100);
-const KILL_RETRY_LONGEST: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// Failed kills after which whoever waits is told. Trying goes on.
 const KILLS_BEFORE_TELLING: u32 = 3;
+const RESTORE_ATTEMPTS: u32 = 5;
 
 impl Driver {
     /// Makes the sandbox. If that fails nothing of it remains and the driver is done.
@@ -55,7 +57,7 @@ impl Driver {
         if self.remove_traces().await.is_err() {
             return;
         }
-        let mut delay = KILL_RETRY;
+        let mut delay = RETRY;
         while let Err(error) = self.context.store.drop_sandbox(&self.sandbox.id).await {
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "a row cannot be dropped; trying again");
             if let Some(waiting) = self.waiting.take() {
@@ -64,7 +66,7 @@ impl Driver {
             if self.back_off(delay).await.is_err() {
                 return;
             }
-            delay = (delay * 2).min(KILL_RETRY_LONGEST);
+            delay = (delay * 2).min(LONGEST_RETRY);
         }
         self.slot = None;
         self.context.registry.remove(&self.sandbox.id);
@@ -89,9 +91,7 @@ impl Driver {
                 self.bury_if_gone(&error, KillReason::Crashed).await?;
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "pause failed; it runs on");
                 // Half of it may stand still.
-                if let Err(error) = self.context.runtime.resume(&self.sandbox.id).await {
-                    tracing::error!(sandbox_id = %self.sandbox.id, %error, "not all of it may run");
-                }
+                self.restore(StateName::Running).await?;
                 let failed = self.next(Transition::PauseFailed, self.context.clock.now())?;
                 self.settle(&failed).await?;
                 Err(RequestError::Runtime(error))
@@ -131,9 +131,7 @@ impl Driver {
                 self.bury_if_gone(&error, KillReason::ResumeFailed).await?;
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "resume failed; it stays paused");
                 // Half of it may run.
-                if let Err(error) = self.context.runtime.pause(&self.sandbox.id).await {
-                    tracing::error!(sandbox_id = %self.sandbox.id, %error, "not all of it may stand still");
-                }
+                self.restore(StateName::Paused).await?;
                 let mut failed = self.next(Transition::ResumeFailed, self.context.clock.now())?;
                 if let State::Paused { paused } = &failed.sandbox.state {
                     failed.sandbox.end_at = paused.paused_at;
@@ -161,7 +159,7 @@ impl Driver {
     /// Asks the runtime to kill it until that succeeds. Whoever waits is told after a few failures.
     async fn remove_traces(&mut self) -> Result<Option<Exit>, RequestError> {
         let mut n_failures = 0;
-        let mut delay = KILL_RETRY;
+        let mut delay = RETRY;
         loop {
             let error = match self.context.runtime.kill(&self.sandbox.id).await {
                 Ok(exit) => return Ok(exit),
@@ -176,7 +174,7 @@ impl Driver {
                 waiting.send(RequestError::Runtime(error));
             }
             self.back_off(delay).await?;
-            delay = (delay * 2).min(KILL_RETRY_LONGEST);
+            delay = (delay * 2).min(LONGEST_RETRY);
         }
     }
 
@@ -197,9 +195,7 @@ impl Driver {
         let at = self.context.clock.now();
         let died = self.next(Transition::Died { reason, exit, at }, at)?;
         self.settle(&died).await?;
-        if let Err(error) = self.context.runtime.kill(&self.sandbox.id).await {
-            tracing::error!(sandbox_id = %self.sandbox.id, %error, "traces remain until the next start");
-        }
+        remove_remains(&self.context, &self.sandbox.id).await;
         Ok(())
     }
 
@@ -237,8 +233,8 @@ impl Driver {
         tracing::info!(sandbox_id = %self.sandbox.id, state = %self.sandbox.state.name(), ?plan, "recovering");
         let result = match plan {
             Plan::Drive => Ok(()),
-            Plan::Thaw => self.restore(true).await,
-            Plan::Freeze => self.restore(false).await,
+            Plan::Thaw => self.restore(StateName::Running).await,
+            Plan::Freeze => self.restore(StateName::Paused).await,
             Plan::FinishPause => self.finish_pause().await,
             Plan::FinishResume => self.finish_resume().await,
             Plan::FinishKill => self.finish_kill().await,
@@ -256,18 +252,22 @@ impl Driver {
         };
     }
 
-    /// Puts a sandbox back into the state it is recorded in.
-    async fn restore(&mut self, running: bool) -> Result<(), RequestError> {
-        let id = &self.sandbox.id;
-        let runtime = &self.context.runtime;
-        let restored = if running { runtime.resume(id).await } else { runtime.pause(id).await };
-        match restored {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.bury_if_gone(&error, KillReason::HostRestart).await?;
-                tracing::error!(sandbox_id = %self.sandbox.id, %error, "cannot be restored; ending it");
-                self.kill(KillReason::AgentLost).await
-            }
+    /// Sees to it that all of the sandbox runs, or all of it stands still. One that can be brought to neither is of
+    /// no use to anybody: after a few attempts it is ended, and this fails with `NotFound`.
+    async fn restore(&mut self, wanted: StateName) -> Result<(), RequestError> {
+        let mut delay = RETRY;
+        for attempt in 1..=RESTORE_ATTEMPTS {
+            let id = &self.sandbox.id;
+            let runtime = &self.context.runtime;
+            let restored =
+                if wanted == StateName::Running { runtime.resume(id).await } else { runtime.pause(id).await };
+            let Err(error) = restored else { return Ok(()) };
+            self.bury_if_gone(&error, KillReason::Crashed).await?;
+            tracing::error!(sandbox_id = %self.sandbox.id, %error, attempt, %wanted, "cannot be brought there");
+            self.back_off(delay).await?;
+            delay *= 2;
         }
+        self.kill(KillReason::AgentLost).await?;
+        Err(RequestError::NotFound)
     }
 }

@@ -223,3 +223,43 @@ fn a_time_that_is_up_while_the_store_is_full_is_ended_once_it_is_not() {
     world.assert_settled();
     assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
 }
+
+#[test]
+fn what_is_left_of_a_dead_sandbox_is_removed_in_the_end() {
+    let world = World::new();
+    let id = &world.create().id;
+    world.runtime.inject(Trigger::Nth(0), Fault::Fail);
+    world.runtime.inject(Trigger::Nth(1), Fault::Fail);
+    assert!(world.runtime.run_out_of_memory(id));
+    world.run(world.runtime.wait_until("it is removed", |runtime| runtime.shapes().is_empty()));
+    world.assert_settled();
+    assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
+}
+
+#[test]
+fn a_change_that_failed_halfway_is_taken_back_even_if_that_fails_too_at_first() {
+    for change in [Change::Pause, Change::Resume] {
+        let world = World::new();
+        let sandbox = change.prepare(&world).unwrap();
+        let before = world.told(&sandbox.id);
+        world.runtime.inject(Trigger::Nth(0), Fault::FailAfterEffect);
+        world.runtime.inject(Trigger::Nth(1), Fault::Fail);
+        world.runtime.inject(Trigger::Nth(2), Fault::Fail);
+        let answer = world.run(change.ask(&world, Some(&sandbox)));
+        assert!(matches!(answer, Err(RequestError::Runtime(_))), "{change:?}: {answer:?}");
+        world.assert_settled();
+        assert_eq!(world.told(&sandbox.id), before);
+    }
+}
+
+#[test]
+fn one_that_neither_runs_nor_stands_still_is_ended() {
+    let world = World::new();
+    let id = &world.create().id;
+    world.runtime.inject(Trigger::Every(Op::Pause), Fault::FailAfterEffect);
+    world.runtime.inject(Trigger::Every(Op::Resume), Fault::Fail);
+    let answer = world.run(world.lifecycle.pause(world.team.id, id));
+    assert!(matches!(answer, Err(RequestError::NotFound)), "{answer:?}");
+    world.assert_settled();
+    assert_eq!(world.last_event(id).data.kill_reason, Some(KillReason::AgentLost));
+}
