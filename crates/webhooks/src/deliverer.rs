@@ -144,7 +144,7 @@ impl Deliverer {
             } else if shift.attempts.is_empty() && shift.recording.is_none() {
                 return End::Finished;
             }
-            let wake_at = shift.wake_at(self.clock.now());
+            let wake_at = shift.wake_at(now);
             let sweep_at = self.attempter.exchanger.pool().sweep();
             tokio::select! {
                 Some(ended) = shift.attempts.join_next() => {
@@ -295,7 +295,8 @@ struct Shift {
 }
 
 impl Shift {
-    /// When there is something to do that nothing else announces. What is due already waits for something that will.
+    /// When there is something to do that nothing else announces. What was due at `now`, when jobs were last started,
+    /// waits for something that will.
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let retry = self.ledger.next_due_at().filter(|at| *at > now);
         retry.into_iter().chain(self.store_due_at).min()
