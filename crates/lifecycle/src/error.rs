@@ -117,3 +117,17 @@ pub enum StartError {
     #[error("recovery was interrupted")]
     Interrupted,
 }
+
+impl CreateError {
+    /// Whether the host has no room: the same request may succeed later.
+    pub const fn is_no_capacity(&self) -> bool {
+        matches!(self, Self::Runtime(RuntimeError::NoCapacity(_)))
+    }
+}
+
+impl RequestError {
+    /// Whether the host has no room: the same request may succeed later.
+    pub const fn is_no_capacity(&self) -> bool {
+        matches!(self, Self::Runtime(RuntimeError::NoCapacity(_)))
+    }
+}

@@ -3,14 +3,18 @@ use std::time::Duration;
 
 use sandscope_model::{KillReason, Sandbox, SandboxId, Team, TeamId};
 use sandscope_store::{DeleteTemplate, StoreError};
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
 use crate::RequestError;
+use crate::admission::Ask;
 use crate::context::{Context, Handle};
 use crate::create::too_long;
 use crate::request::{Connected, Envelope, Lease, Reply, Request, Snapshot, SnapshotName};
 
 /// How long [`Lifecycle::drain`] waits for what is under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long a kill waits for room in a full queue.
+const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// The lives of all sandboxes. Clones share them.
 #[derive(Clone)]
@@ -160,17 +164,25 @@ impl Lifecycle {
         handle: &Handle,
         request: impl FnOnce(Reply<T>) -> Request,
     ) -> Result<T, RequestError> {
-        use tokio::sync::mpsc::error::TrySendError;
         if self.context.draining.is_cancelled() {
             return Err(RequestError::Draining);
         }
         let (reply, answer) = Reply::new();
         let envelope = Envelope { asked_at: self.context.clock.now(), request: request(reply) };
-        match handle.requests.try_send(envelope) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone())),
+        let sent = match handle.requests.try_send(envelope) {
+            // Ending a sandbox must be possible also while others flood it.
+            Err(TrySendError::Full(envelope)) if envelope.request.ask() == Ask::Kill => {
+                handle.requests.send_timeout(envelope, KILL_WAIT).await.map_err(|error| match error {
+                    SendTimeoutError::Timeout(_) => RequestError::Busy,
+                    SendTimeoutError::Closed(_) => self.gone(),
+                })
+            }
             Err(TrySendError::Full(_)) => Err(RequestError::Busy),
             Err(TrySendError::Closed(_)) => Err(self.gone()),
-        }
+            Ok(()) => Ok(()),
+        };
+        sent?;
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
     /// Why a driver did not answer: the sandbox is gone, or the server is about to be.

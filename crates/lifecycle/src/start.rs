@@ -51,20 +51,28 @@ impl Lifecycle {
             abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let recovered = recover(&context, found).await;
+        let recovered = match take_over(&context, found).await {
+            Ok(pending) => {
+                // Only now: an exit must find its driver.
+                context.tasks.spawn(route_exits(Arc::clone(&context), exits));
+                settled(pending).await
+            }
+            Err(error) => Err(error),
+        };
         if recovered.is_err() {
             context.draining.cancel();
             context.abandoned.cancel();
         }
         recovered?;
-        context.tasks.spawn(route_exits(Arc::clone(&context), exits));
         Ok(Self { context })
     }
 }
 
-/// Starts a driver for every sandbox the store says is live, each with what the table says it is owed, and waits until
-/// all are settled.
-async fn recover(context: &Arc<Context>, found: Vec<Found>) -> Result<(), StartError> {
+type Pending = Vec<oneshot::Receiver<Result<(), RequestError>>>;
+
+/// Starts a driver for every sandbox the store says is live, each with what the table says it is owed, and removes
+/// what nobody owns.
+async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending, StartError> {
     let mut found: HashMap<_, FoundState> = found.into_iter().map(|found| (found.id, found.state)).collect();
     let mut pending = Vec::new();
     for sandbox in context.store.live_sandboxes().await? {
@@ -84,6 +92,11 @@ async fn recover(context: &Arc<Context>, found: Vec<Found>) -> Result<(), StartE
         tracing::warn!(sandbox_id = %id, "removing a sandbox nobody owns");
         remove_remains(context, &id).await;
     }
+    Ok(pending)
+}
+
+/// Waits until every sandbox is in a definite state that is recorded.
+async fn settled(pending: Pending) -> Result<(), StartError> {
     for is_done in pending {
         match is_done.await {
             Ok(Ok(())) => {}

@@ -110,3 +110,16 @@ async fn connections_reach_the_listener_of_a_running_sandbox_only() {
     runtime.pause(&spec.id).await.unwrap();
     assert!(matches!(runtime.connect(&spec.id, 80).await, Err(ConnectError::NotRunning)));
 }
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_every_runtime() {
+    let (runtime, _) = host();
+    let layer = BuildId::generate(&SeededEntropy::new(77));
+    let mut seed = 100;
+    let new_spec = || {
+        seed += 1;
+        spec(seed)
+    };
+    assert_eq!(crate::check_runtime_contract(&runtime, layer, new_spec).await, Ok(()));
+    assert!(runtime.shapes().is_empty() && runtime.layers().is_empty());
+}

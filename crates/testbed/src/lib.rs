@@ -1,11 +1,13 @@
 //! The whole system in process, for tests: a runtime that keeps its state in memory but behaves like the real one,
 //! a clock that is stepped by hand, randomness that repeats.
 
+mod contract;
 mod fake_runtime;
 mod invariants;
 mod seeded_entropy;
 mod step_clock;
 
+pub use contract::check_runtime_contract;
 pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
 pub use invariants::{Told, check_invariants, fold, whole_log};
 pub use seeded_entropy::SeededEntropy;

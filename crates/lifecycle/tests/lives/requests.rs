@@ -342,3 +342,25 @@ fn a_sandbox_that_cannot_be_started_leaves_nothing() {
     // Its place is free again.
     world.create();
 }
+
+#[test]
+fn a_flooded_sandbox_can_be_ended() {
+    let world = World::new();
+    let id = &world.create().id;
+    world.runtime.hold(Op::Checkpoint);
+    world.run_still(async {
+        let mut asked = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let (lifecycle, team, id) = (world.lifecycle.clone(), world.team.clone(), id.clone());
+            asked.spawn(async move { lifecycle.checkpoint(&team, &id, None).await });
+        }
+        world.runtime.wait_held(Op::Checkpoint).await;
+        let release = async { world.runtime.release(Op::Checkpoint) };
+        let kill = world.lifecycle.kill(world.team.id, id, KillReason::Request);
+        tokio::join!(kill, release).0.unwrap();
+        // Everybody is answered.
+        asked.join_all().await;
+    });
+    assert_eq!(world.told(id).last(), Some(&Killed));
+    world.assert_settled();
+}
