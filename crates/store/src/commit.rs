@@ -11,7 +11,8 @@ use crate::{Store, StoreError, events, sandboxes, templates};
 /// A change of one sandbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The new values, with the generation the change was made from.
+    /// The new values, with the generation the change was made from. Team, base template, build and creation are as
+    /// admitted: they never change.
     pub sandbox: Sandbox,
     /// The event it owes.
     pub event: Option<EventDraft>,

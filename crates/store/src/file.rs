@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use crate::migrations::{Schema, is_current, migrate};
 use crate::readers::Readers;
@@ -15,6 +16,9 @@ use crate::{FaultPlan, StoreError};
 
 /// Prepared statements kept per connection.
 const STATEMENT_CACHE: usize = 128;
+
+/// Page cache of a reader, as SQLite counts it: negative, in KiB. The kernel caches the file once for all of them.
+const READER_CACHE: i32 = -512;
 
 /// One SQLite file with its threads.
 #[derive(Debug)]
@@ -33,13 +37,11 @@ impl File {
         faults: FaultPlan,
     ) -> Result<Self, StoreError> {
         let path = dir.join(schema.file);
-        let access = match make_private(&path) {
-            Ok(()) => Access::ReadWrite,
-            Err(StoreError::ReadOnly) if path.exists() => Access::read_only(&path),
-            Err(error) => return Err(error),
-        };
+        make_private(&path)?;
+        let access = Access::find(&path)?;
         let mut connection = connect(&path, schema, access, busy_timeout)?;
         if access == Access::ReadWrite {
+            use_log(&connection, busy_timeout)?;
             migrate(&mut connection, schema)?;
         } else if is_current(&connection, schema)? {
             tracing::warn!(
@@ -53,6 +55,7 @@ impl File {
         for _ in 0..n_readers.max(1) {
             let reader = connect(&path, schema, access, busy_timeout)?;
             reader.pragma_update(None, "query_only", true)?;
+            reader.pragma_update(None, "cache_size", READER_CACHE)?;
             connections.push(reader);
         }
         let name = schema.file.trim_end_matches(".sqlite");
@@ -102,14 +105,46 @@ pub(crate) fn make_directory(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// SQLite gives its side files (`-wal`, `-shm`) the permissions of the main one.
+/// Makes the file, or sees to it that nobody but the owner may read it. SQLite gives its side files (`-wal`, `-shm`)
+/// the permissions of the main one.
+///
+/// A file that is there is never opened here: closing it would drop the locks that any connection of this process
+/// holds on it.
 fn make_private(path: &Path) -> Result<(), StoreError> {
-    // `truncate(false)`: it may be there already and is only made if it is not.
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(error.into()),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            match std::fs::set_permissions(path, Permissions::from_mode(0o600)) {
+                // What cannot be written is read as it is.
+                Err(error) if error.kind() != ErrorKind::ReadOnlyFilesystem => Err(error.into()),
+                _ => Ok(()),
+            }
+        }
+        Ok(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// Sees to it that the file uses a write-ahead log. When several processes open a new file at once SQLite tells all but
+/// one of them at once that it is busy, whatever the busy timeout: they look again.
+fn use_log(connection: &Connection, busy_timeout: Duration) -> Result<(), StoreError> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    loop {
+        let set = connection.pragma_update(None, "journal_mode", "wal").map_err(StoreError::from);
+        match set {
+            Err(StoreError::Busy) if waited < busy_timeout => {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// How a file is opened.
@@ -123,11 +158,15 @@ enum Access {
 }
 
 impl Access {
-    fn read_only(path: &Path) -> Self {
+    /// How the file can be opened. SQLite itself falls back to reading where writing is not allowed.
+    fn find(path: &Path) -> Result<Self, StoreError> {
+        if !Self::ReadWrite.open(path)?.is_readonly(MAIN_DB)? {
+            return Ok(Self::ReadWrite);
+        }
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
         let has_log = std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0);
-        if has_log { Self::ReadOnly } else { Self::Immutable }
+        Ok(if has_log { Self::ReadOnly } else { Self::Immutable })
     }
 
     fn open(self, path: &Path) -> Result<Connection, StoreError> {
@@ -171,7 +210,6 @@ fn connect(
     connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     if access == Access::ReadWrite {
-        connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", schema.synchronous)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;

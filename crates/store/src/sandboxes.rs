@@ -94,12 +94,13 @@ pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -
     Ok(())
 }
 
-/// Writes the new values if the row is still at `sandbox.generation`, which goes up by one.
+/// Writes the new values if the row is still at `sandbox.generation`, which goes up by one. What never changes over a
+/// sandbox's life (team, template, build, creation) is not written again: each such column costs its indexes.
 pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), StoreError> {
     let changed = connection
         .prepare_cached(
             "UPDATE sandboxes SET generation = generation + 1, state = ?3, state_data = ?4, spec = ?5,
-                 template_id = ?6, build_id = ?7, created_at = ?8, started_at = ?9, end_at = ?10, killed_at = ?11
+                 started_at = ?6, end_at = ?7, killed_at = ?8
              WHERE id = ?1 AND generation = ?2",
         )?
         .execute(params![
@@ -108,9 +109,6 @@ pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), S
             sandbox.state.name().as_str(),
             to_json(&sandbox.state)?,
             to_json(&sandbox.spec)?,
-            sandbox.spec.template_id.as_str(),
-            sandbox.spec.build_id.as_uuid().as_bytes(),
-            sandbox.created_at.as_microsecond(),
             sandbox.started_at.as_microsecond(),
             sandbox.end_at.as_microsecond(),
             killed_at(&sandbox.state),

@@ -199,6 +199,10 @@ impl WriterThread {
 
     /// Takes operations off `group` into one transaction; all of them, unless SQLite gives the transaction up.
     fn transaction(&self, group: &mut VecDeque<Box<dyn Job>>) {
+        // Only after a rollback that failed.
+        if !self.connection.is_autocommit() {
+            let _ = self.execute("ROLLBACK");
+        }
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
             group.drain(..).for_each(|job| job.answer(Err(error.clone())));
             return;
@@ -266,3 +270,7 @@ impl WriterThread {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

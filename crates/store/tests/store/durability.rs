@@ -79,6 +79,19 @@ async fn a_key_made_by_another_process_counts_at_once() {
 }
 
 #[test]
+fn many_may_open_a_new_directory_at_once() {
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let clock = std::sync::Arc::new(crate::support::StepClock::default());
+                scope.spawn(|| Store::open(directory.path(), clock).unwrap());
+            }
+        });
+    }
+}
+
+#[test]
 fn a_full_disk_and_a_read_only_one_refuse_writes_and_serve_reads() {
     let namespace = ["unshare", "--user", "--map-root-user", "--mount"];
     let possible =
