@@ -4,12 +4,14 @@
 //! per request or transition, `trace` everything. Field names are fixed: `sandbox_id`, `team_id`, `webhook_id`,
 //! `event_id`. Secrets have a type whose `Debug` prints a placeholder; nothing here sees them.
 
+mod json;
+
 use std::fmt;
 use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::format::JsonFields;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,29 +73,22 @@ pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| TelemetryError::Filter(error.to_string()))
+    EnvFilter::builder().parse(filter).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
 /// Sends this process's records to standard error. To be called once.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parse(filter)?)
-        .with_writer(std::io::stderr)
-        .with_span_events(FmtSpan::NONE);
+    let builder = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
     let done = if json {
-        builder.json().flatten_event(true).try_init()
+        builder.fmt_fields(JsonFields::new()).event_format(json::Flat).try_init()
     } else {
-        builder
-            .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
-            .try_init()
+        builder.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).try_init()
     };
     done.map_err(|_| TelemetryError::AlreadySet)
 }
@@ -105,10 +100,7 @@ mod tests {
     #[test]
     fn a_filter_is_checked_before_it_is_used() {
         assert!(check_filter("info,sandscope_webhooks=debug").is_ok());
-        assert!(matches!(
-            check_filter("sandscope=[[["),
-            Err(TelemetryError::Filter(_))
-        ));
+        assert!(matches!(check_filter("sandscope=[[["), Err(TelemetryError::Filter(_))));
     }
 
     #[test]
