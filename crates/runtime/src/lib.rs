@@ -4,6 +4,7 @@
 //! lives in the `linux` module; tests use the testbed's fake, which runs the same contract suite.
 
 mod contract;
+pub mod linux;
 
 pub use contract::{
     Capabilities, ConnectError, ExitNotice, Found, FoundState, LaunchSpec, Runtime, RuntimeError,

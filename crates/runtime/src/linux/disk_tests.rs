@@ -1,0 +1,29 @@
+use std::os::unix::fs::FileExt as _;
+
+use super::*;
+
+#[test]
+fn a_sparse_copy_is_equal_and_as_sparse() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+    let source = File::create(&from).unwrap();
+    source.set_len(64 << 20).unwrap();
+    for at in [0_u64, 5 << 20, (64 << 20) - 4096] {
+        source.write_all_at(&[7; 4096], at).unwrap();
+    }
+    source.sync_all().unwrap();
+    let copy = copy_image(&from, &to).unwrap();
+    copy.sync_all().unwrap();
+    assert!(std::fs::read(&from).unwrap() == std::fs::read(&to).unwrap(), "contents differ");
+    assert!(bytes_on_disk(&copy).unwrap() < 1 << 20, "holes were filled");
+    let again = copy_image(&from, &to).unwrap_err();
+    assert_eq!(again.kind(), io::ErrorKind::AlreadyExists, "an existing image is never overwritten");
+}
+
+#[test]
+fn an_empty_image_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    File::create(dir.path().join("a")).unwrap().set_len(1 << 20).unwrap();
+    let copy = copy_image(&dir.path().join("a"), &dir.path().join("b")).unwrap();
+    assert_eq!(copy.metadata().unwrap().len(), 1 << 20);
+}

@@ -1,0 +1,96 @@
+use std::fmt;
+use std::path::Path;
+
+use sandscope_cgroup::{CgroupOptions, Cgroups};
+
+/// Something this host lacks to run sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostProblem {
+    /// What is missing.
+    pub what: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl HostProblem {
+    fn new(what: impl Into<String>, fix: &str) -> Self {
+        Self { what: what.into(), fix: fix.to_owned() }
+    }
+}
+
+impl fmt::Display for HostProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.fix)
+    }
+}
+
+/// Looks whether sandboxes can be made here, changing nothing. All problems are told at once.
+pub fn check_host(options: &CgroupOptions) -> Result<(), Vec<HostProblem>> {
+    let problems: Vec<HostProblem> =
+        [root(), namespaces(), file_systems(), loop_devices(), mkfs(), control_groups(options)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn root() -> Option<HostProblem> {
+    (!rustix::process::geteuid().is_root()).then(|| {
+        HostProblem::new("not running as root", "start with sudo, or as a system service without User=")
+    })
+}
+
+fn namespaces() -> Option<HostProblem> {
+    let missing: Vec<_> = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
+        .into_iter()
+        .filter(|name| !Path::new("/proc/self/ns").join(name).exists())
+        .collect();
+    if !missing.is_empty() {
+        return Some(HostProblem::new(
+            format!("the kernel has no {} namespaces", missing.join(", ")),
+            "use a kernel built with them (every distribution's is)",
+        ));
+    }
+    let limit = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    (limit.trim() == "0").then(|| {
+        HostProblem::new("user namespaces are turned off", "sysctl -w user.max_user_namespaces=10000")
+    })
+}
+
+fn file_systems() -> Option<HostProblem> {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let is_known = |wanted: &str| known.lines().any(|line| line.split_whitespace().last() == Some(wanted));
+    let missing: Vec<_> =
+        ["overlay", "ext4", "tmpfs", "devpts"].into_iter().filter(|name| !is_known(name)).collect();
+    (!missing.is_empty()).then(|| {
+        HostProblem::new(
+            format!("the kernel does not offer {}", missing.join(", ")),
+            "load the modules: modprobe overlay ext4",
+        )
+    })
+}
+
+fn loop_devices() -> Option<HostProblem> {
+    (!Path::new("/dev/loop-control").exists()).then(|| {
+        HostProblem::new(
+            "there are no loop devices",
+            "modprobe loop; in a container give it /dev/loop-control and the loop devices",
+        )
+    })
+}
+
+fn mkfs() -> Option<HostProblem> {
+    let found = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
+        .into_iter()
+        .any(|dir| Path::new(dir).join("mkfs.ext4").exists());
+    (!found).then(|| HostProblem::new("mkfs.ext4 is missing", "install e2fsprogs"))
+}
+
+fn control_groups(options: &CgroupOptions) -> Option<HostProblem> {
+    Cgroups::probe(options).err().map(|error| {
+        HostProblem::new(
+            format!("control groups cannot be used: {error}"),
+            "mount them, with the cpu, memory and pids controllers; in a container run it privileged",
+        )
+    })
+}

@@ -1,0 +1,148 @@
+//! The first process of a sandbox, from the moment it exists until it becomes the agent.
+//!
+//! Order matters: what needs rights comes before they are given up, and the system call filter comes last. Every
+//! step that fails ends the process; nothing goes on half protected.
+
+use std::convert::Infallible;
+use std::fs::{self, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
+use serde::{Deserialize, Serialize};
+
+use super::{mounts, seccomp};
+use crate::linux::channel;
+use crate::linux::protocol::{Failure, InStep as _, MakeRequest};
+use crate::linux::sys;
+
+/// What the sandbox's root may do beyond an ordinary user: enough to manage its own files, users and processes.
+pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT);
+const LAST_CAPABILITY: u32 = 63;
+const MAX_OPEN_FILES: u64 = 65_536;
+
+/// Where the agent finds its boot token, by contract.
+const BOOT_TOKEN_FD: i32 = 3;
+
+/// What the shim sends once the file systems are ready. The root comes first, the others in the order of `names`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Mounts {
+    pub(super) names: Vec<String>,
+}
+
+/// What the process brings along from the shim it was cloned from.
+pub(super) struct Inheritance<'a> {
+    pub(super) request: &'a MakeRequest,
+    pub(super) filters: &'a seccomp::Filters,
+    pub(super) join_files: &'a [OwnedFd],
+    pub(super) shim: BorrowedFd<'a>,
+    pub(super) agent: BorrowedFd<'a>,
+    pub(super) boot_token: BorrowedFd<'a>,
+}
+
+/// Becomes the agent. `alarm` closes by itself when that has worked; otherwise the failure returned goes there.
+pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Result<Infallible, Failure> {
+    sys::reset_signals();
+    rustix::process::setsid().step("start a session")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("tie life to the shim")?;
+    for file in inherited.join_files {
+        rustix::io::write(file, b"0").step("join a control group")?;
+    }
+    sys::unshare_cgroups().step("make a control group namespace")?;
+    let received = channel::receive::<Mounts>(inherited.shim).step("wait for the file systems")?;
+    let Some((mounts, mut fds)) = received.filter(|(mounts, fds)| fds.len() == mounts.names.len() + 1) else {
+        return Err(Failure::new("wait for the file systems", "the shim gave up"));
+    };
+    become_root()?;
+    // A change of ids clears it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("tie life to the shim")?;
+    rustix::system::sethostname(inherited.request.hostname.as_bytes()).step("set the host name")?;
+    sys::bring_loopback_up().step("bring loopback up")?;
+    let others = mounts.names.into_iter().zip(fds.split_off(1)).collect::<Vec<_>>();
+    let root = fds.pop().ok_or_else(|| Failure::new("attach the root", "missing"))?;
+    mounts::enter_root(&root, &others, inherited.request.shm_mb)?;
+    drop((root, others));
+    limit_resources()?;
+    sys::join_new_keyring().step("leave the host's keyring")?;
+    let fds = arrange_descriptors(inherited, alarm)?;
+    drop_rights()?;
+    inherited.filters.install()?;
+    Err(sys::exec_fd(fds.as_fd(), c"sandscope-agent")).step("start the agent")
+}
+
+fn become_root() -> Result<(), Failure> {
+    let (uid, gid) = (rustix::process::Uid::ROOT, Gid::ROOT);
+    rustix::thread::set_thread_groups(&[]).step("leave groups")?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).step("become the sandbox's root")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).step("become the sandbox's root")
+}
+
+fn limit_resources() -> Result<(), Failure> {
+    let set = |resource, limit: u64| {
+        // Lowering is always allowed; the host's own hard limit may be lower than ours.
+        let hard = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX).min(limit);
+        rustix::process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })
+            .step("limit resources")
+    };
+    set(Resource::Core, 0)?;
+    set(Resource::Nofile, MAX_OPEN_FILES)?;
+    set(Resource::Memlock, 64 * 1024)?;
+    set(Resource::Rtprio, 0)?;
+    set(Resource::Msgqueue, 819_200)?;
+    // Below its ports anybody may listen: the network is the sandbox's own.
+    let _kernels_without = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Ok(())
+}
+
+/// Leaves exactly these open: 0-2 on `/dev/null`, 3 with the boot token, and the agent and the alarm until it starts.
+fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Result<OwnedFd, Failure> {
+    let step = "arrange descriptors";
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/null").step(step)?;
+    // First out of the way of the numbers wanted, then down to them.
+    let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 64).step(step);
+    let (null, token, late) = (high(opened.as_fd())?, high(inherited.boot_token)?, high(alarm.as_fd())?);
+    let agent = high(inherited.agent)?;
+    drop(opened);
+    rustix::stdio::dup2_stdin(&null).step(step)?;
+    rustix::stdio::dup2_stdout(&null).step(step)?;
+    rustix::stdio::dup2_stderr(&null).step(step)?;
+    sys::place_at(token.as_fd(), BOOT_TOKEN_FD).step(step)?;
+    sys::place_at_closing(late.as_fd(), BOOT_TOKEN_FD + 1).step(step)?;
+    sys::place_at_closing(agent.as_fd(), BOOT_TOKEN_FD + 2).step(step)?;
+    // From here on they are known by their new numbers; the old ones are closed all at once.
+    std::mem::forget((null, token, late, agent));
+    std::mem::forget(std::mem::replace(alarm, sys::own_descriptor(BOOT_TOKEN_FD + 1)));
+    sys::close_from(BOOT_TOKEN_FD + 3).step(step)?;
+    Ok(sys::own_descriptor(BOOT_TOKEN_FD + 2))
+}
+
+fn drop_rights() -> Result<(), Failure> {
+    let step = "give up capabilities";
+    for number in 0..=LAST_CAPABILITY {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if CAPABILITIES.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // Numbers above the last one the kernel knows.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error).step(step),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().step(step)?;
+    let kept = CAPABILITIES;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+    )
+    .step(step)?;
+    rustix::thread::set_no_new_privs(true).step("refuse new privileges")
+}

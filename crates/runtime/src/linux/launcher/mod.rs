@@ -1,0 +1,204 @@
+//! The process that makes sandboxes on the server's behalf.
+//!
+//! A server with many threads must neither fork nor change namespaces. It starts its own executable again, small and
+//! early, and this single-threaded process does both for it:
+//!
+//! ```text
+//!  server ══ message socket ══ launcher ──fork──► shim, one per sandbox ──clone3──► PID 1 of the sandbox
+//!              (fd 0)             │                 makes disk and mounts,             joins control groups,
+//!                                 │                 verifies, answers the server,      pivots, drops rights,
+//!                                 │                 waits, records the exit            becomes the agent
+//!                                 └── sockets inside sandboxes' network namespaces
+//! ```
+//!
+//! Ownership: a shim answers its request itself, so that many are under way at once while the launcher goes on. It
+//! holds the sandbox's range of user ids (a file lock) and lives, in a session of its own, exactly as long as the
+//! sandbox: servers and launchers may come and go. If a shim dies, the kernel ends its sandbox.
+//!
+//! Failure: a shim that dies before it answered is answered for by the launcher. A launcher that dies is replaced by
+//! the server. A launcher whose server is gone reads end-of-file and leaves.
+
+mod identity;
+mod init;
+mod mounts;
+mod rootfs;
+mod seccomp;
+mod shim;
+mod verify;
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, WaitOptions};
+use rustix::thread::LinkNameSpaceType;
+
+use super::channel;
+use super::protocol::{Done, Failure, InStep as _, Operation, Reply, Request};
+use super::sys::{self, Forked};
+
+/// The first argument that makes an executable act as the launcher.
+pub const LAUNCHER_ARGUMENT: &str = "internal-launcher";
+
+/// How long a dead shim may go unnoticed.
+const REAP_INTERVAL: Duration = Duration::from_millis(200);
+
+static AGENT: &[u8] = include_bytes!(env!("SANDSCOPE_AGENT"));
+
+/// Acts as the launcher if the executable was started as one, and then never returns. Call it first thing in `main`,
+/// before any thread exists: `launcher_main(std::env::args_os().nth(1).as_deref())`.
+pub fn launcher_main(first_argument: Option<&OsStr>) {
+    if first_argument == Some(OsStr::new(LAUNCHER_ARGUMENT)) {
+        let code = match run() {
+            Ok(()) => 0,
+            Err(failure) => {
+                // Nobody else can say it: the socket may be what failed.
+                let _unwritable = writeln!(io::stderr(), "sandscope launcher: {failure}");
+                1
+            }
+        };
+        std::process::exit(code);
+    }
+}
+
+/// What every shim inherits.
+struct Launcher {
+    socket: OwnedFd,
+    /// The agent's executable: an anonymous file nobody can change, shared by all sandboxes.
+    agent: OwnedFd,
+    filters: seccomp::Filters,
+    own_network: OwnedFd,
+    /// Requests in shims' hands.
+    shims: HashMap<Pid, u64>,
+}
+
+fn run() -> Result<(), Failure> {
+    // Out of the terminal's foreground group: an interrupt is the server's to handle.
+    rustix::process::setsid().step("start a session")?;
+    std::env::set_current_dir("/").step("leave the server's directory")?;
+    let stdin = io::stdin();
+    let socket = rustix::io::fcntl_dupfd_cloexec(stdin.as_fd(), 3).step("take the server's socket")?;
+    let null = std::fs::File::open("/dev/null").step("open /dev/null")?;
+    rustix::stdio::dup2_stdin(&null).step("close standard input")?;
+    let mut launcher = Launcher {
+        socket,
+        agent: agent_file()?,
+        filters: seccomp::Filters::compile()?,
+        own_network: open_own_network()?,
+        shims: HashMap::new(),
+    };
+    loop {
+        launcher.reap()?;
+        let mut waits = [PollFd::new(&launcher.socket, PollFlags::IN)];
+        let pause = rustix::event::Timespec::try_from(REAP_INTERVAL).map_err(|e| Failure::new("wait", e))?;
+        let pause = (!launcher.shims.is_empty()).then_some(&pause);
+        match rustix::event::poll(&mut waits, pause) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error).step("wait for a request"),
+        }
+        match channel::receive::<Request>(&launcher.socket) {
+            Ok(Some((request, fds))) => launcher.handle(request, fds)?,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error).step("receive a request"),
+        }
+    }
+}
+
+impl Launcher {
+    fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        let number = request.number;
+        match request.operation {
+            Operation::Socket => match self.socket_inside(&fds) {
+                Ok(socket) => self.reply(number, Ok(Done::Socket), &[socket.as_fd()]),
+                Err(failure) => self.reply(number, Err(failure), &[]),
+            },
+            Operation::Make(make) => match sys::fork() {
+                Ok(Forked::Parent(pid)) => {
+                    self.shims.insert(pid, number);
+                    Ok(())
+                }
+                Ok(Forked::Child) => shim::run(self, number, &make, fds),
+                Err(error) => self.reply(number, Err(error).step("start a shim"), &[]),
+            },
+        }
+    }
+
+    /// Makes a socket where only it can be made; connecting is up to whoever gets it.
+    fn socket_inside(&self, fds: &[OwnedFd]) -> Result<OwnedFd, Failure> {
+        let network = fds.first().ok_or_else(|| Failure::new("make a socket", "no namespace given"))?;
+        enter_network(network.as_fd()).step("enter the sandbox's network")?;
+        let socket = rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        );
+        // Staying behind would put every later socket into the wrong sandbox.
+        if enter_network(self.own_network.as_fd()).is_err() {
+            std::process::abort();
+        }
+        socket.step("make a socket")
+    }
+
+    fn reply(
+        &self,
+        number: u64,
+        result: Result<Done, Failure>,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), Failure> {
+        match channel::send(&self.socket, &Reply { number, result }, fds) {
+            // The server is gone; so shall we be, at the next receive.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.step("answer the server"),
+        }
+    }
+
+    /// Collects shims that ended, and answers for those that may not have been able to. A second answer to the same
+    /// request is ignored by the server.
+    fn reap(&mut self) -> Result<(), Failure> {
+        while !self.shims.is_empty() {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, _status))) => {
+                    if let Some(number) = self.shims.remove(&pid) {
+                        self.reply(number, Err(Failure::new("make the sandbox", "its shim ended")), &[])?;
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(rustix::io::Errno::CHILD) => self.shims.clear(),
+                Err(error) => return Err(error).step("collect shims"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn enter_network(network: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::thread::move_into_link_name_space(network, Some(LinkNameSpaceType::Network))
+}
+
+fn open_own_network() -> Result<OwnedFd, Failure> {
+    std::fs::File::open("/proc/self/ns/net").map(OwnedFd::from).step("open the own network namespace")
+}
+
+fn agent_file() -> Result<OwnedFd, Failure> {
+    use rustix::fs::{MemfdFlags, SealFlags};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("sandscope-agent", flags | MemfdFlags::EXEC)
+        // Kernels before 6.3 know no such flag and need none.
+        .or_else(|_| rustix::fs::memfd_create("sandscope-agent", flags))
+        .step("make a file for the agent")?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(AGENT).step("write the agent")?;
+    rustix::fs::fcntl_add_seals(
+        &file,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )
+    .step("seal the agent")?;
+    Ok(file.into())
+}

@@ -1,0 +1,208 @@
+//! The parent of one sandbox: makes it, tells the server, waits for its end and records how it came.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::Launcher;
+use super::identity::IdRange;
+use super::init::{self, Inheritance, Mounts};
+use super::rootfs;
+use super::verify;
+use crate::linux::channel;
+use crate::linux::disk;
+use crate::linux::protocol::{Done, Failure, InStep as _, Made, MakeRequest};
+use crate::linux::record::{self, EXIT_FILE, ExitRecord};
+use crate::linux::sys::{self, Cloned};
+
+/// How long PID 1 may take to become the agent.
+const START_LIMIT_S: i64 = 10;
+
+/// A sandbox that has been made.
+struct Sandbox {
+    made: Made,
+    pid: Pid,
+    pidfd: OwnedFd,
+    network: OwnedFd,
+    disk: OwnedFd,
+    ids: IdRange,
+}
+
+/// Serves one request in a process of its own and never returns.
+pub(super) fn run(launcher: &Launcher, number: u64, request: &MakeRequest, fds: Vec<OwnedFd>) -> ! {
+    let code = match make(launcher, request, fds) {
+        Ok(sandbox) => watch(launcher, number, request, sandbox),
+        Err(failure) => {
+            let _server_gone = launcher.reply(number, Err(failure), &[]);
+            1
+        }
+    };
+    sys::exit_now(code)
+}
+
+fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result<Sandbox, Failure> {
+    rustix::process::setsid().step("start a session")?;
+    // Whoever reads the server's output must not wait for the sandbox's end.
+    rustix::stdio::dup2_stdout(io::stdin()).step("close standard output")?;
+    rustix::stdio::dup2_stderr(io::stdin()).step("close standard error")?;
+    let mut groups = fds;
+    let rest = groups.split_off(usize::from(request.has_unified_cgroup).min(groups.len()));
+    let (unified, join_files) = (groups.pop(), rest);
+
+    let ids = IdRange::claim(&request.id)?;
+    let image =
+        disk::copy_image(&request.image, &request.dir.join(disk::IMAGE_FILE)).step("copy the disk")?;
+    let (loop_device, device) = sys::attach_loop(&image).step("attach the disk")?;
+    let disk = disk::mount(loop_device).step("mount the disk")?;
+    drop((device, image));
+
+    let (ours, theirs) = channel::pair().step("make a channel")?;
+    let (alarm, alarm_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
+    let boot_token = boot_token_pipe(request)?;
+    let cloned = sys::clone_into_namespaces(unified.as_ref().map(AsFd::as_fd)).step("make namespaces")?;
+    let (pid, pidfd) = match cloned {
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        Cloned::Child => {
+            drop(ours);
+            let inherited = Inheritance {
+                request,
+                filters: &launcher.filters,
+                join_files: &join_files,
+                shim: theirs.as_fd(),
+                agent: launcher.agent.as_fd(),
+                boot_token: boot_token.as_fd(),
+            };
+            let mut alarm = alarm_end;
+            let Err(failure) = init::become_agent(&inherited, &mut alarm);
+            // Its last words; the shim reads them as the reason.
+            let _shim_gone = serde_json::to_writer(File::from(alarm), &failure);
+            sys::exit_now(1)
+        }
+    };
+    let guard = KillOnDrop(Some(pidfd));
+    drop((theirs, alarm_end, boot_token, join_files, unified));
+
+    let proc_dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    rootfs::map_ids(&proc_dir, ids.base)?;
+    let userns = rootfs::open_namespace(&proc_dir, "user")?;
+    let network = rootfs::open_namespace(&proc_dir, "net")?;
+    let tree = rootfs::assemble(disk, &request.base, userns.as_fd(), ids.base)?;
+    let (names, mounts): (Vec<_>, Vec<_>) = tree.others.into_iter().unzip();
+    let fds: Vec<_> = std::iter::once(&tree.root).chain(&mounts).map(AsFd::as_fd).collect();
+    channel::send(&ours, &Mounts { names }, &fds).step("hand over the file systems")?;
+    drop((mounts, tree.root, userns));
+
+    wait_for_agent(alarm)?;
+    verify::verify(&proc_dir, ids.base, &request.cgroup_name)?;
+    let made = Made {
+        init: record::name_process(pid.as_raw_nonzero().get()).step("look at the sandbox")?,
+        shim: record::name_process(rustix::process::getpid().as_raw_nonzero().get())
+            .step("look at the shim")?,
+        uid_base: ids.base,
+        loop_device,
+    };
+    Ok(Sandbox { made, pid, pidfd: guard.disarm()?, network, disk: tree.disk, ids })
+}
+
+/// A pipe with the token in it, whose writing end is closed.
+fn boot_token_pipe(request: &MakeRequest) -> Result<OwnedFd, Failure> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
+    // Far below what a pipe holds: this never waits.
+    File::from(writer).write_all(request.boot_token.expose().as_bytes()).step("fill the pipe")?;
+    Ok(reader)
+}
+
+/// Reads until the alarm is closed by the successful `exec`; anything read is a failure.
+fn wait_for_agent(alarm: OwnedFd) -> Result<(), Failure> {
+    let step = "start the agent";
+    let limit = rustix::event::Timespec { tv_sec: START_LIMIT_S, tv_nsec: 0 };
+    let ready = rustix::io::retry_on_intr(|| {
+        rustix::event::poll(&mut [PollFd::new(&alarm, PollFlags::IN)], Some(&limit))
+    });
+    if ready.step(step)? == 0 {
+        return Err(Failure::new(step, "not in time"));
+    }
+    let mut words = Vec::new();
+    File::from(alarm).take(4096).read_to_end(&mut words).step(step)?;
+    if words.is_empty() {
+        return Ok(());
+    }
+    Err(serde_json::from_slice(&words).unwrap_or_else(|error| Failure::new(step, error)))
+}
+
+/// Tells the server, lets go of everything not needed, and waits for the end.
+fn watch(launcher: &Launcher, number: u64, request: &MakeRequest, sandbox: Sandbox) -> i32 {
+    let Sandbox { made, pid, pidfd, network, disk, ids } = sandbox;
+    let answer = || -> Result<(), Failure> {
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+            .step("name the shim")?;
+        let fds = [pidfd.as_fd(), own.as_fd(), network.as_fd(), disk.as_fd()];
+        launcher.reply(number, Ok(Done::Made(made)), &fds)
+    };
+    if answer().is_err() {
+        let _already_dead = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+    drop((pidfd, network, disk));
+    let dir = match File::open(&request.dir) {
+        Ok(dir) => dir,
+        Err(_) => return 1,
+    };
+    let Ok(dir) = keep_only(&dir, &ids) else { return 1 };
+    let status = loop {
+        match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
+            Ok(status) => break status,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return 1,
+        }
+    };
+    let exit = ExitRecord {
+        code: status.as_ref().and_then(|status| status.exit_status()),
+        signal: status.as_ref().and_then(|status| status.terminating_signal()),
+        at_unix_ms: record::unix_ms(),
+    };
+    i32::from(record::write_in(&dir, EXIT_FILE, &exit, is_durable(&dir)).is_err())
+}
+
+/// Closes everything but the sandbox's directory and the claim on its ids.
+fn keep_only(dir: &File, ids: &IdRange) -> io::Result<File> {
+    const DIR: RawFd = 3;
+    const CLAIM: RawFd = 4;
+    // First out of the way of the numbers wanted.
+    let dir = rustix::io::fcntl_dupfd_cloexec(dir, 64)?;
+    let claim = rustix::io::fcntl_dupfd_cloexec(ids.lock(), 64)?;
+    sys::place_at_closing(dir.as_fd(), DIR)?;
+    sys::place_at_closing(claim.as_fd(), CLAIM)?;
+    // This process leaves through `exit_now`: no owner of these will close them a second time.
+    std::mem::forget((dir, claim));
+    sys::close_from(CLAIM + 1)?;
+    Ok(sys::own_descriptor(DIR).into())
+}
+
+/// Ends a half-made sandbox.
+struct KillOnDrop(Option<OwnedFd>);
+
+impl KillOnDrop {
+    fn disarm(mut self) -> Result<OwnedFd, Failure> {
+        self.0.take().ok_or_else(|| Failure::new("keep the sandbox", "already let go"))
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.0 {
+            let _already_dead = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+            let _already_collected =
+                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// An exit that the server itself is bringing about need not outlive a power cut.
+fn is_durable(dir: &File) -> bool {
+    rustix::fs::accessat(dir, record::KILL_FILE, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty())
+        .is_err()
+}

@@ -1,0 +1,68 @@
+//! Where things lie in the state directory.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use sandscope_model::{BuildId, SandboxId};
+
+/// The state directory, locked for this process: two servers over one would destroy each other's sandboxes.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Layout {
+    /// Makes what is missing and takes the lock.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        for dir in ["base", "sandboxes", "snapshots", "trash"] {
+            DirBuilder::new().recursive(true).mode(0o700).create(root.join(dir))?;
+        }
+        let lock = File::options().write(true).create(true).truncate(false).open(root.join("lock"))?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { root, _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another server uses {}", root.display()),
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn base_dir(&self) -> PathBuf {
+        self.root.join("base")
+    }
+
+    pub(crate) fn pristine_image(&self, size_mb: u32) -> PathBuf {
+        self.base_dir().join(format!("disk-{size_mb}.ext4"))
+    }
+
+    pub(crate) fn sandboxes_dir(&self) -> PathBuf {
+        self.root.join("sandboxes")
+    }
+
+    pub(crate) fn sandbox_dir(&self, id: &SandboxId) -> PathBuf {
+        self.sandboxes_dir().join(id.as_str())
+    }
+
+    pub(crate) fn snapshot(&self, build: BuildId) -> PathBuf {
+        self.root.join("snapshots").join(format!("{build}.ext4"))
+    }
+
+    pub(crate) fn snapshots_dir(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    pub(crate) fn trash_dir(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    pub(crate) fn make_sandbox_dir(&self, id: &SandboxId) -> io::Result<PathBuf> {
+        let dir = self.sandbox_dir(id);
+        DirBuilder::new().mode(0o700).create(&dir)?;
+        Ok(dir)
+    }
+}

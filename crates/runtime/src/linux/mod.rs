@@ -1,0 +1,44 @@
+//! Sandboxes on Linux: namespaces, control groups, an overlay over a disk image, and a static agent as PID 1.
+//!
+//! ```text
+//!   LinuxRuntime ──── LauncherClient ═════► launcher ──► shim ──► agent (PID 1)      processes: see `launcher`
+//!     │    │                                              │
+//!     │    └── Sandbox: pidfds, network, disk, CgroupSet  └─► exit.json
+//!     ▼
+//!   <state>/lock                      one server at a time
+//!   <state>/base/{tree-…,disk-N.ext4} what every sandbox starts from, made once
+//!   <state>/sandboxes/<id>/           sandbox.json, disk.ext4, exit.json
+//!   <state>/snapshots/<build>.ext4    captured layers
+//!   <state>/trash/                    being removed
+//! ```
+//!
+//! Ownership: the kernel and the state directory hold the truth; this process holds handles. Each sandbox has one task
+//! that waits for its end. Long work (mounts, copies, freezing) runs on blocking threads or in other processes.
+//!
+//! Failure: `create` leaves nothing behind when it fails, even when its caller gives up. `sandbox.json` is durable
+//! before a sandbox counts as made; whatever is found without one is removed at the next start. What cannot be
+//! removed at once is removed in the background and waited for by [`LinuxRuntime::shutdown`].
+
+mod agent;
+mod base;
+mod channel;
+mod client;
+mod create;
+mod disk;
+mod host_check;
+mod launcher;
+mod layout;
+mod options;
+mod protocol;
+mod record;
+mod recover;
+mod remove;
+mod runtime;
+mod sandbox;
+mod snapshot;
+mod sys;
+
+pub use host_check::{HostProblem, check_host};
+pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
+pub use options::LinuxOptions;
+pub use runtime::LinuxRuntime;

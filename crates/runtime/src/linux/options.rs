@@ -1,0 +1,40 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::LAUNCHER_ARGUMENT;
+
+/// How the Linux runtime works on this host.
+#[derive(Debug, Clone)]
+pub struct LinuxOptions {
+    /// Where images, snapshots and records are kept. Sandboxes are found again through it.
+    pub state_dir: PathBuf,
+    /// The executable that acts as the launcher: one whose `main` calls
+    /// [`launcher_main`](super::launcher_main) first. Usually the server's own.
+    pub launcher: PathBuf,
+    /// Its arguments, the first of which is [`LAUNCHER_ARGUMENT`].
+    pub launcher_args: Vec<OsString>,
+    /// The control group that holds all sandboxes' groups, in each hierarchy. Relative: below this process's own.
+    pub cgroup_parent: PathBuf,
+    /// Processes and threads a sandbox may have.
+    pub max_pids: u32,
+    /// Host name inside sandboxes.
+    pub hostname: String,
+    /// How long an agent may take to answer for the first time.
+    pub agent_limit: Duration,
+}
+
+impl LinuxOptions {
+    /// Options for a server that is its own launcher.
+    pub fn new(state_dir: PathBuf, launcher: PathBuf) -> Self {
+        Self {
+            state_dir,
+            launcher,
+            launcher_args: vec![LAUNCHER_ARGUMENT.into()],
+            cgroup_parent: PathBuf::from("sandscope"),
+            max_pids: 1024,
+            hostname: "sandbox".to_owned(),
+            agent_limit: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Taking sandboxes back after a restart of the server.
+//!
+//! | found | meaning | done |
+//! |---|---|---|
+//! | record, processes alive, standing still | paused | held again |
+//! | the same, with a checkpoint's mark | a checkpoint was cut short | let go on, held again |
+//! | record, processes alive | running | held again |
+//! | record, processes gone | died meanwhile | exit read from the shim's record; kept until killed |
+//! | record of another boot | the host restarted | dead, nobody saw how; kept until killed |
+//! | no record | half made, nobody was told | removed |
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use sandscope_model::SandboxId;
+
+use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
+use super::runtime::{Shared, blocking, step};
+use super::sandbox::{Live, Sandbox, cgroup_step};
+use super::{base, disk, sys};
+use crate::{Found, FoundState, RuntimeError};
+
+impl Shared {
+    pub(super) async fn recover(self: &Arc<Self>) -> Result<Vec<Found>, RuntimeError> {
+        let boot_id = record::boot_id().map_err(step("read the boot id"))?;
+        let mut found = Vec::new();
+        for id in self.ids_on_disk()? {
+            let record = record::read::<SandboxRecord>(&self.layout.sandbox_dir(&id), SANDBOX_FILE);
+            match record {
+                Ok(Some(record)) => found.push(self.take_back(id, record, &boot_id).await?),
+                Ok(None) => self.remove_remains(&id).await,
+                Err(error) => {
+                    tracing::error!(sandbox_id = %id, %error, "unreadable record; removing the sandbox");
+                    self.remove_remains(&id).await;
+                }
+            }
+        }
+        self.sweep(found.is_empty()).await?;
+        Ok(found)
+    }
+
+    fn ids_on_disk(&self) -> Result<Vec<SandboxId>, RuntimeError> {
+        let list = || -> io::Result<Vec<SandboxId>> {
+            let mut ids = Vec::new();
+            for entry in std::fs::read_dir(self.layout.sandboxes_dir())? {
+                ids.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+            }
+            Ok(ids)
+        };
+        list().map_err(step("look for sandboxes"))
+    }
+
+    async fn take_back(
+        self: &Arc<Self>,
+        id: SandboxId,
+        record: SandboxRecord,
+        boot_id: &str,
+    ) -> Result<Found, RuntimeError> {
+        let shared = Arc::clone(self);
+        let same_boot = record.boot_id == boot_id;
+        let sandbox = blocking("look at a sandbox", move || {
+            let dir = shared.layout.sandbox_dir(&id);
+            let cgroup = match shared.cgroups.open_dirs(&record.cgroup_name, &record.cgroup_dirs) {
+                Ok(Some(cgroup)) => cgroup,
+                // Gone, as after a restart of the host: an empty one takes its place until the sandbox is killed.
+                Ok(None) => shared
+                    .cgroups
+                    .create(&record.cgroup_name)
+                    .map_err(cgroup_step("make the sandbox's control groups"))?,
+                Err(error) => return Err(cgroup_step("open the sandbox's control groups")(error)),
+            };
+            let live = if same_boot {
+                Live::find(&record.made, &dir.join(disk::IMAGE_FILE)).map_err(step("find the sandbox"))?
+            } else {
+                None
+            };
+            let sandbox = Sandbox::new(id, dir, cgroup, live);
+            settle(&sandbox)?;
+            Ok(Arc::new(sandbox))
+        })
+        .await?;
+        let state = if sandbox.live().is_none() {
+            let exit = sandbox.recorded_exit();
+            FoundState::Dead(exit.status.is_some().then_some(exit))
+        } else if sandbox.is_paused() {
+            FoundState::Paused
+        } else {
+            FoundState::Running
+        };
+        let id = sandbox.id.clone();
+        if sandbox.live().is_none() {
+            // Its end is told by what this returns, not by a notice.
+            sandbox.begin_kill();
+        }
+        self.adopt(sandbox);
+        Ok(Found { id, state })
+    }
+
+    /// Removes what belongs to no sandbox.
+    async fn sweep(self: &Arc<Self>, no_sandboxes: bool) -> Result<(), RuntimeError> {
+        let shared = Arc::clone(self);
+        let sweep = move || -> io::Result<()> {
+            for dir in std::fs::read_dir(shared.layout.trash_dir())? {
+                std::fs::remove_dir_all(dir?.path())?;
+            }
+            for file in std::fs::read_dir(shared.layout.snapshots_dir())? {
+                let path = file?.path();
+                if path.extension().is_some_and(|extension| extension == "new") {
+                    std::fs::remove_file(path)?;
+                }
+            }
+            if no_sandboxes { base::remove_others(&shared.layout.base_dir(), &shared.base) } else { Ok(()) }
+        };
+        blocking("sweep the state directory", move || sweep().map_err(step("sweep the state directory")))
+            .await
+    }
+}
+
+/// Ends what a crash cut short, and notes whether the sandbox is paused.
+fn settle(sandbox: &Sandbox) -> Result<(), RuntimeError> {
+    let Some(live) = sandbox.live() else { return Ok(()) };
+    sys::thaw_filesystem(live.disk.as_fd()).map_err(step("thaw the disk"))?;
+    let marker = sandbox.dir.join(CHECKPOINT_FILE);
+    if marker.exists() {
+        sandbox.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))?;
+        std::fs::remove_file(&marker).map_err(step("note the checkpoint's end"))?;
+    }
+    let frozen = sandbox.cgroup.is_frozen().map_err(cgroup_step("look at the sandbox"))?;
+    sandbox.set_paused(frozen);
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Ending sandboxes and removing what is left of them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sandscope_cgroup::CgroupSet;
+use sandscope_model::{Exit, SandboxId};
+use tokio::sync::watch;
+
+use super::record::KILL_FILE;
+use super::runtime::{Shared, blocking, step};
+use super::sandbox::{Sandbox, cgroup_step};
+use super::sys;
+use crate::RuntimeError;
+
+/// How long a killed sandbox may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long its control groups may stay busy.
+const REMOVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Counts removals under way in the background.
+#[derive(Debug)]
+pub(super) struct Removals {
+    under_way: watch::Sender<usize>,
+    next: AtomicU64,
+}
+
+impl Default for Removals {
+    fn default() -> Self {
+        Self { under_way: watch::Sender::new(0), next: AtomicU64::new(0) }
+    }
+}
+
+impl Removals {
+    fn begin(&self) -> UnderWay {
+        self.under_way.send_modify(|n| *n += 1);
+        UnderWay(self.under_way.clone())
+    }
+
+    /// Waits until none is under way.
+    pub(super) async fn drain(&self) {
+        let mut under_way = self.under_way.subscribe();
+        let _sender_is_here = under_way.wait_for(|n| *n == 0).await;
+    }
+}
+
+struct UnderWay(watch::Sender<usize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n = n.saturating_sub(1));
+    }
+}
+
+impl Shared {
+    pub(super) async fn kill(self: &Arc<Self>, id: &SandboxId) -> Result<Option<Exit>, RuntimeError> {
+        let Some(sandbox) = self.sandbox(id) else { return Ok(None) };
+        sandbox.begin_kill();
+        let killed = Arc::clone(&sandbox);
+        blocking("kill the sandbox", move || {
+            // Tells the shim that nobody needs its record to last.
+            let _best_effort = File::create_new(killed.dir.join(KILL_FILE));
+            if let Some(live) = killed.live() {
+                // A checkpoint that was cut short may have left it so; nothing could end on a frozen disk.
+                let _not_frozen = sys::thaw_filesystem(std::os::fd::AsFd::as_fd(&live.disk));
+            }
+            killed.cgroup.kill_all().map_err(cgroup_step("kill the sandbox"))
+        })
+        .await?;
+        let exit = tokio::time::timeout(KILL_LIMIT, sandbox.ended())
+            .await
+            .map_err(|_| step("wait for the sandbox's end")(io::ErrorKind::TimedOut.into()))?;
+        self.sandboxes().remove(id);
+        self.discard(sandbox);
+        Ok(exit)
+    }
+
+    /// Removes a dead sandbox's files and control groups, in the background where that takes long.
+    fn discard(self: &Arc<Self>, sandbox: Arc<Sandbox>) {
+        let under_way = self.removals.begin();
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let _until_done = under_way;
+            let id = sandbox.id.clone();
+            shared.throw_away(&sandbox.dir);
+            drop(sandbox);
+            shared.remove_groups(&id);
+        });
+    }
+
+    /// Removes whatever there is of a sandbox that is in nobody's hands: half made, or found without a record.
+    pub(super) async fn remove_remains(self: &Arc<Self>, id: &SandboxId) {
+        let (shared, id) = (Arc::clone(self), id.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            if let Ok(Some(set)) = shared.cgroups.open_set(id.as_str()) {
+                shared.end_and_remove(&id, set);
+            }
+            shared.throw_away(&shared.layout.sandbox_dir(&id));
+        });
+        if let Err(error) = done.await {
+            tracing::error!(%error, "removing a sandbox's remains failed");
+        }
+    }
+
+    fn remove_groups(&self, id: &SandboxId) {
+        match self.cgroups.open_set(id.as_str()) {
+            Ok(Some(set)) => self.end_and_remove(id, set),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(sandbox_id = %id, %error, "control groups cannot be opened"),
+        }
+    }
+
+    fn end_and_remove(&self, id: &SandboxId, set: CgroupSet) {
+        let ended = set.kill_all().and_then(|()| set.wait_empty(KILL_LIMIT));
+        if let Err(error) = ended.and_then(|()| set.remove(REMOVE_LIMIT)) {
+            tracing::warn!(sandbox_id = %id, %error, "control groups are left behind");
+        }
+    }
+
+    /// Moves a directory out of sight at once, then removes it.
+    fn throw_away(&self, dir: &PathBuf) {
+        let number = self.removals.next.fetch_add(1, Ordering::Relaxed);
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let trash = self.layout.trash_dir().join(format!("{name}-{number}"));
+        let removed = match fs::rename(dir, &trash) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(_) => fs::remove_dir_all(dir),
+            Ok(()) => fs::remove_dir_all(&trash),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files of a sandbox are left behind");
+        }
+    }
+}

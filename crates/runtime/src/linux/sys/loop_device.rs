@@ -1,0 +1,141 @@
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
+const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
+const LOOP_GET_STATUS64: libc::c_ulong = 0x4C05;
+const FIFREEZE: libc::c_ulong = 0xC004_5877;
+const FITHAW: libc::c_ulong = 0xC004_5878;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+const LO_FLAGS_DIRECT_IO: u32 = 16;
+/// How often another process may snatch the free device we were told of before we give up.
+const MAX_RACES: u32 = 200;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct LoopInfo64 {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+impl LoopInfo64 {
+    const EMPTY: Self = Self {
+        device: 0,
+        inode: 0,
+        rdevice: 0,
+        offset: 0,
+        size_limit: 0,
+        number: 0,
+        encrypt_type: 0,
+        encrypt_key_size: 0,
+        flags: 0,
+        file_name: [0; 64],
+        crypt_name: [0; 64],
+        encrypt_key: [0; 32],
+        init: [0; 2],
+    };
+}
+
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo64,
+    reserved: [u64; 8],
+}
+
+/// Attaches `image` to a free loop device, with direct I/O where the file system can. The device detaches itself
+/// when its last user (the file descriptor returned, a mount) is gone.
+pub(crate) fn attach_loop(image: &File) -> io::Result<(u32, File)> {
+    let control =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/loop-control")?;
+    let mut flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    let mut races = 0;
+    loop {
+        // SAFETY: this request takes no argument.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+        let number = u32::try_from(number).map_err(|_| io::Error::last_os_error())?;
+        let device = open_loop(number)?;
+        let config = LoopConfig {
+            fd: u32::try_from(image.as_raw_fd()).map_err(io::Error::other)?,
+            block_size: 4096,
+            info: LoopInfo64 { flags, ..LoopInfo64::EMPTY },
+            reserved: [0; 8],
+        };
+        // SAFETY: LOOP_CONFIGURE reads one loop_config, laid out as the kernel's and alive during the call.
+        if unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } == 0 {
+            return Ok((number, device));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EBUSY) if races < MAX_RACES => races += 1,
+            Some(libc::EINVAL) if flags & LO_FLAGS_DIRECT_IO != 0 => flags &= !LO_FLAGS_DIRECT_IO,
+            _ => return Err(error),
+        }
+    }
+}
+
+fn open_loop(number: u32) -> io::Result<File> {
+    let path = format!("/dev/loop{number}");
+    let open = || OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open(&path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // In a container /dev may not follow the kernel's devices.
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                path.as_str(),
+                rustix::fs::FileType::BlockDevice,
+                rustix::fs::Mode::from_raw_mode(0o660),
+                rustix::fs::makedev(7, number),
+            )?;
+            open()
+        }
+        other => other,
+    }
+}
+
+/// Device and inode number of the file behind a loop device.
+pub(crate) fn backing_inode(number: u32) -> io::Result<(u64, u64)> {
+    let device = File::open(format!("/dev/loop{number}"))?;
+    let mut info = LoopInfo64::EMPTY;
+    // SAFETY: LOOP_GET_STATUS64 fills one loop_info64, laid out as the kernel's and alive during the call.
+    if unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((info.device, info.inode))
+}
+
+/// Brings the file system at `mount` to a consistent state on its device and holds all writes to it.
+pub(crate) fn freeze_filesystem(mount: BorrowedFd<'_>) -> io::Result<()> {
+    ioctl_zero(mount, FIFREEZE)
+}
+
+/// Lets writes go on. A file system that is not frozen is fine.
+pub(crate) fn thaw_filesystem(mount: BorrowedFd<'_>) -> io::Result<()> {
+    match ioctl_zero(mount, FITHAW) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        other => other,
+    }
+}
+
+fn ioctl_zero(fd: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: both requests ignore their argument.
+    if unsafe { libc::ioctl(fd.as_raw_fd(), request, 0) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

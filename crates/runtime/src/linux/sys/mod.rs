@@ -1,0 +1,82 @@
+//! The system calls no safe crate wraps, each behind a function that cannot be misused from safe code.
+#![expect(unsafe_code, reason = "raw system calls")]
+
+mod loop_device;
+mod process;
+
+pub(crate) use loop_device::{attach_loop, backing_inode, freeze_filesystem, thaw_filesystem};
+pub(crate) use process::{
+    Cloned, Forked, clone_into_namespaces, close_from, exec_fd, exit_now, fork, join_new_keyring,
+    own_descriptor, place_at, place_at_closing, reset_signals, set_filesystem_ids, unshare_cgroups,
+};
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Flags to add to a mount, and the user namespace whose mapping it takes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MountAttributes<'fd> {
+    pub(crate) set: u64,
+    pub(crate) idmap: Option<BorrowedFd<'fd>>,
+    pub(crate) recursive: bool,
+}
+
+pub(crate) use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+
+/// `mount_setattr(2)` on the mount at `path` seen from `dir`; an empty path means `dir` itself.
+pub(crate) fn set_mount_attributes(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    attributes: MountAttributes<'_>,
+) -> io::Result<()> {
+    let mut attr = libc::mount_attr { attr_set: attributes.set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    if let Some(userns) = attributes.idmap {
+        attr.attr_set |= libc::MOUNT_ATTR_IDMAP;
+        attr.userns_fd = u64::try_from(userns.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    let mut flags = libc::AT_EMPTY_PATH;
+    if attributes.recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: every pointer is valid for the duration of the call and the size matches the structure.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            std::ptr::from_ref(&attr),
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Brings the loopback interface of the calling process's network namespace up.
+pub(crate) fn bring_loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: an all-zero ifreq is a valid value of this plain structure.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(i16::MAX);
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives until the call returns.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets tasks wait until a descriptor is ready.
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` answers with the same open descriptor for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
+}
