@@ -49,10 +49,7 @@ pub(crate) fn launch(
     if config.cmd.is_empty() {
         return Err(invalid("the request has no command"));
     }
-    let cwd = paths::resolve(config.cwd.as_deref().unwrap_or_default(), user, settings.workdir(user))?;
-    if !std::fs::metadata(&cwd).is_ok_and(|found| found.is_dir()) {
-        return Err(invalid(format!("cwd '{cwd}' does not exist")));
-    }
+    let cwd = directory(settings, user, config.cwd.as_deref().unwrap_or_default())?;
     let mut command = Command::new(&config.cmd);
     command
         .args(&config.args)
@@ -69,6 +66,16 @@ pub(crate) fn launch(
     };
     become_user(&mut command, user, &cwd, terminal.is_some())?;
     start(&mut command, terminal, request.stdin.unwrap_or(true)).map_err(|error| failed(&config.cmd, &error))
+}
+
+/// Where the process starts. A directory that was asked for must be there; a home that is missing is no reason
+/// to refuse.
+fn directory(settings: &Settings, user: &User, asked: &str) -> Result<String, ConnectError> {
+    let cwd = paths::resolve(asked, user, settings.workdir(user))?;
+    if std::fs::metadata(&cwd).is_ok_and(|found| found.is_dir()) {
+        return Ok(cwd);
+    }
+    if asked.is_empty() { Ok("/".to_owned()) } else { Err(invalid(format!("cwd '{cwd}' does not exist"))) }
 }
 
 fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: bool) -> io::Result<Launched> {

@@ -1,0 +1,9 @@
+//! The agent as a process of its own, spoken to over HTTP as clients do.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod calls;
+mod client;
+mod files;
+mod start_up;
+mod streams;
