@@ -50,10 +50,14 @@ fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-/// Reads `bytes` as JSON.
+/// Reads `bytes` as a JSON object.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::bad_request(format!("Error when parsing request: {error}")))
+    let message = |reason: &str| ApiError::bad_request(format!("Error when parsing request: {reason}"));
+    // A list would be read as the fields in order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(message("expected a JSON object"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| message(&error.to_string()))
 }
 
 /// A JSON body.
@@ -78,9 +82,9 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let RawBody(bytes) = RawBody::from_request(request, app).await?;
-        if bytes.trim_ascii().is_empty() {
-            return Ok(Self(T::default()));
+        match bytes.trim_ascii() {
+            b"" | b"null" => Ok(Self(T::default())),
+            object => parse(object).map(Self),
         }
-        parse::<Option<T>>(&bytes).map(|value| Self(value.unwrap_or_default()))
     }
 }

@@ -75,6 +75,11 @@ impl ApiError {
             .with_code("internal_server_error")
     }
 
+    fn no_capacity() -> Self {
+        Self::unavailable("Service is unavailable: the host has no room for another sandbox")
+            .with_code("sandbox_capacity_unavailable")
+    }
+
     fn limit_reached(limit: u32) -> Self {
         let message = format!(
             "you have reached the maximum number of concurrent E2B sandboxes ({limit}). If you need more, \
@@ -122,6 +127,7 @@ impl From<StoreError> for ApiError {
 
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
+        let no_capacity = error.is_no_capacity();
         match error {
             CreateError::TemplateNotFound { reference } => Self::no_such_template(&reference),
             CreateError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
@@ -136,6 +142,9 @@ impl From<CreateError> for ApiError {
             }
             CreateError::Runtime(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot create a sandbox");
+                if no_capacity {
+                    return Self::no_capacity();
+                }
                 // The runtime's words name the host's paths and limits: they belong into the log.
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to create sandbox")
                     .with_code("sandbox_create_failed")
@@ -156,6 +165,7 @@ pub(crate) fn of_request(
     error: RequestError,
     denied: impl FnOnce(StateName) -> String,
 ) -> ApiError {
+    let no_capacity = error.is_no_capacity();
     match error {
         RequestError::NotFound => ApiError::no_such_sandbox(id.as_str()),
         RequestError::Denied { state } => ApiError::conflict(denied(state)),
@@ -164,7 +174,7 @@ pub(crate) fn of_request(
         RequestError::Busy => ApiError::unavailable(format!("Sandbox '{id}' is busy, try again")),
         RequestError::Runtime(error) => {
             tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the runtime failed");
-            ApiError::internal()
+            if no_capacity { ApiError::no_capacity() } else { ApiError::internal() }
         }
         RequestError::Store(error) => error.into(),
         RequestError::Draining => ApiError::draining(),

@@ -14,7 +14,7 @@ use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-use crate::{App, error};
+use crate::error;
 
 const ALLOWED_HEADERS: [&str; 20] = [
     "origin",
@@ -50,7 +50,10 @@ const EXPOSED_HEADERS: [&str; 7] = [
 ];
 
 /// Puts the layers around `router`.
-pub(crate) fn wrap(router: Router<App>, entropy: &Arc<dyn Entropy>) -> Router<App> {
+pub(crate) fn wrap<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    entropy: &Arc<dyn Entropy>,
+) -> Router<S> {
     let header = HeaderName::from_static("x-request-id");
     let span = |request: &Request<_>| {
         let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);

@@ -79,3 +79,6 @@ pub fn router(options: ApiOptions) -> Router {
         .method_not_allowed_fallback(error::unknown_method);
     layers::wrap(router, &app.entropy).with_state(app)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The OpenAPI document, generated from the endpoints themselves.
 
+use std::sync::LazyLock;
+
 use axum::Json;
 use sandscope_wire::error::ErrorBody;
 use utoipa::openapi::path::Operation;
@@ -27,8 +29,9 @@ pub fn openapi() -> OpenApi {
     document
 }
 
-pub(crate) async fn serve() -> Json<OpenApi> {
-    Json(openapi())
+pub(crate) async fn serve() -> Json<&'static OpenApi> {
+    static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(openapi);
+    Json(&DOCUMENT)
 }
 
 /// What is around the operations.

@@ -9,7 +9,7 @@ use sandscope_model::{EventType, Secret, Webhook, WebhookId};
 use sandscope_wire::webhook::{WebhookCreate, WebhookDetail};
 
 use crate::auth::Caller;
-use crate::body::RawBody;
+use crate::body::{RawBody, parse};
 use crate::error::ApiError;
 use crate::{App, WebhookUrlCheck, paths};
 
@@ -37,7 +37,7 @@ pub(crate) async fn create_webhook(
     RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<WebhookDetail>), ApiError> {
     // The usual words of a parser could repeat the secret.
-    let new: WebhookCreate = serde_json::from_slice(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let new: WebhookCreate = parse(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
     let mut violations = Violations::default();
     violations.check_name(&new.name);
     violations.check_url(&new.url, &app.webhook_url_check);

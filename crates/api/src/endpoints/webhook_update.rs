@@ -8,7 +8,7 @@ use sandscope_wire::webhook::{WebhookConfiguration, WebhookDetail};
 use super::webhook_create::Violations;
 use super::webhook_get::{NOT_FOUND, find};
 use crate::auth::Caller;
-use crate::body::RawBody;
+use crate::body::{RawBody, parse};
 use crate::error::ApiError;
 use crate::segments::WebhookPath;
 use crate::{App, paths};
@@ -30,8 +30,7 @@ pub(crate) async fn update_webhook(
     WebhookPath(id): WebhookPath,
     RawBody(body): RawBody,
 ) -> Result<Json<WebhookDetail>, ApiError> {
-    let change: WebhookConfiguration =
-        serde_json::from_slice(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let change: WebhookConfiguration = parse(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
     let mut webhook = find(&app, caller.team.id, id).await?;
     let mut violations = Violations::default();
     if let Some(name) = change.name {

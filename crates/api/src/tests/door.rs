@@ -1,0 +1,203 @@
+//! The server behind its door, and a log of what was said through it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
+use sandscope_model::{
+    ApiKey, ApiKeyId, Build, BuildId, Clock, Entropy, KeyMask, Rootfs, Team, TeamId, TeamLimits, Template,
+    TemplateId, TemplateKind,
+};
+use sandscope_store::{FaultPlan, NewApiKey, Store};
+use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::{ApiOptions, Health, auth, router};
+
+pub(super) const KEY: &str = "e2b_0000000000000000000000000000000000000001";
+pub(super) const OTHER_KEY: &str = "e2b_0000000000000000000000000000000000000002";
+
+pub(super) struct Door {
+    pub(super) clock: StepClock,
+    pub(super) store: Store,
+    pub(super) faults: FaultPlan,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) runtime: FakeRuntime,
+    pub(super) team: TeamId,
+    pub(super) health: watch::Sender<Health>,
+    router: Router,
+    log: String,
+    _dir: tempfile::TempDir,
+}
+
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+impl Door {
+    pub(super) async fn open() -> Self {
+        Self::with_limits(TeamLimits {
+            max_concurrent_sandboxes: 2,
+            max_webhooks: 2,
+            ..TeamLimits::default()
+        })
+        .await
+    }
+
+    pub(super) async fn with_limits(limits: TeamLimits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = StepClock::new();
+        let faults = FaultPlan::none();
+        let store = Store::open_with(dir.path(), Arc::new(clock.clone()), faults.clone()).unwrap();
+        let seeded = |seed| -> Arc<dyn Entropy> { Arc::new(SeededEntropy::new(seed)) };
+        let people = seeded(1);
+        let teams = ["acme", "rival"].map(|slug| team(slug, limits, &*people, &clock));
+        let first = teams[0].id;
+        for (team, key) in teams.into_iter().zip([KEY, OTHER_KEY]) {
+            let team_id = team.id;
+            store.create_team(team).await.unwrap();
+            store.insert_api_key(api_key(team_id, key, &*people, &clock)).await.unwrap();
+        }
+        for name in ["base", "code-interpreter-v1"] {
+            let (template, build) = shipped(name, &*people, &clock);
+            store.ensure_template(template, build).await.unwrap();
+        }
+        let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let options = LifecycleOptions {
+            runtime: Arc::new(runtime.clone()),
+            store: store.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: seeded(2),
+        };
+        let lifecycle = Lifecycle::start(options).await.unwrap();
+        let (health, watched) = watch::channel(Health::Serving);
+        let router = router(ApiOptions {
+            lifecycle: lifecycle.clone(),
+            store: store.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: seeded(3),
+            health: watched,
+            webhook_url_check: Arc::new(|url| {
+                if url.contains("127.0.0.1") {
+                    Err("loopback targets are not allowed".to_owned())
+                } else {
+                    Ok(())
+                }
+            }),
+            domain: None,
+        });
+        Self {
+            clock,
+            store,
+            faults,
+            lifecycle,
+            runtime,
+            team: first,
+            health,
+            router,
+            log: String::new(),
+            _dir: dir,
+        }
+    }
+
+    /// Sends a request as the first team and writes it, with its answer, into the log.
+    pub(super) async fn say(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        let answer = self.ask(Some(KEY), method, path, body).await;
+        let text = match &answer.body {
+            Value::Null => String::new(),
+            body => format!("{body:#}\n"),
+        };
+        let _ = writeln!(self.log, "{method} {path} {body}\n{}\n{text}", answer.status);
+        answer
+    }
+
+    /// Sends a request.
+    pub(super) async fn ask(&self, key: Option<&str>, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = match key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
+        };
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// A new sandbox of the first team.
+    pub(super) async fn sandbox(&self, body: &str) -> String {
+        let answer = self.ask(Some(KEY), "POST", "/v2/sandboxes", body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        answer.body["sandboxID"].as_str().unwrap().to_owned()
+    }
+
+    /// A new webhook of the first team.
+    pub(super) async fn webhook(&self) -> String {
+        let body = r#"{"name":"w","url":"https://example.com/h","events":["sandbox.lifecycle.killed"],
+                       "signatureSecret":"0123456789abcdef0123456789abcdef"}"#;
+        let answer = self.ask(Some(KEY), "POST", "/events/webhooks", body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        answer.body["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn take_log(&mut self) -> String {
+        std::mem::take(&mut self.log)
+    }
+}
+
+fn team(slug: &str, limits: TeamLimits, entropy: &dyn Entropy, clock: &StepClock) -> Team {
+    let (name, slug) = (format!("Team {slug}"), slug.to_owned());
+    Team { id: TeamId::generate(entropy), name, slug, limits, created_at: clock.now() }
+}
+
+fn api_key(team_id: TeamId, text: &str, entropy: &dyn Entropy, clock: &StepClock) -> NewApiKey {
+    let mask = KeyMask {
+        prefix: "e2b_".to_owned(),
+        value_length: 40,
+        masked_value_prefix: "00".to_owned(),
+        masked_value_suffix: text.chars().skip(40).collect(),
+    };
+    let id = ApiKeyId::generate(entropy);
+    let (name, created_at) = ("first".to_owned(), clock.now());
+    let key = ApiKey { id, team_id, name, mask, created_at, last_used_at: None };
+    NewApiKey { key, hash: auth::hash(text) }
+}
+
+fn shipped(name: &str, entropy: &dyn Entropy, clock: &StepClock) -> (Template, Build) {
+    let template = Template {
+        id: TemplateId::generate(entropy),
+        team_id: None,
+        name: Some(name.to_owned()),
+        kind: TemplateKind::Template,
+        created_at: clock.now(),
+    };
+    let build = Build {
+        id: BuildId::generate(entropy),
+        template_id: template.id.clone(),
+        rootfs: Rootfs::Host,
+        vcpu_count: 2,
+        memory_mb: 512,
+        disk_mb: 1024,
+        source_sandbox_id: None,
+        created_at: clock.now(),
+    };
+    (template, build)
+}

@@ -1,0 +1,7 @@
+//! The door itself: real router, real store, real lifecycle, a runtime in memory.
+
+mod contract;
+mod coverage;
+mod door;
+mod recorded;
+mod refusals;
