@@ -6,7 +6,7 @@ use sandscope_model::{Build, Event, EventDraft, Sandbox, Template};
 
 use crate::teams::team_no;
 use crate::writer::Tx;
-use crate::{Store, StoreError, events, sandboxes, templates};
+use crate::{Store, StoreError, events, sandboxes, snapshots};
 
 /// A change of one sandbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ fn commit(tx: &mut Tx<'_>, change: Change) -> Result<Option<Event>, StoreError> 
     let team_no = team_no(tx, sandbox.team_id)?;
     sandboxes::update(tx, &sandbox)?;
     let snapshot_template_id =
-        snapshot.map(|snapshot| templates::insert_snapshot(tx, team_no, snapshot)).transpose()?;
+        snapshot.map(|snapshot| snapshots::insert(tx, team_no, snapshot)).transpose()?;
     let Some(mut draft) = event else { return Ok(None) };
     if snapshot_template_id.is_some() {
         draft.data.snapshot_template_id = snapshot_template_id;

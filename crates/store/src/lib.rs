@@ -33,6 +33,7 @@ mod retention;
 mod row;
 mod samples;
 mod sandboxes;
+mod snapshots;
 mod teams;
 mod templates;
 mod webhooks;
@@ -62,8 +63,9 @@ pub use fault::FaultPlan;
 pub use keys::NewApiKey;
 pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
+pub use snapshots::SnapshotFilter;
 pub use teams::FirstTeam;
-pub use templates::{AliasOwner, DeleteTemplate, SnapshotFilter};
+pub use templates::{AliasOwner, DeleteTemplate};
 
 /// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.
 const FEED: usize = 1024;

@@ -1,13 +1,11 @@
-//! Templates, their builds and tags, and snapshots.
+//! Templates, their builds and tags.
 
-use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
-use sandscope_model::{Build, BuildId, SandboxId, TeamId, Template, TemplateId, TemplateKind, Timestamp};
+use sandscope_model::{Build, BuildId, SandboxId, TeamId, Template, TemplateId, TemplateKind};
 
-use crate::commit::NewSnapshot;
 use crate::row::{Cells, all, exists, first, to_json, to_name};
 use crate::writer::Tx;
-use crate::{Page, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// The tag a reference without one means.
 const DEFAULT_TAG: &str = "default";
@@ -19,15 +17,6 @@ pub struct AliasOwner {
     pub template_id: TemplateId,
     /// Whether the asking team may use it: its own, or shipped with the server.
     pub own_or_public: bool,
-}
-
-/// Which snapshots are wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SnapshotFilter {
-    /// Only those taken of this sandbox.
-    pub source_sandbox_id: Option<SandboxId>,
-    /// Only those of this name.
-    pub name: Option<String>,
 }
 
 /// What came of a deletion.
@@ -45,25 +34,25 @@ pub enum DeleteTemplate {
 
 /// `id`, `name` or `slug/name`, each with an optional `:tag`.
 #[derive(Debug, PartialEq, Eq)]
-struct Reference<'a> {
-    slug: Option<&'a str>,
-    name: &'a str,
-    tag: Option<&'a str>,
+pub(crate) struct Reference<'a> {
+    pub(crate) slug: Option<&'a str>,
+    pub(crate) name: &'a str,
+    pub(crate) tag: Option<&'a str>,
 }
 
 impl<'a> Reference<'a> {
-    fn parse(text: &'a str) -> Self {
+    pub(crate) fn parse(text: &'a str) -> Self {
         let (path, tag) = text.split_once(':').map_or((text, None), |(path, tag)| (path, Some(tag)));
         let (slug, name) = path.split_once('/').map_or((None, path), |(slug, name)| (Some(slug), name));
         Self { slug, name, tag }
     }
 }
 
-const TEMPLATE_COLUMNS: &str = "m.id, t.id, m.name, m.kind, m.created_at";
-const BUILD_COLUMNS: &str = "b.id, b.template_id, b.rootfs, b.vcpu_count, b.memory_mb, b.disk_mb, \
+pub(crate) const TEMPLATE_COLUMNS: &str = "m.id, t.id, m.name, m.kind, m.created_at";
+pub(crate) const BUILD_COLUMNS: &str = "b.id, b.template_id, b.rootfs, b.vcpu_count, b.memory_mb, b.disk_mb, \
      b.source_sandbox_id, b.created_at";
 
-fn decode_template(cells: &mut Cells<'_, '_>) -> Result<Template, StoreError> {
+pub(crate) fn decode_template(cells: &mut Cells<'_, '_>) -> Result<Template, StoreError> {
     Ok(Template {
         id: cells.id("id")?,
         team_id: cells.optional_uuid("team_no")?,
@@ -73,7 +62,7 @@ fn decode_template(cells: &mut Cells<'_, '_>) -> Result<Template, StoreError> {
     })
 }
 
-fn decode_build(cells: &mut Cells<'_, '_>) -> Result<Build, StoreError> {
+pub(crate) fn decode_build(cells: &mut Cells<'_, '_>) -> Result<Build, StoreError> {
     Ok(Build {
         id: cells.uuid("builds.id")?,
         template_id: cells.id("template_id")?,
@@ -86,7 +75,7 @@ fn decode_build(cells: &mut Cells<'_, '_>) -> Result<Build, StoreError> {
     })
 }
 
-fn insert_template(
+pub(crate) fn insert_template(
     connection: &Connection,
     team_no: Option<i64>,
     template: &Template,
@@ -103,7 +92,7 @@ fn insert_template(
     Ok(())
 }
 
-fn insert_build(
+pub(crate) fn insert_build(
     connection: &Connection,
     template_id: &TemplateId,
     build: &Build,
@@ -137,29 +126,6 @@ fn insert_build(
         )?
         .execute(params![template_id.as_str(), tag, build.id.as_uuid().as_bytes()])?;
     Ok(())
-}
-
-/// Stores a snapshot under the team's template of that name, or a new one. Returns the template used.
-pub(crate) fn insert_snapshot(
-    connection: &Connection,
-    team_no: i64,
-    snapshot: NewSnapshot,
-) -> Result<TemplateId, StoreError> {
-    let NewSnapshot { template, build, tag } = snapshot;
-    let statement = connection.prepare_cached("SELECT id FROM templates WHERE team_no = ? AND name = ?")?;
-    let existing = match &template.name {
-        Some(name) => first(statement, params![team_no, name], "templates", |cells| cells.id("id"))?,
-        None => None,
-    };
-    let template_id = match existing {
-        Some(id) => id,
-        None => {
-            insert_template(connection, Some(team_no), &template)?;
-            template.id
-        }
-    };
-    insert_build(connection, &template_id, &build, &tag)?;
-    Ok(template_id)
 }
 
 /// The template a reference means to the team: its own by id, its own by name, then the shipped ones likewise.
@@ -241,48 +207,6 @@ fn delete(tx: &Tx<'_>, team: TeamId, reference: &str) -> Result<DeleteTemplate, 
     Ok(DeleteTemplate::Deleted(builds))
 }
 
-fn snapshots(
-    connection: &Connection,
-    team: TeamId,
-    filter: &SnapshotFilter,
-    page: &Page<(Timestamp, TemplateId)>,
-) -> Result<Vec<(Template, Build, String)>, StoreError> {
-    let mut sql = format!(
-        "SELECT {TEMPLATE_COLUMNS}, {BUILD_COLUMNS}, g.tag
-         FROM teams t JOIN templates m ON m.team_no = t.no JOIN tags g ON g.template_id = m.id
-             JOIN builds b ON b.id = g.build_id
-         WHERE t.id = ? AND m.kind = ?"
-    );
-    let mut values: Vec<Box<dyn ToSql>> =
-        vec![Box::new(*team.as_uuid().as_bytes()), Box::new(to_name(&TemplateKind::Snapshot)?)];
-    if let Some(id) = &filter.source_sandbox_id {
-        sql.push_str(" AND b.source_sandbox_id = ?");
-        values.push(Box::new(id.as_str().to_owned()));
-    }
-    if let Some(name) = &filter.name {
-        let Reference { slug, name, tag } = Reference::parse(name);
-        for (column, value) in [("t.slug", slug), ("m.name", Some(name)), ("g.tag", tag)] {
-            if let Some(value) = value {
-                sql.push_str(" AND ");
-                sql.push_str(column);
-                sql.push_str(" = ?");
-                values.push(Box::new(value.to_owned()));
-            }
-        }
-    }
-    if let Some((at, id)) = &page.after {
-        sql.push_str(" AND (b.created_at, m.id) < (?, ?)");
-        values.push(Box::new(at.as_microsecond()));
-        values.push(Box::new(id.as_str().to_owned()));
-    }
-    sql.push_str(" ORDER BY b.created_at DESC, m.id DESC LIMIT ?");
-    values.push(Box::new(page.limit));
-    let values = rusqlite::params_from_iter(values);
-    all(connection.prepare_cached(&sql)?, values, "templates", |cells| {
-        Ok((decode_template(cells)?, decode_build(cells)?, cells.plain("tag")?))
-    })
-}
-
 impl Store {
     /// Stores a template that comes with the server, with its build under the tag `default`, unless there is one of
     /// that name already.
@@ -361,20 +285,6 @@ impl Store {
             })
         };
         self.facts().read(op).await
-    }
-
-    /// The team's snapshots, newest first, one entry for each tag. Positions are the build's `created_at` and the
-    /// template's id.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub async fn snapshots(
-        &self,
-        team: TeamId,
-        filter: SnapshotFilter,
-        page: Page<(Timestamp, TemplateId)>,
-    ) -> Result<Vec<(Template, Build, String)>, StoreError> {
-        self.facts().read(move |connection| snapshots(connection, team, &filter, &page)).await
     }
 
     /// Deletes a template or snapshot of the team with all its builds; with a `:tag` that is not its only one, only

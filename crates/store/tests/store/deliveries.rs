@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::support::{House, at, uuid};
+use proptest::prelude::*;
 use sandscope_model::{
     Attempt, AttemptOutcome, ErrorClass, EventType, Exception, Secret, Team, Webhook, WebhookId,
 };
@@ -190,4 +191,55 @@ async fn retention_never_removes_what_a_webhook_still_has_to_deliver() {
     assert_eq!(oldest().await, Some(696));
     assert_eq!(house.store.last_sequence(house.team.id).await.unwrap(), 700);
     assert_eq!(house.update(&mut sandbox, 800).await, 701);
+}
+
+/// One webhook of a random history: its cursor, whether it is enabled, and an exception with or without attempts left.
+type Hook = (u64, bool, Option<(u64, bool)>);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Wherever the webhooks are and whatever is old: exactly the events before the first one that is young or still
+    /// needed are gone.
+    #[test]
+    fn retention_cuts_the_log_at_the_first_event_that_is_young_or_needed(
+        ages_days in prop::collection::vec(0_i64..20, 1..20),
+        hooks in prop::collection::vec(
+            (0_u64..22, prop::bool::ANY, prop::option::of((1_u64..22, prop::bool::ANY))), 0..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(retention_cuts(ages_days, hooks));
+    }
+}
+
+async fn retention_cuts(ages_days: Vec<i64>, hooks: Vec<Hook>) {
+    let house = House::new().await;
+    let mut needed = u64::MAX;
+    for (cursor, enabled, set) in hooks {
+        let hook = Webhook { enabled, ..webhook(&house.team) };
+        let webhook_id = hook.id;
+        house.store.insert_webhook(hook, 10).await.unwrap();
+        let pending = set.filter(|(_, pending)| *pending).map(|(sequence, _)| sequence);
+        if enabled {
+            needed = needed.min(cursor + 1).min(pending.unwrap_or(u64::MAX));
+        }
+        let set = set.map(|(sequence, pending)| exception(webhook_id, sequence, pending.then_some(1)));
+        let set = set.into_iter().collect();
+        let progress = DeliveryProgress { webhook_id, cursor: Some(cursor), set, clear: vec![] };
+        house.store.record_deliveries(progress).await.unwrap();
+    }
+    let day = 24 * 3600;
+    let mut sandbox = house.admit_without_event(0).await;
+    for age in &ages_days {
+        house.update(&mut sandbox, (20 - age) * day).await;
+    }
+    house.store.delete_expired(at(20 * day)).await.unwrap();
+    let first_kept = (1_u64..)
+        .zip(&ages_days)
+        .find(|(sequence, age)| **age <= 7 || *sequence >= needed)
+        .map(|(sequence, _)| sequence);
+    let left = house.store.events_after(house.team.id, 0, 100).await.unwrap();
+    assert_eq!(left.first().map(|event| event.sequence), first_kept);
+    let n_kept = first_kept.map_or(0, |first| u64::try_from(ages_days.len()).unwrap() + 1 - first);
+    assert_eq!(u64::try_from(left.len()).unwrap(), n_kept);
 }

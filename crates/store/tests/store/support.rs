@@ -89,6 +89,16 @@ impl House {
         self.admit_and_run(sandbox).await
     }
 
+    /// A running sandbox of which the log knows nothing; at generation 1.
+    pub(crate) async fn admit_without_event(&self, seconds: i64) -> Sandbox {
+        let mut sandbox = self.creating(seconds);
+        self.store.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
+        sandbox.state = State::Running { execution: execution(&sandbox) };
+        self.store.commit(Change { sandbox: sandbox.clone(), event: None, snapshot: None }).await.unwrap();
+        sandbox.generation += 1;
+        sandbox
+    }
+
     pub(crate) async fn admit_and_run(&self, mut sandbox: Sandbox) -> Sandbox {
         let admission = self.store.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
         assert_eq!(admission, Admission::Admitted);
