@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandscope_model::{EventData, EventDraft, EventType, Sandbox, Timestamp, Transition};
+use sandscope_model::{EventData, EventDraft, EventType, Sandbox, StateName, Timestamp, Transition};
 use sandscope_store::{Change, NewSnapshot, StoreError};
 
 use super::Driver;
@@ -55,7 +55,12 @@ impl Driver {
             Err(error) if self.has_landed(next).await => {
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "recorded although the store reported a failure");
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if error == StoreError::Conflict {
+                    self.catch_up().await;
+                }
+                return Err(error);
+            }
         }
         let generation = self.sandbox.generation + 1;
         self.adopt(Sandbox { generation, ..next.sandbox.clone() });
@@ -69,8 +74,30 @@ impl Driver {
         matches!(row, Ok(Some(row)) if row.generation == self.sandbox.generation + 1 && row.state == next.sandbox.state)
     }
 
+    /// Goes on from what is recorded. The row was changed although this driver was told it was not.
+    async fn catch_up(&mut self) {
+        match self.context.store.sandbox(&self.sandbox.id).await {
+            Ok(Some(row)) => {
+                tracing::error!(sandbox_id = %row.id, state = %row.state.name(), "the row is not as this driver left it");
+                let holds_place =
+                    matches!(row.state.name(), StateName::Running | StateName::Pausing | StateName::Resuming);
+                if holds_place && self.slot.is_none() {
+                    self.slot = self.context.slots.take(row.team_id, u32::MAX);
+                }
+                self.adopt(row);
+            }
+            Ok(None) => {
+                tracing::error!(sandbox_id = %self.sandbox.id, "the row is gone");
+                self.context.registry.remove(&self.sandbox.id);
+                self.over = true;
+            }
+            Err(error) => tracing::error!(sandbox_id = %self.sandbox.id, %error, "the row cannot be read"),
+        }
+    }
+
     /// Records what has happened, however long it takes. Whoever waits is told at the first failure; other requests
-    /// are refused as busy meanwhile. Fails only when the server stops.
+    /// are refused as busy meanwhile. Fails when the server stops, and when the row turns out to be another than
+    /// this change was made from.
     pub(super) async fn settle(&mut self, next: &Next) -> Result<(), RequestError> {
         let mut delay = FIRST_DELAY;
         loop {
@@ -80,12 +107,17 @@ impl Driver {
             };
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "a change cannot be recorded; trying again");
             let is_closed = error == StoreError::Closed;
+            let is_stale =
+                error == StoreError::Conflict && self.sandbox.generation != next.sandbox.generation;
             if let Some(waiting) = self.waiting.take() {
                 waiting.send(RequestError::Store(error));
             }
             if is_closed {
                 self.over = true;
                 return Err(RequestError::Draining);
+            }
+            if is_stale || self.over {
+                return Err(RequestError::Busy);
             }
             self.back_off(delay).await?;
             delay = (delay * 2).min(LONGEST_DELAY);

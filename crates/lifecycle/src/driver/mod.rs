@@ -103,6 +103,9 @@ impl Driver {
             if self.context.draining.is_cancelled() {
                 break;
             }
+            if self.finish_intent().await {
+                continue;
+            }
             let has_died = self.exit.borrow().is_some();
             match self.inbox.next(has_died, self.due(), self.context.clock.now()) {
                 Turn::Exit => self.bury_exited().await,
@@ -112,6 +115,21 @@ impl Driver {
             }
         }
         self.leave();
+    }
+
+    /// Carries out a recorded intent nobody is carrying out: one that was recorded although the store said it was
+    /// not. Whether there was one.
+    async fn finish_intent(&mut self) -> bool {
+        let finished = match self.sandbox.state.name() {
+            StateName::Pausing => self.finish_pause().await,
+            StateName::Resuming => self.finish_resume().await,
+            StateName::Killing => self.finish_kill().await,
+            StateName::Creating | StateName::Running | StateName::Paused | StateName::Killed => return false,
+        };
+        if let Err(error) = finished {
+            tracing::warn!(sandbox_id = %self.sandbox.id, %error, "an intent came to nothing");
+        }
+        true
     }
 
     /// Takes in what has arrived, as far as there is room.
@@ -132,8 +150,13 @@ impl Driver {
 
     /// Waits until it may be somebody's turn.
     async fn wait(&mut self) {
-        let due = self.due().unwrap_or(Timestamp::MAX);
-        let time_up = self.context.clock.sleep_until(due);
+        let due = self.due().map(|due| self.context.clock.sleep_until(due));
+        let time_up = async {
+            match due {
+                Some(sleep) => sleep.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.context.draining.cancelled() => {}

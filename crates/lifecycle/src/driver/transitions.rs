@@ -184,7 +184,9 @@ impl Driver {
         let reason = exit.as_ref().map_or(KillReason::Crashed, cause_of_death);
         if let Err(error) = self.bury(reason, exit).await {
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "a death could not be recorded");
-            self.over = true;
+            // Made from a row that has changed: the next attempt is made from the new one. Nothing else can be done
+            // about a death that is not possible in the recorded state.
+            self.over |= !matches!(error, RequestError::Busy);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_lifecycle::{CreateError, RequestError};
-use sandscope_model::{EventType, KillReason, Sandbox, StateName};
+use sandscope_model::{EventType, KillReason, Sandbox, StateName, Transition};
 use sandscope_store::{StoreError, fault};
 use sandscope_testbed::{Fault, Op, Trigger};
 
@@ -262,4 +262,35 @@ fn one_that_neither_runs_nor_stands_still_is_ended() {
     assert!(matches!(answer, Err(RequestError::NotFound)), "{answer:?}");
     world.assert_settled();
     assert_eq!(world.last_event(id).data.kill_reason, Some(KillReason::AgentLost));
+}
+
+#[test]
+fn an_intent_recorded_behind_the_drivers_back_is_carried_out() {
+    for dies in [false, true] {
+        let world = World::new();
+        let sandbox = world.create();
+        let id = &sandbox.id;
+        // As after a write that the disk reported as failed, but which is there once the disk is back.
+        let (state, _) = sandbox.state.apply(Transition::PauseRequested).unwrap();
+        let paused = sandscope_store::Change {
+            sandbox: Sandbox { state, ..(*sandbox).clone() },
+            event: None,
+            snapshot: None,
+        };
+        world.run_still(world.store.commit(paused)).unwrap();
+        if dies {
+            world.runtime.run_out_of_memory(id);
+        } else {
+            let answer = world.run(world.lifecycle.set_timeout(&world.team, id, LONG));
+            assert!(matches!(answer, Err(RequestError::Store(StoreError::Conflict))), "{answer:?}");
+        }
+        let last = if dies { EventType::Killed } else { EventType::Paused };
+        world.run(async {
+            while world.store.last_sequence(world.team.id).await.unwrap() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        world.assert_settled();
+        assert_eq!(world.told(id), [EventType::Created, last]);
+    }
 }
