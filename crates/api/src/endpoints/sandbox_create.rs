@@ -88,7 +88,8 @@ async fn create(
     generation: Generation,
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
     let new: NewSandbox = parse(body)?;
-    let request = CreateRequest { idempotency: idempotency(headers, body)?, ..request(new, generation)? };
+    let request =
+        CreateRequest { idempotency: idempotency(headers, body, generation)?, ..request(new, generation)? };
     let created = app.lifecycle.create(&caller.team, request).await?;
     let answer = Sandbox::new(&created.sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
     Ok((StatusCode::CREATED, Json(answer)))
@@ -151,8 +152,13 @@ fn are_env_vars(env_vars: &BTreeMap<String, String>) -> bool {
         .all(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'))
 }
 
-/// The same key with another body is a mistake, so the body's hash goes with the key.
-fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
+/// The same key with another body is a mistake, so the body's hash goes with the key. The same body means different
+/// things to the two generations.
+fn idempotency(
+    headers: &HeaderMap,
+    body: &[u8],
+    generation: Generation,
+) -> Result<Option<IdempotencyKey>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let is_key_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let key = value
@@ -160,7 +166,8 @@ fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<IdempotencyKey
         .ok()
         .filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(is_key_byte))
         .ok_or_else(|| ApiError::bad_request(BAD_IDEMPOTENCY_KEY))?;
-    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: Sha256::digest(body).into() }))
+    let hash = Sha256::new().chain_update([generation as u8]).chain_update(body);
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: hash.finalize().into() }))
 }
 
 #[cfg(test)]
@@ -206,10 +213,10 @@ mod tests {
                 http::HeaderName::from_static("idempotency-key"),
                 http::HeaderValue::from_str(key).unwrap(),
             )]);
-            idempotency(&headers, b"{}")
+            idempotency(&headers, b"{}", Generation::V2)
         };
         assert!(with("abc-1").unwrap().is_some());
-        assert!(idempotency(&HeaderMap::new(), b"{}").unwrap().is_none());
+        assert!(idempotency(&HeaderMap::new(), b"{}", Generation::V2).unwrap().is_none());
         for bad in ["", "A", "a b", &"a".repeat(256)] {
             assert!(with(bad).is_err(), "{bad}");
         }

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{Request, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use sandscope_model::Entropy;
 use sandscope_testbed::SeededEntropy;
@@ -143,24 +144,141 @@ async fn a_panic_is_a_500_in_json() {
     assert_eq!(response.headers()["content-type"], "application/json");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+/// Runs `check` on many values against one server.
+fn fuzz<S: Strategy>(strategy: &S, check: impl AsyncFn(&Door, S::Value)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let door = runtime.block_on(Door::open());
+    let config = ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let outcome = runner.run(strategy, |value| {
+        runtime.block_on(check(&door, value));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
 
-    /// Whatever is written into the query string, reading lists never fails on the server's side.
-    #[test]
-    fn any_query_is_answered(
-        path in prop::sample::select(vec![
-            "/v2/sandboxes", "/sandboxes", "/snapshots", "/events/sandboxes", "/v2/templates", "/sandboxes/metrics",
-        ]),
-        name in prop::sample::select(vec!["limit", "nextToken", "metadata", "state", "template", "types", "offset",
-                                          "name", "sandboxID", "startedAfter", "sandbox_ids", "order"]),
-        value in "[a-zA-Z0-9%+=&,_.:-]{0,40}",
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let door = Door::open().await;
-            let answer = door.ask(Some(KEY), "GET", &format!("{path}?{name}={value}"), "").await;
-            assert!(!answer.status.is_server_error(), "{} {}", answer.status, answer.body);
-        });
-    }
+/// Whatever is written into the query string, reading lists never fails on the server's side.
+#[test]
+fn any_query_is_answered() {
+    let paths = prop::sample::select(vec![
+        "/v2/sandboxes",
+        "/sandboxes",
+        "/snapshots",
+        "/events/sandboxes",
+        "/v2/templates",
+        "/sandboxes/metrics",
+        "/sandboxes/i00000000000000000000/metrics",
+    ]);
+    let names = prop::sample::select(vec![
+        "limit",
+        "nextToken",
+        "metadata",
+        "state",
+        "template",
+        "types",
+        "offset",
+        "name",
+        "sandboxID",
+        "startedAfter",
+        "sandbox_ids",
+        "order",
+        "start",
+        "end",
+    ]);
+    let values = prop_oneof![
+        "[a-zA-Z0-9%+=&,_.:-]{0,40}",
+        ".{0,20}".prop_map(|text| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()),
+        any::<i64>().prop_map(|number| number.to_string()),
+    ];
+    fuzz(&(paths, names, values), async |door, (path, name, value)| {
+        let answer = door.ask(Some(KEY), "GET", &format!("{path}?{name}={value}"), "").await;
+        assert!(!answer.status.is_server_error(), "{} {}", answer.status, answer.body);
+    });
+}
+
+/// Whatever a path's variable part is, it is found or refused.
+#[test]
+fn any_id_is_answered() {
+    let around = prop::sample::select(vec![
+        ("GET", "/sandboxes/", ""),
+        ("DELETE", "/sandboxes/", ""),
+        ("POST", "/sandboxes/", "/pause"),
+        ("GET", "/events/sandboxes/", ""),
+        ("GET", "/events/webhooks/", "/stats"),
+        ("GET", "/templates/", ""),
+        ("DELETE", "/templates/", ""),
+        ("GET", "/templates/aliases/", ""),
+        ("DELETE", "/api-keys/", ""),
+    ]);
+    fuzz(&(around, ".{1,40}"), async |door, ((method, before, after), text)| {
+        let text = utf8_percent_encode(&text, NON_ALPHANUMERIC);
+        let answer = door.ask(Some(KEY), method, &format!("{before}{text}{after}"), "").await;
+        assert!(!answer.status.is_server_error(), "{} {}", answer.status, answer.body);
+    });
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".{0,12}".prop_map(Into::into),
+        Just("base".into()),
+        Just("sandbox.lifecycle.killed".into()),
+        Just("https://example.com".into()),
+    ];
+    leaf.prop_recursive(2, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::hash_map(".{0,6}", inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Whatever a body says, it is done or refused.
+#[test]
+fn any_body_is_answered() {
+    let paths = prop::sample::select(vec![
+        "/sandboxes",
+        "/v2/sandboxes",
+        "/api-keys",
+        "/events/webhooks",
+        "/sandboxes/i00000000000000000000/connect",
+        "/sandboxes/i00000000000000000000/timeout",
+        "/sandboxes/i00000000000000000000/refreshes",
+        "/sandboxes/i00000000000000000000/snapshots",
+    ]);
+    let keys = prop::sample::select(vec![
+        "templateID",
+        "timeout",
+        "metadata",
+        "envVars",
+        "network",
+        "secure",
+        "autoPause",
+        "autoResume",
+        "name",
+        "url",
+        "events",
+        "signatureSecret",
+        "enabled",
+        "duration",
+    ]);
+    let fields = prop::collection::hash_map(keys, any_json(), 0..5);
+    fuzz(&(paths, fields, any::<bool>()), async |door, (path, fields, from_base)| {
+        let mut body: serde_json::Map<_, _> =
+            fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        if from_base {
+            body.insert("templateID".to_owned(), "base".into());
+        }
+        let body = serde_json::Value::Object(body).to_string();
+        let answer = door.ask(Some(KEY), "POST", path, &body).await;
+        assert!(answer.status.as_u16() < 500, "{path} {body}: {} {}", answer.status, answer.body);
+        if let Some(id) = answer.body["sandboxID"].as_str() {
+            let gone = door.ask(Some(KEY), "DELETE", &format!("/sandboxes/{id}"), "").await;
+            assert_eq!(gone.status, StatusCode::NO_CONTENT);
+        }
+    });
 }
