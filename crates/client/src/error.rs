@@ -12,7 +12,7 @@ pub enum ClientError {
         reason: &'static str,
     },
     /// Nobody answers there.
-    #[error("cannot connect to {authority}: {source}; is the server running?")]
+    #[error("cannot connect to {authority} (is the server running?)")]
     Connect {
         /// Host and port.
         authority: String,

@@ -123,6 +123,9 @@ pub struct Event {
     pub sandbox_id: String,
     /// When (RFC 3339).
     pub timestamp: String,
+    /// Every other key.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, Value>,
 }
 
 /// A snapshot.

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod key;
+pub(crate) mod openapi;
 pub(crate) mod sandbox;
 
 use anyhow::Context as _;

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use sandscope_model::{Secret, TeamLimits};
 use sandscope_telemetry::LogFormat;
+use sandscope_webhooks::AllowedTarget;
 
 pub(crate) use rules::ConfigError;
 pub(crate) use settings::ServeArgs;
@@ -78,19 +79,12 @@ pub(crate) struct Sandbox {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Webhooks {
-    /// Otherwise forbidden targets that are allowed: `<network>` or `<network>:<port>`.
+    /// Otherwise forbidden targets that are allowed.
     pub allow: Vec<AllowedTarget>,
     /// One attempt's deadline.
     pub attempt_timeout: Duration,
     /// Waits before the second, third … attempt.
     pub retry_delays: Vec<Duration>,
-}
-
-/// A network, and the one port there that may be reached (all where absent).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AllowedTarget {
-    pub net: ipnet::IpNet,
-    pub port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy)]

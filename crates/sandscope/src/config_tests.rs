@@ -97,8 +97,8 @@ fn every_broken_rule_is_named_at_once() {
     first_api_key must be e2b_ and 40 hexadecimal digits (lower case)
     memory_mb must be from 128 to 1048576, not 1
     event_retention_days must be from 1 to 365, not 366
-    webhook allow: `10.0.0.0/33` is not a network such as 10.1.0.0/16 or 10.1.2.3/32:8080
-    webhook allow: `10.0.0.0/8:99999` is not a network such as 10.1.0.0/16 or 10.1.2.3/32:8080
+    webhook allow: `10.0.0.0/33`: expected addresses as `10.1.0.0/16`, optionally with ports as in `10.1.0.0/16:8000-8999`
+    webhook allow: `10.0.0.0/8:99999`: expected addresses as `10.1.0.0/16`, optionally with ports as in `10.1.0.0/16:8000-8999`
     log filter must be a filter such as info
     log format must be auto, text or json
     ");
@@ -115,11 +115,11 @@ fn a_chosen_key_is_never_shown() {
 }
 
 #[test]
-fn networks_are_read_with_and_without_a_port() {
-    let text = "[webhooks]\nallow = [\"10.1.0.0/16\", \"127.0.0.1/32:8080\", \"::1/128:443\", \"fd00::/8\"]";
-    let config = resolve(ServeArgs::default(), text).unwrap();
-    let shown: Vec<String> = config.webhooks.allow.iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["10.1.0.0/16", "127.0.0.1/32:8080", "::1/128:443", "fd00::/8"]);
+fn networks_are_read_and_shown_with_and_without_ports() {
+    let allow = r#"allow = ["10.1.0.0/16", "127.0.0.1/32:8080", "::1/128:8000-8999", "fd00::/8"]"#;
+    let config = resolve(ServeArgs::default(), &format!("[webhooks]\n{allow}")).unwrap();
+    assert_eq!(config.webhooks.allow.len(), 4);
+    assert!(config.show().contains(allow), "{}", config.show());
 }
 
 #[test]

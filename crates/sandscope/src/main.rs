@@ -8,9 +8,11 @@
 //! sandscope sandbox | events …     a client like any other: only the public API
 //! ```
 
+mod bench;
 mod cli;
 mod commands;
 mod config;
+mod demo;
 mod keys;
 mod metrics_line;
 mod output;
@@ -24,6 +26,8 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Before any thread exists: the launcher makes namespaces, which threads do not survive.
+    sandscope_runtime::linux::launcher_main(std::env::args_os().nth(1).as_deref());
     let cli = Cli::parse();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -45,6 +49,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Config(command) => commands::config::run(command),
         Command::Key(command) => commands::key::run(command).await,
-        _ => anyhow::bail!("not built yet"),
+        Command::Serve(settings) => serve::run(*settings).await,
+        Command::Demo => demo::run().await,
+        Command::Bench(arguments) => bench::run(arguments).await,
+        Command::Openapi => commands::openapi::run(),
     }
 }

@@ -7,7 +7,8 @@ use std::io::{self, IsTerminal, Write};
 /// Writes one line to standard output, flushed: whoever reads along sees it now.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
+    // In one piece: a reader that stops at some line has got the whole of what it wanted.
+    out.write_all(format!("{text}\n").as_bytes())?;
     out.flush()
 }
 

@@ -1,7 +1,63 @@
-//! `sandscope serve`.
+//! `sandscope serve`: configuration → build → run → drain.
+//!
+//! ```text
+//!                        ┌───────────── one port ─────────────┐
+//! clients ─► Http ─► edge ─(E2b-Sandbox-Id or host name)─► Lifecycle::dial ─► agent in the sandbox
+//!                      └──► api ─► Lifecycle ─► Runtime (launcher process) ─► sandboxes
+//!                                      │ commit
+//!                                      ▼
+//!                                    Store ◄── Sampler (counters)      Store ──feed──► Webhooks ─► receivers
+//! ```
+//!
+//! Nothing is printed on standard output before everything runs. Stopping goes from the outside in: no new
+//! connections, requests under way are answered, transitions under way finish, webhook attempts under way get a moment,
+//! the store flushes. Sandboxes are not part of it: they live on and are found again by the next start.
 
 mod bootstrap;
 mod data_dir;
+mod engine;
 mod exports;
 mod http;
+mod running;
 mod signals;
+
+use std::process::ExitCode;
+
+use crate::config::{Config, ServeArgs};
+use crate::output;
+
+pub(crate) use running::Running;
+pub(crate) use signals::Signals;
+
+/// Runs the server until it is told to stop.
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::resolve(args.with_environment())?;
+    sandscope_telemetry::init(&config.log.filter, config.log.format)?;
+    let mut signals = Signals::take()?;
+    let server = tokio::select! {
+        server = Running::start(&config) => server?,
+        name = signals.next() => {
+            // Whatever was under way is found again by the next start, as after a crash.
+            tracing::info!(signal = name, "stopped while starting");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if let Err(error) =
+        output::line(exports::lines(server.address(), &config.server.domain, server.first_key()))
+    {
+        tracing::warn!(%error, "nobody reads standard output; serving all the same");
+    }
+    tracing::info!(url = server.url(), data_dir = %config.server.data_dir.display(), "ready");
+    let name = signals.next().await;
+    tracing::info!(signal = name, "draining; a second signal stops at once");
+    tokio::select! {
+        () = server.drain() => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        name = signals.next() => {
+            tracing::warn!(signal = name, "stopping at once");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

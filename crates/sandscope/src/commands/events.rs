@@ -81,6 +81,7 @@ mod tests {
             event_data: Some(json!({"kill_reason": "timeout", "execution": {"execution_time": 1042}})),
             sandbox_id: "i0".to_owned(),
             timestamp: "2025-08-06T20:59:36Z".to_owned(),
+            rest: serde_json::Map::new(),
         };
         assert_eq!(details(&event), "reason timeout, ran 1.042 s");
         assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000");

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sandscope_model::{Secret, TeamLimits};
+use sandscope_webhooks::AllowedTarget;
 
 use super::settings::ServeArgs;
-use super::{AllowedTarget, Config, Log, Metrics, Sandbox, Server, Webhooks, file};
+use super::{Config, Log, Metrics, Sandbox, Server, Webhooks, file};
 use crate::keys;
 
 /// The configuration cannot be used.
@@ -180,17 +181,11 @@ impl Rules {
     }
 
     fn target(&mut self, text: &str) -> Option<AllowedTarget> {
-        if let Ok(net) = text.parse() {
-            return Some(AllowedTarget { net, port: None });
+        let target = text.parse();
+        if let Err(error) = &target {
+            self.broken.push(format!("webhook allow: `{text}`: {error}"));
         }
-        let parsed =
-            text.rsplit_once(':').and_then(|(net, port)| Some((net.parse().ok()?, port.parse().ok()?)));
-        if parsed.is_none() {
-            self.broken.push(format!(
-                "webhook allow: `{text}` is not a network such as 10.1.0.0/16 or 10.1.2.3/32:8080"
-            ));
-        }
-        parsed.map(|(net, port)| AllowedTarget { net, port: Some(port) })
+        target.ok()
     }
 
     fn delays(&mut self, given: Option<Vec<u32>>) -> Vec<Duration> {

@@ -54,8 +54,8 @@ pub(crate) struct ServeArgs {
     /// Webhooks the first team may register [default: 50]
     #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_WEBHOOKS")]
     pub max_webhooks: Option<u32>,
-    /// Private networks webhooks may go to all the same: `10.1.0.0/16` or `10.1.2.3/32:8080`; may be repeated
-    #[arg(long, value_name = "NETWORK[:PORT]", env = "SANDSCOPE_WEBHOOK_ALLOW", value_delimiter = ',')]
+    /// Private networks webhooks may go to all the same: 10.1.0.0/16, 10.1.2.3/32:8080 or 10.1.2.3/32:8000-8999
+    #[arg(long, value_name = "NETWORK[:PORTS],…", env = "SANDSCOPE_WEBHOOK_ALLOW", value_delimiter = ',')]
     pub webhook_allow: Option<Vec<String>>,
     /// Deadline of one webhook attempt, in seconds [default: 10]
     #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_WEBHOOK_TIMEOUT_S")]

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{AllowedTarget, Config};
+use sandscope_webhooks::AllowedTarget;
+
+use super::Config;
 
 impl Config {
     /// Every setting with its value, as a file that could be used again (but for secrets).
@@ -47,7 +49,7 @@ impl Config {
                 ("max_webhooks", team.max_webhooks.to_string()),
             ],
         );
-        let allow: Vec<String> = webhooks.allow.iter().map(|target| quoted(&target.to_string())).collect();
+        let allow: Vec<String> = webhooks.allow.iter().map(|allowed| quoted(&target(allowed))).collect();
         let delays: Vec<String> =
             webhooks.retry_delays.iter().map(|wait| wait.as_secs().to_string()).collect();
         section(
@@ -65,11 +67,12 @@ impl Config {
     }
 }
 
-impl std::fmt::Display for AllowedTarget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.port {
-            Some(port) => write!(f, "{}:{port}", self.net),
-            None => self.net.fmt(f),
-        }
+/// As it is written in the file.
+fn target(target: &AllowedTarget) -> String {
+    let net = &target.net;
+    match &target.ports {
+        None => net.to_string(),
+        Some(ports) if ports.start() == ports.end() => format!("{net}:{}", ports.start()),
+        Some(ports) => format!("{net}:{}-{}", ports.start(), ports.end()),
     }
 }

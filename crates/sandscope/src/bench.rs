@@ -1,0 +1,63 @@
+//! `sandscope bench`: figures of this machine, printed and never asserted.
+//!
+//! Each figure runs against the real binary as a child process with a temporary data directory, asked over HTTP as a
+//! user would. What else the machine was doing is printed with the figures, as it decides what they mean.
+
+mod child;
+mod create;
+mod history;
+mod idle;
+mod processes;
+mod quantiles;
+mod webhook;
+
+use std::process::ExitCode;
+
+use crate::cli::{BenchArgs, Figure};
+use crate::output::{self, Paint};
+
+use child::Child;
+
+/// One line of the result: what, and how much.
+type Row = Vec<String>;
+
+/// Runs the figures asked for, or all.
+pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let wanted = |figure| args.figures.is_empty() || args.figures.contains(&figure);
+    sandscope_telemetry::init("warn", sandscope_telemetry::LogFormat::Auto)?;
+    output::line(machine())?;
+    let mut rows: Vec<Row> = Vec::new();
+    if wanted(Figure::Create) {
+        rows.extend(create::measure(args.creates).await?);
+    }
+    if wanted(Figure::Memory) || wanted(Figure::Sampler) {
+        rows.extend(idle::measure(args.idle, wanted(Figure::Memory), wanted(Figure::Sampler)).await?);
+    }
+    if wanted(Figure::Webhook) {
+        rows.extend(webhook::measure().await?);
+    }
+    if wanted(Figure::History) {
+        rows.extend(history::measure(args.events).await?);
+    }
+    output::line(output::table(&["FIGURE", "VALUE", "REMARK"], &rows, Paint::for_stdout()))?;
+    output::line(machine())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the machine is, and how busy.
+fn machine() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<&str> = load.split(' ').take(3).collect();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let build = if cfg!(debug_assertions) {
+        "debug build: use --release for figures that mean something"
+    } else {
+        "release build"
+    };
+    format!("{cpus} CPUs, Linux {}, load {}; {build}", kernel.trim(), load.join(" "))
+}
+
+fn row(figure: impl Into<String>, value: impl Into<String>, remark: impl Into<String>) -> Row {
+    vec![figure.into(), value.into(), remark.into()]
+}

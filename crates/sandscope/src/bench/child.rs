@@ -1,0 +1,94 @@
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sandscope_client::{Client, ClientOptions};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::keys;
+use crate::system::OsEntropy;
+
+/// How long the server may take to be ready; opening a store of a million events is part of it.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// The real server as a child process.
+pub(super) struct Child {
+    process: tokio::process::Child,
+    client: Client,
+    _directory: TempDir,
+}
+
+impl Child {
+    /// A server with a data directory of its own.
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let key = keys::draw(&OsEntropy);
+        let directory = tempfile::Builder::new().prefix("sandscope-bench-").tempdir()?;
+        Self::start_in(directory, key.expose()).await
+    }
+
+    /// A server over the data in `directory`, of which `key` is the first team's key or becomes it.
+    pub(super) async fn start_in(directory: TempDir, key: &str) -> anyhow::Result<Self> {
+        let (process, url) = spawn(directory.path(), key).await?;
+        let options = ClientOptions { api_url: url, sandbox_url: None, api_key: key.to_owned() };
+        Ok(Self { process, client: Client::new(&options)?, _directory: directory })
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn pid(&self) -> anyhow::Result<u32> {
+        self.process.id().context("the server has ended")
+    }
+
+    /// Kills every sandbox and stops the server.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        for sandbox in self.client.sandboxes("running,paused", usize::MAX).await? {
+            self.client.kill(&sandbox.sandbox_id).await?;
+        }
+        let pid = self.pid()?.to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await?;
+        tokio::time::timeout(STOP_LIMIT, self.process.wait()).await.context("the server did not stop")??;
+        Ok(())
+    }
+}
+
+async fn spawn(directory: &Path, key: &str) -> anyhow::Result<(tokio::process::Child, String)> {
+    let mut process = Command::new(std::env::current_exe()?)
+        .args([
+            "serve",
+            "--dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--max-concurrent-sandboxes",
+            "2000",
+            "--data-dir",
+        ])
+        .arg(directory.join("data"))
+        .env("SANDSCOPE_FIRST_API_KEY", key)
+        .env("SANDSCOPE_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start the server")?;
+    let stdout = process.stdout.take().context("the server has no standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await? {
+            if let Some(url) = line.strip_prefix("export E2B_API_URL=") {
+                return Ok(url.to_owned());
+            }
+        }
+        anyhow::bail!("the server ended before it was ready")
+    };
+    let url =
+        tokio::time::timeout(READY_LIMIT, ready).await.context("the server was not ready in time")??;
+    Ok((process, url))
+}

@@ -1,0 +1,147 @@
+//! A running server: built from a configuration, drained in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sandscope_api::{ApiOptions, Health};
+use sandscope_edge::Edge;
+use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
+use sandscope_model::{Clock, Entropy, Secret};
+use sandscope_sampler::{Sampler, SamplerOptions};
+use sandscope_store::Store;
+use sandscope_webhooks::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::data_dir::DataDir;
+use super::engine::Engine;
+use super::http::{Http, Limits};
+use super::{bootstrap, exports};
+use crate::config::{self, Config};
+use crate::system::{OsEntropy, SystemClock};
+
+/// Everything that runs. The fields are in the order in which [`drain`](Self::drain) stops them.
+pub(crate) struct Running {
+    health: watch::Sender<Health>,
+    http: Http,
+    lifecycle: Lifecycle,
+    sampler: Sampler,
+    webhooks: Webhooks,
+    engine: Engine,
+    store: Store,
+    _data_dir: DataDir,
+    drain_timeout: Duration,
+    first_key: Option<Secret>,
+}
+
+impl Running {
+    /// Starts everything; the socket is bound last, so whoever can connect is served.
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        Engine::check_host()?;
+        let data_dir = DataDir::hold(&config.server.data_dir)?;
+        let store = Store::open(data_dir.path(), Arc::clone(&clock)).context("cannot open the store")?;
+        let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
+            .await
+            .context("cannot prepare the first team and the shipped templates")?;
+        let engine = Engine::start(data_dir.path()).await?;
+        let lifecycle = Lifecycle::start(LifecycleOptions {
+            runtime: engine.runtime(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        })
+        .await
+        .context("cannot take over what the last run left")?;
+        let guard = guard(&config.webhooks, config.server.dev);
+        let sampler = Sampler::start(SamplerOptions {
+            store: store.clone(),
+            runtime: engine.runtime(),
+            clock: Arc::clone(&clock),
+            interval: config.metrics.interval,
+        });
+        let mut options =
+            WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
+        options.retry = RetryPolicy {
+            delays: config.webhooks.retry_delays.clone(),
+            timeout: config.webhooks.attempt_timeout,
+        };
+        let webhooks = Webhooks::start(options);
+
+        let health = watch::Sender::new(Health::Serving);
+        let domain = config.server.domain.clone();
+        let api = sandscope_api::router(ApiOptions {
+            lifecycle: lifecycle.clone(),
+            store: store.clone(),
+            clock,
+            entropy,
+            health: health.subscribe(),
+            webhook_url_check: Arc::new(move |url| {
+                guard.check_url(url).map(|_| ()).map_err(|error| error.to_string())
+            }),
+            // Clients keep their own setting where this one is only a placeholder.
+            domain: (domain != "localhost").then(|| domain.clone()),
+        });
+        let router = sandscope_edge::serve_either(Edge::new(lifecycle.clone(), domain), api);
+        let listen = config.server.listen;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let limits = Limits {
+            max_connections: config.server.max_connections,
+            header_timeout: config.server.header_timeout,
+        };
+        let http = Http::start(listener, router, limits)?;
+        let drain_timeout = config.server.drain_timeout;
+        Ok(Self {
+            health,
+            http,
+            lifecycle,
+            sampler,
+            webhooks,
+            engine,
+            store,
+            _data_dir: data_dir,
+            drain_timeout,
+            first_key,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// Its base URL for clients on this machine.
+    pub(crate) fn url(&self) -> String {
+        exports::base_url(self.address())
+    }
+
+    /// The first team's key, if this start made it.
+    pub(crate) const fn first_key(&self) -> Option<&Secret> {
+        self.first_key.as_ref()
+    }
+
+    /// Stops everything, from the outside in, within about the configured time.
+    pub(crate) async fn drain(self) {
+        let deadline = Instant::now() + self.drain_timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.health.send_replace(Health::Draining);
+        self.http.drain(left()).await;
+        if tokio::time::timeout_at(deadline, self.lifecycle.drain()).await.is_err() {
+            tracing::warn!("transitions under way are left to the next start");
+        }
+        self.sampler.drain().await;
+        self.webhooks.drain(left()).await;
+        self.engine.shutdown().await;
+        self.store.close().await;
+    }
+}
+
+fn guard(webhooks: &config::Webhooks, dev: bool) -> EgressGuard {
+    let loopback = if dev { AllowedTarget::loopback() } else { Vec::new() };
+    EgressGuard::new(webhooks.allow.iter().cloned().chain(loopback).collect())
+}

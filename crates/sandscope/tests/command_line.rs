@@ -1,0 +1,87 @@
+//! The binary's commands that need no server.
+
+use std::process::{Command, Output};
+
+/// The binary without any setting from around the test.
+fn sandscope(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    let ours = |name: &str| name.starts_with("SANDSCOPE_") || name.starts_with("E2B_");
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn config_check_merges_flags_environment_and_file_and_hides_secrets() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = "e2b_0123456789abcdef0123456789abcdef01234567";
+    let text = "[server]\nlisten = \"127.0.0.1:1\"\ndomain = \"from.file\"\n[sandbox]\nmemory_mb = 1024\n";
+    std::fs::write(file.path(), text).unwrap();
+    let output = sandscope(&["config", "check", "--listen", "127.0.0.1:3", "--config"])
+        .arg(file.path())
+        .env("SANDSCOPE_LISTEN", "127.0.0.1:2")
+        .env("SANDSCOPE_DOMAIN", "from.environment")
+        .env("SANDSCOPE_FIRST_API_KEY", key)
+        .output()
+        .unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("listen = \"127.0.0.1:3\""), "{stdout}");
+    assert!(stdout.contains("domain = \"from.environment\""), "{stdout}");
+    assert!(stdout.contains("memory_mb = 1024"), "{stdout}");
+    assert!(stdout.contains("first_api_key = \"[secret]\"") && !stdout.contains(key), "{stdout}");
+}
+
+#[test]
+fn a_setting_that_breaks_a_rule_stops_the_server_before_it_makes_anything() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("data");
+    let output = sandscope(&["serve", "--listen", "nowhere", "--data-dir"]).arg(&data).output().unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout, "");
+    assert!(stderr.contains("listen must be an address with a port"), "{stderr}");
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_command_without_a_key_says_where_to_get_one() {
+    let output = sandscope(&["sandbox", "list"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(texts(&output).1.contains("E2B_API_KEY"), "{:?}", texts(&output));
+}
+
+#[test]
+fn a_command_without_a_server_says_so() {
+    // A port that was just free; nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let output = sandscope(&["sandbox", "list", "--api-url", &url, "--api-key", "e2b_0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(texts(&output).1.contains("is the server running?"), "{:?}", texts(&output));
+}
+
+#[test]
+fn keys_of_a_directory_that_is_not_there_are_not_made_up() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("data");
+    let output = sandscope(&["key", "create", "--data-dir"]).arg(&data).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(texts(&output).1.contains("start the server once"), "{:?}", texts(&output));
+    assert!(!data.exists());
+}
+
+#[test]
+fn the_openapi_document_is_json_on_standard_output() {
+    let output = sandscope(&["openapi"]).output().unwrap();
+    assert!(output.status.success());
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["paths"]["/v2/sandboxes"].is_object());
+}

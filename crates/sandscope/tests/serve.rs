@@ -1,0 +1,73 @@
+//! `sandscope serve` as a process: what it prints, who it lets in, how it stops.
+
+mod server;
+
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sandscope_client::{Client, ClientError, ClientOptions};
+use server::Server;
+
+const BOUND: Duration = Duration::from_secs(10);
+
+async fn command(arguments: &[&str], server: &Server) -> Result<Output> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    command.args(arguments).arg("--data-dir").arg(server.data());
+    tokio::time::timeout(BOUND, command.output()).await?.context("cannot run the binary")
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_data_is_refused() -> Result<()> {
+    if server::skip_without_root("a second server") {
+        return Ok(());
+    }
+    let mut server = Server::start().await?;
+    let output = command(&["serve", "--listen", "127.0.0.1:0"], &server).await?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(stderr.contains("another server (process"), "{stderr}");
+    ensure!(output.stdout.is_empty());
+    server.stop_softly().await
+}
+
+#[tokio::test]
+async fn a_key_made_beside_a_running_server_lets_in_until_it_is_deleted() -> Result<()> {
+    if server::skip_without_root("keys beside a running server") {
+        return Ok(());
+    }
+    let mut server = Server::start().await?;
+    let made = command(&["key", "create", "--name", "second"], &server).await?;
+    let key = String::from_utf8(made.stdout)?.trim().to_owned();
+    let api_url = server.environment().get("E2B_API_URL").cloned().context("no address")?;
+    let client = Client::new(&ClientOptions { api_url, sandbox_url: None, api_key: key.clone() })?;
+    client.sandboxes("running", 1).await?;
+
+    let listed = String::from_utf8(command(&["key", "list"], &server).await?.stdout)?;
+    ensure!(!listed.contains(&key), "the list shows the key");
+    let line = listed.lines().find(|line| line.contains("second")).context("the key is not listed")?;
+    let id = line.split(' ').next().unwrap_or_default();
+    ensure!(command(&["key", "delete", id], &server).await?.status.success());
+    let refused = async {
+        while !matches!(client.sandboxes("running", 1).await, Err(ClientError::Refused { status: 401, .. })) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, refused).await.context("the deleted key still lets in")?;
+    server.stop_softly().await
+}
+
+#[tokio::test]
+async fn a_key_stays_good_across_a_restart() -> Result<()> {
+    if server::skip_without_root("restart") {
+        return Ok(());
+    }
+    let mut server = Server::start().await?;
+    let key = server.environment().get("E2B_API_KEY").cloned();
+    server.client()?.sandboxes("running", 1).await?;
+    server.stop_softly().await?;
+    server.start_again().await?;
+    ensure!(server.environment().get("E2B_API_KEY").cloned() == key);
+    server.client()?.sandboxes("running", 1).await?;
+    server.stop_softly().await
+}
