@@ -35,6 +35,11 @@ impl Exits {
         receiver
     }
 
+    /// Whether the process has not been waited for yet, so that its id still is its own.
+    pub(crate) fn expects(&self, pid: Pid) -> bool {
+        self.expected.borrow().contains_key(&pid)
+    }
+
     /// Reaps every child that has ended.
     fn reap(&self) {
         loop {

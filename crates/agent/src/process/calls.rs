@@ -1,4 +1,4 @@
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -90,12 +90,11 @@ async fn stream(
             };
             let process = Rc::new(Process {
                 pid: launched.pid,
-                config: start.process.unwrap_or_default(),
+                config: RefCell::new(start.process.unwrap_or_default()),
                 tag: start.tag,
                 fanout: Fanout::default(),
                 input: Input::new(launched.stdin, terminal),
                 end: RefCell::new(None),
-                reaped: Cell::new(false),
             });
             agent.processes.insert(&process);
             let events = EventStream::new(&process, keepalive, deadline);

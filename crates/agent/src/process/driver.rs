@@ -11,7 +11,7 @@ use sandscope_agent_protocol::process::{
 };
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::fanout::Message;
 use super::input::Terminal;
@@ -22,9 +22,6 @@ use crate::state::Agent;
 
 /// How long the end of a process waits for descendants that still hold its output open.
 pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long an ended process is remembered, for clients that connect late.
-const REMEMBER: Duration = Duration::from_secs(30);
 
 /// Reads a process's output until it ended, announces that, and sees to what it leaves behind.
 pub(crate) async fn drive(
@@ -51,7 +48,6 @@ pub(crate) async fn drive(
             () = &mut pumps, if pumping => pumping = false,
         }
     };
-    process.reaped.set(true);
     if pumping {
         pumping = timeout(DRAIN_LIMIT, &mut pumps).await.is_err();
     }
@@ -59,18 +55,12 @@ pub(crate) async fn drive(
     process.end.replace(Some(end.clone()));
     process.fanout.send(Message::End(end)).await;
     process.fanout.close();
-    let _ = process.input.close().await;
-    let forget = async {
-        sleep(REMEMBER).await;
-        agent.processes.remove(&process);
-    };
-    let drain = async {
+    process.input.release().await;
+    agent.processes.remember(&process);
+    if pumping {
         // A daemon left behind would die of a closed pipe.
-        if pumping {
-            pumps.await;
-        }
-    };
-    tokio::join!(forget, drain);
+        pumps.await;
+    }
     drop(place);
 }
 

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -15,13 +16,13 @@ pub(crate) type Terminal = Rc<AsyncFd<OwnedFd>>;
 /// Where a process reads from. The lock is held while writing, so that two inputs never mix.
 pub(crate) struct Input {
     pipe: Mutex<Option<pipe::Sender>>,
-    terminal: Option<Terminal>,
+    terminal: RefCell<Option<Terminal>>,
     writes: Mutex<()>,
 }
 
 impl Input {
     pub(crate) fn new(pipe: Option<pipe::Sender>, terminal: Option<Terminal>) -> Self {
-        Self { pipe: Mutex::new(pipe), terminal, writes: Mutex::new(()) }
+        Self { pipe: Mutex::new(pipe), terminal: RefCell::new(terminal), writes: Mutex::new(()) }
     }
 
     /// Writes all of it. Waits while the process does not read; callers bound that.
@@ -38,14 +39,14 @@ impl Input {
             ProcessInput::Pty(bytes) => {
                 let terminal = self.terminal()?;
                 let _turn = self.writes.lock().await;
-                write_terminal(terminal, &bytes.0).await
+                write_terminal(&terminal, &bytes.0).await
             }
         }
     }
 
     /// Ends standard input: the process reads an end of file. Closing twice is fine.
     pub(crate) async fn close(&self) -> Result<(), ConnectError> {
-        if self.terminal.is_some() {
+        if self.terminal.borrow().is_some() {
             let message = "a terminal's input cannot be closed; send an end-of-transmission (0x04) instead";
             return Err(ConnectError::new(Code::FailedPrecondition, message));
         }
@@ -53,13 +54,19 @@ impl Input {
         Ok(())
     }
 
+    /// The process ended: nothing will be read any more.
+    pub(crate) async fn release(&self) {
+        self.terminal.take();
+        self.pipe.lock().await.take();
+    }
+
     pub(crate) fn resize(&self, size: PtySize) -> Result<(), ConnectError> {
         let terminal = self.terminal()?;
         tcsetwinsize(terminal.get_ref(), winsize(size)).map_err(|error| internal(&error.into()))
     }
 
-    fn terminal(&self) -> Result<&Terminal, ConnectError> {
-        self.terminal.as_ref().ok_or_else(|| {
+    fn terminal(&self) -> Result<Terminal, ConnectError> {
+        self.terminal.borrow().clone().ok_or_else(|| {
             ConnectError::new(Code::FailedPrecondition, "the process was not started on a terminal")
         })
     }

@@ -1,46 +1,51 @@
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::Pid;
 use sandscope_agent_protocol::process::{ProcessConfig, ProcessInfo, ProcessSelector};
 use sandscope_agent_protocol::{Code, ConnectError};
+use tokio::time::Instant;
 
 use super::fanout::Fanout;
 use super::input::Input;
 use crate::connect::invalid;
 use crate::reaper::Exits;
 
-/// Processes that run or linger (ended, and still known or still read from).
+/// Processes that run, or ended and are still read from because they left somebody behind.
 const MAX_PROCESSES: usize = 512;
+
+/// How long an ended process is remembered, for clients that connect late.
+const REMEMBER: Duration = Duration::from_secs(30);
+
+/// Ended processes that are remembered; then the oldest are forgotten early.
+const MAX_REMEMBERED: usize = 256;
 
 /// One process.
 pub(crate) struct Process {
     pub(crate) pid: Pid,
-    pub(crate) config: ProcessConfig,
+    /// Emptied at the end: an ended process is not listed, and this may be large.
+    pub(crate) config: RefCell<ProcessConfig>,
     pub(crate) tag: Option<String>,
     pub(crate) fanout: Fanout,
     pub(crate) input: Input,
     /// The encoded end event, once it ended.
     pub(crate) end: RefCell<Option<Bytes>>,
-    /// Whether its id still is its own: not once it has been waited for.
-    pub(crate) reaped: Cell<bool>,
 }
 
 impl Process {
     pub(crate) fn number(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
     }
-
-    fn runs(&self) -> bool {
-        !self.reaped.get()
-    }
 }
 
 /// All processes, by id.
 pub(crate) struct ProcessTable {
     processes: RefCell<BTreeMap<u32, Rc<Process>>>,
+    /// Those of them that ended, the oldest first. Forgotten when somebody looks next, not by the clock.
+    ended: RefCell<VecDeque<(Instant, Rc<Process>)>>,
     /// Processes with a driver task; an entry of the table may be replaced while its driver still reads.
     drivers: Rc<Cell<usize>>,
     pub(crate) exits: Rc<Exits>,
@@ -57,7 +62,7 @@ impl Drop for Place {
 
 impl ProcessTable {
     pub(crate) fn new(exits: Rc<Exits>) -> Self {
-        Self { processes: RefCell::default(), drivers: Rc::default(), exits }
+        Self { processes: RefCell::default(), ended: RefCell::default(), drivers: Rc::default(), exits }
     }
 
     pub(crate) fn reserve(&self) -> Result<Place, ConnectError> {
@@ -74,21 +79,37 @@ impl ProcessTable {
         self.processes.borrow_mut().insert(process.number(), Rc::clone(process));
     }
 
-    pub(crate) fn remove(&self, process: &Rc<Process>) {
+    /// From now on the process is only remembered.
+    pub(crate) fn remember(&self, process: &Rc<Process>) {
+        process.config.take();
+        self.ended.borrow_mut().push_back((Instant::now(), Rc::clone(process)));
+        self.forget();
+    }
+
+    fn forget(&self) {
+        let mut ended = self.ended.borrow_mut();
         let mut processes = self.processes.borrow_mut();
-        if processes.get(&process.number()).is_some_and(|known| Rc::ptr_eq(known, process)) {
-            processes.remove(&process.number());
+        while let Some((at, process)) = ended.front() {
+            if at.elapsed() < REMEMBER && ended.len() <= MAX_REMEMBERED {
+                return;
+            }
+            // Unless its id belongs to another by now.
+            if processes.get(&process.number()).is_some_and(|known| Rc::ptr_eq(known, process)) {
+                processes.remove(&process.number());
+            }
+            ended.pop_front();
         }
     }
 
     /// A process that runs.
     pub(crate) fn running(&self, selector: Option<&ProcessSelector>) -> Result<Rc<Process>, ConnectError> {
-        self.find(selector, Process::runs)
+        self.find(selector, |process| self.exits.expects(process.pid))
     }
 
     /// A process that runs, or ended a moment ago.
     pub(crate) fn known(&self, selector: Option<&ProcessSelector>) -> Result<Rc<Process>, ConnectError> {
-        self.find(selector, Process::runs).or_else(|_| self.find(selector, |_| true))
+        self.forget();
+        self.running(selector).or_else(|_| self.find(selector, |_| true))
     }
 
     fn find(
@@ -114,10 +135,10 @@ impl ProcessTable {
 
     pub(crate) fn list(&self) -> Vec<ProcessInfo> {
         let processes = self.processes.borrow();
-        let running = processes.values().filter(|process| process.runs());
+        let running = processes.values().filter(|process| self.exits.expects(process.pid));
         running
             .map(|process| ProcessInfo {
-                config: process.config.clone(),
+                config: process.config.borrow().clone(),
                 pid: process.number(),
                 tag: process.tag.clone(),
             })

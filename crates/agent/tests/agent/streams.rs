@@ -96,6 +96,24 @@ fn the_end_is_told_although_a_daemon_holds_the_output() {
 }
 
 #[test]
+fn many_short_commands_leave_nothing_behind() {
+    if !rustix::process::getuid().is_root() {
+        // The agent hides its descriptors from everybody else.
+        return;
+    }
+    let agent = Agent::start();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
+    agent.run("true");
+    let before = open();
+    // More than may run at the same time.
+    for _ in 0..600 {
+        assert_eq!(agent.run("exit 1").end["exitCode"], 1);
+    }
+    // The connection of the last call may still be closing.
+    assert!(open() <= before + 2, "{} descriptors, {before} before", open());
+}
+
+#[test]
 fn a_terminal_with_its_size_and_input() {
     let agent = Agent::start();
     let start = json!({
