@@ -145,7 +145,7 @@ async fn a_panic_is_a_500_in_json() {
 }
 
 /// Runs `check` on many values against one server.
-fn fuzz<S: Strategy>(strategy: &S, check: impl AsyncFn(&Door, S::Value)) {
+fn fuzz<S: Strategy>(strategy: &S, check: &impl AsyncFn(&Door, S::Value)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let door = runtime.block_on(Door::open());
     let config = ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() };
@@ -190,7 +190,7 @@ fn any_query_is_answered() {
         ".{0,20}".prop_map(|text| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()),
         any::<i64>().prop_map(|number| number.to_string()),
     ];
-    fuzz(&(paths, names, values), async |door, (path, name, value)| {
+    fuzz(&(paths, names, values), &async |door, (path, name, value)| {
         let answer = door.ask(Some(KEY), "GET", &format!("{path}?{name}={value}"), "").await;
         assert!(!answer.status.is_server_error(), "{} {}", answer.status, answer.body);
     });
@@ -210,7 +210,7 @@ fn any_id_is_answered() {
         ("GET", "/templates/aliases/", ""),
         ("DELETE", "/api-keys/", ""),
     ]);
-    fuzz(&(around, ".{1,40}"), async |door, ((method, before, after), text)| {
+    fuzz(&(around, ".{1,40}"), &async |door, ((method, before, after), text)| {
         let text = utf8_percent_encode(&text, NON_ALPHANUMERIC);
         let answer = door.ask(Some(KEY), method, &format!("{before}{text}{after}"), "").await;
         assert!(!answer.status.is_server_error(), "{} {}", answer.status, answer.body);
@@ -267,7 +267,7 @@ fn any_body_is_answered() {
         "duration",
     ]);
     let fields = prop::collection::hash_map(keys, any_json(), 0..5);
-    fuzz(&(paths, fields, any::<bool>()), async |door, (path, fields, from_base)| {
+    fuzz(&(paths, fields, any::<bool>()), &async |door, (path, fields, from_base)| {
         let mut body: serde_json::Map<_, _> =
             fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         if from_base {
