@@ -152,11 +152,12 @@ impl Ledger {
 
     /// The next attempt to make, if one is due and the window has room.
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Job> {
-        if self.n_in_flight >= self.window || self.n_unrecorded() >= MAX_UNRECORDED {
+        let full = self.n_unrecorded() >= MAX_UNRECORDED && !self.waits_for_oldest();
+        if self.n_in_flight >= self.window || full {
             return None;
         }
         // By turns, so that neither new events nor retries starve the other.
-        let job = if self.retried_last {
+        let job = if self.retried_last || self.n_unrecorded() >= MAX_UNRECORDED {
             self.next_first().or_else(|| self.next_retry(now))
         } else {
             self.next_retry(now).or_else(|| self.next_first())
@@ -164,6 +165,20 @@ impl Ledger {
         self.retried_last = job.event.is_none();
         self.n_in_flight += 1;
         Some(job)
+    }
+
+    /// Whether nothing can be stored because the oldest event has not been tried yet. It waited for another of its
+    /// sandbox; the oldest is the first that is found, so it is what goes next.
+    fn waits_for_oldest(&self) -> bool {
+        let oldest_ready = match self.open.first_key_value() {
+            Some((_, Open::Ready(event))) => !self.busy.contains(&event.sandbox_id),
+            _ => false,
+        };
+        let cursor = self.cursor();
+        let storable = self.recording.is_some()
+            || !self.unrecorded.is_empty()
+            || self.ahead.first().is_some_and(|sequence| *sequence <= cursor);
+        oldest_ready && !storable
     }
 
     fn next_retry(&mut self, now: Timestamp) -> Option<Job> {
