@@ -1,5 +1,61 @@
-//! A launcher without a server around it, for the tests of this crate.
+//! A launcher, and a server small enough to be killed, for the tests of this crate.
+//!
+//! `sandscope-test-launcher make <state directory> <control group> <sandbox id>…` makes the sandboxes, says `ready`
+//! and then does nothing until it is ended.
 
-fn main() {
-    sandscope_runtime::linux::launcher_main(std::env::args_os().nth(1).as_deref());
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write as _;
+
+use sandscope_model::{Entropy, ExecutionId, Rootfs, TemplateId};
+use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime, launcher_main};
+use sandscope_runtime::{LaunchSpec, Runtime as _};
+
+#[derive(Debug)]
+struct Zeros;
+
+impl Entropy for Zeros {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    launcher_main(arguments.get(1).map(AsRef::as_ref));
+    let [_, command, state_dir, cgroup_parent, ids @ ..] = arguments.as_slice() else {
+        return Err("tell me what to do".into());
+    };
+    if command != "make" {
+        return Err("the only command is `make`".into());
+    }
+    let mut options = LinuxOptions::new(state_dir.into(), std::env::current_exe()?);
+    options.cgroup_parent = cgroup_parent.into();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(serve(options, ids))
+}
+
+async fn serve(options: LinuxOptions, ids: &[String]) -> Result<(), Box<dyn Error>> {
+    let runtime = LinuxRuntime::start(options).await?;
+    runtime.recover().await?;
+    for id in ids {
+        let spec = LaunchSpec {
+            id: id.parse()?,
+            execution_id: ExecutionId::generate(&Zeros),
+            template_id: TemplateId::generate(&Zeros),
+            rootfs: Rootfs::Host,
+            vcpu_count: 1,
+            memory_mb: 128,
+            disk_mb: 64,
+            env_vars: BTreeMap::new(),
+            access_token: None,
+        };
+        runtime.create(&spec).await?;
+    }
+    writeln!(std::io::stdout(), "ready")?;
+    std::future::pending::<()>().await;
+    Ok(())
 }

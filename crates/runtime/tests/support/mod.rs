@@ -1,18 +1,28 @@
 //! What the tests on real sandboxes share.
-#![expect(dead_code, reason = "not every test binary needs everything")]
+#![allow(dead_code, reason = "not every test binary needs everything")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use sandscope_agent_protocol::frame::{self, FrameDecoder};
+use sandscope_agent_protocol::process::{Output, ProcessConfig, ProcessEvent, ProcessResponse, StartRequest};
+use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_model::{Entropy, ExecutionId, Rootfs, SandboxId, TemplateId};
 use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime};
 use sandscope_runtime::{LaunchSpec, Runtime};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The group of this package's tests; sandboxes' names are unique within it.
+pub(crate) const CGROUP_PARENT: &str = "sandscope-runtime-test";
+/// How long anything may take before the test says that it never happens.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
-struct Random;
+pub(crate) struct Random;
 
 impl Entropy for Random {
     fn fill(&self, bytes: &mut [u8]) {
@@ -22,9 +32,8 @@ impl Entropy for Random {
 }
 
 /// Whether real sandboxes can be made here; says so if not.
-pub fn can_run() -> bool {
-    let problems = sandscope_runtime::linux::check_host(&sandscope_cgroup::CgroupOptions::default());
-    match problems {
+pub(crate) fn can_run() -> bool {
+    match sandscope_runtime::linux::check_host(&CgroupOptions::default()) {
         Ok(()) => true,
         Err(problems) => {
             for problem in problems {
@@ -35,59 +44,184 @@ pub fn can_run() -> bool {
     }
 }
 
-pub fn options(state_dir: &Path) -> LinuxOptions {
-    let mut options =
-        LinuxOptions::new(state_dir.to_owned(), env!("CARGO_BIN_EXE_sandscope-test-launcher").into());
-    options.cgroup_parent = "sandscope-test".into();
+pub(crate) fn launcher() -> PathBuf {
+    env!("CARGO_BIN_EXE_sandscope-test-launcher").into()
+}
+
+pub(crate) fn options(state_dir: &Path) -> LinuxOptions {
+    let mut options = LinuxOptions::new(state_dir.to_owned(), launcher());
+    options.cgroup_parent = CGROUP_PARENT.into();
     options
 }
 
-/// A runtime over a directory of its own, whose sandboxes end with it.
-pub struct Host {
-    pub runtime: LinuxRuntime,
-    pub ids: Mutex<Vec<SandboxId>>,
-    pub dir: tempfile::TempDir,
-}
-
-pub fn spec(id: SandboxId) -> LaunchSpec {
+pub(crate) fn spec(id: SandboxId) -> LaunchSpec {
     LaunchSpec {
         id,
         execution_id: ExecutionId::generate(&Random),
         template_id: TemplateId::generate(&Random),
         rootfs: Rootfs::Host,
         vcpu_count: 1,
-        memory_mb: 256,
-        disk_mb: 256,
+        memory_mb: 128,
+        disk_mb: 64,
         env_vars: BTreeMap::new(),
         access_token: None,
     }
 }
 
-impl Host {
-    pub async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime = LinuxRuntime::start(options(dir.path())).await.unwrap();
-        assert_eq!(runtime.recover().await.unwrap(), []);
-        Self { runtime, ids: Mutex::default(), dir }
+/// A state directory whose sandboxes end with it, however the test ends.
+pub(crate) struct State {
+    pub(crate) dir: tempfile::TempDir,
+    ids: Mutex<Vec<SandboxId>>,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), ids: Mutex::default() }
     }
 
-    pub fn spec(&self) -> LaunchSpec {
+    pub(crate) fn new_id(&self) -> SandboxId {
         let id = SandboxId::generate(&Random);
         self.ids.lock().unwrap().push(id.clone());
-        spec(id)
+        id
     }
 
-    pub async fn create(&self) -> SandboxId {
+    pub(crate) async fn runtime(&self) -> LinuxRuntime {
+        LinuxRuntime::start(options(self.dir.path())).await.unwrap()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let Ok(cgroups) = Cgroups::probe(&CgroupOptions { parent: CGROUP_PARENT.into() }) else { return };
+        for id in self.ids.lock().unwrap().drain(..) {
+            if let Ok(Some(set)) = cgroups.open_set(id.as_str()) {
+                let _gone = set.kill_all().and_then(|()| set.wait_empty(PATIENCE));
+                let _gone = set.remove(PATIENCE);
+            }
+        }
+    }
+}
+
+/// A runtime that has started, over a state of its own.
+pub(crate) struct Host {
+    pub(crate) runtime: LinuxRuntime,
+    pub(crate) state: State,
+}
+
+impl Host {
+    /// `None`, loudly, where there can be no sandboxes.
+    pub(crate) async fn start() -> Option<Self> {
+        if !can_run() {
+            return None;
+        }
+        let state = State::new();
+        let runtime = state.runtime().await;
+        assert_eq!(runtime.recover().await.unwrap(), []);
+        Some(Self { runtime, state })
+    }
+
+    pub(crate) fn spec(&self) -> LaunchSpec {
+        spec(self.state.new_id())
+    }
+
+    pub(crate) async fn create(&self) -> SandboxId {
         let spec = self.spec();
         self.runtime.create(&spec).await.unwrap();
         spec.id
     }
 
-    pub async fn end(self) {
-        let ids = std::mem::take(&mut *self.ids.lock().unwrap());
-        for id in ids {
-            self.runtime.kill(&id).await.unwrap();
-        }
-        self.runtime.shutdown().await;
+    pub(crate) async fn run(&self, id: &SandboxId, user: User, script: &str) -> Ran {
+        run(&self.runtime, id, user, script).await
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum User {
+    Root,
+    User,
+}
+
+/// What a script did.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+/// Runs a shell script inside, through the agent's own protocol.
+pub(crate) async fn run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
+    tokio::time::timeout(Duration::from_secs(60), try_run(runtime, id, user, script))
+        .await
+        .expect("a script hangs")
+}
+
+async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
+    let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let start = StartRequest {
+        process: Some(ProcessConfig {
+            cmd: "/bin/bash".to_owned(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            ..ProcessConfig::default()
+        }),
+        stdin: Some(false),
+        ..StartRequest::default()
+    };
+    let basic = match user {
+        User::Root => "Basic cm9vdDo=",
+        User::User => "Basic dXNlcjo=",
+    };
+    let request = http::Request::post("/process.Process/Start")
+        .header("host", "localhost")
+        .header("content-type", "application/connect+json")
+        .header("connect-protocol-version", "1")
+        .header("authorization", basic)
+        .body(Full::new(frame::encode(&start).unwrap()))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    drop(sender);
+    connection.abort();
+    let mut frames = FrameDecoder::default();
+    frames.push(&body);
+    let mut ran = Ran { code: i32::MIN, ..Ran::default() };
+    while let Some(frame) = frames.next().unwrap() {
+        if frame.end_of_stream {
+            assert!(ran.code != i32::MIN, "no end: {:?}", frame.payload);
+            break;
+        }
+        let text = |blob: &sandscope_agent_protocol::Blob| String::from_utf8_lossy(&blob.0).into_owned();
+        match serde_json::from_slice::<ProcessResponse>(&frame.payload).unwrap().event {
+            ProcessEvent::Data(Output::Stdout(blob)) => ran.stdout += &text(&blob),
+            ProcessEvent::Data(Output::Stderr(blob)) => ran.stderr += &text(&blob),
+            ProcessEvent::End(end) => ran.code = end.exit_code,
+            _ => {}
+        }
+    }
+    ran
+}
+
+/// Looks until `done`, at most [`PATIENCE`].
+pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !done().await {
+        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The sandbox's first process, by the host's number, from its record.
+pub(crate) fn init_pid(state_dir: &Path, id: &SandboxId) -> i32 {
+    let file = state_dir.join("sandboxes").join(id.as_str()).join("sandbox.json");
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    record["made"]["init"]["pid"].as_i64().unwrap().try_into().unwrap()
+}
+
+pub(crate) fn kill_process(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
