@@ -12,11 +12,11 @@ pytest.importorskip("schemathesis", reason="only in the newest environment")
 
 def test_no_request_makes_the_server_fail(http, tmp_path):
     document = http.get("/openapi.json").json()
-    # What is honestly missing answers 501 by design; everything else is fair game.
-    assert len(document["paths"]) > 30
+    assert {"/v2/sandboxes", "/events/sandboxes", "/events/webhooks"} <= set(document["paths"])
     where = tmp_path / "openapi.json"
     where.write_text(json.dumps(document))
-    (tmp_path / "schemathesis.toml").write_text("[checks]\nnot_a_server_error.expected-statuses = [501]\n")
+    # What is honestly missing answers 501 by design; everything else is fair game.
+    (tmp_path / "schemathesis.toml").write_text("[checks]\nnot_a_server_error.expected-statuses = [\"2xx\", \"3xx\", \"4xx\", 501]\n")
     command = [
         os.path.join(os.path.dirname(sys.executable), "st"),
         "run",
