@@ -30,14 +30,16 @@ pub(super) async fn measure(n: usize, memory: bool, sampler: bool) -> anyhow::Re
     tokio::time::sleep(SETTLE).await;
     let mut rows = Vec::new();
     if memory {
-        let after = processes::pss(&processes::belonging_to(pid, &ids));
+        let ours = processes::belonging_to(pid, &ids);
+        let after = processes::pss(&ours);
         let each = after.saturating_sub(before) / (n.max(1) as u64);
         rows.push(row("server, idle, resident memory", mib(rss), "after one create and kill"));
         rows.push(row(
             "memory per idle sandbox",
             mib(each),
             format!(
-                "{n} sandboxes; agent, its parent and the server's share (PSS; the kernel's own not counted)"
+                "{n} sandboxes, {} processes: agents, their parents and the server (PSS; the kernel's own not counted)",
+                ours.len()
             ),
         ));
     }

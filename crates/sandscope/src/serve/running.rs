@@ -81,7 +81,7 @@ impl Running {
             entropy,
             health: health.subscribe(),
             webhook_url_check: Arc::new(move |url| {
-                guard.check_url(url).map(|_| ()).map_err(|error| error.to_string())
+                guard.check_url(url).map(drop).map_err(|error| format!("url: {error}"))
             }),
             // Clients keep their own setting where this one is only a placeholder.
             domain: (domain != "localhost").then(|| domain.clone()),
