@@ -27,6 +27,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// A terminal's size where the caller names none.
 const DEFAULT_SIZE: PtySize = PtySize { cols: 80, rows: 24 };
 
+/// Added to what the kernel thinks of a process when memory runs out, out of 1000.
+const OOM_SCORE: &str = "500";
+
 /// What connects us to a process just started.
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
@@ -85,8 +88,7 @@ fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: boo
         // `AsyncFd` again.
         let master: Terminal = Rc::new(unsafe { AsyncFd::register(master) }?);
         command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
-        let child = command.spawn()?;
-        return Ok(Launched { pid: pid(child.id())?, stdin: None, outputs: Outputs::Terminal(master) });
+        return Ok(Launched { pid: spawn(command)?, stdin: None, outputs: Outputs::Terminal(master) });
     }
     // Every descriptor is made ready before the start: after it, nothing can fail and leave a process behind.
     let (stdout, stdout_end) = output_pipe()?;
@@ -100,8 +102,7 @@ fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: boo
         command.stdin(Stdio::null());
         None
     };
-    let child = command.spawn()?;
-    Ok(Launched { pid: pid(child.id())?, stdin, outputs: Outputs::Pipes { stdout, stderr } })
+    Ok(Launched { pid: spawn(command)?, stdin, outputs: Outputs::Pipes { stdout, stderr } })
 }
 
 fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
@@ -109,9 +110,15 @@ fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd(read)?, write))
 }
 
-fn pid(id: u32) -> io::Result<Pid> {
-    let raw = i32::try_from(id).ok().and_then(Pid::from_raw);
-    raw.ok_or_else(|| io::Error::other("the kernel gave an impossible process id"))
+fn spawn(command: &mut Command) -> io::Result<Pid> {
+    let child = command.spawn()?;
+    let raw = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = raw.ok_or_else(|| io::Error::other("the kernel gave an impossible process id"))?;
+    // When memory runs out the kernel shall end this process and not the agent, whose end is the sandbox's. Set from
+    // here: the child cannot open its own file before it has become another program. One that has ended already needs
+    // no mark.
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), OOM_SCORE);
+    Ok(pid)
 }
 
 /// Master and slave of a new terminal that `user` owns.
