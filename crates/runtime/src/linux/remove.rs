@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -84,7 +84,9 @@ impl Shared {
         let under_way = self.removals.begin();
         let shared = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
+            // Dropped in reverse order: whoever waits for this may take the state directory over at once.
             let _until_done = under_way;
+            let shared = shared;
             let id = sandbox.id.clone();
             shared.throw_away(&sandbox.dir);
             drop(sandbox);
@@ -122,17 +124,34 @@ impl Shared {
     }
 
     /// Moves a directory out of sight at once, then removes it.
-    fn throw_away(&self, dir: &PathBuf) {
+    fn throw_away(&self, dir: &Path) {
         let number = self.removals.next.fetch_add(1, Ordering::Relaxed);
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let trash = self.layout.trash_dir().join(format!("{name}-{number}"));
         let removed = match fs::rename(dir, &trash) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(_) => fs::remove_dir_all(dir),
-            Ok(()) => fs::remove_dir_all(&trash),
+            Err(_) => remove_whole(dir),
+            Ok(()) => remove_whole(&trash),
         };
         if let Err(error) = removed {
             tracing::warn!(%error, "files of a sandbox are left behind");
+        }
+    }
+}
+
+/// Removes a directory that a shim may still be writing its last words into: once it is gone, nothing new can appear.
+fn remove_whole(dir: &Path) -> io::Result<()> {
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            outcome => return outcome,
         }
     }
 }
