@@ -4,7 +4,7 @@
 //!
 //! `SANDSCOPE_CRASH_ROUNDS` (default 20) and `SANDSCOPE_CRASH_SEED` (default: drawn, and printed) choose another run.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test may stop at anything unexpected, and prints its seed")]
+#![expect(clippy::expect_used, reason = "a test may stop at anything unexpected")]
 
 mod server;
 

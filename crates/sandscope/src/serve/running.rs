@@ -23,6 +23,9 @@ use super::{bootstrap, exports};
 use crate::config::{self, Config};
 use crate::system::{OsEntropy, SystemClock};
 
+/// Part of the drain's time that requests under way may take.
+const HTTP_SHARE: f32 = 0.5;
+
 /// Everything that runs. The fields are in the order in which [`drain`](Self::drain) stops them.
 pub(crate) struct Running {
     health: watch::Sender<Health>,
@@ -130,7 +133,8 @@ impl Running {
         let deadline = Instant::now() + self.drain_timeout;
         let left = || deadline.saturating_duration_since(Instant::now());
         self.health.send_replace(Health::Draining);
-        self.http.drain(left()).await;
+        // Long streams into sandboxes would take all of it, and transitions under way need their share.
+        self.http.drain(self.drain_timeout.mul_f32(HTTP_SHARE)).await;
         if tokio::time::timeout_at(deadline, self.lifecycle.drain()).await.is_err() {
             tracing::warn!("transitions under way are left to the next start");
         }
