@@ -1,8 +1,9 @@
 //! Making a sandbox, as the server sees it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,10 +155,16 @@ fn record_of(made: &Made, cgroup: &CgroupSet, token: &Secret) -> Result<SandboxR
     })
 }
 
+/// Makes the record last before the sandbox counts as made. It needs no second name: half of one does not parse, and
+/// a sandbox without a readable record is removed at the next start.
 fn write_record(dir: &Path, record: &SandboxRecord) -> Result<(), RuntimeError> {
-    let write = || {
-        record::write_in(&File::open(dir)?, SANDBOX_FILE, record, true)?;
-        // The directory's own entry must last as well.
+    let write = || -> io::Result<()> {
+        let path = dir.join(SANDBOX_FILE);
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        file.sync_all()?;
+        // The directories' entries must last as well; most file systems have written them with the file.
+        File::open(dir)?.sync_all()?;
         dir.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     };
     write().map_err(step("record the sandbox"))
