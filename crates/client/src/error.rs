@@ -20,7 +20,7 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// The connection broke.
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke")]
     Broken(#[from] hyper::Error),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
@@ -40,16 +40,16 @@ pub enum ClientError {
     #[error("the answer cannot be understood: {0}")]
     Malformed(String),
     /// The answer is not the JSON the API promises.
-    #[error("the answer cannot be understood: {0}")]
+    #[error("the answer cannot be understood")]
     Json(#[from] serde_json::Error),
     /// The agent's stream cannot be understood.
-    #[error("the agent's stream cannot be understood: {0}")]
+    #[error("the agent's stream cannot be understood")]
     Frame(#[from] sandscope_agent_protocol::FrameError),
     /// The agent refused or gave up.
-    #[error("the agent says: {0}")]
+    #[error("the agent could not do it")]
     Agent(#[from] sandscope_agent_protocol::ConnectError),
     /// The request cannot be made of these values.
-    #[error("the request cannot be made: {0}")]
+    #[error("the request cannot be made")]
     Request(#[from] http::Error),
 }
 

@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_unit_starts_the_server_and_leaves_sandboxes_alone_when_it_stops() {
+        let unit = include_str!("../../../deploy/sandscope.service");
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let cli = Cli::try_parse_from(start.split(' ')).unwrap();
+        assert!(matches!(cli.command, Command::Serve(_)));
+        assert!(unit.lines().any(|line| line == "KillMode=process"));
+    }
+
+    #[test]
     fn a_label_needs_a_key() {
         assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(key_value("=b").is_err());
