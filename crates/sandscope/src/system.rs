@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sandscope_model::{Clock, Entropy, Sleep};
 
 /// Longest uninterrupted sleep: after a jump of the wall clock a sleeper is late by at most this.
-const MAX_NAP: Duration = Duration::from_secs(5);
+const MAX_NAP: Duration = Duration::from_secs(30);
 
 /// The system's wall clock, UTC.
 #[derive(Debug, Clone, Copy, Default)]
