@@ -55,7 +55,8 @@ fn cargo_tool(package: &str, version: &[&str]) -> Result<()> {
 }
 
 pub(crate) fn machete() -> Result<()> {
-    run(&mut cargo(&["machete"]))
+    // By its own name: as `cargo machete` below `cargo run` it takes its first argument for a directory.
+    run(Command::new("cargo-machete").current_dir(root()))
 }
 
 pub(crate) fn deny() -> Result<()> {
