@@ -5,6 +5,7 @@
 //! gives what it makes to the caller's user: inside a sandbox, users are a convenience and not a border.
 
 mod entry;
+mod remove;
 mod work;
 
 use http::Request;

@@ -7,10 +7,15 @@ use sandscope_agent_protocol::filesystem::{EntryInfo, ListDirResponse};
 use sandscope_agent_protocol::{Code, ConnectError};
 
 use super::entry::describe;
+use super::remove::remove_tree;
 use crate::user::Names;
 
 /// Entries in one listing.
 const MAX_ENTRIES: usize = 20_000;
+
+/// What those may say together, in bytes: paths, links and attributes may each be long, and the answer is put together
+/// in memory that the agent shares with everybody inside.
+const MAX_LISTING_BYTES: usize = 8 * 1024 * 1024;
 
 type Owner = (u32, u32);
 
@@ -51,7 +56,7 @@ pub(super) fn rename(source: &str, destination: &str, owner: Owner) -> Result<En
 
 pub(super) fn remove(path: &str) -> Result<(), ConnectError> {
     let result = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(found) if found.is_dir() => remove_tree(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -79,6 +84,7 @@ pub(super) fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectErr
     }
     let names = Names::read();
     let mut entries = Vec::new();
+    let mut bytes = 0;
     let mut directories = VecDeque::from([(path.to_owned(), depth.max(1))]);
     while let Some((directory, depth)) = directories.pop_front() {
         let found = match fs::read_dir(&directory) {
@@ -96,7 +102,13 @@ pub(super) fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectErr
             }
             // What vanished meanwhile, or has a name that is no text, cannot be described.
             if let Ok(entry) = describe(&child, &names) {
+                bytes += size(&entry);
                 entries.push(entry);
+            }
+            if bytes > MAX_LISTING_BYTES {
+                let message =
+                    format!("more than {MAX_LISTING_BYTES} bytes of names; list fewer levels: {path}");
+                return Err(ConnectError::new(Code::ResourceExhausted, message));
             }
             if entries.len() > MAX_ENTRIES || directories.len() > MAX_ENTRIES {
                 let message = format!("more than {MAX_ENTRIES} entries; list fewer levels: {path}");
@@ -106,6 +118,12 @@ pub(super) fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectErr
     }
     entries.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
     Ok(ListDirResponse { entries })
+}
+
+/// Bytes of an entry's texts that have no small bound.
+fn size(entry: &EntryInfo) -> usize {
+    let attributes = entry.metadata.iter().map(|(name, value)| name.len() + value.len());
+    entry.path.len() + entry.symlink_target.as_ref().map_or(0, String::len) + attributes.sum::<usize>()
 }
 
 /// Makes the directories above `path` that are missing, and gives them to `owner`.

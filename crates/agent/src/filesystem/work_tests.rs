@@ -82,3 +82,30 @@ fn moving_makes_the_way_and_misses_what_is_not_there() {
     assert!(error.message.starts_with("source file not found"));
     assert_eq!(stat(&format!("{root}/f")).unwrap_err().message, format!("file not found: {root}/f"));
 }
+
+#[test]
+fn a_tree_of_any_depth_is_removed_on_a_small_stack() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let (_keep, root) = scene();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut here = openat(CWD, root.as_str(), flags, Mode::empty()).unwrap();
+    for _ in 0..1200 {
+        mkdirat(&here, "d", Mode::RWXU).unwrap();
+        here = openat(&here, "d", flags, Mode::empty()).unwrap();
+        mkdirat(&here, "empty", Mode::RWXU).unwrap();
+    }
+    let path = format!("{root}/d");
+    let thread = std::thread::Builder::new().stack_size(crate::BLOCKING_STACK_BYTES);
+    thread.spawn(move || remove(&path).unwrap()).unwrap().join().unwrap();
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+}
+
+#[test]
+fn a_listing_is_bounded_in_bytes_as_well() {
+    let (_keep, root) = scene();
+    let target = "t".repeat(4000);
+    for number in 0..=MAX_LISTING_BYTES / target.len() {
+        symlink(&target, format!("{root}/{number}")).unwrap();
+    }
+    assert_eq!(list(&root, 1).unwrap_err().code, Code::ResourceExhausted);
+}
