@@ -89,13 +89,13 @@ fn a_tree_of_any_depth_is_removed_on_a_small_stack() {
     let (_keep, root) = scene();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut here = openat(CWD, root.as_str(), flags, Mode::empty()).unwrap();
-    for _ in 0..1200 {
+    for _ in 0..1000 {
         mkdirat(&here, "d", Mode::RWXU).unwrap();
         here = openat(&here, "d", flags, Mode::empty()).unwrap();
         mkdirat(&here, "empty", Mode::RWXU).unwrap();
     }
     let path = format!("{root}/d");
-    let thread = std::thread::Builder::new().stack_size(crate::BLOCKING_STACK_BYTES);
+    let thread = std::thread::Builder::new().stack_size(crate::BLOCKING_STACK_BYTES / 4);
     thread.spawn(move || remove(&path).unwrap()).unwrap().join().unwrap();
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
 }
