@@ -48,7 +48,7 @@ const MASKED_DIRS: [&str; 9] = [
     "sys/fs/cgroup",
     "sys/module",
 ];
-const READ_ONLY_DIRS: [&str; 4] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys"];
+const READ_ONLY_DIRS: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/pressure", "proc/sys"];
 
 const LOCKED_DOWN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
@@ -104,7 +104,8 @@ fn make_devices(shm_mb: u32) -> Result<(), Failure> {
     for dir in ["dev/pts", "dev/shm", "dev/mqueue"] {
         fs::create_dir(dir).step("make a directory of /dev")?;
     }
-    let options = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
+    // The kernel has one pool of terminals for all instances (4096, unless changed): nobody may empty it.
+    let options = c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=256";
     rustix::mount::mount("devpts", "dev/pts", "devpts", no_exec, options).step("mount /dev/pts")?;
     rustix::mount::mount("mqueue", "dev/mqueue", "mqueue", LOCKED_DOWN, None::<&CStr>)
         .step("mount /dev/mqueue")?;

@@ -1,8 +1,10 @@
 //! The system calls a sandbox may make. Compiled once, installed in every sandbox.
 //!
 //! An allow-list: what is not named fails with `EPERM`, so that a call a future kernel invents is refused until
-//! somebody has thought about it. `clone3` alone fails with `ENOSYS`, because its arguments lie in memory where a
-//! filter cannot look, and the C library then falls back to `clone`, whose flags it can.
+//! somebody has thought about it. `clone3` fails with `ENOSYS`, because its arguments lie in memory where a
+//! filter cannot look, and the C library then falls back to `clone`, whose flags it can; and so does `io_setup`,
+//! because the kernel has one pool of asynchronous requests for the whole host, which one sandbox could empty, and
+//! programs do without where a kernel has none.
 
 mod allowed;
 
@@ -29,7 +31,7 @@ const TIOCLINUX: u64 = 0x541C;
 
 /// The programs to install, in this order.
 pub(super) struct Filters {
-    clone3: BpfProgram,
+    absent: BpfProgram,
     allow_list: BpfProgram,
 }
 
@@ -40,7 +42,7 @@ impl Filters {
 
     /// Installs both. The allow-list lets the second installation through only because it goes last.
     pub(super) fn install(&self) -> Result<(), Failure> {
-        for program in [&self.clone3, &self.allow_list] {
+        for program in [&self.absent, &self.allow_list] {
             seccompiler::apply_filter(program)
                 .map_err(|error| Failure::new("install the system call filter", error))?;
         }
@@ -53,10 +55,10 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 fn compile() -> Result<Filters, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let errno = |number: i32| SeccompAction::Errno(number.unsigned_abs());
-    let clone3 = Rules::from([(libc::SYS_clone3, vec![])]);
-    let clone3 = SeccompFilter::new(clone3, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
+    let absent = Rules::from([(libc::SYS_clone3, vec![]), (libc::SYS_io_setup, vec![])]);
+    let absent = SeccompFilter::new(absent, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
     let allow_list = SeccompFilter::new(allow_list()?, errno(libc::EPERM), SeccompAction::Allow, arch)?;
-    Ok(Filters { clone3: clone3.try_into()?, allow_list: allow_list.try_into()? })
+    Ok(Filters { absent: absent.try_into()?, allow_list: allow_list.try_into()? })
 }
 
 fn allow_list() -> Result<Rules, seccompiler::BackendError> {
