@@ -6,6 +6,9 @@ use crate::{CgroupError, Controller, Version};
 /// The period CPU time is handed out in, in microseconds.
 const CPU_PERIOD_USEC: u64 = 100_000;
 
+/// With version 1, socket buffers may take one such part of the memory limit, on top of it.
+const SOCKET_SHARE: u64 = 4;
+
 /// What a sandbox may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -73,6 +76,8 @@ fn set_memory(group: &Group, bytes: u64) -> Result<(), CgroupError> {
             if !swap_counted {
                 group.write_if_there("memory.swappiness", "0")?;
             }
+            // What waits in sockets is counted apart here, without any limit of its own at first.
+            group.write_if_there("memory.kmem.tcp.limit_in_bytes", &(bytes / SOCKET_SHARE).to_string())?;
             Ok(())
         }
     }
