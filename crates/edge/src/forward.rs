@@ -8,7 +8,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
@@ -29,7 +30,7 @@ const RESERVED: [&str; 4] = ["/init", "/freeze", "/unfreeze", "/collapse"];
 /// How our own API keys start: they must not reach code inside a sandbox, while a user's own program may well use the
 /// same header for keys of its own.
 const API_KEY_PREFIX: &[u8] = b"e2b_";
-const API_KEY_HEADER: &str = "x-api-key";
+const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Headers that belong to one connection and not to the request (RFC 9110, section 7.6.1), with those that only
 /// proxies use.
@@ -116,8 +117,10 @@ fn prepare(request: &mut Request<Body>, upgrade: Option<HeaderValue>) {
     strip_connection_headers(request.headers_mut());
     let headers = request.headers_mut();
     headers.remove(TRAFFIC_TOKEN_HEADER);
-    if headers.get(API_KEY_HEADER).is_some_and(|value| value.as_bytes().starts_with(API_KEY_PREFIX)) {
-        headers.remove(API_KEY_HEADER);
+    for name in [API_KEY_HEADER, AUTHORIZATION] {
+        if headers.get_all(&name).iter().any(is_api_key) {
+            headers.remove(name);
+        }
     }
     if let Some(protocol) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -132,6 +135,16 @@ fn prepare(request: &mut Request<Body>, upgrade: Option<HeaderValue>) {
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
+}
+
+/// Whether it is a key of ours, in one of the two ways that the control plane takes one.
+fn is_api_key(value: &HeaderValue) -> bool {
+    let value = value.as_bytes().trim_ascii();
+    let token = match value.split_first_chunk::<7>() {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest.trim_ascii(),
+        _ => value,
+    };
+    token.starts_with(API_KEY_PREFIX)
 }
 
 /// Removes what belongs to the connection, and what its `Connection` header says belongs to it.
@@ -227,6 +240,25 @@ mod tests {
         assert_eq!(names, ["x-access-token", "host"]);
         assert_eq!(request.uri(), "/a?b=c");
         assert_eq!(request.headers()[HOST], "3000-x.example");
+    }
+
+    #[test]
+    fn our_keys_stay_outside_however_they_come() {
+        let kept = |headers: &[(&str, &str)]| {
+            let mut request = Request::builder().uri("/");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            prepare(&mut request, None);
+            request.headers().len()
+        };
+        assert_eq!(kept(&[("x-api-key", "mine"), ("X-API-Key", "e2b_0")]), 0);
+        assert_eq!(kept(&[("x-api-key", "  e2b_0")]), 0);
+        assert_eq!(kept(&[("authorization", "bearer  e2b_0")]), 0);
+        let theirs = [("x-api-key", "mine"), ("authorization", "Bearer theirs")];
+        assert_eq!(kept(&theirs), 2);
+        assert_eq!(kept(&[("authorization", "Basic dXNlcjo=")]), 1);
     }
 
     #[test]
