@@ -165,7 +165,7 @@ pub(crate) fn of_request(
     error: RequestError,
     denied: impl FnOnce(StateName) -> String,
 ) -> ApiError {
-    let no_capacity = error.is_no_capacity();
+    let (no_capacity, unwritable) = (error.is_no_capacity(), error.is_disk_unwritable());
     match error {
         RequestError::NotFound => ApiError::no_such_sandbox(id.as_str()),
         RequestError::Denied { state } => ApiError::conflict(denied(state)),
@@ -174,7 +174,15 @@ pub(crate) fn of_request(
         RequestError::Busy => ApiError::unavailable(format!("Sandbox '{id}' is busy, try again")),
         RequestError::Runtime(error) => {
             tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the runtime failed");
-            if no_capacity { ApiError::no_capacity() } else { ApiError::internal() }
+            if no_capacity {
+                ApiError::no_capacity()
+            } else if unwritable {
+                ApiError::unavailable(
+                    "Service is unavailable: the server's disk is full or cannot be written; reads are still served",
+                )
+            } else {
+                ApiError::internal()
+            }
         }
         RequestError::Store(error) => error.into(),
         RequestError::Draining => ApiError::draining(),

@@ -1,3 +1,5 @@
+use std::io::ErrorKind;
+
 use sandscope_model::StateName;
 use sandscope_runtime::RuntimeError;
 use sandscope_store::StoreError;
@@ -126,8 +128,37 @@ impl CreateError {
 }
 
 impl RequestError {
+    /// Whether the runtime could not write to the host's disk: full, read-only or failing. The same request may
+    /// succeed later.
+    pub fn is_disk_unwritable(&self) -> bool {
+        const EIO: i32 = 5;
+        let Self::Runtime(RuntimeError::Step { source, .. }) = self else { return false };
+        matches!(
+            source.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+        ) || source.raw_os_error() == Some(EIO)
+    }
+
     /// Whether the host has no room: the same request may succeed later.
     pub const fn is_no_capacity(&self) -> bool {
         matches!(self, Self::Runtime(RuntimeError::NoCapacity(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_told_from_other_failures() {
+        let failed = |source| RequestError::Runtime(RuntimeError::Step { step: "copy the disk", source });
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::ReadOnlyFilesystem] {
+            assert!(failed(kind.into()).is_disk_unwritable(), "{kind}");
+        }
+        assert!(failed(io::Error::from_raw_os_error(5)).is_disk_unwritable());
+        assert!(!failed(ErrorKind::PermissionDenied.into()).is_disk_unwritable());
+        assert!(!RequestError::Busy.is_disk_unwritable());
     }
 }
