@@ -31,6 +31,10 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Largest head that is read at all: room to refuse the merely large ones politely.
 const MAX_READ_BYTES: usize = 128 * 1024;
 
+/// Most header lines that are served, and that are read at all.
+const MAX_HEADERS: usize = 100;
+const MAX_READ_HEADERS: usize = 1024;
+
 /// How long to wait after `accept` failed, as it does while the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -133,6 +137,7 @@ async fn serve(socket: TcpStream, peer: SocketAddr, connections: Connections) {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_READ_BYTES)
+        .max_headers(MAX_READ_HEADERS)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);
@@ -156,14 +161,17 @@ async fn refuse_large_head(request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let (status, what) = if target > MAX_HEAD_BYTES {
-        (StatusCode::URI_TOO_LONG, "address")
+    let too_large = |what: &str| format!("The request's {what} is larger than {MAX_HEAD_BYTES} bytes");
+    let (status, message) = if target > MAX_HEAD_BYTES {
+        (StatusCode::URI_TOO_LONG, too_large("address"))
     } else if target + headers > MAX_HEAD_BYTES {
-        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head")
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, too_large("head"))
+    } else if request.headers().len() > MAX_HEADERS {
+        let message = format!("The request has more than {MAX_HEADERS} headers");
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message)
     } else {
         return next.run(request).await;
     };
-    let message = format!("The request's {what} is larger than {MAX_HEAD_BYTES} bytes");
     let body = serde_json::json!({ "code": status.as_u16(), "message": message }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json"), (header::CONNECTION, "close")], body)
         .into_response()

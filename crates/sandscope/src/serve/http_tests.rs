@@ -32,6 +32,11 @@ async fn a_head_that_is_too_large_is_refused_in_the_apis_words() {
     let answer = exchange(http.address(), &request(&large)).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert!(answer.contains(r#""code":431"#), "{answer}");
+    let many = |n_headers: usize| (0..n_headers).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
+    assert!(exchange(http.address(), &request(&many(MAX_HEADERS - 2))).await.ends_with("fine"));
+    let answer = exchange(http.address(), &request(&many(MAX_HEADERS))).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(answer.contains(r#""code":431"#), "{answer}");
 }
 
 #[tokio::test]
