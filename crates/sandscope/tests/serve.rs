@@ -32,6 +32,25 @@ async fn a_second_server_on_the_same_data_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_first_start_on_a_taken_port_does_not_waste_the_first_key() -> Result<()> {
+    if server::skip_without_root("a first start that fails") {
+        return Ok(());
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let (data, port) = (tempfile::tempdir()?, taken.local_addr()?);
+    let mut failing = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    failing.args(["serve", "--listen", &port.to_string(), "--data-dir"]).arg(data.path());
+    let output = tokio::time::timeout(BOUND, failing.output()).await??;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
+    ensure!(stderr.contains(&format!("cannot listen on {port}")), "{stderr}");
+
+    // Insists on being given a key.
+    let mut server = Server::start_in(data).await?;
+    server.stop_softly().await
+}
+
+#[tokio::test]
 async fn a_key_made_beside_a_running_server_lets_in_until_it_is_deleted() -> Result<()> {
     if server::skip_without_root("keys beside a running server") {
         return Ok(());

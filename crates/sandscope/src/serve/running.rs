@@ -12,7 +12,7 @@ use sandscope_model::{Clock, Entropy, Secret};
 use sandscope_sampler::{Sampler, SamplerOptions};
 use sandscope_store::Store;
 use sandscope_webhooks::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,6 +25,9 @@ use crate::system::{OsEntropy, SystemClock};
 
 /// Part of the drain's time that requests under way may take.
 const HTTP_SHARE: f32 = 0.5;
+
+/// Connections that wait in the kernel's queue.
+const BACKLOG: u32 = 1024;
 
 /// Everything that runs. The fields are in the order in which [`drain`](Self::drain) stops them.
 pub(crate) struct Running {
@@ -41,16 +44,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts everything; the socket is bound last, so whoever can connect is served.
+    /// Starts everything. The address is reserved early, so that a start that must fail does so before it changed
+    /// anything, but listens last, so that whoever can connect is served. The first key is made when hardly anything
+    /// can fail any more: it can be printed only once.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         Engine::check_host()?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
+        let listen = config.server.listen;
+        let socket = reserve(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let store = Store::open(data_dir.path(), Arc::clone(&clock)).context("cannot open the store")?;
-        let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
-            .await
-            .context("cannot prepare the first team and the shipped templates")?;
         let engine = Engine::start(data_dir.path()).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             runtime: engine.runtime(),
@@ -80,19 +84,20 @@ impl Running {
         let api = sandscope_api::router(ApiOptions {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
-            clock,
-            entropy,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
             health: health.subscribe(),
             webhook_url_check: Arc::new(move |url| {
-                guard.check_url(url).map(drop).map_err(|error| format!("url: {error}"))
+                guard.check_url(url).map(drop).map_err(|error| error.to_string())
             }),
             // Clients keep their own setting where this one is only a placeholder.
             domain: (domain != "localhost").then(|| domain.clone()),
         });
         let router = sandscope_edge::serve_either(Edge::new(lifecycle.clone(), domain), api);
-        let listen = config.server.listen;
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
+            .await
+            .context("cannot prepare the first team and the shipped templates")?;
+        let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {listen}"))?;
         let limits = Limits {
             max_connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
@@ -143,6 +148,15 @@ impl Running {
         self.engine.shutdown().await;
         self.store.close().await;
     }
+}
+
+/// Takes the address without letting anybody in yet.
+fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // The last server's connections may still linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn guard(webhooks: &config::Webhooks, dev: bool) -> EgressGuard {

@@ -46,7 +46,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Result<Self> {
-        let data = tempfile::Builder::new().prefix("sandscope-test-").tempdir()?;
+        Self::start_in(tempfile::Builder::new().prefix("sandscope-test-").tempdir()?).await
+    }
+
+    /// The first start over `data` that succeeds.
+    pub(crate) async fn start_in(data: tempfile::TempDir) -> Result<Self> {
         let mut environment = BTreeMap::new();
         let child = spawn(&data, &mut environment, "E2B_API_KEY").await?;
         Ok(Self { child, data, environment })
