@@ -85,3 +85,25 @@ fn the_openapi_document_is_json_on_standard_output() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(document["paths"]["/v2/sandboxes"].is_object());
 }
+
+#[test]
+fn a_missing_file_is_said_once_and_the_laptop_profile_is_switched_as_people_do() {
+    let output = sandscope(&["config", "check", "--config", "/nowhere/sandscope.toml"]).output().unwrap();
+    let (_, stderr) = texts(&output);
+    assert_eq!(stderr.matches("No such file").count(), 1, "{stderr}");
+    for (said, meant) in [("1", true), ("true", true), ("0", false), ("off", false)] {
+        let output = sandscope(&["config", "check"]).env("SANDSCOPE_DEV", said).output().unwrap();
+        let (stdout, stderr) = texts(&output);
+        assert!(stdout.contains(&format!("dev = {meant}")), "{said}: {stdout} {stderr}");
+    }
+}
+
+#[test]
+fn keys_of_a_directory_that_is_no_servers_are_refused_and_it_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = sandscope(&["key", "list", "--data-dir"]).arg(directory.path()).output().unwrap();
+    let (_, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("start the server once"), "{stderr}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}

@@ -25,6 +25,11 @@ pub(crate) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
 async fn with(command: &KeyCommand, store: &Store, team: &Team) -> anyhow::Result<ExitCode> {
     match command {
         KeyCommand::Create { name, .. } => {
+            // The same bounds as the API's.
+            anyhow::ensure!(
+                (1..=128).contains(&name.chars().count()),
+                "the name must be 1 to 128 characters long"
+            );
             let fresh = keys::describe(keys::draw(&OsEntropy), team.id, name, SystemClock.now(), &OsEntropy);
             store.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
             output::line(fresh.text.expose())?;
@@ -45,9 +50,10 @@ async fn with(command: &KeyCommand, store: &Store, team: &Team) -> anyhow::Resul
 async fn open(settings: ServeArgs) -> anyhow::Result<(Store, Team)> {
     let config = Config::resolve(settings.with_environment())?;
     let path = config.server.data_dir;
+    // Opening makes what is missing, and a mistyped directory should stay as it is.
     anyhow::ensure!(
-        path.is_dir(),
-        "there is no data directory {}: start the server once, or name it with --data-dir",
+        path.join("facts.sqlite").is_file(),
+        "{} is no data directory of a server: start the server once, or name its directory with --data-dir",
         path.display()
     );
     let store = Store::open(&path, Arc::new(SystemClock))?;

@@ -15,7 +15,7 @@ use crate::keys;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
+    #[error("cannot read the configuration file {}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     /// The file is not what it should be.
     #[error("configuration file {}, {message}", path.display())]

@@ -19,6 +19,7 @@ pub(crate) struct ServeArgs {
     pub domain: Option<String>,
     /// Laptop profile: webhooks may go to loopback addresses
     #[arg(long, env = "SANDSCOPE_DEV", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
     pub dev: Option<bool>,
     /// Connections at once [default: 4096]
     #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_CONNECTIONS")]

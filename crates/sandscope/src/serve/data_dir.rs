@@ -21,7 +21,7 @@ pub(crate) enum DataDirError {
         path.display()
     )]
     Held { path: PathBuf, holder: String },
-    #[error("cannot use the data directory {}: {source}", path.display())]
+    #[error("cannot use the data directory {}", path.display())]
     Unusable { path: PathBuf, source: io::Error },
 }
 
