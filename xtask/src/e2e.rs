@@ -58,7 +58,8 @@ fn against_a_server(binary: &Path, tests: &mut Command) -> Result<()> {
 }
 
 fn build() -> Result<PathBuf> {
-    shell::run(&mut cargo(&["build", "--locked", "--package", "sandscope"]))?;
+    // The whole workspace, so that what the unit tests were built from is used again.
+    shell::run(&mut cargo(&["build", "--locked", "--workspace", "--bin", "sandscope"]))?;
     let metadata = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
