@@ -65,7 +65,7 @@ pub(crate) async fn forward(edge: &Inner, target: Target, mut request: Request<B
             Some(_) => {}
         }
     }
-    let Some(connection) = edge.connections.take(&target.id) else {
+    let Some(connection) = edge.connections.take(&target) else {
         return answer::too_many_connections(&target, edge.connections.limit());
     };
     let dialed = match edge.lifecycle.dial(&target.id, target.port).await {

@@ -14,7 +14,7 @@
 //! One port serves both planes; only the host name or the `E2b-Sandbox-*` headers tell them apart (even `/health`
 //! exists on both). Each request owns its connection into the sandbox: it ends when either side does, and a client
 //! that goes away takes it along. Nothing is buffered, so memory does not grow with a body; connections are counted
-//! per sandbox, so one sandbox cannot use up the server's.
+//! per sandbox, so one sandbox cannot use up the server's, and its programs not the agent's.
 //!
 //! A sandbox that is paused in the middle of an answer stalls it; it goes on after the resume. One that is killed
 //! closes it.
@@ -37,7 +37,7 @@ pub use route::{Refusal, Target};
 
 use connections::Connections;
 
-/// Connections into one sandbox at a time.
+/// Connections into one sandbox at a time: to its agent, and as many to its programs.
 const MAX_CONNECTIONS: usize = 512;
 
 /// Carries traffic into sandboxes.
