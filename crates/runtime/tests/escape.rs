@@ -115,6 +115,10 @@ async fn the_kernels_files_give_nothing_away_and_change_nothing() {
         let read = as_root(&host, &id, &script).await;
         assert!(read.is_empty(), "/proc/{file}: {read}");
     }
+    for file in ["notes", "vmcoreinfo"] {
+        let read = as_root(&host, &id, &format!("cat /sys/kernel/{file} 2>/dev/null | wc -c")).await;
+        assert_eq!(read, "0\n", "/sys/kernel/{file}");
+    }
     for dir in ["/proc/acpi", "/proc/scsi", "/sys/firmware", "/sys/kernel/debug", "/sys/fs/cgroup"] {
         let listed = as_root(&host, &id, &format!("[ -e {dir} ] && ls -A {dir}")).await;
         assert_eq!(listed, "", "{dir}");

@@ -26,7 +26,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 /// What `/proc` and `/sys` tell about the host or let one do to it.
-const MASKED_FILES: [&str; 9] = [
+const MASKED_FILES: [&str; 11] = [
     "proc/kcore",
     "proc/keys",
     "proc/key-users",
@@ -36,6 +36,8 @@ const MASKED_FILES: [&str; 9] = [
     "proc/latency_stats",
     "proc/kmsg",
     "proc/sysrq-trigger",
+    "sys/kernel/notes",
+    "sys/kernel/vmcoreinfo",
 ];
 const MASKED_DIRS: [&str; 9] = [
     "proc/acpi",
