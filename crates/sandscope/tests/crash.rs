@@ -9,6 +9,7 @@
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -73,9 +74,11 @@ async fn nothing_is_lost_when_the_server_is_killed_at_random_points() -> Result<
     let log = whole_log(&client).await?;
     ensure!(n_told > 0, "nothing was answered: the rounds have shown nothing");
     println!("{n_told} answered changes, {} events, {} deliveries", log.len(), receiver.deliveries());
-    let owed: BTreeSet<String> = log.into_iter().collect();
+    let (owed, sandboxes): (BTreeSet<String>, BTreeSet<String>) = log.into_iter().unzip();
     eventually("every event is delivered", Duration::from_secs(60), || receiver.has_all(&owed)).await?;
     server.stop_softly().await?;
+    let left = groups_named(Path::new("/sys/fs/cgroup"), 6, &sandboxes);
+    ensure!(left.is_empty(), "control groups of dead sandboxes are left: {left:?}");
     check_sequences(&server).await
 }
 
@@ -155,8 +158,22 @@ async fn end_all(client: &Client) -> Result<()> {
     }
 }
 
-/// The ids of all events of the team, oldest first.
-async fn whole_log(client: &Client) -> Result<Vec<String>> {
+/// The control groups below `directory` that carry one of `names`.
+fn groups_named(directory: &Path, depth: u8, names: &BTreeSet<String>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
+            found.push(entry.path());
+        } else if depth > 0 {
+            found.extend(groups_named(&entry.path(), depth - 1, names));
+        }
+    }
+    found
+}
+
+/// The ids of all events of the team and of their sandboxes, oldest first.
+async fn whole_log(client: &Client) -> Result<Vec<(String, String)>> {
     let mut ids = Vec::new();
     loop {
         let offset = u32::try_from(ids.len())?;
@@ -165,7 +182,7 @@ async fn whole_log(client: &Client) -> Result<Vec<String>> {
         if page.is_empty() {
             return Ok(ids);
         }
-        ids.extend(page.into_iter().map(|event| event.id));
+        ids.extend(page.into_iter().map(|event| (event.id, event.sandbox_id)));
     }
 }
 

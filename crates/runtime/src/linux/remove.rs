@@ -87,10 +87,12 @@ impl Shared {
             // Dropped in reverse order: whoever waits for this may take the state directory over at once.
             let _until_done = under_way;
             let shared = shared;
-            let id = sandbox.id.clone();
-            shared.throw_away(&sandbox.dir);
+            let (id, dir) = (sandbox.id.clone(), sandbox.dir.clone());
             drop(sandbox);
+            // The directory last: while it is there, a server that is killed in between leaves a trace by which the
+            // next one finds the rest.
             shared.remove_groups(&id);
+            shared.throw_away(&dir);
         });
     }
 
