@@ -11,6 +11,7 @@ pub mod key;
 pub mod metadata;
 pub mod metrics;
 pub mod name;
+mod object;
 pub mod request;
 pub mod sandbox;
 pub mod snapshot;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::object;
+
 /// Body of create. Options this server does not have yet are read too, to be refused by name instead of ignored;
 /// they are left out of the documentation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -25,7 +27,12 @@ pub struct NewSandbox {
     #[schema(ignore)]
     pub auto_pause_memory: Option<bool>,
     /// Whether traffic to the paused sandbox resumes it.
-    #[serde(rename = "autoResume", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "autoResume",
+        default,
+        deserialize_with = "object::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub auto_resume: Option<AutoResume>,
     /// Whether the agent asks for a token. `/v2/sandboxes` ignores this: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +41,7 @@ pub struct NewSandbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_internet_access: Option<bool>,
     /// Network rules.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::option", skip_serializing_if = "Option::is_none")]
     pub network: Option<NewNetwork>,
     /// Labels: shown in lists and events, and lists can be filtered by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

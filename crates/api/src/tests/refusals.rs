@@ -275,7 +275,8 @@ fn any_body_is_answered() {
         }
         let body = serde_json::Value::Object(body).to_string();
         let answer = door.ask(Some(KEY), "POST", path, &body).await;
-        assert!(answer.status.as_u16() < 500, "{path} {body}: {} {}", answer.status, answer.body);
+        let missing = answer.status == StatusCode::NOT_IMPLEMENTED;
+        assert!(missing || answer.status.as_u16() < 500, "{path} {body}: {} {}", answer.status, answer.body);
         if let Some(id) = answer.body["sandboxID"].as_str() {
             let gone = door.ask(Some(KEY), "DELETE", &format!("/sandboxes/{id}"), "").await;
             assert_eq!(gone.status, StatusCode::NO_CONTENT);
