@@ -75,6 +75,8 @@ pub(crate) struct Sandbox {
     pub memory_mb: u32,
     /// Size of the writable layer, in MiB.
     pub disk_mb: u32,
+    /// Sandboxes kept ready before anybody asks.
+    pub n_warm: usize,
 }
 
 #[derive(Debug, Clone)]

@@ -21,6 +21,7 @@ fn nothing_said_means_the_defaults() {
     vcpu_count = 2
     memory_mb = 512
     disk_mb = 2454
+    warm = 4
 
     [team]
     max_concurrent_sandboxes = 100

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use sandscope_cgroup::{CgroupSet, Limits};
 use sandscope_model::{Rootfs, Secret};
-use tokio::time::Instant;
+use tokio::net::TcpStream;
 
 use super::protocol::{Done, Failure, Made, MakeRequest, Operation};
 use super::record::{self, SANDBOX_FILE, SandboxRecord};
 use super::runtime::{Shared, blocking, step};
 use super::sandbox::{Live, Sandbox, cgroup_step};
-use super::{agent, disk};
+use super::warm::{GROUP_FILE, Prepared};
+use super::{agent, disk, layout};
 use crate::{ConnectError, LaunchSpec, RuntimeError};
 
 /// Pauses between looks whether the agent listens yet.
@@ -36,25 +37,55 @@ impl Shared {
     }
 
     async fn make(self: &Arc<Self>, spec: &LaunchSpec) -> Result<(), RuntimeError> {
+        let _under_way = self.shelf.creating();
         let image = self.image(spec).await?;
-        let boot_token = agent::draw_boot_token().map_err(step("draw the boot token"))?;
         let body = agent::init_request(spec).map_err(step("prepare the initialisation"))?;
-        let (dir, cgroup, join_files) = self.prepare(spec).await?;
-        let request = MakeRequest {
-            id: spec.id.to_string(),
-            hostname: self.options.hostname.clone(),
-            dir: dir.clone(),
-            image,
-            base: self.base.clone(),
-            has_unified_cgroup: cgroup.unified_dir().is_some(),
-            cgroup_name: cgroup.name().to_owned(),
-            shm_mb: (spec.memory_mb / 2).max(1),
-            boot_token: boot_token.clone(),
-        };
-        let fds: Vec<_> =
-            cgroup.unified_dir().into_iter().chain(join_files.iter().map(AsFd::as_fd)).collect();
-        let answer = self.launcher.call(Operation::Make(Box::new(request)), &fds).await;
-        let (made, live) = take_made(answer.map_err(|failure| refine(&failure))?)?;
+        if let Some(prepared) = self.take_warm(spec) {
+            let group = prepared.cgroup.name().to_owned();
+            match self.assign(prepared, spec, body.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(sandbox_id = %spec.id, group, %error, "made ahead in vain; making another");
+                    self.remove_named(group, self.layout.sandbox_dir(&spec.id)).await;
+                }
+            }
+        }
+        let dir = self.layout.sandbox_dir(&spec.id);
+        let limits = self.limits(spec.vcpu_count, spec.memory_mb);
+        let prepared = self.prepare(spec.id.to_string(), dir, image, spec.memory_mb, limits).await?;
+        self.begin(prepared, spec, body).await
+    }
+
+    /// Gives one that was made ahead what is the sandbox's own.
+    async fn assign(
+        self: &Arc<Self>,
+        mut prepared: Prepared,
+        spec: &LaunchSpec,
+        body: bytes::Bytes,
+    ) -> Result<(), RuntimeError> {
+        let limits = self.limits(spec.vcpu_count, spec.memory_mb);
+        let dir = self.layout.sandbox_dir(&spec.id);
+        let prepared = blocking("take a sandbox made ahead", move || {
+            prepared.cgroup.set_limits(&limits).map_err(cgroup_step("limit the sandbox"))?;
+            // What is found under the new name must lead to the groups, whatever happens from here on.
+            std::fs::write(prepared.dir.join(GROUP_FILE), prepared.cgroup.name())
+                .and_then(|()| std::fs::rename(&prepared.dir, &dir))
+                .map_err(step("name the sandbox's directory"))?;
+            prepared.dir = dir;
+            Ok(prepared)
+        })
+        .await?;
+        self.begin(prepared, spec, body).await
+    }
+
+    /// Records the sandbox, tells its agent who it is, and lists it.
+    async fn begin(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        spec: &LaunchSpec,
+        body: bytes::Bytes,
+    ) -> Result<(), RuntimeError> {
+        let Prepared { dir, cgroup, made, live, boot_token } = prepared;
         let record = record_of(&made, &cgroup, &boot_token)?;
         let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, Some(live)));
         let durable = blocking("record the sandbox", move || write_record(&dir, &record));
@@ -64,41 +95,73 @@ impl Shared {
         Ok(())
     }
 
+    /// Makes a sandbox whose agent has been started and told nothing yet. `name` is that of its control groups. What
+    /// a failure leaves is the caller's to remove.
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        name: String,
+        dir: PathBuf,
+        image: PathBuf,
+        memory_mb: u32,
+        limits: Limits,
+    ) -> Result<Prepared, RuntimeError> {
+        let boot_token = agent::draw_boot_token().map_err(step("draw the boot token"))?;
+        let (cgroup, join_files) = self.prepare_groups(name.clone(), dir.clone(), limits).await?;
+        let request = MakeRequest {
+            id: name,
+            hostname: self.options.hostname.clone(),
+            dir: dir.clone(),
+            image,
+            base: self.base.clone(),
+            has_unified_cgroup: cgroup.unified_dir().is_some(),
+            cgroup_name: cgroup.name().to_owned(),
+            shm_mb: (memory_mb / 2).max(1),
+            boot_token: boot_token.clone(),
+        };
+        let fds: Vec<_> =
+            cgroup.unified_dir().into_iter().chain(join_files.iter().map(AsFd::as_fd)).collect();
+        let answer = self.launcher.call(Operation::Make(Box::new(request)), &fds).await;
+        let (made, live) = take_made(answer.map_err(|failure| refine(&failure))?)?;
+        Ok(Prepared { dir, cgroup, made, live, boot_token })
+    }
+
     /// The image the sandbox's disk is copied from.
     async fn image(&self, spec: &LaunchSpec) -> Result<PathBuf, RuntimeError> {
-        if let Rootfs::Snapshot(build) = spec.rootfs {
-            let image = self.layout.snapshot(build);
-            return if image.exists() { Ok(image) } else { Err(RuntimeError::SnapshotMissing) };
-        }
-        let image = self.layout.pristine_image(spec.disk_mb);
+        let Rootfs::Snapshot(build) = spec.rootfs else { return self.pristine(spec.disk_mb).await };
+        let image = self.layout.snapshot(build);
+        if image.exists() { Ok(image) } else { Err(RuntimeError::SnapshotMissing) }
+    }
+
+    /// An empty image of that size, made at the first need.
+    pub(super) async fn pristine(&self, disk_mb: u32) -> Result<PathBuf, RuntimeError> {
+        let image = self.layout.pristine_image(disk_mb);
         if !image.exists() {
-            let _one_at_a_time = self.pristine.lock().await;
+            let _one_at_a_time = self.pristine_lock.lock().await;
             if !image.exists() {
-                disk::make_pristine(&image, spec.disk_mb).await.map_err(step("make a disk image"))?;
+                disk::make_pristine(&image, disk_mb).await.map_err(step("make a disk image"))?;
             }
         }
         Ok(image)
     }
 
-    async fn prepare(
+    pub(super) fn limits(&self, cpu_count: u32, memory_mb: u32) -> Limits {
+        Limits { cpu_count, memory_bytes: u64::from(memory_mb) << 20, pids_max: self.options.max_pids }
+    }
+
+    async fn prepare_groups(
         self: &Arc<Self>,
-        spec: &LaunchSpec,
-    ) -> Result<(PathBuf, CgroupSet, Vec<OwnedFd>), RuntimeError> {
-        let (shared, id) = (Arc::clone(self), spec.id.clone());
-        let limits = Limits {
-            cpu_count: spec.vcpu_count,
-            memory_bytes: u64::from(spec.memory_mb) << 20,
-            pids_max: self.options.max_pids,
-        };
+        name: String,
+        dir: PathBuf,
+        limits: Limits,
+    ) -> Result<(CgroupSet, Vec<OwnedFd>), RuntimeError> {
+        let shared = Arc::clone(self);
         blocking("prepare the sandbox", move || {
-            let dir = shared.layout.make_sandbox_dir(&id).map_err(step("make the sandbox's directory"))?;
-            let cgroup = shared
-                .cgroups
-                .create(id.as_str())
-                .map_err(cgroup_step("make the sandbox's control groups"))?;
+            layout::make_dir(&dir).map_err(step("make the sandbox's directory"))?;
+            let cgroup =
+                shared.cgroups.create(&name).map_err(cgroup_step("make the sandbox's control groups"))?;
             cgroup.set_limits(&limits).map_err(cgroup_step("limit the sandbox"))?;
             let files = cgroup.v1_join_files().map_err(cgroup_step("open the sandbox's control groups"))?;
-            Ok((dir, cgroup, files.into_iter().map(|file| file.fd).collect()))
+            Ok((cgroup, files.into_iter().map(|file| file.fd).collect()))
         })
         .await
     }
@@ -110,19 +173,29 @@ impl Shared {
         body: bytes::Bytes,
         boot_token: &Secret,
     ) -> Result<(), RuntimeError> {
-        let deadline = Instant::now() + self.options.agent_limit;
+        let live = sandbox.live().ok_or(RuntimeError::AgentUnresponsive)?;
         let answers = async {
+            let stream = self.wait_for_agent(&live).await?;
+            agent::initialise(stream, body, boot_token).await.map_err(step("initialise the agent"))
+        };
+        let limit = self.options.agent_limit;
+        tokio::time::timeout(limit, answers).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
+    }
+
+    /// Connects to the agent as soon as it listens.
+    pub(super) async fn wait_for_agent(&self, live: &Live) -> Result<TcpStream, RuntimeError> {
+        let connected = async {
             let mut pause = FIRST_PAUSE;
-            let stream = loop {
-                match self.dial(sandbox, sandscope_agent_protocol::AGENT_PORT).await {
-                    Ok(stream) => break stream,
+            loop {
+                match self.dial_live(live, sandscope_agent_protocol::AGENT_PORT).await {
+                    Ok(stream) => return Ok(stream),
                     Err(ConnectError::PortClosed) => {}
                     Err(ConnectError::NotRunning) => return Err(RuntimeError::AgentUnresponsive),
                     Err(ConnectError::Socket(source)) => {
                         return Err(RuntimeError::Step { step: "reach the agent", source });
                     }
                 }
-                if sandbox.live().is_none_or(|live| live.has_ended()) {
+                if live.has_ended() {
                     return Err(RuntimeError::Step {
                         step: "start the agent",
                         source: io::Error::other("it ended at once"),
@@ -130,10 +203,10 @@ impl Shared {
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
-            };
-            agent::initialise(stream, body, boot_token).await.map_err(step("initialise the agent"))
+            }
         };
-        tokio::time::timeout_at(deadline, answers).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
+        let limit = self.options.agent_limit;
+        tokio::time::timeout(limit, connected).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
     }
 }
 

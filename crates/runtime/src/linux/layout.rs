@@ -18,7 +18,7 @@ impl Layout {
     /// Makes what is missing and takes the lock.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        for dir in ["base", "sandboxes", "snapshots", "trash"] {
+        for dir in ["base", "sandboxes", "snapshots", "trash", "warm"] {
             DirBuilder::new().recursive(true).mode(0o700).create(root.join(dir))?;
         }
         let lock = File::options().write(true).create(true).truncate(false).open(root.join("lock"))?;
@@ -56,13 +56,17 @@ impl Layout {
         self.root.join("snapshots")
     }
 
+    /// Sandboxes made ahead.
+    pub(crate) fn warm_dir(&self) -> PathBuf {
+        self.root.join("warm")
+    }
+
     pub(crate) fn trash_dir(&self) -> PathBuf {
         self.root.join("trash")
     }
+}
 
-    pub(crate) fn make_sandbox_dir(&self, id: &SandboxId) -> io::Result<PathBuf> {
-        let dir = self.sandbox_dir(id);
-        DirBuilder::new().mode(0o700).create(&dir)?;
-        Ok(dir)
-    }
+/// Makes a directory only we can look into.
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(dir)
 }

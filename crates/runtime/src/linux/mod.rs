@@ -9,6 +9,7 @@
 //!   <state>/base/{tree-…,disk-N.ext4} what every sandbox starts from, made once
 //!   <state>/sandboxes/<id>/           sandbox.json, disk.ext4, exit.json
 //!   <state>/snapshots/<build>.ext4    captured layers
+//!   <state>/warm/<name>/              sandboxes made ahead, nobody's yet: see `warm`
 //!   <state>/trash/                    being removed
 //! ```
 //!
@@ -37,8 +38,9 @@ mod runtime;
 mod sandbox;
 mod snapshot;
 mod sys;
+mod warm;
 
 pub use host_check::{HostProblem, check_host};
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
-pub use options::LinuxOptions;
+pub use options::{LinuxOptions, WarmOptions};
 pub use runtime::LinuxRuntime;

@@ -22,6 +22,19 @@ pub struct LinuxOptions {
     pub hostname: String,
     /// How long an agent may take to answer for the first time.
     pub agent_limit: Duration,
+    /// What to keep ready before anybody asks; `None` for nothing.
+    pub warm: Option<WarmOptions>,
+}
+
+/// Sandboxes kept ready: what a create that fits them costs is then little more than writing it down.
+#[derive(Debug, Clone, Copy)]
+pub struct WarmOptions {
+    /// How many. Each takes about what an idle sandbox takes.
+    pub n: usize,
+    /// Their memory, in MiB: creates that want another amount go the long way.
+    pub memory_mb: u32,
+    /// Their disk's size, in MiB; the same holds.
+    pub disk_mb: u32,
 }
 
 impl LinuxOptions {
@@ -35,6 +48,7 @@ impl LinuxOptions {
             max_pids: 1024,
             hostname: "sandbox".to_owned(),
             agent_limit: Duration::from_secs(10),
+            warm: None,
         }
     }
 }

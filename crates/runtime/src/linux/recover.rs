@@ -36,7 +36,9 @@ impl Shared {
                 }
             }
         }
+        self.sweep_shelf().await?;
         self.sweep(found.is_empty()).await?;
+        self.start_warming();
         Ok(found)
     }
 

@@ -2,12 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sandscope_cgroup::CgroupSet;
 use sandscope_model::{Exit, SandboxId};
 use tokio::sync::watch;
 
@@ -15,6 +14,7 @@ use super::record::KILL_FILE;
 use super::runtime::{Shared, blocking, step};
 use super::sandbox::{Sandbox, cgroup_step};
 use super::sys;
+use super::warm::GROUP_FILE;
 use crate::RuntimeError;
 
 /// How long a killed sandbox may take to be gone.
@@ -36,7 +36,7 @@ impl Default for Removals {
 }
 
 impl Removals {
-    fn begin(&self) -> UnderWay {
+    pub(super) fn begin(&self) -> UnderWay {
         self.under_way.send_modify(|n| *n += 1);
         UnderWay(self.under_way.clone())
     }
@@ -48,7 +48,7 @@ impl Removals {
     }
 }
 
-struct UnderWay(watch::Sender<usize>);
+pub(super) struct UnderWay(watch::Sender<usize>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -87,46 +87,49 @@ impl Shared {
             // Dropped in reverse order: whoever waits for this may take the state directory over at once.
             let _until_done = under_way;
             let shared = shared;
-            let (id, dir) = (sandbox.id.clone(), sandbox.dir.clone());
+            let (group, dir) = (sandbox.cgroup.name().to_owned(), sandbox.dir.clone());
             drop(sandbox);
             // The directory last: while it is there, a server that is killed in between leaves a trace by which the
             // next one finds the rest.
-            shared.remove_groups(&id);
+            shared.remove_groups(&group);
             shared.throw_away(&dir);
         });
     }
 
     /// Removes whatever there is of a sandbox that is in nobody's hands: half made, or found without a record.
     pub(super) async fn remove_remains(self: &Arc<Self>, id: &SandboxId) {
-        let (shared, id) = (Arc::clone(self), id.clone());
+        let dir = self.layout.sandbox_dir(id);
+        // One that was made ahead has groups of another name.
+        let group = fs::read_to_string(dir.join(GROUP_FILE)).unwrap_or_else(|_| id.to_string());
+        self.remove_named(group, dir).await;
+    }
+
+    /// The same by the name of its control groups and its directory.
+    pub(super) async fn remove_named(self: &Arc<Self>, group: String, dir: PathBuf) {
+        let shared = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            if let Ok(Some(set)) = shared.cgroups.open_set(id.as_str()) {
-                shared.end_and_remove(&id, set);
-            }
-            shared.throw_away(&shared.layout.sandbox_dir(&id));
+            shared.remove_groups(&group);
+            shared.throw_away(&dir);
         });
         if let Err(error) = done.await {
             tracing::error!(%error, "removing a sandbox's remains failed");
         }
     }
 
-    fn remove_groups(&self, id: &SandboxId) {
-        match self.cgroups.open_set(id.as_str()) {
-            Ok(Some(set)) => self.end_and_remove(id, set),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(sandbox_id = %id, %error, "control groups cannot be opened"),
-        }
-    }
-
-    fn end_and_remove(&self, id: &SandboxId, set: CgroupSet) {
-        let ended = set.kill_all().and_then(|()| set.wait_empty(KILL_LIMIT));
-        if let Err(error) = ended.and_then(|()| set.remove(REMOVE_LIMIT)) {
-            tracing::warn!(sandbox_id = %id, %error, "control groups are left behind");
+    pub(super) fn remove_groups(&self, group: &str) {
+        let removed = self.cgroups.open_set(group).and_then(|set| {
+            let Some(set) = set else { return Ok(()) };
+            set.kill_all()?;
+            set.wait_empty(KILL_LIMIT)?;
+            set.remove(REMOVE_LIMIT)
+        });
+        if let Err(error) = removed {
+            tracing::warn!(group, %error, "control groups are left behind");
         }
     }
 
     /// Moves a directory out of sight at once, then removes it.
-    fn throw_away(&self, dir: &Path) {
+    pub(super) fn throw_away(&self, dir: &Path) {
         let number = self.removals.next.fetch_add(1, Ordering::Relaxed);
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let trash = self.layout.trash_dir().join(format!("{name}-{number}"));

@@ -15,7 +15,8 @@ use super::layout::Layout;
 use super::options::LinuxOptions;
 use super::protocol::{BaseTree, Operation};
 use super::remove::Removals;
-use super::sandbox::{Sandbox, cgroup_step};
+use super::sandbox::{Live, Sandbox, cgroup_step};
+use super::warm::Shelf;
 use super::{base, snapshot};
 use crate::{Capabilities, ConnectError, ExitNotice, Found, LaunchSpec, Runtime, RuntimeError};
 
@@ -39,7 +40,8 @@ pub(super) struct Shared {
     pub(super) removals: Removals,
     pub(super) exits: mpsc::Sender<ExitNotice>,
     /// One image of each size is made at a time.
-    pub(super) pristine: tokio::sync::Mutex<()>,
+    pub(super) pristine_lock: tokio::sync::Mutex<()>,
+    pub(super) shelf: Shelf,
     sandboxes: Mutex<HashMap<SandboxId, Arc<Sandbox>>>,
 }
 
@@ -66,7 +68,8 @@ impl LinuxRuntime {
             launcher,
             removals: Removals::default(),
             exits,
-            pristine: tokio::sync::Mutex::default(),
+            pristine_lock: tokio::sync::Mutex::default(),
+            shelf: Shelf::default(),
             sandboxes: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared), exits: Mutex::new(Some(taken)) })
@@ -74,6 +77,7 @@ impl LinuxRuntime {
 
     /// Finishes what is being removed and lets the launcher go. Sandboxes live on.
     pub async fn shutdown(&self) {
+        self.shared.close_shelf().await;
         self.shared.removals.drain().await;
         self.shared.launcher.close().await;
     }
@@ -107,6 +111,11 @@ impl Shared {
     /// Connects to a port inside a sandbox that lives, listed or not.
     pub(super) async fn dial(&self, sandbox: &Sandbox, port: u16) -> Result<TcpStream, ConnectError> {
         let live = sandbox.live().ok_or(ConnectError::NotRunning)?;
+        self.dial_live(&live, port).await
+    }
+
+    /// The same by the handles alone.
+    pub(super) async fn dial_live(&self, live: &Live, port: u16) -> Result<TcpStream, ConnectError> {
         let failed = |failure| ConnectError::Socket(io::Error::other(format!("{failure}")));
         let (_, mut fds) =
             self.launcher.call(Operation::Socket, &[live.network.as_fd()]).await.map_err(failed)?;

@@ -55,7 +55,12 @@ impl Live {
     /// Takes hold of processes made earlier; `None` if they are gone.
     pub(crate) fn find(made: &Made, image: &Path) -> io::Result<Option<Self>> {
         let (Some(pidfd), Some(shim)) = (hold(made.init)?, hold(made.shim)?) else { return Ok(None) };
-        let network = File::open(format!("/proc/{}/ns/net", made.init.pid))?.into();
+        // A sandbox that was being ended when its server died may end at any moment of this.
+        let network = match File::open(format!("/proc/{}/ns/net", made.init.pid)) {
+            Ok(network) => network.into(),
+            Err(_) if hold(made.init)?.is_none() => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if hold(made.init)?.is_none() {
             return Ok(None);
         }

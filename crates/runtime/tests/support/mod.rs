@@ -111,11 +111,18 @@ pub(crate) struct Host {
 impl Host {
     /// `None`, loudly, where there can be no sandboxes.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut LinuxOptions)) -> Option<Self> {
         if !can_run() {
             return None;
         }
         let state = State::new();
-        let runtime = state.runtime().await;
+        let mut options = options(state.dir.path());
+        change(&mut options);
+        let runtime = LinuxRuntime::start(options).await.unwrap();
         assert_eq!(runtime.recover().await.unwrap(), []);
         Some(Self { runtime, state })
     }

@@ -37,6 +37,7 @@ struct SandboxSection {
     vcpu_count: Option<u32>,
     memory_mb: Option<u32>,
     disk_mb: Option<u32>,
+    warm: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +98,7 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         vcpu_count: sandbox.vcpu_count,
         memory_mb: sandbox.memory_mb,
         disk_mb: sandbox.disk_mb,
+        warm_sandboxes: sandbox.warm,
         max_concurrent_sandboxes: team.max_concurrent_sandboxes,
         max_timeout_hours: team.max_timeout_hours,
         event_retention_days: team.event_retention_days,

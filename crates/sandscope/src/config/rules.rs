@@ -80,6 +80,7 @@ impl Config {
             vcpu_count: rules.within("vcpu_count", over.vcpu_count.or(under.vcpu_count), 2, 1, 256),
             memory_mb: rules.within("memory_mb", over.memory_mb.or(under.memory_mb), 512, 128, 1_048_576),
             disk_mb: rules.within("disk_mb", over.disk_mb.or(under.disk_mb), 2454, 64, 1_048_576),
+            n_warm: rules.within("warm", over.warm_sandboxes.or(under.warm_sandboxes), 4, 0, 256) as usize,
         };
         let hours = over.max_timeout_hours.or(under.max_timeout_hours);
         let days = over.event_retention_days.or(under.event_retention_days).map(u32::from);

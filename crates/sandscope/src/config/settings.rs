@@ -43,6 +43,9 @@ pub(crate) struct ServeArgs {
     /// Writable layer of a sandbox, in MiB [default: 2454]
     #[arg(long, value_name = "MIB", env = "SANDSCOPE_DISK_MB")]
     pub disk_mb: Option<u32>,
+    /// Sandboxes kept ready before anybody asks, which makes creating faster; 0 for none [default: 4]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_WARM_SANDBOXES")]
+    pub warm_sandboxes: Option<u32>,
     /// Sandboxes of the first team at once [default: 100]
     #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_CONCURRENT_SANDBOXES")]
     pub max_concurrent_sandboxes: Option<u32>,

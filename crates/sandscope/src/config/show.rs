@@ -38,6 +38,7 @@ impl Config {
                 ("vcpu_count", sandbox.vcpu_count.to_string()),
                 ("memory_mb", sandbox.memory_mb.to_string()),
                 ("disk_mb", sandbox.disk_mb.to_string()),
+                ("warm", sandbox.n_warm.to_string()),
             ],
         );
         section(

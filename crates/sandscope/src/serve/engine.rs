@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sandscope_cgroup::CgroupOptions;
 use sandscope_runtime::Runtime;
-use sandscope_runtime::linux::{self, LinuxOptions, LinuxRuntime};
+use sandscope_runtime::linux::{self, LinuxOptions, LinuxRuntime, WarmOptions};
+
+use crate::config;
 
 /// A running engine.
 pub(crate) struct Engine {
@@ -27,10 +29,15 @@ impl Engine {
     }
 
     /// Starts it over the state kept below `data_dir`.
-    pub(crate) async fn start(data_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(data_dir: &Path, sandbox: config::Sandbox) -> anyhow::Result<Self> {
         raise_descriptor_limit();
         let launcher = std::env::current_exe().context("cannot find this program's own file")?;
-        let options = LinuxOptions::new(data_dir.to_owned(), launcher);
+        let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
+        options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
+            n: sandbox.n_warm,
+            memory_mb: sandbox.memory_mb,
+            disk_mb: sandbox.disk_mb,
+        });
         let runtime = LinuxRuntime::start(options).await.context("cannot start the sandbox runtime")?;
         Ok(Self { runtime: Arc::new(runtime) })
     }

@@ -55,7 +55,7 @@ impl Running {
         let listen = config.server.listen;
         let socket = reserve(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let store = Store::open(data_dir.path(), Arc::clone(&clock)).context("cannot open the store")?;
-        let engine = Engine::start(data_dir.path()).await?;
+        let engine = Engine::start(data_dir.path(), config.sandbox).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             runtime: engine.runtime(),
             store: store.clone(),

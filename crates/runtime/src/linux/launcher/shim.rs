@@ -143,15 +143,17 @@ fn watch(launcher: &Launcher, number: u64, request: &MakeRequest, sandbox: Sandb
         let fds = [pidfd.as_fd(), own.as_fd(), network.as_fd(), disk.as_fd()];
         launcher.reply(number, Ok(Done::Made(made)), &fds)
     };
+    // Before the answer: whoever gets it may give the directory another name.
+    let dir = File::open(&request.dir);
     if answer().is_err() {
         let _already_dead = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
     }
     drop((pidfd, network, disk));
-    let dir = match File::open(&request.dir) {
-        Ok(dir) => dir,
-        Err(_) => return 1,
-    };
-    let Ok(dir) = keep_only(&dir, &ids) else { return 1 };
+    let Ok(opened) = dir else { return 1 };
+    let kept = keep_only(&opened, &ids);
+    // Closed with all others, under a number that may be another's now.
+    std::mem::forget(opened);
+    let Ok(dir) = kept else { return 1 };
     let status = loop {
         match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
             Ok(status) => break status,

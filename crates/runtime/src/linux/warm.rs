@@ -1,0 +1,231 @@
+//! Sandboxes made ahead of being asked for.
+//!
+//! ```text
+//!            keep_warm (one task)                 create
+//!  prepare ──────────────────────► shelf ──────────────────► rename, limits, record, /init ──► adopted
+//!                                    │ shutdown, or found at a start
+//!                                    └──────────────────────► ended and removed
+//! ```
+//!
+//! Most of what a create costs (a disk, mounts, namespaces, joining control groups, starting the agent) depends on
+//! nothing that only the client knows. A sandbox on the shelf has all of it; its agent listens and has no identity
+//! yet. Whoever takes one gives it its limits, its name and its tokens, and records it: until then it has no record,
+//! so that whatever a killed server leaves of it is removed by the next one.
+//!
+//! Ownership: the shelf owns what stands on it; `create` owns what it took. The directory below `warm/` bears the
+//! name of the control groups; the file [`GROUP_FILE`] keeps that name when the directory gets the sandbox's.
+//!
+//! Failure: one that cannot be made is tried again after a pause, and creates go the long way meanwhile. One that
+//! died on the shelf is thrown away when it would have been taken.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sandscope_model::{Rootfs, Secret};
+use tokio::sync::Notify;
+
+use super::agent;
+use super::options::WarmOptions;
+use super::protocol::Made;
+use super::runtime::{Shared, blocking, step};
+use super::sandbox::Live;
+use crate::{LaunchSpec, RuntimeError};
+
+/// Keeps the name of a sandbox's control groups where it is not the sandbox's id.
+pub(super) const GROUP_FILE: &str = "cgroup";
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long creates under way are left alone with the host before the shelf is filled all the same.
+const COURTESY: Duration = Duration::from_millis(250);
+
+/// A sandbox that runs, and is nobody's yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) dir: PathBuf,
+    pub(super) cgroup: sandscope_cgroup::CgroupSet,
+    pub(super) made: Made,
+    pub(super) live: Live,
+    pub(super) boot_token: Secret,
+}
+
+/// What stands ready.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    inside: Mutex<Inside>,
+    /// Somebody took one, or the shelf was closed.
+    changed: Notify,
+    n_creating: tokio::sync::watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    ready: VecDeque<Prepared>,
+    is_closed: bool,
+}
+
+/// Counts as a create under way while it lives.
+pub(super) struct Creating<'a>(&'a Shelf);
+
+impl Drop for Creating<'_> {
+    fn drop(&mut self) {
+        self.0.n_creating.send_modify(|n| *n = n.saturating_sub(1));
+    }
+}
+
+impl Shelf {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn creating(&self) -> Creating<'_> {
+        self.n_creating.send_modify(|n| *n += 1);
+        Creating(self)
+    }
+
+    /// Gives it back if the shelf has been closed.
+    fn put(&self, prepared: Prepared) -> Result<(), Box<Prepared>> {
+        let mut inside = self.inside();
+        if inside.is_closed {
+            return Err(Box::new(prepared));
+        }
+        inside.ready.push_back(prepared);
+        Ok(())
+    }
+
+    fn take(&self) -> Option<Prepared> {
+        let taken = self.inside().ready.pop_front();
+        self.changed.notify_one();
+        taken
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inside().is_closed
+    }
+
+    fn len(&self) -> usize {
+        self.inside().ready.len()
+    }
+
+    fn close(&self) -> VecDeque<Prepared> {
+        let mut inside = self.inside();
+        inside.is_closed = true;
+        self.changed.notify_one();
+        std::mem::take(&mut inside.ready)
+    }
+}
+
+impl Shared {
+    /// One that fits, if there is one that lives.
+    pub(super) fn take_warm(self: &Arc<Self>, spec: &LaunchSpec) -> Option<Prepared> {
+        let options = self.options.warm.as_ref()?;
+        let fits = matches!(spec.rootfs, Rootfs::Host)
+            && spec.memory_mb == options.memory_mb
+            && spec.disk_mb == options.disk_mb;
+        while let Some(prepared) = fits.then(|| self.shelf.take()).flatten() {
+            if !prepared.live.has_ended() {
+                return Some(prepared);
+            }
+            tracing::warn!(group = prepared.cgroup.name(), "a sandbox ended before anybody wanted it");
+            let shared = Arc::clone(self);
+            tokio::task::spawn_blocking(move || shared.end_warm(prepared));
+        }
+        None
+    }
+
+    /// Starts to keep the shelf full, where that is wanted.
+    pub(super) fn start_warming(self: &Arc<Self>) {
+        if let Some(options) = self.options.warm.filter(|options| options.n > 0) {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move { shared.keep_warm(options).await });
+        }
+    }
+
+    async fn keep_warm(self: Arc<Self>, options: WarmOptions) {
+        let mut pause = FIRST_PAUSE;
+        while !self.shelf.is_closed() {
+            if self.shelf.len() >= options.n {
+                self.shelf.changed.notified().await;
+                continue;
+            }
+            let mut creating = self.shelf.n_creating.subscribe();
+            let quiet = async { creating.wait_for(|n| *n == 0).await.is_ok() };
+            let _enough_courtesy = tokio::time::timeout(COURTESY, quiet).await;
+            let under_way = self.removals.begin();
+            match self.prepare_warm(options).await {
+                Ok(prepared) => {
+                    pause = FIRST_PAUSE;
+                    if let Err(late) = self.shelf.put(prepared) {
+                        let shared = Arc::clone(&self);
+                        let ended = blocking("end a sandbox nobody wants", move || {
+                            shared.end_warm(*late);
+                            Ok(())
+                        });
+                        let _only_tells_of_panics = ended.await;
+                    }
+                    drop(under_way);
+                }
+                Err(error) => {
+                    drop(under_way);
+                    tracing::warn!(%error, "no sandbox can be made ahead; trying again");
+                    let _closed = tokio::time::timeout(pause, self.shelf.changed.notified()).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn prepare_warm(self: &Arc<Self>, options: WarmOptions) -> Result<Prepared, RuntimeError> {
+        let drawn = agent::draw_boot_token().map_err(step("draw a name"))?;
+        let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
+        let dir = self.layout.warm_dir().join(&name);
+        let image = self.pristine(options.disk_mb).await?;
+        // The limits of whoever takes it come with it.
+        let limits = self.limits(1, options.memory_mb);
+        let prepared = match self.prepare(name.clone(), dir.clone(), image, options.memory_mb, limits).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.remove_named(name, dir).await;
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.wait_for_agent(&prepared.live).await {
+            self.remove_named(name, dir).await;
+            return Err(error);
+        }
+        Ok(prepared)
+    }
+
+    fn end_warm(&self, prepared: Prepared) {
+        let (name, dir) = (prepared.cgroup.name().to_owned(), prepared.dir.clone());
+        drop(prepared);
+        self.remove_groups(&name);
+        self.throw_away(&dir);
+    }
+
+    /// Ends what stands on the shelf, for good.
+    pub(super) async fn close_shelf(self: &Arc<Self>) {
+        let (shared, rest) = (Arc::clone(self), self.shelf.close());
+        let ended =
+            tokio::task::spawn_blocking(move || rest.into_iter().for_each(|one| shared.end_warm(one)));
+        let _only_tells_of_panics = ended.await;
+    }
+
+    /// Ends what a server that was killed left on its shelf.
+    pub(super) async fn sweep_shelf(self: &Arc<Self>) -> Result<(), RuntimeError> {
+        let shared = Arc::clone(self);
+        blocking("sweep the shelf", move || {
+            let entries = std::fs::read_dir(shared.layout.warm_dir()).map_err(step("sweep the shelf"))?;
+            for entry in entries {
+                let entry = entry.map_err(step("sweep the shelf"))?;
+                if let Some(name) = entry.file_name().to_str() {
+                    shared.remove_groups(name);
+                }
+                shared.throw_away(&entry.path());
+            }
+            Ok(())
+        })
+        .await
+    }
+}
