@@ -54,14 +54,24 @@ impl Live {
 
     /// Takes hold of processes made earlier; `None` if they are gone.
     pub(crate) fn find(made: &Made, image: &Path) -> io::Result<Option<Self>> {
-        let (Some(pidfd), Some(shim)) = (hold(made.init)?, hold(made.shim)?) else { return Ok(None) };
-        // A sandbox that was being ended when its server died may end at any moment of this.
+        let shim = hold(made.shim)?;
+        let (Some(pidfd), Some(shim)) = (hold(made.init)?, &shim) else {
+            wait_for_record(shim.as_ref());
+            return Ok(None);
+        };
         let network = match File::open(format!("/proc/{}/ns/net", made.init.pid)) {
             Ok(network) => network.into(),
-            Err(_) if hold(made.init)?.is_none() => return Ok(None),
+            // It is ending, as it does when the server was killed while killing it: a first process has lost its
+            // namespaces already while it still waits for its children to be gone.
+            Err(_) if ends_within(&pidfd, RECORD_LIMIT) => {
+                wait_for_record(Some(shim));
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
+        let Some(shim) = hold(made.shim)? else { return Ok(None) };
         if hold(made.init)?.is_none() {
+            wait_for_record(Some(&shim));
             return Ok(None);
         }
         let image = std::fs::metadata(image)?;
@@ -96,9 +106,24 @@ fn hold(name: ProcessName) -> io::Result<Option<OwnedFd>> {
 
 /// Whether the process has ended; its entry may still be there.
 fn has_ended(pidfd: &OwnedFd) -> bool {
+    ends_within(pidfd, Duration::ZERO)
+}
+
+/// The same, waiting for it. Blocks.
+fn ends_within(pidfd: &OwnedFd, limit: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec};
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    !matches!(rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)), Ok(0))
+    let limit = Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
+    let ended = rustix::io::retry_on_intr(|| {
+        rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit))
+    });
+    !matches!(ended, Ok(0))
+}
+
+/// A shim whose sandbox has ended writes down how, and leaves: before that, nobody can say.
+fn wait_for_record(shim: Option<&OwnedFd>) {
+    if shim.is_some_and(|shim| !ends_within(shim, RECORD_LIMIT)) {
+        tracing::warn!("a sandbox's end has not been recorded in time");
+    }
 }
 
 impl Sandbox {
