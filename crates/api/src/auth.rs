@@ -2,12 +2,18 @@
 //!
 //! Only the SHA-256 of the whole key text is known; it is looked up by an index, so that how long an answer takes
 //! says nothing about how much of a guessed key was right.
+//!
+//! Whoever asks is also who the events name: the key's handle, the request's id and the address it came from.
+
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use sandscope_model::{Secret, Team};
+use sandscope_lifecycle::Lifecycle;
+use sandscope_model::{Actor, ApiKeyId, Origin, Secret, Team};
 use sha2::{Digest, Sha256};
+use tower_http::request_id::RequestId;
 
 use crate::App;
 use crate::error::ApiError;
@@ -22,6 +28,13 @@ const BAD_FORMAT: &str = "Invalid API key, please visit https://e2b.dev/docs/api
 const UNKNOWN: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
                        Cannot get the team for the given API key";
 
+/// Longest part of a request's id that events repeat.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Where a request came from: whoever serves the router says so by this extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteAddress(pub IpAddr);
+
 /// The team whose key a request carries. An endpoint that takes one refuses everybody else.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -29,6 +42,15 @@ pub(crate) struct Caller {
     pub(crate) team: Team,
     /// The key presented.
     pub(crate) key: Secret,
+    /// Who events say it was.
+    origin: Origin,
+}
+
+impl Caller {
+    /// The lives of sandboxes, for this caller to change.
+    pub(crate) fn lifecycle(&self, app: &App) -> Lifecycle {
+        app.lifecycle.on_behalf_of(self.origin.clone())
+    }
 }
 
 impl FromRequestParts<App> for Caller {
@@ -43,7 +65,17 @@ impl FromRequestParts<App> for Caller {
         let found = app.store.authenticate(hash(key)).await?;
         let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
         app.store.touch_api_key(key_id, app.clock.now());
-        Ok(Self { team, key: Secret::new(key.to_owned()) })
+        let origin = origin(parts, key_id);
+        Ok(Self { team, key: Secret::new(key.to_owned()), origin })
+    }
+}
+
+fn origin(parts: &Parts, key_id: ApiKeyId) -> Origin {
+    let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    Origin {
+        actor: Actor::ApiKey { id: key_id },
+        request_id: id.map(|id| id.chars().take(MAX_REQUEST_ID).collect::<String>().into()),
+        remote_address: parts.extensions.get::<RemoteAddress>().map(|RemoteAddress(address)| *address),
     }
 }
 

@@ -33,6 +33,7 @@ use sandscope_model::{Clock, Entropy};
 use sandscope_store::Store;
 use tokio::sync::watch;
 
+pub use auth::RemoteAddress;
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
 pub use openapi::openapi;
 

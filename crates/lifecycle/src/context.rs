@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sandscope_model::{
-    Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Sandbox, SandboxId, StateName, TeamId,
-    Timestamp,
+    Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Origin, Sandbox, SandboxId, StateName,
+    TeamId, Timestamp,
 };
 use sandscope_runtime::Runtime;
 use sandscope_store::Store;
@@ -32,10 +32,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// An event of `sandbox` about to be committed together with its new state.
+    /// An event of `sandbox`, caused by `origin`, about to be committed together with its new state.
     pub(crate) fn draft(
         &self,
         sandbox: &Sandbox,
+        origin: &Origin,
         event_type: EventType,
         data: EventData,
         timestamp: Timestamp,
@@ -43,7 +44,11 @@ impl Context {
         EventDraft {
             id: EventId::generate(&*self.entropy),
             event_type,
-            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..data },
+            data: EventData {
+                sandbox_metadata: sandbox.spec.metadata.clone(),
+                origin: Some(origin.clone()),
+                ..data
+            },
             sandbox_id: sandbox.id.clone(),
             execution_id: sandbox.state.execution_id(),
             template_id: sandbox.spec.template_id.clone(),

@@ -124,6 +124,7 @@ impl Lifecycle {
                 network: request.network.clone(),
             },
             state: State::Creating { execution },
+            intent_origin: Some(self.origin.clone()),
             generation: 0,
             created_at: now,
             started_at: now,

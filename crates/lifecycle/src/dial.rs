@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandscope_model::{Sandbox, SandboxId, StateName};
+use sandscope_model::{Component, Origin, Sandbox, SandboxId, StateName};
 use sandscope_runtime::ConnectError;
 
 use crate::context::Handle;
@@ -59,7 +59,8 @@ impl Lifecycle {
         let longest = Duration::from_secs(u64::from(limits.max_timeout_s));
         let timeout = stored.max(SHORTEST_RESUME).min(longest);
         let lease = Lease { timeout, max_concurrent: limits.max_concurrent_sandboxes };
-        match self.ask_handle(handle, |reply| Request::Wake { lease, reply }).await {
+        let traffic = self.on_behalf_of(Origin::system(Component::Traffic));
+        match traffic.ask_handle(handle, |reply| Request::Wake { lease, reply }).await {
             Ok(_) => Ok(()),
             Err(RequestError::NotFound) => Err(DialError::NotFound),
             Err(RequestError::Busy | RequestError::Denied { .. }) => Err(DialError::Transitioning),

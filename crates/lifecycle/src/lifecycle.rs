@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{KillReason, Sandbox, SandboxId, Team, TeamId};
+use sandscope_model::{KillReason, Origin, Sandbox, SandboxId, Team, TeamId};
 use sandscope_store::{DeleteTemplate, StoreError};
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
@@ -20,6 +20,8 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Lifecycle {
     pub(crate) context: Arc<Context>,
+    /// Who asks through this handle.
+    pub(crate) origin: Origin,
 }
 
 impl std::fmt::Debug for Lifecycle {
@@ -29,6 +31,11 @@ impl std::fmt::Debug for Lifecycle {
 }
 
 impl Lifecycle {
+    /// A handle for whoever `origin` names: what is asked for through it is told as theirs.
+    pub fn on_behalf_of(&self, origin: Origin) -> Self {
+        Self { context: Arc::clone(&self.context), origin }
+    }
+
     /// Version of the envd protocol that the sandboxes' agents speak.
     pub fn envd_version(&self) -> &'static str {
         self.context.runtime.capabilities().envd_version
@@ -168,7 +175,8 @@ impl Lifecycle {
             return Err(RequestError::Draining);
         }
         let (reply, answer) = Reply::new();
-        let envelope = Envelope { asked_at: self.context.clock.now(), request: request(reply) };
+        let (asked_at, origin) = (self.context.clock.now(), self.origin.clone());
+        let envelope = Envelope { asked_at, origin, request: request(reply) };
         let sent = match handle.requests.try_send(envelope) {
             // Ending a sandbox must be possible also while others flood it.
             Err(TrySendError::Full(envelope)) if envelope.request.ask() == Ask::Kill => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sandscope_model::{Build, KillReason, NetworkConfig, OnTimeout, Sandbox, Template, Timestamp};
+use sandscope_model::{Build, KillReason, NetworkConfig, OnTimeout, Origin, Sandbox, Template, Timestamp};
 use sandscope_store::IdempotencyKey;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -80,6 +80,7 @@ pub struct Dialed {
 #[derive(Debug)]
 pub(crate) struct Envelope {
     pub(crate) asked_at: Timestamp,
+    pub(crate) origin: Origin,
     pub(crate) request: Request,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sandscope_model::{Clock, Entropy, StateName};
+use sandscope_model::{Clock, Component, Entropy, Origin, StateName};
 use sandscope_runtime::{Found, FoundState, Runtime};
 use sandscope_store::Store;
 use tokio::sync::{mpsc, oneshot};
@@ -64,7 +64,7 @@ impl Lifecycle {
             context.abandoned.cancel();
         }
         recovered?;
-        Ok(Self { context })
+        Ok(Self { context, origin: Origin::system(Component::Server) })
     }
 }
 

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, EventId, Execution, ExecutionId, Exit, KillReason, SandboxId, TeamId, TemplateId, Timestamp,
+    BuildId, EventId, Execution, ExecutionId, Exit, KillReason, Origin, SandboxId, TeamId, TemplateId,
+    Timestamp,
 };
 
 /// What happened.
@@ -76,6 +77,9 @@ pub struct EventData {
     /// The sandbox's labels, on every type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sandbox_metadata: BTreeMap<String, String>,
+    /// Who caused it, on every type; unknown only for what versions before wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The execution that ended, on killed and paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionSummary>,

@@ -8,6 +8,7 @@ mod entropy;
 mod event;
 mod id;
 mod metrics;
+mod origin;
 mod sandbox;
 mod secret;
 mod state;
@@ -23,6 +24,7 @@ pub use id::{
     WebhookId,
 };
 pub use metrics::{Counters, Sample};
+pub use origin::{Actor, Component, Origin};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};
 pub use secret::Secret;
 pub use state::{Denied, Execution, Exit, ExitStatus, KillReason, Paused, State, StateName, Transition};

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, Rootfs, SandboxId, Secret, State, TeamId, TemplateId, Timestamp};
+use crate::{BuildId, Origin, Rootfs, SandboxId, Secret, State, TeamId, TemplateId, Timestamp};
 
 /// A sandbox as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Sandbox {
     pub spec: SandboxSpec,
     /// Where it is in its life.
     pub state: State,
+    /// Who asked for what is under way, in the states that are intents.
+    pub intent_origin: Option<Origin>,
     /// Compare-and-set counter: every committed change raises it by one.
     pub generation: u64,
     /// When it was first started.

@@ -260,6 +260,14 @@ impl State {
         }
     }
 
+    /// Whether something is under way that was recorded before it was done.
+    pub const fn is_intent(&self) -> bool {
+        matches!(
+            self,
+            Self::Creating { .. } | Self::Pausing { .. } | Self::Resuming { .. } | Self::Killing { .. }
+        )
+    }
+
     /// The execution under way, in states that have one.
     pub const fn execution(&self) -> Option<&Execution> {
         match self {

@@ -111,6 +111,7 @@ impl House {
             team_id: self.team.id,
             spec,
             state: State::Creating { execution },
+            intent_origin: None,
             generation: 0,
             created_at: now,
             started_at: now,

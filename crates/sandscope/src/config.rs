@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sandscope_model::{Secret, TeamLimits};
 use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::AllowedTarget;
@@ -63,6 +64,8 @@ pub(crate) struct Server {
     pub header_timeout: Duration,
     /// How long a shutdown waits for what is under way.
     pub drain_timeout: Duration,
+    /// Proxies whose word on where a request came from is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The first team's key, if the operator chooses it.
     pub first_api_key: Option<Secret>,
 }

@@ -16,6 +16,7 @@ fn nothing_said_means_the_defaults() {
     max_connections = 4096
     header_timeout_s = 30
     drain_timeout_s = 10
+    trusted_proxies = []
 
     [sandbox]
     vcpu_count = 2

@@ -19,8 +19,14 @@ pub(crate) struct Schema {
     pub(crate) synchronous: &'static str,
 }
 
-pub(crate) const FACTS: Schema =
-    Schema { file: "facts.sqlite", steps: &[include_str!("migrations/facts_0001.sql")], synchronous: "FULL" };
+pub(crate) const FACTS: Schema = Schema {
+    file: "facts.sqlite",
+    steps: &[
+        include_str!("migrations/facts_0001.sql"),
+        include_str!("migrations/facts_0002.sql"),
+    ],
+    synchronous: "FULL",
+};
 pub(crate) const ATTEMPTS: Schema = Schema {
     file: "attempts.sqlite",
     steps: &[include_str!("migrations/attempts_0001.sql")],

@@ -95,6 +95,15 @@ impl Cells<'_, '_> {
         self.mapped(column, |text: String| serde_json::from_str(&text).ok())
     }
 
+    pub(crate) fn optional_json<T: DeserializeOwned>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        self.mapped(column, |text: Option<String>| {
+            text.map(|text| serde_json::from_str(&text)).transpose().ok()
+        })
+    }
+
     /// A unit variant that is stored under its serde name.
     pub(crate) fn name<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, StoreError> {
         self.mapped(column, |text: String| serde_json::from_value(text.into()).ok())

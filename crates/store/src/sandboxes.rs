@@ -48,7 +48,8 @@ pub struct SandboxFilter {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "s.id, t.id, s.spec, s.state_data, s.generation, s.created_at, s.started_at, s.end_at";
+const COLUMNS: &str = "s.id, t.id, s.spec, s.state_data, s.generation, s.created_at, s.started_at, s.end_at, \
+     s.intent_origin";
 
 fn decode(cells: &mut Cells<'_, '_>) -> Result<Sandbox, StoreError> {
     Ok(Sandbox {
@@ -60,6 +61,7 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<Sandbox, StoreError> {
         created_at: cells.time("created_at")?,
         started_at: cells.time("started_at")?,
         end_at: cells.time("end_at")?,
+        intent_origin: cells.optional_json("intent_origin")?,
     })
 }
 
@@ -74,8 +76,8 @@ pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -
     connection
         .prepare_cached(
             "INSERT INTO sandboxes (id, team_no, generation, state, state_data, spec, template_id, build_id,
-                 created_at, started_at, end_at, killed_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 created_at, started_at, end_at, killed_at, intent_origin)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             sandbox.id.as_str(),
@@ -90,6 +92,7 @@ pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -
             sandbox.started_at.as_microsecond(),
             sandbox.end_at.as_microsecond(),
             killed_at(&sandbox.state),
+            sandbox.intent_origin.as_ref().map(to_json).transpose()?,
         ])?;
     Ok(())
 }
@@ -100,7 +103,7 @@ pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), S
     let changed = connection
         .prepare_cached(
             "UPDATE sandboxes SET generation = generation + 1, state = ?3, state_data = ?4, spec = ?5,
-                 started_at = ?6, end_at = ?7, killed_at = ?8
+                 started_at = ?6, end_at = ?7, killed_at = ?8, intent_origin = ?9
              WHERE id = ?1 AND generation = ?2",
         )?
         .execute(params![
@@ -112,6 +115,7 @@ pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), S
             sandbox.started_at.as_microsecond(),
             sandbox.end_at.as_microsecond(),
             killed_at(&sandbox.state),
+            sandbox.intent_origin.as_ref().map(to_json).transpose()?,
         ])?;
     if changed == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }

@@ -83,6 +83,7 @@ impl World {
             team_id: self.team.id,
             spec,
             state: State::Creating { execution },
+            intent_origin: None,
             generation: 0,
             created_at: now,
             started_at: now,

@@ -3,7 +3,7 @@
 //! The API answers the camelCase keys. Webhook bodies carry the same keys and their snake_case twins, because both
 //! kinds of consumers exist. Keys inside `eventData` are snake_case in both.
 
-use sandscope_model::{Event, EventData, EventType, ExecutionSummary, ExitStatus};
+use sandscope_model::{Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin};
 use serde_json::{Map, Value, json};
 
 use crate::time::to_second;
@@ -45,6 +45,7 @@ fn camel_case(event: &Event, data: &Value) -> Map<String, Value> {
         ("version", json!(VERSION)),
         ("id", json!(event.id)),
         ("type", json!(event.event_type)),
+        ("sequence", json!(event.sequence)),
         ("eventData", data.clone()),
         ("sandboxBuildId", json!(event.build_id)),
         ("sandboxExecutionId", json!(event.execution_id)),
@@ -85,7 +86,23 @@ fn event_data(data: &EventData) -> Value {
     if let Some(template_id) = &data.snapshot_template_id {
         insert("snapshot_template_id", json!(template_id));
     }
+    if let Some(Origin { actor, request_id, remote_address }) = &data.origin {
+        insert("actor", render_actor(*actor));
+        if let Some(id) = request_id {
+            insert("request_id", json!(id));
+        }
+        if let Some(address) = remote_address {
+            insert("remote_address", json!(address));
+        }
+    }
     if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+}
+
+fn render_actor(actor: Actor) -> Value {
+    match actor {
+        Actor::ApiKey { id } => json!({ "type": "api_key", "id": id }),
+        Actor::System { component } => json!({ "type": "system", "component": component.as_str() }),
+    }
 }
 
 fn render_execution(execution: &ExecutionSummary) -> Value {

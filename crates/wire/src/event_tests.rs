@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sandscope_model::{EventDraft, Exit, KillReason, Timestamp};
+use sandscope_model::{Component, EventDraft, Exit, KillReason, Timestamp};
 
 use super::*;
 
@@ -58,6 +58,28 @@ fn the_new_end_time_has_no_fraction() {
     assert_eq!(
         render(&event(EventType::Updated, data))["eventData"],
         json!({"set_timeout": "2025-08-06T20:59:59Z"})
+    );
+}
+
+#[test]
+fn an_event_says_who_caused_it() {
+    let of = |origin| {
+        let data = EventData { origin: Some(origin), ..EventData::default() };
+        render(&event(EventType::Paused, data))["eventData"].clone()
+    };
+    let id = uuid::Uuid::from_u128(9);
+    let asked = Origin {
+        actor: Actor::ApiKey { id: id.into() },
+        request_id: Some("r-1".into()),
+        remote_address: Some([192, 0, 2, 1].into()),
+    };
+    assert_eq!(
+        of(asked),
+        json!({"actor": {"type": "api_key", "id": id}, "request_id": "r-1", "remote_address": "192.0.2.1"})
+    );
+    assert_eq!(
+        of(Origin::system(Component::Traffic)),
+        json!({"actor": {"type": "system", "component": "traffic"}})
     );
 }
 

@@ -70,8 +70,8 @@ async fn connect(
     id: &SandboxId,
     timeout_s: u64,
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
-    let connected = app
-        .lifecycle
+    let connected = caller
+        .lifecycle(app)
         .connect(&caller.team, id, Duration::from_secs(timeout_s))
         .await
         .map_err(|error| of_request(id, error, denied_in_state(id, "connected to")))?;

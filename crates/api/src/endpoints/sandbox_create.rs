@@ -90,7 +90,7 @@ async fn create(
     let new: NewSandbox = parse(body)?;
     let request =
         CreateRequest { idempotency: idempotency(headers, body, generation)?, ..request(new, generation)? };
-    let created = app.lifecycle.create(&caller.team, request).await?;
+    let created = caller.lifecycle(app).create(&caller.team, request).await?;
     let answer = Sandbox::new(&created.sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
     Ok((StatusCode::CREATED, Json(answer)))
 }

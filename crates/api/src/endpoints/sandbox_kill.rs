@@ -22,7 +22,8 @@ pub(crate) async fn kill_sandbox(
     caller: Caller,
     SandboxPath(id): SandboxPath,
 ) -> Result<StatusCode, ApiError> {
-    app.lifecycle
+    caller
+        .lifecycle(&app)
         .kill(caller.team.id, &id, KillReason::Request)
         .await
         .map_err(|error| of_request(&id, error, denied_in_state(&id, "killed")))?;

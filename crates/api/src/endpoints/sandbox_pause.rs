@@ -39,7 +39,8 @@ pub(crate) async fn pause_sandbox(
     if request.memory == Some(false) {
         return Err(ApiError::not_implemented("option 'memory: false'"));
     }
-    app.lifecycle
+    caller
+        .lifecycle(&app)
         .pause(caller.team.id, &id)
         .await
         .map_err(|error| of_request(&id, error, |state| denied(&id, state)))?;

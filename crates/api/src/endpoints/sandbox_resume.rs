@@ -42,8 +42,8 @@ pub(crate) async fn resume_sandbox(
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
     let timeout_s = u64::try_from(request.timeout.unwrap_or(DEFAULT_TIMEOUT_S))
         .map_err(|_| ApiError::bad_request(TIMEOUT_NEGATIVE))?;
-    let sandbox = app
-        .lifecycle
+    let sandbox = caller
+        .lifecycle(&app)
         .resume(&caller.team, &id, Duration::from_secs(timeout_s))
         .await
         .map_err(|error| of_request(&id, error, |state| denied(&id, state)))?;

@@ -30,8 +30,8 @@ pub(crate) async fn create_snapshot(
     OptionalJson(request): OptionalJson<SandboxSnapshotRequest>,
 ) -> Result<(StatusCode, Json<SnapshotInfo>), ApiError> {
     let name = request.name.as_deref().map(|text| name(text, &caller.team.slug)).transpose()?;
-    let (template, _, tag) = app
-        .lifecycle
+    let (template, _, tag) = caller
+        .lifecycle(&app)
         .checkpoint(&caller.team, &id, name)
         .await
         .map_err(|error| of_request(&id, error, denied_in_state(&id, "snapshotted")))?;

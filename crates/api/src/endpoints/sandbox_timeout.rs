@@ -32,11 +32,11 @@ pub(crate) async fn set_sandbox_timeout(
 ) -> Result<StatusCode, ApiError> {
     // Clients say "now" with numbers below zero too.
     let timeout_s = u64::try_from(request.timeout).unwrap_or(0);
-    app.lifecycle.set_timeout(&caller.team, &id, Duration::from_secs(timeout_s)).await.map_err(|error| {
-        match error {
+    caller.lifecycle(&app).set_timeout(&caller.team, &id, Duration::from_secs(timeout_s)).await.map_err(
+        |error| match error {
             RequestError::TimeoutTooLong { .. } => ApiError::bad_request(TOO_LONG),
             other => of_request(&id, other, denied_in_state(&id, "given another timeout")),
-        }
-    })?;
+        },
+    )?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,5 +3,6 @@
 mod contract;
 mod coverage;
 mod door;
+mod origins;
 mod recorded;
 mod refusals;

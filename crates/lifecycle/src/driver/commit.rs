@@ -25,8 +25,10 @@ impl Driver {
     pub(super) fn next(&self, transition: Transition, at: Timestamp) -> Result<Next, RequestError> {
         let applied = self.sandbox.state.apply(transition);
         let (state, event) = applied.map_err(|denied| RequestError::Denied { state: denied.state })?;
-        let sandbox = Sandbox { state, ..(*self.sandbox).clone() };
-        let event = event.map(|(event_type, data)| self.context.draft(&sandbox, event_type, data, at));
+        let intent_origin = state.is_intent().then(|| self.origin.clone());
+        let sandbox = Sandbox { state, intent_origin, ..(*self.sandbox).clone() };
+        let event =
+            event.map(|(event_type, data)| self.context.draft(&sandbox, &self.origin, event_type, data, at));
         Ok(Next { sandbox, event, snapshot: None })
     }
 
@@ -39,7 +41,8 @@ impl Driver {
     ) -> Next {
         let mut sandbox = (*self.sandbox).clone();
         change(&mut sandbox);
-        let event = Some(self.context.draft(&sandbox, event_type, data, self.context.clock.now()));
+        let now = self.context.clock.now();
+        let event = Some(self.context.draft(&sandbox, &self.origin, event_type, data, now));
         Next { sandbox, event, snapshot: None }
     }
 

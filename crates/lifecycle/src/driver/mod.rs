@@ -26,7 +26,7 @@ mod transitions;
 
 use std::sync::Arc;
 
-use sandscope_model::{Exit, Sandbox, State, StateName, Timestamp};
+use sandscope_model::{Component, Exit, Origin, Sandbox, State, StateName, Timestamp};
 use sandscope_runtime::LaunchSpec;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -56,7 +56,9 @@ pub(crate) struct Driver {
     sandbox: Arc<Sandbox>,
     view: watch::Sender<Arc<Sandbox>>,
     requests: mpsc::Receiver<Envelope>,
-    inbox: Inbox<Request>,
+    inbox: Inbox<Envelope>,
+    /// Who caused what is being done.
+    origin: Origin,
     exit: watch::Receiver<Option<Exit>>,
     /// Its place in the team's limit, while it has one.
     slot: Option<Slot>,
@@ -77,8 +79,10 @@ pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>
     let id = sandbox.id.clone();
     let handle = Handle { requests: sender, view: viewed, exit: exit_sender };
     context.registry.insert(id, handle);
+    let origin = asked_for_by(&sandbox);
     let driver = Driver {
         context: Arc::clone(context),
+        origin,
         sandbox,
         view,
         requests,
@@ -90,6 +94,12 @@ pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>
         over: false,
     };
     context.tasks.spawn(driver.run(begin));
+}
+
+/// Who asked for what `sandbox` is in the middle of. Where that is not known, it is the start of the server that goes
+/// on with it.
+fn asked_for_by(sandbox: &Sandbox) -> Origin {
+    sandbox.intent_origin.clone().unwrap_or(Origin::system(Component::Recovery))
 }
 
 impl Driver {
@@ -109,7 +119,7 @@ impl Driver {
             let has_died = self.exit.borrow().is_some();
             match self.inbox.next(has_died, self.due(), self.context.clock.now()) {
                 Turn::Exit => self.bury_exited().await,
-                Turn::Request(request) => self.serve(request).await,
+                Turn::Request(envelope) => self.serve(envelope).await,
                 Turn::TimeUp => self.time_up().await,
                 Turn::Nobody => self.wait().await,
             }
@@ -120,6 +130,9 @@ impl Driver {
     /// Carries out a recorded intent nobody is carrying out: one that was recorded although the store said it was
     /// not. Whether there was one.
     async fn finish_intent(&mut self) -> bool {
+        if self.sandbox.state.is_intent() {
+            self.origin = asked_for_by(&self.sandbox);
+        }
         let finished = match self.sandbox.state.name() {
             StateName::Pausing => self.finish_pause().await,
             StateName::Resuming => self.finish_resume().await,
@@ -142,9 +155,10 @@ impl Driver {
         }
     }
 
-    fn take_in(&mut self, Envelope { asked_at, request }: Envelope) {
-        if let Err(request) = self.inbox.push(request.ask(), asked_at, request) {
-            request.refusal().send(RequestError::Busy);
+    fn take_in(&mut self, envelope: Envelope) {
+        let (ask, asked_at) = (envelope.request.ask(), envelope.asked_at);
+        if let Err(envelope) = self.inbox.push(ask, asked_at, envelope) {
+            envelope.request.refusal().send(RequestError::Busy);
         }
     }
 
@@ -205,9 +219,8 @@ impl Driver {
         self.requests.close();
         let killed = self.sandbox.state.name() == StateName::Killed;
         let gone = killed || self.sandbox.state.name() == StateName::Creating;
-        let late = std::iter::from_fn(|| self.requests.try_recv().ok()).map(|envelope| envelope.request);
-        let late: Vec<Request> = late.collect();
-        for request in self.inbox.drain().chain(late) {
+        let late: Vec<Envelope> = std::iter::from_fn(|| self.requests.try_recv().ok()).collect();
+        for Envelope { request, .. } in self.inbox.drain().chain(late) {
             match request {
                 // Asked for while the sandbox was on its way out: what was wanted has happened.
                 Request::Kill { reply, .. } if killed => reply.send(Ok(())),

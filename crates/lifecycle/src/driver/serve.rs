@@ -12,13 +12,13 @@ use super::Driver;
 use super::time::end_of;
 use crate::RequestError;
 use crate::admission::Verdict;
-use crate::request::{Connected, Lease, Request, Snapshot, SnapshotName};
+use crate::request::{Connected, Envelope, Lease, Request, Snapshot, SnapshotName};
 
 /// The tag of a snapshot nobody named.
 const DEFAULT_TAG: &str = "default";
 
 impl Driver {
-    pub(super) async fn serve(&mut self, request: Request) {
+    pub(super) async fn serve(&mut self, Envelope { origin, request, .. }: Envelope) {
         let verdict = request.ask().judge(self.sandbox.state.name());
         match verdict {
             Verdict::Denied(state) => return request.refusal().send(RequestError::Denied { state }),
@@ -26,6 +26,7 @@ impl Driver {
             Verdict::Accept | Verdict::Satisfied => {}
         }
         self.waiting = Some(request.refusal());
+        self.origin = origin;
         match request {
             Request::Kill { reason, reply } => reply.send(self.kill(reason).await),
             Request::Pause { reply } => reply.send(self.pause().await),

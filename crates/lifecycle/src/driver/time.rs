@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sandscope_model::{KillReason, OnTimeout, Timestamp};
+use sandscope_model::{Component, KillReason, OnTimeout, Origin, Timestamp};
 
 use super::Driver;
 use crate::RequestError;
@@ -20,6 +20,7 @@ impl Driver {
     pub(super) async fn time_up(&mut self) {
         let n_failed = self.timeout_retry.map_or(0, |(_, n_failed)| n_failed);
         let wish = self.sandbox.spec.on_timeout;
+        self.origin = Origin::system(Component::Timeout);
         let ended = match wish {
             OnTimeout::Pause if n_failed < PAUSES_BEFORE_KILLING => self.pause().await,
             OnTimeout::Pause | OnTimeout::Kill => self.kill(KillReason::Timeout).await,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Execution, ExecutionId, Exit, KillReason, Sandbox, State, StateName, Transition};
+use sandscope_model::{
+    Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName, Transition,
+};
 use sandscope_runtime::{LaunchSpec, RuntimeError};
 use tokio::sync::oneshot;
 
@@ -182,7 +184,7 @@ impl Driver {
     pub(super) async fn bury_exited(&mut self) {
         let exit = self.exit.borrow().clone();
         let reason = exit.as_ref().map_or(KillReason::Crashed, cause_of_death);
-        if let Err(error) = self.bury(reason, exit).await {
+        if let Err(error) = self.bury(Component::Runtime, reason, exit).await {
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "a death could not be recorded");
             // Made from a row that has changed: the next attempt is made from the new one. Nothing else can be done
             // about a death that is not possible in the recorded state.
@@ -192,7 +194,13 @@ impl Driver {
 
     /// Records a death, then removes what is left: in this order, because the traces are what the next start would
     /// learn the true exit from.
-    async fn bury(&mut self, reason: KillReason, exit: Option<Exit>) -> Result<(), RequestError> {
+    async fn bury(
+        &mut self,
+        seen_by: Component,
+        reason: KillReason,
+        exit: Option<Exit>,
+    ) -> Result<(), RequestError> {
+        self.origin = Origin::system(seen_by);
         tracing::info!(sandbox_id = %self.sandbox.id, reason = reason.as_str(), ?exit, "sandbox died");
         let at = self.context.clock.now();
         let died = self.next(Transition::Died { reason, exit, at }, at)?;
@@ -214,8 +222,8 @@ impl Driver {
         }
         let exit = self.exit.borrow().clone();
         match (error, exit) {
-            (_, Some(exit)) => self.bury(cause_of_death(&exit), Some(exit)).await?,
-            (RuntimeError::NotFound, None) => self.bury(unknown, None).await?,
+            (_, Some(exit)) => self.bury(Component::Runtime, cause_of_death(&exit), Some(exit)).await?,
+            (RuntimeError::NotFound, None) => self.bury(Component::Runtime, unknown, None).await?,
             _ => return Ok(()),
         }
         Err(RequestError::NotFound)
@@ -240,7 +248,7 @@ impl Driver {
             Plan::FinishPause => self.finish_pause().await,
             Plan::FinishResume => self.finish_resume().await,
             Plan::FinishKill => self.finish_kill().await,
-            Plan::Bury { reason, exit } => self.bury(reason, exit).await,
+            Plan::Bury { reason, exit } => self.bury(Component::Recovery, reason, exit).await,
             Plan::Forget => {
                 self.forget().await;
                 Ok(())
@@ -269,6 +277,7 @@ impl Driver {
             self.back_off(delay).await?;
             delay *= 2;
         }
+        self.origin = Origin::system(Component::Runtime);
         self.kill(KillReason::AgentLost).await?;
         Err(RequestError::NotFound)
     }

@@ -11,6 +11,8 @@ mod crashes;
 mod faults;
 #[path = "histories.rs"]
 mod histories;
+#[path = "origins.rs"]
+mod origins;
 #[path = "requests.rs"]
 mod requests;
 #[path = "restarts.rs"]

@@ -129,6 +129,7 @@ fn ended(team_id: TeamId) -> Sandbox {
             killed_at: now,
             last_execution_id: ExecutionId::generate(&OsEntropy),
         },
+        intent_origin: None,
         generation: 0,
         created_at: now,
         started_at: now,

@@ -28,6 +28,7 @@ struct ServerSection {
     max_connections: Option<u32>,
     header_timeout_s: Option<u32>,
     drain_timeout_s: Option<u32>,
+    trusted_proxies: Option<Vec<String>>,
     first_api_key: Option<String>,
 }
 
@@ -94,6 +95,7 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         max_connections: server.max_connections,
         header_timeout_s: server.header_timeout_s,
         drain_timeout_s: server.drain_timeout_s,
+        trusted_proxies: server.trusted_proxies,
         first_api_key: server.first_api_key,
         vcpu_count: sandbox.vcpu_count,
         memory_mb: sandbox.memory_mb,

@@ -1,9 +1,10 @@
 //! From what was said to what holds: layers merged, defaults filled in, every rule checked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sandscope_model::{Secret, TeamLimits};
 use sandscope_webhooks::AllowedTarget;
 
@@ -69,6 +70,10 @@ impl Config {
                 10,
                 0,
                 600,
+            ),
+            trusted_proxies: rules.networks(
+                "trusted_proxies",
+                &over.trusted_proxies.or(under.trusted_proxies).unwrap_or_default(),
             ),
             first_api_key: over.first_api_key.or(under.first_api_key).map(Secret::new),
         };
@@ -175,6 +180,17 @@ impl Rules {
         most: u32,
     ) -> Duration {
         Duration::from_secs(self.within(setting, given, default, least, most).into())
+    }
+
+    fn networks(&mut self, setting: &str, given: &[String]) -> Vec<IpNet> {
+        let texts = given.iter().filter(|text| !text.is_empty());
+        texts.filter_map(|text| self.network(setting, text)).collect()
+    }
+
+    fn network(&mut self, setting: &str, text: &str) -> Option<IpNet> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        self.check(network.is_ok(), setting, "networks such as 10.0.0.0/8, or addresses");
+        network.ok()
     }
 
     fn targets(&mut self, given: &[String]) -> Vec<AllowedTarget> {

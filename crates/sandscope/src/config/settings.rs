@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// Seconds a shutdown waits for what is under way [default: 10]
     #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_DRAIN_TIMEOUT_S")]
     pub drain_timeout_s: Option<u32>,
+    /// Networks of proxies whose X-Forwarded-For is believed, for example 10.0.0.0/8 [default: none]
+    #[arg(long, value_name = "NETWORK,…", env = "SANDSCOPE_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<String>>,
     /// The first team's API key, `e2b_` and 40 hexadecimal digits; drawn at random where not given. Environment or
     /// file only, as flags are visible to every process of the machine.
     #[arg(skip)]

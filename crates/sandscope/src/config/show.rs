@@ -19,6 +19,8 @@ impl Config {
             }
             let _ = writeln!(out);
         };
+        let proxies: Vec<String> =
+            server.trusted_proxies.iter().map(|net| quoted(&net.to_string())).collect();
         let mut lines = vec![
             ("listen", quoted(&server.listen.to_string())),
             ("data_dir", quoted(&server.data_dir.to_string_lossy())),
@@ -27,6 +29,7 @@ impl Config {
             ("max_connections", server.max_connections.to_string()),
             ("header_timeout_s", server.header_timeout.as_secs().to_string()),
             ("drain_timeout_s", server.drain_timeout.as_secs().to_string()),
+            ("trusted_proxies", format!("[{}]", proxies.join(", "))),
         ];
         if server.first_api_key.is_some() {
             lines.push(("first_api_key", quoted("[secret]")));

@@ -7,8 +7,11 @@
 //! A peer has `header_timeout` for each request's head, also on a kept connection, so an idle or dripping one cannot
 //! hold its permit for long. A head above [`MAX_HEAD_BYTES`] is refused with the API's JSON. While every permit is
 //! taken, new connections wait in the kernel's queue. Dropping [`Http`] ends every connection.
+//!
+//! Each request is told where it came from. `X-Forwarded-For` counts only as far as the operator trusts whoever wrote
+//! it: from the connection's peer back to the first address that is no trusted proxy.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +19,14 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
+use sandscope_api::RemoteAddress;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -58,11 +65,18 @@ pub(crate) struct Http {
 
 impl Http {
     /// Serves `router` on `listener`.
-    pub(crate) fn start(listener: TcpListener, router: Router, limits: Limits) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        router: Router,
+        limits: Limits,
+        trusted_proxies: Vec<IpNet>,
+    ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let router = router.layer(middleware::from_fn(refuse_large_head));
-        let connections = Connections { router, limits, stop: stop.clone(), abort: abort.clone() };
+        let trusted_proxies = trusted_proxies.into();
+        let (stopped, aborted) = (stop.clone(), abort.clone());
+        let connections = Connections { router, limits, trusted_proxies, stop: stopped, abort: aborted };
         tasks.spawn(accept(listener, connections, tasks.clone()));
         Ok(Self { address, stop, abort, tasks })
     }
@@ -95,6 +109,7 @@ impl Drop for Http {
 struct Connections {
     router: Router,
     limits: Limits,
+    trusted_proxies: Arc<[IpNet]>,
     stop: CancellationToken,
     abort: CancellationToken,
 }
@@ -129,16 +144,22 @@ async fn accept(listener: TcpListener, connections: Connections, tasks: TaskTrac
 }
 
 async fn serve(socket: TcpStream, peer: SocketAddr, connections: Connections) {
-    let Connections { router, limits, stop, abort } = connections;
+    let Connections { router, limits, trusted_proxies, stop, abort } = connections;
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
     }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: http::Request<Incoming>| {
+        let address = client_address(peer.ip(), request.headers(), &trusted_proxies);
+        request.extensions_mut().insert(RemoteAddress(address));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_READ_BYTES)
         .max_headers(MAX_READ_HEADERS)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -155,6 +176,23 @@ async fn serve(socket: TcpStream, peer: SocketAddr, connections: Connections) {
     if let Err(error) = ended {
         tracing::debug!(%error, %peer, "connection ended");
     }
+}
+
+/// Whom a request comes from: the peer, or, as far as every proxy on the way is trusted, whom they say.
+fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let mut client = peer.to_canonical();
+    let said = headers.get_all("x-forwarded-for").into_iter().rev();
+    let said = said.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    for text in said {
+        if !is_trusted(client) {
+            break;
+        }
+        // What cannot be read says nothing, and nothing before it either.
+        let Ok(address) = text.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+    }
+    client
 }
 
 async fn refuse_large_head(request: Request, next: Next) -> Response {

@@ -8,7 +8,7 @@ const BOUND: Duration = Duration::from_secs(10);
 
 async fn start(router: Router, limits: Limits) -> Http {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Http::start(listener, router, limits).unwrap()
+    Http::start(listener, router, limits, Vec::new()).unwrap()
 }
 
 const fn limits(max_connections: usize, header_timeout_ms: u64) -> Limits {
@@ -37,6 +37,32 @@ async fn a_head_that_is_too_large_is_refused_in_the_apis_words() {
     let answer = exchange(http.address(), &request(&many(MAX_HEADERS))).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert!(answer.contains(r#""code":431"#), "{answer}");
+}
+
+#[test]
+fn forwarded_addresses_count_as_far_as_proxies_are_trusted() {
+    let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    let address = |peer: &str, said: &[&str]| {
+        let lines =
+            said.iter().map(|line| (http::HeaderName::from_static("x-forwarded-for"), line.parse().unwrap()));
+        client_address(peer.parse().unwrap(), &lines.collect(), &trusted).to_string()
+    };
+    assert_eq!(address("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+    assert_eq!(address("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+    assert_eq!(address("10.0.0.1", &["203.0.113.9, 198.51.100.7, 10.9.9.9"]), "198.51.100.7");
+    assert_eq!(address("10.0.0.1", &["203.0.113.9", "198.51.100.7"]), "198.51.100.7");
+    assert_eq!(address("10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
+    assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
+    assert_eq!(address("::ffff:10.0.0.1", &["::1, 2001:db8::1"]), "2001:db8::1");
+}
+
+#[tokio::test]
+async fn a_request_is_told_where_it_came_from() {
+    let say =
+        async |axum::Extension(RemoteAddress(address)): axum::Extension<RemoteAddress>| address.to_string();
+    let http = start(Router::new().route("/", get(say)), limits(8, 10_000)).await;
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n";
+    assert!(exchange(http.address(), request).await.ends_with("\r\n\r\n127.0.0.1"));
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ impl Running {
             max_connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
         };
-        let http = Http::start(listener, router, limits)?;
+        let http = Http::start(listener, router, limits, config.server.trusted_proxies.clone())?;
         let drain_timeout = config.server.drain_timeout;
         Ok(Self {
             health,

@@ -176,6 +176,7 @@ pub(crate) fn sandbox(team: &Team, seconds: i64) -> Sandbox {
             network: None,
         },
         state: State::Creating { execution },
+        intent_origin: None,
         generation: 0,
         created_at: at(seconds),
         started_at: at(seconds),
