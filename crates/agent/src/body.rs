@@ -3,11 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use sandscope_agent_protocol::rest::ErrorBody;
 use serde::Serialize;
 
@@ -93,4 +95,12 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         json(refusal.status, &ErrorBody { code: refusal.status.as_u16(), message: refusal.message })
     }
+}
+
+/// Takes in what is still coming of a request that is refused, for at most `limit`: whoever is still writing would
+/// otherwise hear of a broken connection instead of the refusal.
+pub(crate) async fn discard(body: &mut Incoming, limit: Duration) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Who writes on for longer learns of it the hard way.
+    let _ = tokio::time::timeout(limit, rest).await;
 }

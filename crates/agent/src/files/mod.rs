@@ -17,7 +17,7 @@ use sandscope_agent_protocol::ConnectError;
 use sandscope_agent_protocol::signature::Operation;
 
 use crate::auth;
-use crate::body::{Answer, Refusal};
+use crate::body::{self, Answer, Refusal};
 use crate::paths;
 use crate::state::Settings;
 use crate::user::User;
@@ -60,7 +60,10 @@ pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> R
         _ => return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
     };
     let query = FileQuery::parse(request.uri().query().unwrap_or_default());
-    auth::check_file(settings, request.headers(), &query, operation)?;
+    if let Err(refusal) = auth::check_file(settings, request.headers(), &query, operation) {
+        body::discard(&mut request.into_body(), upload::REFUSED_LIMIT).await;
+        return Err(refusal);
+    }
     let user = settings.user(query.username.as_deref()).map_err(of_connect)?;
     match operation {
         Operation::Read => {

@@ -25,6 +25,9 @@ const MAX_FILES: usize = 10_000;
 /// How long an upload may be silent.
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 
+/// How long the rest of a refused upload is still taken in.
+pub(super) const REFUSED_LIMIT: Duration = Duration::from_secs(20);
+
 pub(super) async fn answer(
     settings: &Settings,
     user: &User,
@@ -44,13 +47,18 @@ pub(super) async fn answer(
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let path = path.filter(|path| !path.is_empty());
     let mut upload = Upload { settings, user, path, metadata, received: 0, file: None, written: Vec::new() };
-    match essence.as_str() {
-        "multipart/form-data" => upload.parts(&content_type, request.into_body()).await?,
-        "application/octet-stream" => upload.whole(request.into_body()).await?,
+    let mut contents = request.into_body();
+    let stored = match essence.as_str() {
+        "multipart/form-data" => upload.parts(&content_type, &mut contents).await,
+        "application/octet-stream" => upload.whole(&mut contents).await,
         _ => {
             let message = "the content type must be multipart/form-data or application/octet-stream";
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
         }
+    };
+    if let Err(refusal) = stored {
+        body::discard(&mut contents, REFUSED_LIMIT).await;
+        return Err(refusal);
     }
     Ok(body::json(StatusCode::OK, &upload.written))
 }
@@ -73,24 +81,24 @@ struct Target {
 }
 
 impl Upload<'_> {
-    async fn whole(&mut self, mut body: Incoming) -> Result<(), Refusal> {
+    async fn whole(&mut self, body: &mut Incoming) -> Result<(), Refusal> {
         let Some(path) = self.path.clone() else {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "the path query parameter is required"));
         };
         self.begin(&path).await?;
-        while let Some(bytes) = next(&mut body).await? {
+        while let Some(bytes) = next(body).await? {
             self.write(bytes).await?;
         }
         self.end();
         Ok(())
     }
 
-    async fn parts(&mut self, content_type: &str, mut body: Incoming) -> Result<(), Refusal> {
+    async fn parts(&mut self, content_type: &str, body: &mut Incoming) -> Result<(), Refusal> {
         let bad = |error: super::multipart::MultipartError| {
             Refusal::new(StatusCode::BAD_REQUEST, format!("error parsing multipart form: {error}"))
         };
         let mut multipart = Multipart::new(content_type).map_err(bad)?;
-        while let Some(bytes) = next(&mut body).await? {
+        while let Some(bytes) = next(body).await? {
             multipart.push(&bytes);
             while let Some(event) = multipart.next().map_err(bad)? {
                 match event {

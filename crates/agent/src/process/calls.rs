@@ -21,7 +21,7 @@ use super::launch::{Outputs, launch};
 use super::stream::EventStream;
 use super::table::Process;
 use crate::auth;
-use crate::body::{Answer, Body};
+use crate::body::{self, Answer, Body};
 use crate::connect::{self, Kind, invalid};
 use crate::route::unimplemented;
 use crate::state::{Agent, Settings};
@@ -31,6 +31,9 @@ const INPUT_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a stream of input may be silent.
 const INPUT_SILENCE: Duration = Duration::from_secs(3600);
+
+/// How long input is still taken in of a stream that is refused. Short: whoever feeds it may be a person.
+const REFUSED_INPUT_LIMIT: Duration = Duration::from_millis(500);
 
 /// An answer without fields: `{}`.
 type Empty = Map<String, Value>;
@@ -109,8 +112,12 @@ async fn stream(
             Ok(connect::stream_answer(Body::pieces(events)))
         }
         "StreamInput" => {
-            let input = stream_input(agent, request.into_body());
-            connect::within(deadline, input).await?;
+            let mut body = request.into_body();
+            let taken = connect::within(deadline, stream_input(agent, &mut body)).await;
+            if let Err(error) = taken {
+                body::discard(&mut body, REFUSED_INPUT_LIMIT).await;
+                return Err(error);
+            }
             let mut frames = connect::frame(&Empty::new()).to_vec();
             frames.extend_from_slice(&connect::end_frame(None));
             Ok(connect::stream_answer(Body::Whole(frames.into())))
@@ -155,7 +162,7 @@ fn update(agent: &Agent, request: &UpdateRequest) -> Result<Value, ConnectError>
 }
 
 /// Writes each message as it arrives, in order.
-async fn stream_input(agent: &Agent, mut body: Incoming) -> Result<(), ConnectError> {
+async fn stream_input(agent: &Agent, body: &mut Incoming) -> Result<(), ConnectError> {
     let mut decoder = FrameDecoder::default();
     let mut process: Option<Rc<Process>> = None;
     loop {

@@ -83,8 +83,8 @@ impl Agent {
         head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         stream.write_all(head.as_bytes()).unwrap();
         // An agent that refuses early may close before it has read everything.
-        let _ = stream.write_all(body);
-        Answer::read(stream)
+        let taken = stream.write_all(body).is_ok();
+        Answer { taken, ..Answer::read(stream) }
     }
 
     /// With the token.
@@ -128,6 +128,8 @@ pub(crate) fn shell(script: &str) -> Value {
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Whether the agent let the whole request be written.
+    pub(crate) taken: bool,
     pub(crate) head: String,
     reader: BufReader<TcpStream>,
     chunked: bool,
@@ -143,7 +145,8 @@ impl Answer {
         }
         let head = head.to_ascii_lowercase();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Self { status, chunked: head.contains("chunked"), head, reader, left: 0 };
+        let mut answer =
+            Self { status, taken: true, chunked: head.contains("chunked"), head, reader, left: 0 };
         answer.left = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         answer
     }

@@ -90,6 +90,18 @@ fn refusals() {
 }
 
 #[test]
+fn a_refusal_reaches_whoever_is_still_writing() {
+    let (agent, _keep, root) = scene();
+    let large = vec![b'x'; 20_000_000];
+    let directory = agent.call("POST", &format!("/files?path={root}"), &[OCTETS], &large);
+    let text = agent.call("POST", "/files?path=x", &[("content-type", "text/plain")], &large);
+    let stranger = agent.send("POST", "/files?path=x", &[OCTETS], &large);
+    for (answer, status) in [(directory, 400), (text, 415), (stranger, 401)] {
+        assert_eq!((answer.status, answer.taken), (status, true));
+    }
+}
+
+#[test]
 fn signatures_open_one_path_for_a_time() {
     let (agent, _keep, root) = scene();
     let path = format!("{root}/s");
