@@ -12,6 +12,23 @@ use anyhow::{Context as _, Result, bail};
 use crate::install;
 use crate::shell::{self, cargo, output, root};
 
+/// Files of the JavaScript suites; each list has a server of its own.
+const JS: &[&[&str]] = &[
+    &["description.test.mjs", "lifecycle.test.mjs", "cli.test.mjs"],
+    &["commands.test.mjs", "files.test.mjs", "pty.test.mjs", "git.test.mjs", "ports.test.mjs"],
+];
+
+/// Files of the Python suites, run with each generation of the SDK.
+const PYTHON: &[&str] = &[
+    "test_lifecycle.py",
+    "test_code_interpreter.py",
+    "test_commands.py",
+    "test_files.py",
+    "test_pty.py",
+    "test_git.py",
+    "test_ports.py",
+];
+
 /// Runs the suites named in `selected`, or all.
 pub(crate) fn run(selected: &[&str]) -> Result<()> {
     if !is_root() {
@@ -25,13 +42,13 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
         let js = folder.join("js");
         shell::run(Command::new("npm").args(["ci", "--no-progress", "--loglevel=error"]).current_dir(&js))?;
         let tests = ["--test", "--test-reporter=spec", "--test-timeout=180000"];
-        let files = ["description.test.mjs", "lifecycle.test.mjs", "cli.test.mjs"];
-        against_a_server(&binary, Command::new("node").args(tests).args(files).current_dir(&js))?;
+        for files in JS {
+            against_a_server(&binary, Command::new("node").args(tests).args(*files).current_dir(&js))?;
+        }
     }
     if wanted("python") {
-        let tests = ["test_lifecycle.py", "test_code_interpreter.py"];
         for generation in ["newest", "older"] {
-            against_a_server(&binary, &mut pytest(&folder.join("python"), generation, &tests)?)?;
+            against_a_server(&binary, &mut pytest(&folder.join("python"), generation, PYTHON)?)?;
         }
     }
     if wanted("fuzz") {
@@ -45,7 +62,7 @@ fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<Command> {
     let requirements = folder.join(format!("requirements-{generation}.txt")).display().to_string();
     let environment = install::python_environment(generation, &["--requirement", &requirements])?;
     let mut command = Command::new(environment.join("bin/pytest"));
-    command.args(["-q", "-p", "no:cacheprovider"]).args(tests).current_dir(folder);
+    command.args(["-q", "-rs", "-p", "no:cacheprovider"]).args(tests).current_dir(folder);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }

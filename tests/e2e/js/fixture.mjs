@@ -4,10 +4,13 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { createServer, request as httpRequest } from 'node:http'
 import path from 'node:path'
+import { after, before, describe } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import * as newest from 'e2b'
+import * as older from 'e2b-older'
 
 const run = promisify(execFile)
 export const here = path.dirname(fileURLToPath(import.meta.url))
@@ -30,7 +33,7 @@ export async function request(method, where, body, key = apiKey) {
 }
 
 /** Asks `question` until it answers something truthy; fails after `seconds`. */
-export async function eventually(what, question, seconds = 20) {
+export async function eventually(what, question, seconds = 30) {
   const deadline = Date.now() + seconds * 1000
   for (;;) {
     const answer = await question()
@@ -38,6 +41,57 @@ export async function eventually(what, question, seconds = 20) {
     assert.ok(Date.now() < deadline, `not within ${seconds} s: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
+}
+
+/**
+ * The same tests for both generations of the SDK, each with a sandbox of its own. `define` gets an object that holds
+ * the SDK as `sdk` and, once the tests run, the sandbox as `sandbox`.
+ */
+export function eachGeneration(name, define, options = {}) {
+  for (const [generation, sdk] of Object.entries({ newest, older })) {
+    describe(`${name}, ${generation} SDK`, () => {
+      const given = { sdk, generation, sandbox: undefined }
+      before(async () => {
+        given.sandbox = await sdk.Sandbox.create('base', { timeoutMs: 600_000, ...options })
+      })
+      after(async () => {
+        await given.sandbox?.kill()
+      })
+      define(given)
+    })
+  }
+}
+
+/** What a promise was rejected with; fails if it was not. */
+export async function failure(promise) {
+  const outcome = await promise.then((value) => ({ value }), (error) => ({ error }))
+  assert.ok(outcome.error, `should have failed, but gave ${JSON.stringify(outcome.value)}`)
+  return outcome.error
+}
+
+/** The given bytes' SHA-256, as `sha256sum` prints it. */
+export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
+
+/**
+ * One request to the server whose `Host` header and other headers are exactly as given, which `fetch` would not allow.
+ * Host names below the server's domain need no name resolution this way.
+ */
+export async function plainRequest(where, { method = 'GET', headers = {}, body } = {}) {
+  const url = new URL(where, process.env.E2B_SANDBOX_URL)
+  return new Promise((resolve, reject) => {
+    const asked = httpRequest(url, { method, headers, agent: false, timeout: 60_000 }, (answer) => {
+      const chunks = []
+      answer.on('data', (chunk) => chunks.push(chunk))
+      answer.on('error', reject)
+      answer.on('end', () => {
+        const bytes = Buffer.concat(chunks)
+        resolve({ status: answer.statusCode, headers: answer.headers, bytes, text: bytes.toString('utf8') })
+      })
+    })
+    asked.on('timeout', () => asked.destroy(new Error(`no answer within a minute: ${url}`)))
+    asked.on('error', reject)
+    asked.end(body)
+  })
 }
 
 /**

@@ -2,9 +2,11 @@
 
 import os
 import time
+from importlib.metadata import version
 
 import httpx
 import pytest
+from e2b import Sandbox
 
 for name in ("E2B_API_URL", "E2B_SANDBOX_URL", "E2B_DOMAIN", "E2B_API_KEY"):
     assert os.environ.get(name), f"{name} is not set: run these tests with `cargo xtask e2e`"
@@ -19,10 +21,24 @@ def http():
 
 
 @pytest.fixture(scope="session")
+def outside():
+    """Plain requests to the data plane, without any key."""
+    with httpx.Client(base_url=os.environ["E2B_SANDBOX_URL"], timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """One sandbox for the tests of a file."""
+    with Sandbox.create("base", envs={"FROM_CREATE": "create"}, timeout=600) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
 def eventually():
     """Asks until the answer is truthy; fails after a bound."""
 
-    def ask(what, question, seconds=20):
+    def ask(what, question, seconds=30):
         deadline = time.monotonic() + seconds
         while True:
             answer = question()
@@ -32,3 +48,8 @@ def eventually():
             time.sleep(0.05)
 
     return ask
+
+
+def generation():
+    """The SDK's version as numbers."""
+    return tuple(int(part) for part in version("e2b").split(".")[:2])
