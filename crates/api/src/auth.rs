@@ -47,6 +47,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Whether the key still is one: for answers that go on for long.
+    pub(crate) async fn is_still_known(&self, app: &App) -> bool {
+        // A store that cannot be read says nothing about the key.
+        !app.store.authenticate(hash(self.key.expose())).await.is_ok_and(|found| found.is_none())
+    }
+
     /// The lives of sandboxes, for this caller to change.
     pub(crate) fn lifecycle(&self, app: &App) -> Lifecycle {
         app.lifecycle.on_behalf_of(self.origin.clone())

@@ -16,8 +16,9 @@ use tower_http::trace::TraceLayer;
 
 use crate::error;
 
-const ALLOWED_HEADERS: [&str; 20] = [
+const ALLOWED_HEADERS: [&str; 21] = [
     "origin",
+    "last-event-id",
     "content-length",
     "content-type",
     "user-agent",
@@ -39,8 +40,11 @@ const ALLOWED_HEADERS: [&str; 20] = [
     "system",
 ];
 
-const EXPOSED_HEADERS: [&str; 7] = [
+const EXPOSED_HEADERS: [&str; 10] = [
     "x-next-token",
+    "x-next-cursor",
+    "x-has-more",
+    "x-events-lost",
     "x-total-running",
     "ratelimit-limit",
     "ratelimit-remaining",

@@ -10,6 +10,8 @@
 //! `/health` and `/openapi.json` asks for an API key before it looks at anything else; whatever belongs to another
 //! team answers exactly as if it did not exist.
 //!
+//! New events reach streams and waiting requests through `live`, which follows the store's feed.
+//!
 //! Bounds: bodies are read up to [`MAX_BODY_BYTES`] and for at most [`BODY_TIMEOUT`]; lists are paged. An endpoint
 //! owns nothing: a request that is dropped half way leaves the sandbox's driver to finish what was admitted.
 
@@ -17,7 +19,9 @@ mod auth;
 mod body;
 mod endpoints;
 mod error;
+mod event_filter;
 mod layers;
+mod live;
 mod not_implemented;
 mod openapi;
 mod paths;
@@ -35,6 +39,7 @@ use tokio::sync::watch;
 
 pub use auth::RemoteAddress;
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
+pub use live::{Hangup, StreamOptions};
 pub use openapi::openapi;
 
 /// Whether the server takes requests.
@@ -65,14 +70,31 @@ pub struct ApiOptions {
     pub webhook_url_check: WebhookUrlCheck,
     /// Domain under which sandboxes' ports are reached, told to clients; `None` leaves it to their own settings.
     pub domain: Option<String>,
+    /// Bounds of event streams.
+    pub streams: StreamOptions,
+}
+
+/// What the endpoints share.
+pub(crate) struct Shared {
+    options: ApiOptions,
+    live: live::Live,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = ApiOptions;
+
+    fn deref(&self) -> &ApiOptions {
+        &self.options
+    }
 }
 
 /// The endpoints' shared state.
-type App = Arc<ApiOptions>;
+type App = Arc<Shared>;
 
 /// Every endpoint, with JSON answers for unknown routes, unknown methods and panics.
 pub fn router(options: ApiOptions) -> Router {
-    let app: App = Arc::new(options);
+    let live = live::Live::new(options.store.clone(), options.health.clone(), options.streams.max_per_team);
+    let app: App = Arc::new(Shared { options, live });
     let (router, _) = endpoints::router().split_for_parts();
     let router = not_implemented::add_routes(router)
         .route(paths::OPENAPI, get(openapi::serve))

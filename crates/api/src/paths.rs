@@ -29,6 +29,7 @@ pub(crate) const API_KEY: &str = "/api-keys/{apiKeyID}";
 
 pub(crate) const EVENTS: &str = "/events/sandboxes";
 pub(crate) const SANDBOX_EVENTS: &str = "/events/sandboxes/{sandboxID}";
+pub(crate) const EVENT_STREAM: &str = "/events/stream";
 pub(crate) const WEBHOOKS: &str = "/events/webhooks";
 pub(crate) const WEBHOOK: &str = "/events/webhooks/{webhookID}";
 pub(crate) const WEBHOOK_DELIVERIES: &str = "/events/webhooks/{webhookID}/deliveries";

@@ -87,6 +87,20 @@ impl Query {
         self.first(name).map(|text| text.replace(' ', "+").parse().map_err(|_| message())).transpose()
     }
 
+    /// A time in RFC 3339, or in seconds since 1970.
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = self.first(name) else { return Ok(None) };
+        if let Ok(seconds) = text.parse() {
+            let message = || ApiError::bad_request(format!("{} is out of range", capitalised(name)));
+            return Timestamp::from_second(seconds).map(Some).map_err(|_| message());
+        }
+        let message = || {
+            let label = capitalised(name);
+            ApiError::bad_request(format!("{label} must be an RFC 3339 time or seconds since 1970"))
+        };
+        text.replace(' ', "+").parse().map(Some).map_err(|_| message())
+    }
+
     /// `orderAsc`.
     pub(crate) fn order_asc(&self) -> Result<Order, ApiError> {
         self.flag("orderAsc").map(|ascending| if ascending { Order::Asc } else { Order::Desc })

@@ -56,16 +56,21 @@ impl Client {
             Some(body) => serde_json::to_vec(body).map_err(ClientError::Json)?,
             None => Vec::new(),
         };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("x-api-key", &self.api_key)
-            .header(header::USER_AGENT, concat!("sandscope/", env!("CARGO_PKG_VERSION")));
+        let mut request = self.request(method, path);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let reply = self.control.send(request.body(Full::new(Bytes::from(bytes)))?, DEFAULT_DEADLINE).await?;
         if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
+    }
+
+    /// A request that says who is asking.
+    pub(crate) fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-api-key", &self.api_key)
+            .header(header::USER_AGENT, concat!("sandscope/", env!("CARGO_PKG_VERSION")))
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

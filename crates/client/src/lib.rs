@@ -8,18 +8,21 @@
 //! ```
 //!
 //! HTTP/1.1 over plain TCP; connections are kept and reused. Every request has a deadline, every body a limit. A
-//! request is sent once: what to do after a failure is the caller's decision.
+//! request is sent once: what to do after a failure is the caller's decision, but for [`Follow`], which takes a broken
+//! stream up again.
 
 mod control;
 mod error;
 mod events;
+mod follow;
 mod process;
 mod transport;
 mod types;
 
 pub use control::{Client, ClientOptions};
 pub use error::ClientError;
-pub use events::EventQuery;
+pub use events::{EventFilter, EventPage, EventQuery};
+pub use follow::{Follow, Followed};
 pub use process::{Command, ProcessEvent, ProcessStream};
 pub use transport::{Reply, Transport};
 pub use types::{

@@ -121,6 +121,9 @@ pub struct Event {
     pub event_data: Option<Value>,
     /// Which sandbox.
     pub sandbox_id: String,
+    /// Its number in the team's log.
+    #[serde(default)]
+    pub sequence: u64,
     /// When (RFC 3339).
     pub timestamp: String,
     /// Every other key.

@@ -6,6 +6,7 @@
 mod clock;
 mod entropy;
 mod event;
+mod event_filter;
 mod id;
 mod metrics;
 mod origin;
@@ -19,6 +20,7 @@ mod webhook;
 pub use clock::{Clock, Sleep};
 pub use entropy::Entropy;
 pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType};
+pub use event_filter::EventFilter;
 pub use id::{
     ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, SandboxId, TeamId, TemplateId,
     WebhookId,

@@ -21,7 +21,7 @@ pub(crate) enum Command {
     /// Work with sandboxes of a running server
     #[command(subcommand, visible_alias = "sbx")]
     Sandbox(SandboxCommand),
-    /// Show what happened to sandboxes, newest first
+    /// Show what happened to sandboxes, newest first, or as it happens
     Events(EventsArgs),
     /// Manage API keys in the data directory, also beside a running server
     #[command(subcommand)]
@@ -158,6 +158,21 @@ pub(crate) struct EventsArgs {
     /// Of these types only, for example killed or sandbox.lifecycle.killed
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
+    /// Only kills for these reasons, for example timeout,oom
+    #[arg(long = "reason", value_name = "REASON", value_delimiter = ',')]
+    pub reasons: Vec<String>,
+    /// Of sandboxes of this template only
+    #[arg(long, value_name = "TEMPLATE")]
+    pub template: Option<String>,
+    /// Of sandboxes with this label only, `key=value`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub metadata: Vec<(String, String)>,
+    /// Only what happened since then: a time (RFC 3339), or how long ago (90s, 10m, 2h, 3d)
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub since: Option<String>,
+    /// Go on: show every event as it happens, and take up again where it was if the connection breaks
+    #[arg(short, long, conflicts_with_all = ["offset", "asc"])]
+    pub follow: bool,
     /// How many to skip
     #[arg(long, default_value_t = 0)]
     pub offset: u32,
@@ -169,6 +184,9 @@ pub(crate) struct EventsArgs {
     pub asc: bool,
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub format: Format,
+    /// The same as --format json
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -240,6 +258,25 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A time as the API takes it, from a time or an age.
+fn since(text: &str) -> Result<String, String> {
+    if text.parse::<jiff::Timestamp>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let seconds = text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|number| {
+        let unit = match text.as_bytes().last()? {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3_600,
+            _ => 86_400,
+        };
+        number.parse::<u32>().ok()?.checked_mul(unit)
+    });
+    let ago = seconds.map(|seconds| jiff::SignedDuration::from_secs(seconds.into()));
+    let at = ago.and_then(|ago| jiff::Timestamp::now().checked_sub(ago).ok());
+    at.map(|at| at.to_string()).ok_or_else(|| "must be a time (RFC 3339) or an age such as 10m".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -258,6 +295,21 @@ mod tests {
         let cli = Cli::try_parse_from(start.split(' ')).unwrap();
         assert!(matches!(cli.command, Command::Serve(_)));
         assert!(unit.lines().any(|line| line == "KillMode=process"));
+    }
+
+    #[test]
+    fn a_time_may_be_an_age() {
+        let time = "2026-01-02T03:04:05Z".to_owned();
+        assert_eq!(since(&time), Ok(time.clone()));
+        for age in ["90s", "10m", "2h", "3d"] {
+            assert!(
+                since(age).unwrap().parse::<jiff::Timestamp>().unwrap() < jiff::Timestamp::now(),
+                "{age}"
+            );
+        }
+        for bad in ["", "h", "10", "10w", "-1h", "99999999d", "é"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

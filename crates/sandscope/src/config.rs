@@ -60,6 +60,8 @@ pub(crate) struct Server {
     pub dev: bool,
     /// Connections at once.
     pub max_connections: usize,
+    /// Event streams of a team at once.
+    pub max_event_streams: usize,
     /// How long a client may take for a request's head.
     pub header_timeout: Duration,
     /// How long a shutdown waits for what is under way.

@@ -14,6 +14,7 @@ fn nothing_said_means_the_defaults() {
     domain = "localhost"
     dev = false
     max_connections = 4096
+    max_event_streams = 1000
     header_timeout_s = 30
     drain_timeout_s = 10
     trusted_proxies = []

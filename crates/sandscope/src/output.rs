@@ -12,6 +12,12 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     out.flush()
 }
 
+/// Tells whoever watches something that is not a result, on standard error.
+pub(crate) fn note(text: impl Display) {
+    // If standard error is gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{}", Paint::for_stderr().dim(text));
+}
+
 /// Writes an error and its causes to standard error.
 pub(crate) fn complain(error: &anyhow::Error) {
     if let Some(broken) = error.downcast_ref::<io::Error>()

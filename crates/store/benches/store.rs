@@ -10,8 +10,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use sandscope_model::{EventType, Sandbox, SandboxId};
-use sandscope_store::{Change, EventQuery, Order, Store};
+use sandscope_model::{EventFilter, EventType, Sandbox, SandboxId};
+use sandscope_store::{Change, EventQuery, Store};
 use support::{House, at, draft};
 
 /// Events in the log that pages are read from.
@@ -75,13 +75,14 @@ async fn pages() {
     fill(&house, &first.id);
     let size = std::fs::metadata(house.dir.path().join("facts.sqlite")).unwrap().len();
     println!("{N_EVENTS} events: {} bytes each", size / u64::from(N_EVENTS));
-    let newest =
-        EventQuery { sandbox_id: None, types: Vec::new(), offset: 0, limit: 100, order: Order::Desc };
+    let newest = EventQuery { limit: 100, ..EventQuery::default() };
+    let with = |filter| EventQuery { filter, ..newest.clone() };
+    let of_one = EventFilter { sandbox_id: Some(sandbox_id(77)), ..EventFilter::default() };
     let rare = vec![EventType::Created, EventType::Checkpointed];
     for (what, query) in [
         ("newest 100 of the team", newest.clone()),
-        ("newest 100 of a sandbox", EventQuery { sandbox_id: Some(sandbox_id(77)), ..newest.clone() }),
-        ("100 of two rare types", EventQuery { types: rare, ..newest.clone() }),
+        ("newest 100 of a sandbox", with(of_one)),
+        ("100 of two rare types", with(EventFilter { types: rare, ..EventFilter::default() })),
         ("100 at offset 10,000", EventQuery { offset: 10_000, ..newest.clone() }),
     ] {
         let mut latencies = Vec::new();

@@ -1,32 +1,18 @@
 //! The log of events: per team numbered 1, 2, 3 … without gaps.
 
-use std::fmt::Write;
-
 use rusqlite::{Connection, params};
-use sandscope_model::{Event, EventDraft, EventType, SandboxId, TeamId, Timestamp};
+use sandscope_model::{Event, EventDraft, KillReason, SandboxId, TeamId, Timestamp};
 
 use crate::row::{Cells, all, event_type_code, exists, first, integer, to_json};
-use crate::{Order, Store, StoreError};
+use crate::{Store, StoreError};
 
-/// Which part of the log is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventQuery {
-    /// Only this sandbox's.
-    pub sandbox_id: Option<SandboxId>,
-    /// Only these types; empty means all.
-    pub types: Vec<EventType>,
-    /// Events to skip. Over a list that grows this skips and repeats: for compatibility only.
-    pub offset: u32,
-    /// Events at most.
-    pub limit: u32,
-    /// By number.
-    pub order: Order,
-}
+/// Events of which the earliest and the latest time are kept together.
+pub(crate) const BLOCK: i64 = 4096;
 
-const COLUMNS: &str =
+pub(crate) const COLUMNS: &str =
     "sequence, id, event_type, sandbox_id, execution_id, template_id, build_id, timestamp, data";
 
-fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<Event, StoreError> {
+pub(crate) fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<Event, StoreError> {
     Ok(Event {
         sequence: cells.number("sequence")?,
         draft: EventDraft {
@@ -54,8 +40,8 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
     connection
         .prepare_cached(
             "INSERT INTO events (team_no, sequence, id, event_type, sandbox_id, execution_id, template_id,
-                 build_id, timestamp, data)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 build_id, timestamp, data, kill_reason)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             team_no,
@@ -68,7 +54,14 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
             draft.build_id.as_uuid().as_bytes(),
             at,
             to_json(&draft.data)?,
+            draft.data.kill_reason.map(KillReason::as_str),
         ])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO event_blocks (team_no, block, min_at, max_at) VALUES (?1, ?2, ?3, ?3)
+             ON CONFLICT DO UPDATE SET min_at = MIN(min_at, ?3), max_at = MAX(max_at, ?3)",
+        )?
+        .execute(params![team_no, sequence / BLOCK, at])?;
     let timestamp = Timestamp::from_microsecond(at).unwrap_or(draft.timestamp);
     let sequence = u64::try_from(sequence).map_err(|_| StoreError::Corrupt {
         table: "teams",
@@ -78,63 +71,7 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
     Ok(Event { sequence, draft: EventDraft { timestamp, ..draft } })
 }
 
-/// The text of a query over one team's log (`?1`), optionally of one sandbox (`?2`), with `?3` the limit and `?4` the
-/// offset. With several types each is read from its own index up to the end of the page and the heads are merged:
-/// a rare type must not cost a walk over the whole log.
-pub(crate) fn query_sql(query: &EventQuery) -> String {
-    let order = query.order.sql();
-    let team = "team_no = (SELECT no FROM teams WHERE id = ?1)";
-    let page = format!("ORDER BY sequence {order} LIMIT ?3 OFFSET ?4");
-    let mut types = query.types.clone();
-    types.sort_unstable();
-    types.dedup();
-    let codes: Vec<i64> = types.into_iter().map(event_type_code).collect();
-    let mut sql = String::new();
-    if query.sandbox_id.is_some() {
-        sql = format!(
-            "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox WHERE {team} AND sandbox_id = ?2"
-        );
-        if !codes.is_empty() {
-            let list = codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            // Writing to a String cannot fail.
-            let _ = write!(sql, " AND event_type IN ({list})");
-        }
-        return format!("{sql} {page}");
-    }
-    if codes.is_empty() || codes.len() == EventType::ALL.len() {
-        return format!("SELECT {COLUMNS} FROM events WHERE {team} {page}");
-    }
-    for code in codes {
-        let union = if sql.is_empty() { "" } else { " UNION ALL " };
-        let _ = write!(
-            sql,
-            "{union}SELECT * FROM (SELECT {COLUMNS} FROM events INDEXED BY events_by_type
-                 WHERE {team} AND event_type = {code} ORDER BY sequence {order} LIMIT ?3 + ?4)"
-        );
-    }
-    format!("SELECT * FROM ({sql}) {page}")
-}
-
-/// One page of the log.
-pub(crate) fn query(
-    connection: &Connection,
-    team: TeamId,
-    query: &EventQuery,
-) -> Result<Vec<Event>, StoreError> {
-    let sandbox_id = query.sandbox_id.as_ref().map(SandboxId::as_str);
-    let values = params![team.as_uuid().as_bytes(), sandbox_id, query.limit, query.offset];
-    all(connection.prepare_cached(&query_sql(query))?, values, "events", |cells| decode(cells, team))
-}
-
 impl Store {
-    /// A page of the team's log.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub async fn events(&self, team: TeamId, query: EventQuery) -> Result<Vec<Event>, StoreError> {
-        self.facts().read(move |connection| self::query(connection, team, &query)).await
-    }
-
     /// The events that follow `after_sequence` in the team's log, oldest first.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub(crate) const FACTS: Schema = Schema {
     steps: &[
         include_str!("migrations/facts_0001.sql"),
         include_str!("migrations/facts_0002.sql"),
+        include_str!("migrations/facts_0003.sql"),
     ],
     synchronous: "FULL",
 };

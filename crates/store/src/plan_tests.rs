@@ -2,11 +2,11 @@
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
-use sandscope_model::{EventType, TeamId, Timestamp};
+use sandscope_model::{EventFilter, EventType, KillReason, TeamId, Timestamp};
 
 use crate::attempts::{AttemptQuery, STATS};
 use crate::migrations::{ATTEMPTS, FACTS, SAMPLES, Schema, migrate};
-use crate::{EventQuery, ListedState, Order, SandboxFilter, attempts, events, sandboxes};
+use crate::{ListedState, Order, SandboxFilter, attempts, event_pages, sandboxes};
 
 fn empty(schema: &Schema) -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
@@ -41,19 +41,53 @@ fn id<T: From<uuid::Uuid>>() -> T {
 #[test]
 fn the_newest_events_are_at_the_end_of_an_index() {
     let connection = empty(&FACTS);
+    let any = EventFilter::default();
+    let sandbox_id = Some("i00000000000000000000".parse().unwrap());
+    let template_id = Some("t0000000000000000000".parse().unwrap());
+    let types = vec![EventType::Killed, EventType::Paused, EventType::Created];
+    let reasons = vec![KillReason::Oom, KillReason::Timeout];
+    let range = "(team_no=? AND sequence>? AND sequence<?)";
     for order in [Order::Asc, Order::Desc] {
-        let all = EventQuery { sandbox_id: None, types: Vec::new(), offset: 0, limit: 10, order };
-        assert_indexed(&plan(&connection, &events::query_sql(&all), None), "PRIMARY KEY (team_no=?)");
-        let one = EventQuery { types: vec![EventType::Killed], ..all.clone() };
-        let one_plan = plan(&connection, &events::query_sql(&one), None);
-        assert!(one_plan.iter().any(|step| step.contains("events_by_type (team_no=? AND event_type=?)")));
-        let several = EventQuery { types: vec![EventType::Killed, EventType::Paused], ..all.clone() };
-        let several_plan = plan(&connection, &events::query_sql(&several), None);
-        assert!(several_plan.iter().all(|step| !step.starts_with("SCAN events")), "{several_plan:#?}");
-        let sandbox_id = Some("i00000000000000000000".parse().unwrap());
-        let of_sandbox = EventQuery { sandbox_id, types: vec![EventType::Killed], ..all };
-        assert_indexed(&plan(&connection, &events::query_sql(&of_sandbox), None), "events_by_sandbox");
+        for (filter, index, column) in [
+            (any.clone(), "PRIMARY KEY", None),
+            (
+                EventFilter { types: vec![EventType::Killed], ..any.clone() },
+                "events_by_type",
+                Some("event_type"),
+            ),
+            (EventFilter { types: types.clone(), ..any.clone() }, "events_by_type", Some("event_type")),
+            (
+                EventFilter { reasons: reasons.clone(), types: types.clone(), ..any.clone() },
+                "events_by_reason",
+                Some("kill_reason"),
+            ),
+            (
+                EventFilter { template_id: template_id.clone(), ..any.clone() },
+                "events_by_template",
+                Some("template_id"),
+            ),
+            (
+                EventFilter { sandbox_id: sandbox_id.clone(), types: types.clone(), ..any.clone() },
+                "events_by_sandbox",
+                Some("sandbox_id"),
+            ),
+        ] {
+            let steps = plan(&connection, &event_pages::sql(&filter, order), None);
+            let range = column.map_or_else(
+                || range.to_owned(),
+                |name| {
+                    range.replace(" AND", &format!(" AND {name}=? AND")).replacen(
+                        &format!(" AND {name}=? AND sequence<"),
+                        " AND sequence<",
+                        1,
+                    )
+                },
+            );
+            assert_indexed(&steps, &format!("{index} {range}"));
+        }
     }
+    let blocks = plan(&connection, event_pages::BLOCKS, None);
+    assert_indexed(&blocks, "PRIMARY KEY (team_no=?)");
 }
 
 #[test]

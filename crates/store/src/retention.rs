@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sandscope_model::Timestamp;
 
 use crate::admission::KEY_LIFETIME_USEC;
+use crate::events::BLOCK;
 use crate::row::all;
 use crate::writer::Tx;
 use crate::{Store, StoreError};
@@ -68,14 +69,20 @@ fn cut_log(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
         "SELECT sequence, timestamp FROM events WHERE team_no = ? AND sequence <= ? ORDER BY sequence LIMIT ?",
     )?;
     let mut rows = oldest.query(params![team_no, bound, BATCH])?;
-    let mut last = None;
+    let (mut last, mut newest) = (None, i64::MIN);
     while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(1)? >= cutoff {
+        let at = row.get::<_, i64>(1)?;
+        if at >= cutoff {
             break;
         }
+        newest = newest.max(at);
         last = Some(row.get::<_, i64>(0)?);
     }
     let Some(last) = last else { return Ok(0) };
+    tx.prepare_cached("UPDATE teams SET cut_at = MAX(COALESCE(cut_at, ?2), ?2) WHERE no = ?1")?
+        .execute([team_no, newest])?;
+    tx.prepare_cached("DELETE FROM event_blocks WHERE team_no = ? AND block < ?")?
+        .execute([team_no, (last + 1) / BLOCK])?;
     tx.prepare_cached(
         "DELETE FROM exceptions WHERE sequence <= ?2
              AND webhook_id IN (SELECT id FROM webhooks WHERE team_no = ?1)",

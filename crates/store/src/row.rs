@@ -19,6 +19,12 @@ pub(crate) struct Cells<'r, 's> {
     next: usize,
 }
 
+impl<'r, 's> Cells<'r, 's> {
+    pub(crate) const fn new(row: &'r Row<'s>, table: &'static str) -> Self {
+        Self { row, table, next: 0 }
+    }
+}
+
 impl Cells<'_, '_> {
     fn corrupt(&self, column: &'static str) -> StoreError {
         let row = match self.row.get_ref(0) {

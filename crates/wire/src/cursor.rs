@@ -40,6 +40,29 @@ pub fn decode<Id: FromStr>(text: &str, ascending: bool) -> Result<(Timestamp, Id
     Ok((at, id.parse().map_err(|_| MalformedCursor)?))
 }
 
+/// The text is no cursor of the team's log in this direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid cursor")]
+pub struct MalformedPosition;
+
+/// Writes the cursor of a position in a team's log: the number of an event.
+pub fn encode_position(sequence: u64, ascending: bool) -> String {
+    let direction = if ascending { "asc" } else { "desc" };
+    URL_SAFE_NO_PAD.encode(format!("log__{sequence}__{direction}"))
+}
+
+/// Reads the cursor of a position in the same direction.
+pub fn decode_position(text: &str, ascending: bool) -> Result<u64, MalformedPosition> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(text.get(..MAX_LEN).map_or(text, |_| "!")).ok()?;
+        let plain = String::from_utf8(bytes).ok()?;
+        let (sequence, direction) = plain.strip_prefix("log__")?.split_once("__")?;
+        let sequence = sequence.parse().ok().filter(|n| i64::try_from(*n).is_ok_and(|n| n < i64::MAX))?;
+        (direction == if ascending { "asc" } else { "desc" }).then_some(sequence)
+    };
+    read().ok_or(MalformedPosition)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -64,6 +87,15 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in ".*", ascending: bool) {
             let _ = decode::<SandboxId>(&text, ascending);
+            let _ = decode_position(&text, ascending);
+        }
+
+        #[test]
+        fn a_position_reads_back_only_in_its_direction(sequence in 0..i64::MAX as u64, ascending: bool) {
+            let text = encode_position(sequence, ascending);
+            prop_assert_eq!(decode_position(&text, ascending), Ok(sequence));
+            prop_assert_eq!(decode_position(&text, !ascending), Err(MalformedPosition));
+            prop_assert_eq!(decode_position(&encode_position(u64::MAX, ascending), ascending), Err(MalformedPosition));
         }
     }
 }

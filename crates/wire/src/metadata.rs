@@ -24,6 +24,15 @@ pub fn decode_filter(text: &str) -> Result<Vec<(String, String)>, MalformedFilte
         .collect()
 }
 
+/// Like [`decode_filter`], but pairs that are not encoded any further are taken as they are: `key=100%`.
+pub fn decode_filter_or_plain(text: &str) -> Vec<(String, String)> {
+    decode_filter(text).unwrap_or_else(|MalformedFilter| {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    })
+}
+
 /// Percent-decoding as forms do it: `+` is a space, and a `%` must start an escape.
 fn unescape(text: &str) -> Result<String, MalformedFilter> {
     let bytes = text.as_bytes();
@@ -54,6 +63,8 @@ mod tests {
         assert_eq!(decode_filter("a"), Ok(vec![pair("a", "")]));
         assert_eq!(decode_filter("%zz"), Err(MalformedFilter));
         assert_eq!(decode_filter("%25%32"), Err(MalformedFilter));
+        assert_eq!(decode_filter_or_plain("a=100%&b"), vec![pair("a", "100%"), pair("b", "")]);
+        assert_eq!(decode_filter_or_plain("k=v%2520w"), vec![pair("k", "v w")]);
     }
 
     proptest! {

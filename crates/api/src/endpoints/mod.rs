@@ -5,6 +5,7 @@ mod api_keys_delete;
 mod api_keys_list;
 mod api_keys_rename;
 mod events_list;
+mod events_stream;
 mod health;
 mod sandbox_connect;
 mod sandbox_create;
@@ -66,6 +67,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(api_keys_list::list_api_keys, api_keys_create::create_api_key))
         .routes(routes!(api_keys_rename::rename_api_key, api_keys_delete::delete_api_key))
         .routes(routes!(events_list::list_events))
+        .routes(routes!(events_stream::stream_events))
         .routes(routes!(sandbox_events::list_sandbox_events))
         .routes(routes!(webhooks_list::list_webhooks, webhook_create::create_webhook))
         .routes(routes!(

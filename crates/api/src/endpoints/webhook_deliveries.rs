@@ -7,13 +7,12 @@ use sandscope_store::{AttemptQuery, Order};
 use sandscope_wire::cursor;
 use sandscope_wire::delivery::WebhookDeliveries;
 
-use super::events_list::event_types;
 use super::webhook_get::find;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::segments::WebhookPath;
-use crate::{App, paths};
+use crate::{App, event_filter, paths};
 
 const DEFAULT_LIMIT: u32 = 25;
 const HALF_RANGE: &str = "start and end must be given together";
@@ -80,6 +79,6 @@ fn attempt_query(query: &Query, limit: u32) -> Result<AttemptQuery, ApiError> {
         start,
         end,
         success: (success != failed).then_some(success),
-        types: event_types(query, "eventType")?,
+        types: event_filter::types(query, "eventType")?,
     })
 }

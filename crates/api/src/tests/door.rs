@@ -1,7 +1,9 @@
 //! The server behind its door, and a log of what was said through it.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{ApiOptions, Health, auth, router};
+use crate::{ApiOptions, Hangup, Health, StreamOptions, auth, router};
 
 pub(super) const KEY: &str = "e2b_0000000000000000000000000000000000000001";
 pub(super) const OTHER_KEY: &str = "e2b_0000000000000000000000000000000000000002";
@@ -93,6 +95,11 @@ impl Door {
                 }
             }),
             domain: None,
+            streams: StreamOptions {
+                max_per_team: 3,
+                heartbeat: Duration::from_millis(100),
+                stall: Duration::from_millis(300),
+            },
         });
         Self {
             clock,
@@ -140,6 +147,30 @@ impl Door {
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
         };
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The answer with its body still to come.
+    pub(super) async fn open_stream(&self, path: &str, hangup: Option<Hangup>) -> axum::response::Response {
+        let mut request = Request::get(path).header("x-api-key", KEY).body(Body::empty()).unwrap();
+        request.extensions_mut().extend(
+            hangup
+                .map(|hangup| {
+                    let mut extensions = http::Extensions::new();
+                    extensions.insert(hangup);
+                    extensions
+                })
+                .unwrap_or_default(),
+        );
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Serves on a socket of its own until the test ends.
+    pub(super) async fn listen(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
     }
 
     /// A new sandbox of the first team.

@@ -3,6 +3,8 @@
 mod contract;
 mod coverage;
 mod door;
+mod histories;
 mod origins;
 mod recorded;
 mod refusals;
+mod streams;

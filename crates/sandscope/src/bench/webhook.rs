@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sandscope_client::{EventQuery, NewSandbox, NewWebhook};
+use sandscope_client::{EventFilter, EventQuery, NewSandbox, NewWebhook};
 
 use super::{Child, Row, quantiles, row};
 use crate::demo::Receiver;
@@ -33,7 +33,10 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Row>> {
     let mut events = Vec::new();
     for offset in [0, 100] {
         let query = EventQuery {
-            types: vec!["sandbox.lifecycle.updated".to_owned()],
+            filter: EventFilter {
+                types: vec!["sandbox.lifecycle.updated".to_owned()],
+                ..EventFilter::default()
+            },
             offset,
             limit: 100,
             ..EventQuery::default()

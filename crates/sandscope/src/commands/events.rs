@@ -1,16 +1,23 @@
 use std::process::ExitCode;
 
-use sandscope_client::{Event, EventQuery};
+use sandscope_client::{Client, Event, EventFilter, EventQuery, Followed};
 
 use crate::cli::{EventsArgs, Format};
 use crate::output::{self, Paint};
 
 /// `sandscope events`
 pub(crate) async fn run(arguments: EventsArgs) -> anyhow::Result<ExitCode> {
-    let EventsArgs { sandbox, types, offset, limit, asc, format, server } = arguments;
+    let EventsArgs { sandbox, types, reasons, template, metadata, since, .. } = arguments;
+    let EventsArgs { follow, offset, limit, asc, format, json, server, .. } = arguments;
     let client = super::client(server)?;
     let types = types.iter().map(|name| full_name(name)).collect();
-    let query = EventQuery { sandbox_id: sandbox, types, offset, limit, ascending: asc };
+    let filter = EventFilter { types, reasons, template, metadata, start: since, end: None };
+    let format = if json { Format::Json } else { format };
+    let query =
+        EventQuery { sandbox_id: sandbox, filter, offset, limit, ascending: asc, ..EventQuery::default() };
+    if follow {
+        return go_on(&client, query, format).await;
+    }
     let events = client.events(&query).await?;
     match format {
         Format::Pretty => output::line(table(&events, Paint::for_stdout()))?,
@@ -23,6 +30,42 @@ pub(crate) async fn run(arguments: EventsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Shows the newest events there are, or all since a given time, and then every event as it happens.
+async fn go_on(client: &Client, query: EventQuery, format: Format) -> anyhow::Result<ExitCode> {
+    let after = if query.filter.start.is_some() {
+        "oldest".to_owned()
+    } else {
+        // Everything up to here is shown from the history, everything behind it from the stream.
+        let newest = EventQuery { limit: 1, ..EventQuery::default() };
+        let last = client.events(&newest).await?.first().map_or(0, |event| event.sequence);
+        let mut events = client.events(&query).await?;
+        events.retain(|event| event.sequence <= last);
+        for event in events.iter().rev() {
+            show(event, format)?;
+        }
+        last.to_string()
+    };
+    let mut follow = client.follow(query.sandbox_id.as_deref(), &query.filter, &after);
+    loop {
+        match follow.next().await? {
+            Followed::Event(event) => show(&event, format)?,
+            Followed::Reset(about) => output::note(format_args!("events are missing: {about}")),
+            Followed::Broken(error) => output::note(format_args!("{error}; connecting again")),
+        }
+    }
+}
+
+fn show(event: &Event, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::line(serde_json::to_string(event)?)?,
+        Format::Pretty => {
+            let [at, name, sandbox, details] = cells(event);
+            output::line(format!("{at}  {name:<12}  {sandbox}  {details}").trim_end())?;
+        }
+    }
+    Ok(())
+}
+
 /// `killed` means `sandbox.lifecycle.killed`.
 fn full_name(name: &str) -> String {
     if name.contains('.') { name.to_owned() } else { format!("sandbox.lifecycle.{name}") }
@@ -30,14 +73,13 @@ fn full_name(name: &str) -> String {
 
 /// Events as a small table.
 pub(crate) fn table(events: &[Event], paint: Paint) -> String {
-    let rows: Vec<Vec<String>> = events
-        .iter()
-        .map(|event| {
-            let name = event.event_type.rsplit('.').next().unwrap_or(&event.event_type);
-            vec![moment(&event.timestamp), name.to_owned(), event.sandbox_id.clone(), details(event)]
-        })
-        .collect();
+    let rows: Vec<Vec<String>> = events.iter().map(|event| cells(event).to_vec()).collect();
     output::table(&["TIME", "EVENT", "SANDBOX", "DETAILS"], &rows, paint)
+}
+
+fn cells(event: &Event) -> [String; 4] {
+    let name = event.event_type.rsplit('.').next().unwrap_or(&event.event_type);
+    [moment(&event.timestamp), name.to_owned(), event.sandbox_id.clone(), details(event)]
 }
 
 /// To the millisecond, for people.
@@ -64,6 +106,9 @@ fn details(event: &Event) -> String {
     if let Some(ran) = data["execution"]["execution_time"].as_u64() {
         parts.push(format!("ran {}.{:03} s", ran / 1000, ran % 1000));
     }
+    if let Some(component) = data["actor"]["component"].as_str() {
+        parts.push(format!("by the server ({component})"));
+    }
     parts.join(", ")
 }
 
@@ -78,12 +123,14 @@ mod tests {
         let event = Event {
             id: String::new(),
             event_type: "sandbox.lifecycle.killed".to_owned(),
-            event_data: Some(json!({"kill_reason": "timeout", "execution": {"execution_time": 1042}})),
+            event_data: Some(json!({"kill_reason": "timeout", "execution": {"execution_time": 1042},
+                "actor": {"type": "system", "component": "timeout"}})),
             sandbox_id: "i0".to_owned(),
+            sequence: 1,
             timestamp: "2025-08-06T20:59:36Z".to_owned(),
             rest: serde_json::Map::new(),
         };
-        assert_eq!(details(&event), "reason timeout, ran 1.042 s");
+        assert_eq!(details(&event), "reason timeout, ran 1.042 s, by the server (timeout)");
         assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000");
         assert_eq!(full_name("killed"), event.event_type);
     }

@@ -57,6 +57,13 @@ impl Config {
                 1,
                 1_000_000,
             ) as usize,
+            max_event_streams: rules.within(
+                "max_event_streams",
+                over.max_event_streams.or(under.max_event_streams),
+                1000,
+                0,
+                1_000_000,
+            ) as usize,
             header_timeout: rules.seconds(
                 "header_timeout_s",
                 over.header_timeout_s.or(under.header_timeout_s),

@@ -24,6 +24,9 @@ pub(crate) struct ServeArgs {
     /// Connections at once [default: 4096]
     #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_CONNECTIONS")]
     pub max_connections: Option<u32>,
+    /// Event streams and waiting event requests of a team at once [default: 1000]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_EVENT_STREAMS")]
+    pub max_event_streams: Option<u32>,
     /// Seconds a client may take for the head of a request [default: 30]
     #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_HEADER_TIMEOUT_S")]
     pub header_timeout_s: Option<u32>,

@@ -27,6 +27,7 @@ impl Config {
             ("domain", quoted(&server.domain)),
             ("dev", server.dev.to_string()),
             ("max_connections", server.max_connections.to_string()),
+            ("max_event_streams", server.max_event_streams.to_string()),
             ("header_timeout_s", server.header_timeout.as_secs().to_string()),
             ("drain_timeout_s", server.drain_timeout.as_secs().to_string()),
             ("trusted_proxies", format!("[{}]", proxies.join(", "))),

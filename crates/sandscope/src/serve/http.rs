@@ -26,9 +26,9 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
-use sandscope_api::RemoteAddress;
+use sandscope_api::{Hangup, RemoteAddress};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -149,9 +149,11 @@ async fn serve(socket: TcpStream, peer: SocketAddr, connections: Connections) {
         tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
     }
     let router = TowerToHyperService::new(router);
+    let hangup = Arc::new(Notify::new());
     let service = service_fn(|mut request: http::Request<Incoming>| {
         let address = client_address(peer.ip(), request.headers(), &trusted_proxies);
         request.extensions_mut().insert(RemoteAddress(address));
+        request.extensions_mut().insert(Hangup(Arc::clone(&hangup)));
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -162,14 +164,21 @@ async fn serve(socket: TcpStream, peer: SocketAddr, connections: Connections) {
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::pin!(connection);
+    let cut = async {
+        tokio::select! {
+            () = abort.cancelled() => {}
+            () = hangup.notified() => tracing::debug!(%peer, "cutting a peer that does not read"),
+        }
+    };
+    tokio::pin!(cut);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = abort.cancelled() => return,
+        () = &mut cut => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection.as_mut() => ended,
-                () = abort.cancelled() => return,
+                () = &mut cut => return,
             }
         }
     };

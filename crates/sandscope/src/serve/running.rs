@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sandscope_api::{ApiOptions, Health};
+use sandscope_api::{ApiOptions, Health, StreamOptions};
 use sandscope_edge::Edge;
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{Clock, Entropy, Secret};
@@ -92,6 +92,10 @@ impl Running {
             }),
             // Clients keep their own setting where this one is only a placeholder.
             domain: (domain != "localhost").then(|| domain.clone()),
+            streams: StreamOptions {
+                max_per_team: config.server.max_event_streams,
+                ..StreamOptions::default()
+            },
         });
         let router = sandscope_edge::serve_either(Edge::new(lifecycle.clone(), domain), api);
         let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)

@@ -1,7 +1,7 @@
 //! Teams, keys, admission, changes and the log, on real files.
 
 use crate::support::{House, StepClock, at, draft, execution, key, team};
-use sandscope_model::{EventType, Sandbox, SandboxId, State, TeamLimits, Timestamp};
+use sandscope_model::{EventFilter, EventType, Sandbox, SandboxId, State, TeamLimits, Timestamp};
 use sandscope_store::fault::Fault;
 use sandscope_store::{
     Admission, Change, EventQuery, FirstTeam, IdempotencyKey, ListedState, Order, SandboxFilter, Store,
@@ -9,7 +9,7 @@ use sandscope_store::{
 };
 
 fn newest(limit: u32) -> EventQuery {
-    EventQuery { sandbox_id: None, types: Vec::new(), offset: 0, limit, order: Order::Desc }
+    EventQuery { limit, ..EventQuery::default() }
 }
 
 #[tokio::test]
@@ -214,15 +214,20 @@ async fn the_log_is_read_by_page_sandbox_and_type() {
     assert_eq!(sequences(newest(3)).await, [8, 7, 6]);
     assert_eq!(sequences(EventQuery { offset: 3, ..newest(2) }).await, [5, 4]);
     assert_eq!(sequences(EventQuery { order: Order::Asc, offset: 1, ..newest(2) }).await, [2, 3]);
-    let of_one = EventQuery { sandbox_id: Some(one.id.clone()), ..newest(10) };
-    assert_eq!(sequences(of_one.clone()).await, [7, 5, 3, 1]);
-    assert_eq!(sequences(EventQuery { types: vec![EventType::Created], ..of_one }).await, [1]);
-    assert_eq!(sequences(EventQuery { types: vec![EventType::Created], ..newest(10) }).await, [2, 1]);
+    let with = |filter, query| EventQuery { filter, ..query };
+    let of_one = EventFilter { sandbox_id: Some(one.id.clone()), ..EventFilter::default() };
+    let types = |types| EventFilter { types, ..EventFilter::default() };
+    assert_eq!(sequences(with(of_one.clone(), newest(10))).await, [7, 5, 3, 1]);
+    let created = vec![EventType::Created];
+    let its_creation = EventFilter { types: created.clone(), ..of_one };
+    assert_eq!(sequences(with(its_creation, newest(10))).await, [1]);
+    assert_eq!(sequences(with(types(created), newest(10))).await, [2, 1]);
     let several = vec![EventType::Updated, EventType::Created, EventType::Created, EventType::Killed];
-    assert_eq!(sequences(EventQuery { types: several.clone(), offset: 5, ..newest(2) }).await, [3, 2]);
-    let ascending = EventQuery { types: several, order: Order::Asc, offset: 1, ..newest(2) };
-    assert_eq!(sequences(ascending).await, [2, 3]);
-    assert_eq!(sequences(EventQuery { types: EventType::ALL.to_vec(), ..newest(1) }).await, [8]);
+    let late = EventQuery { offset: 5, ..newest(2) };
+    assert_eq!(sequences(with(types(several.clone()), late)).await, [3, 2]);
+    let ascending = EventQuery { order: Order::Asc, offset: 1, ..newest(2) };
+    assert_eq!(sequences(with(types(several), ascending)).await, [2, 3]);
+    assert_eq!(sequences(with(types(EventType::ALL.to_vec()), newest(1))).await, [8]);
 
     let after = house.store.events_after(house.team.id, 6, 10).await.unwrap();
     assert_eq!(after.iter().map(|event| event.sequence).collect::<Vec<_>>(), [7, 8]);

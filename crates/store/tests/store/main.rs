@@ -5,6 +5,7 @@ mod child;
 mod deliveries;
 mod durability;
 mod facts;
+mod pages;
 mod samples;
 mod support;
 mod templates;

@@ -1,0 +1,232 @@
+//! New events for whoever waits for them: streams and long polls.
+//!
+//! ```text
+//! store's feed ─► one task ─► of each team somebody waits for: a run of its newest events, rendered once
+//!                                   │ wakes                          ▲ takes
+//!                                   └────────► readers (bounded) ────┘──── behind the run: the log
+//! ```
+//!
+//! A reader holds nothing but its position. It takes what follows from the run, and reads the log where the run does
+//! not reach back that far: at its start, after a pause, or after this task itself fell behind the feed (the runs are
+//! emptied then). So neither a slow nor a stuck reader costs the writer anything, and memory is bounded by teams with
+//! readers, not by readers.
+//!
+//! Ownership: a team's run lives while it has readers; the task lives from the first reader until the server drains.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sandscope_model::{Event, TeamId};
+use sandscope_store::Store;
+use sandscope_wire::event::render;
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::Health;
+
+/// Events kept for the readers of a team.
+const RUN: usize = 512;
+
+/// Ends the connection a request came on: whoever serves the router puts it into the request's extensions. Without
+/// one, an answer that nobody reads only ends.
+#[derive(Debug, Clone)]
+pub struct Hangup(pub Arc<Notify>);
+
+/// Bounds of event streams.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamOptions {
+    /// Streams and waiting requests of one team at once.
+    pub max_per_team: usize,
+    /// Longest silence.
+    pub heartbeat: Duration,
+    /// How long a reader may leave no room for more before it is cut off.
+    pub stall: Duration,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        let (heartbeat, stall) = (Duration::from_secs(15), Duration::from_secs(30));
+        Self { max_per_team: 1000, heartbeat, stall }
+    }
+}
+
+/// A committed event, rendered as the stream sends it.
+#[derive(Debug)]
+pub(crate) struct LiveEvent {
+    pub(crate) event: Arc<Event>,
+    pub(crate) frame: Bytes,
+}
+
+/// One event of the stream. Data without line breaks: JSON has none.
+pub(crate) fn frame(event: &Event) -> Bytes {
+    format!("id: {}\ndata: {}\n\n", event.sequence, render(event)).into()
+}
+
+/// The readers of all teams.
+pub(crate) struct Live {
+    store: Store,
+    health: watch::Receiver<Health>,
+    max_readers: usize,
+    teams: Arc<Mutex<Teams>>,
+}
+
+#[derive(Default)]
+struct Teams {
+    /// Whether the task runs.
+    started: bool,
+    channels: HashMap<TeamId, Channel>,
+}
+
+struct Channel {
+    n_readers: usize,
+    run: Arc<Mutex<VecDeque<Arc<LiveEvent>>>>,
+    changes: watch::Sender<u64>,
+}
+
+/// What follows a reader's position.
+pub(crate) enum Next {
+    /// These events, without a gap.
+    Events(Vec<Arc<LiveEvent>>),
+    /// The run does not reach back that far.
+    ReadLog,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// Somebody who waits for a team's events.
+pub(crate) struct Reader {
+    team: TeamId,
+    teams: Arc<Mutex<Teams>>,
+    run: Arc<Mutex<VecDeque<Arc<LiveEvent>>>>,
+    changes: watch::Receiver<u64>,
+    health: watch::Receiver<Health>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    pub(crate) fn new(store: Store, health: watch::Receiver<Health>, max_readers: usize) -> Self {
+        Self { store, health, max_readers, teams: Arc::default() }
+    }
+
+    /// Readers a team may have at once.
+    pub(crate) const fn max_readers(&self) -> usize {
+        self.max_readers
+    }
+
+    /// A reader of the team's events; none if it has as many as it may. Whatever is committed from now on wakes it;
+    /// what was committed before is in the log.
+    pub(crate) fn join(&self, team: TeamId) -> Option<Reader> {
+        let mut teams = lock(&self.teams);
+        if !teams.started {
+            teams.started = true;
+            let feed = self.store.subscribe_events();
+            tokio::spawn(follow(feed, Arc::clone(&self.teams), self.health.clone()));
+        }
+        let channel = teams.channels.entry(team).or_insert_with(|| Channel {
+            n_readers: 0,
+            run: Arc::default(),
+            changes: watch::Sender::new(0),
+        });
+        if channel.n_readers >= self.max_readers {
+            if channel.n_readers == 0 {
+                teams.channels.remove(&team);
+            }
+            return None;
+        }
+        channel.n_readers += 1;
+        Some(Reader {
+            team,
+            run: Arc::clone(&channel.run),
+            changes: channel.changes.subscribe(),
+            teams: Arc::clone(&self.teams),
+            health: self.health.clone(),
+        })
+    }
+}
+
+/// Hands the feed's events to the teams' readers.
+async fn follow(
+    mut feed: broadcast::Receiver<Arc<Event>>,
+    teams: Arc<Mutex<Teams>>,
+    mut health: watch::Receiver<Health>,
+) {
+    loop {
+        let received = tokio::select! {
+            biased;
+            _ = health.wait_for(|health| *health == Health::Draining) => return,
+            received = feed.recv() => received,
+        };
+        let mut teams = lock(&teams);
+        match received {
+            Ok(event) => {
+                if let Some(channel) = teams.channels.get_mut(&event.team_id) {
+                    push(&mut lock(&channel.run), event);
+                    channel.changes.send_modify(|n| *n += 1);
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(n)) => {
+                tracing::debug!(n, "fell behind the feed; readers read the log");
+                for channel in teams.channels.values_mut() {
+                    lock(&channel.run).clear();
+                    channel.changes.send_modify(|n| *n += 1);
+                }
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn push(run: &mut VecDeque<Arc<LiveEvent>>, event: Arc<Event>) {
+    if run.back().is_some_and(|last| last.event.sequence + 1 != event.sequence) {
+        run.clear();
+    }
+    if run.len() == RUN {
+        run.pop_front();
+    }
+    let frame = frame(&event);
+    run.push_back(Arc::new(LiveEvent { event, frame }));
+}
+
+impl Reader {
+    /// What follows number `after`, at most `max` events.
+    pub(crate) fn next(&self, after: u64, max: usize) -> Next {
+        let run = lock(&self.run);
+        let (Some(first), Some(last)) = (run.front(), run.back()) else { return Next::ReadLog };
+        if after >= last.event.sequence {
+            return Next::Nothing;
+        }
+        let Some(skip) = (after + 1).checked_sub(first.event.sequence) else { return Next::ReadLog };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        Next::Events(run.iter().skip(skip).take(max).cloned().collect())
+    }
+
+    /// Completes once there was anything new since the last call. `false`: the server is about to stop.
+    pub(crate) async fn changed(&mut self) -> bool {
+        let Self { changes, health, .. } = self;
+        tokio::select! {
+            biased;
+            _ = health.wait_for(|health| *health == Health::Draining) => false,
+            changed = changes.changed() => changed.is_ok(),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut teams = lock(&self.teams);
+        if let Some(channel) = teams.channels.get_mut(&self.team) {
+            channel.n_readers -= 1;
+            if channel.n_readers == 0 {
+                teams.channels.remove(&self.team);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+//! `sandscope events -f` over connections that break and a server that is killed: every event once, in order.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+#[path = "server/mod.rs"]
+mod server;
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sandscope_client::NewSandbox;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+
+use server::{Server, skip_without_root};
+
+const BOUND: Duration = Duration::from_secs(90);
+
+/// A way to the server that breaks every now and then, at another place of the stream each time.
+async fn flaky_way(target: Arc<Mutex<SocketAddr>>) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        let mut allowance = 700_u64;
+        while let Ok((client, _)) = listener.accept().await {
+            allowance = 300 + (allowance * 7 + 13) % 4_000;
+            let server = *target.lock().unwrap();
+            tokio::spawn(async move {
+                let Ok(server) = TcpStream::connect(server).await else { return };
+                let (mut from_client, mut to_client) = client.into_split();
+                let (from_server, mut to_server) = server.into_split();
+                let there = tokio::io::copy(&mut from_client, &mut to_server);
+                let mut limited = tokio::io::AsyncReadExt::take(from_server, allowance);
+                let back = tokio::io::copy(&mut limited, &mut to_client);
+                tokio::select! { _ = there => {}, _ = back => {} }
+            });
+        }
+    });
+    Ok(address)
+}
+
+fn address_of(server: &Server) -> Result<SocketAddr> {
+    let url = server.environment().get("E2B_API_URL").context("no address")?;
+    Ok(url.trim_start_matches("http://").parse()?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn following_survives_broken_connections_and_a_killed_server() -> Result<()> {
+    if skip_without_root("following events") {
+        return Ok(());
+    }
+    let mut server = Server::start().await?;
+    let target = Arc::new(Mutex::new(address_of(&server)?));
+    let way = flaky_way(Arc::clone(&target)).await?;
+    let key = server.environment().get("E2B_API_KEY").context("no key")?.clone();
+    let sandbox = server
+        .client()?
+        .create_sandbox(&NewSandbox { template_id: "base".to_owned(), ..NewSandbox::default() })
+        .await?;
+    // The way may break before anything was heard: then it is not there yet, and the command says so.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    command.args(["events", "-f", "--json", "--since", "1h", "--api-url", &format!("http://{way}")]);
+    command.env("E2B_API_KEY", &key).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut following = command.kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(following.stdout.take().context("no output")?).lines();
+    let mut complaints = BufReader::new(following.stderr.take().context("no errors")?).lines();
+
+    for round in 0..3 {
+        let client = server.client()?;
+        for _ in 0..25 {
+            client.set_timeout(&sandbox.sandbox_id, 300).await?;
+        }
+        if round == 1 {
+            server.kill_hard().await?;
+            server.start_again().await?;
+            *target.lock().unwrap() = address_of(&server)?;
+        }
+    }
+    server.client()?.kill(&sandbox.sandbox_id).await?;
+    let mut seen = Vec::new();
+    let reading = async {
+        while let Some(line) = lines.next_line().await? {
+            let event: serde_json::Value = serde_json::from_str(&line)?;
+            seen.push(event["sequence"].as_u64().context("no number")?);
+            if event["type"] == "sandbox.lifecycle.killed" {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("it ended: {:?}", complaints.next_line().await)
+    };
+    tokio::time::timeout(BOUND, reading).await.context("not everything was told in time")??;
+    assert_eq!(seen, (1..=77).collect::<Vec<u64>>());
+    let noted = complaints.next_line().await?.context("nothing broke")?;
+    ensure!(noted.contains("connecting again"), "{noted}");
+    following.kill().await?;
+
+    let output = Command::new(env!("CARGO_BIN_EXE_sandscope"))
+        .args(["events", "--type", "killed", "--reason", "request", "--since", "1h", "--template", "base"])
+        .args(["--api-url", server.environment().get("E2B_API_URL").context("no address")?])
+        .env("E2B_API_KEY", &key)
+        .output()
+        .await?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(text.lines().count() == 2 && text.contains("reason request"), "{text}");
+    server.stop_softly().await
+}
