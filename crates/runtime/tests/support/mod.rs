@@ -163,11 +163,7 @@ pub(crate) async fn run(runtime: &LinuxRuntime, id: &SandboxId, user: User, scri
         .expect("a script hangs")
 }
 
-async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
-    let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
+fn start_request(user: User, script: &str) -> http::Request<Full<Bytes>> {
     let start = StartRequest {
         process: Some(ProcessConfig {
             cmd: "/bin/bash".to_owned(),
@@ -181,13 +177,21 @@ async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &st
         User::Root => "Basic cm9vdDo=",
         User::User => "Basic dXNlcjo=",
     };
-    let request = http::Request::post("/process.Process/Start")
+    http::Request::post("/process.Process/Start")
         .header("host", "localhost")
         .header("content-type", "application/connect+json")
         .header("connect-protocol-version", "1")
         .header("authorization", basic)
         .body(Full::new(frame::encode(&start).unwrap()))
-        .unwrap();
+        .unwrap()
+}
+
+async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
+    let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = start_request(user, script);
     let response = sender.send_request(request).await.unwrap();
     assert_eq!(response.status(), 200);
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -210,6 +214,53 @@ async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &st
         }
     }
     ran
+}
+
+/// One request to the agent: status and body.
+pub(crate) async fn ask(
+    runtime: &LinuxRuntime,
+    id: &SandboxId,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> (u16, Bytes) {
+    let exchange = async {
+        let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = sender.send_request(request.body(Full::from(body)).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        connection.abort();
+        (status, body)
+    };
+    tokio::time::timeout(Duration::from_secs(60), exchange).await.expect("the agent does not answer")
+}
+
+/// Starts a program and returns at its first event; it runs on.
+pub(crate) async fn start(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> u32 {
+    let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut response = sender.send_request(start_request(user, script)).await.unwrap();
+    let mut frames = FrameDecoder::default();
+    loop {
+        let piece = response.body_mut().frame().await.expect("no start").unwrap();
+        frames.push(piece.data_ref().unwrap());
+        if let Some(frame) = frames.next().unwrap() {
+            let event = serde_json::from_slice::<ProcessResponse>(&frame.payload).unwrap().event;
+            let ProcessEvent::Start { pid } = event else { panic!("{event:?}") };
+            connection.abort();
+            return pid;
+        }
+    }
 }
 
 /// Looks until `done`, at most [`PATIENCE`].

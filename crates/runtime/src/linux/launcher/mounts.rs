@@ -66,7 +66,9 @@ pub(super) fn enter_root(root: &OwnedFd, others: &[(String, OwnedFd)], shm_mb: u
     }
     mount_kernel_file_systems()?;
     make_devices(shm_mb)?;
-    tmpfs("run", LOCKED_DOWN, c"mode=755,size=64m").step("mount /run")?;
+    // What lies in memory file systems cannot be killed when memory runs out: together they never take all of it.
+    let options = super::rootfs::c_path(&format!("mode=755,size={}m", (shm_mb / 4).clamp(1, 64)))?;
+    tmpfs("run", LOCKED_DOWN, &options).step("mount /run")?;
     fs::create_dir("run/lock").step("make /run/lock")?;
     mask().step("mask the host's")?;
     rustix::process::pivot_root(".", ".").step("change the root")?;

@@ -29,6 +29,9 @@ const PERSONALITIES: [u64; 4] = [0x0, 0x8, 0x2_0000, 0xFFFF_FFFF];
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541C;
 
+/// The agent, as seen from inside: signals do not reach it, and limits on its time or memory must not either.
+const FIRST_PROCESS: u64 = 1;
+
 /// The programs to install, in this order.
 pub(super) struct Filters {
     absent: BpfProgram,
@@ -75,8 +78,10 @@ fn allow_list() -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_socket, sockets);
     let personalities = PERSONALITIES.into_iter().map(|value| rule([equals(0, value)?]));
     rules.insert(libc::SYS_personality, personalities.collect::<Result<_, _>>()?);
-    let differs = |value| SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value);
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![differs(TIOCSTI)?, differs(TIOCLINUX)?])?]);
+    let differs =
+        |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value);
+    rules.insert(libc::SYS_ioctl, vec![rule([differs(1, TIOCSTI)?, differs(1, TIOCLINUX)?])?]);
+    rules.insert(libc::SYS_prlimit64, vec![rule([differs(0, FIRST_PROCESS)?])?]);
     Ok(rules)
 }
 

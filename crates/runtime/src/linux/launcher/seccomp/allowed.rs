@@ -61,7 +61,7 @@ const COMMON: &[i64] = calls![
     SYS_futex_waitv SYS_restart_syscall SYS_sched_yield SYS_sched_getaffinity SYS_sched_setaffinity
     SYS_sched_getparam SYS_sched_setparam SYS_sched_getscheduler SYS_sched_setscheduler SYS_sched_getattr
     SYS_sched_setattr SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_sched_rr_get_interval
-    SYS_getpriority SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_prlimit64 SYS_setrlimit SYS_getrusage SYS_times
+    SYS_getpriority SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_setrlimit SYS_getrusage SYS_times
     SYS_getcpu SYS_seccomp SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self
     // Who one is.
     SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getresuid SYS_getresgid SYS_getgroups SYS_setuid SYS_setgid
