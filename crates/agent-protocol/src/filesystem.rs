@@ -64,6 +64,9 @@ pub struct EntryInfo {
     /// What a writer attached to the file.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
     pub metadata: BTreeMap<String, String>,
+    /// Whether the path itself is a symbolic link.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub is_symlink: bool,
 }
 
 /// `Stat`, `MakeDir`, `Remove`: a path and nothing else.
@@ -115,4 +118,91 @@ pub struct ListDirResponse {
     /// In the order of their paths.
     #[serde(skip_serializing_if = "is_default")]
     pub entries: Vec<EntryInfo>,
+}
+
+/// `WatchDir` and `CreateWatcher`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct WatchRequest {
+    /// Absolute, `~…`, or relative to the user's home.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub path: String,
+    /// Whether the directories below count as well.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub recursive: bool,
+    /// Whether events describe what is at the path then.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub include_entry: bool,
+    /// Whether a network file system may be watched, whose events are unreliable.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub allow_network_mounts: bool,
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventType {
+    /// Nobody knows.
+    #[default]
+    #[serde(rename = "EVENT_TYPE_UNSPECIFIED")]
+    Unspecified,
+    /// It appeared: made, or moved to here.
+    #[serde(rename = "EVENT_TYPE_CREATE")]
+    Create,
+    /// Its contents changed.
+    #[serde(rename = "EVENT_TYPE_WRITE")]
+    Write,
+    /// It was removed.
+    #[serde(rename = "EVENT_TYPE_REMOVE")]
+    Remove,
+    /// It was moved away from here.
+    #[serde(rename = "EVENT_TYPE_RENAME")]
+    Rename,
+    /// Its permissions, owner or other attributes changed.
+    #[serde(rename = "EVENT_TYPE_CHMOD")]
+    Chmod,
+}
+
+/// One change below a watched directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilesystemEvent {
+    /// Path relative to the watched directory; `.` for the directory itself.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub name: String,
+    /// What happened.
+    #[serde(rename = "type", deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub event_type: EventType,
+    /// What was at the path then, if that was asked for and something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<EntryInfo>,
+}
+
+/// A message of the `WatchDir` stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchDirResponse {
+    /// Changes from now on are told. Always first.
+    Start {},
+    /// Something changed.
+    Filesystem(Box<FilesystemEvent>),
+    /// Nothing new.
+    Keepalive {},
+}
+
+/// Answer of `CreateWatcher`; also `GetWatcherEvents` and `RemoveWatcher`, which name a watcher and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Watcher {
+    /// `w` and twenty characters.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
+    pub watcher_id: String,
+}
+
+/// Answer of `GetWatcherEvents`: what changed since the last call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatcherEvents {
+    /// In the order in which it happened.
+    #[serde(skip_serializing_if = "is_default")]
+    pub events: Vec<FilesystemEvent>,
 }

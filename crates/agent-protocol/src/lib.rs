@@ -3,12 +3,18 @@
 //! Two kinds of traffic share one port: Connect remote procedure calls with the JSON codec
 //! (`/process.Process/…`, `/filesystem.Filesystem/…`) and plain HTTP (`/health`, `/init`, `/files`, …).
 //! This crate holds what both ends must agree on: framing, messages, error codes, REST shapes and the
-//! signatures of file URLs. It performs no I/O.
+//! signatures of file URLs; and every parser of what strangers send, so that all of them can be fuzzed ([`fuzz`]).
+//! It performs no I/O.
 
 mod blob;
 pub mod connect;
+pub mod content;
+pub mod file_query;
 pub mod filesystem;
 pub mod frame;
+pub mod fuzz;
+pub mod multipart;
+pub mod paths;
 pub mod process;
 mod proto_json;
 pub mod rest;

@@ -8,10 +8,16 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A boundary is at most this long by the standard.
 const MAX_BOUNDARY_BYTES: usize = 70;
 
+/// What comes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
     /// A part begins.
-    Part { name: Option<String>, filename: Option<String> },
+    Part {
+        /// The form field.
+        name: Option<String>,
+        /// The file's name.
+        filename: Option<String>,
+    },
     /// Some of its contents.
     Data(Bytes),
     /// It is complete.
@@ -20,12 +26,16 @@ pub(super) enum Event {
     End,
 }
 
+/// Why bytes are not a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MultipartError {
+pub enum MultipartError {
+    /// The content type names none, or a senseless one.
     #[error("the multipart body has no boundary")]
     NoBoundary,
+    /// Between two boundaries stands no head of a part.
     #[error("the head of a part is malformed or larger than {MAX_HEAD_BYTES} bytes")]
     Head,
+    /// Before the last boundary.
     #[error("the multipart body ended early")]
     Truncated,
 }
@@ -42,8 +52,9 @@ enum State {
     End,
 }
 
+/// Takes bytes as they arrive and gives parts in pieces. Holds one head and one chunk at most.
 #[derive(Debug)]
-pub(super) struct Multipart {
+pub struct Multipart {
     /// Line end, two dashes, boundary.
     delimiter: Vec<u8>,
     buffer: BytesMut,
@@ -52,7 +63,7 @@ pub(super) struct Multipart {
 
 impl Multipart {
     /// For the boundary that the content type names.
-    pub(super) fn new(content_type: &str) -> Result<Self, MultipartError> {
+    pub fn new(content_type: &str) -> Result<Self, MultipartError> {
         let boundary = parameter(content_type, "boundary").ok_or(MultipartError::NoBoundary)?;
         if boundary.is_empty() || boundary.len() > MAX_BOUNDARY_BYTES {
             return Err(MultipartError::NoBoundary);
@@ -63,17 +74,20 @@ impl Multipart {
     }
 
     /// Adds bytes; call [`Self::next`] until it has nothing more before adding more.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         if self.state != State::End {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    pub(super) fn finish(&self) -> Result<(), MultipartError> {
+    /// To be called when no more bytes will come.
+    pub fn finish(&self) -> Result<(), MultipartError> {
         if self.state == State::End { Ok(()) } else { Err(MultipartError::Truncated) }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Event>, MultipartError> {
+    /// What comes next; `None` until more bytes are added.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot be fed between two items")]
+    pub fn next(&mut self) -> Result<Option<Event>, MultipartError> {
         loop {
             match self.state {
                 State::Preamble => match find(&self.buffer, &self.delimiter) {
@@ -152,7 +166,7 @@ impl Multipart {
 /// Every needle begins with a carriage return, which is rare enough to look for first.
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
-    while let Some(at) = haystack[from..].iter().position(|byte| Some(byte) == needle.first()) {
+    while let Some(at) = memchr::memchr(b'\r', &haystack[from..]) {
         if haystack[from + at..].starts_with(needle) {
             return Some(from + at);
         }

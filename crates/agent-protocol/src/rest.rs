@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 /// Header with the token that `/init` set.
 pub const ACCESS_TOKEN_HEADER: &str = "x-access-token";
+
+/// Prefix of the headers that attach words to uploaded files; the rest of the name, in lower case, is the key.
+pub const METADATA_HEADER_PREFIX: &str = "x-metadata-";
 
 /// Header with the secret the agent read at its start; `/init` needs it.
 pub const BOOT_TOKEN_HEADER: &str = "x-boot-token";
@@ -79,6 +84,19 @@ pub struct WriteInfo {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// Body of `POST /files/compose`: puts files one after the other into one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ComposeRequest {
+    /// What to put together, in this order. These files are removed once that has worked.
+    pub source_paths: Vec<String>,
+    /// The file to make or replace.
+    pub destination: String,
+    /// Whose home relative paths start from, and who owns the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
 /// Answer of `GET /metrics`: the sandbox as seen from inside. All sizes in bytes unless named otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -103,4 +121,15 @@ pub struct AgentMetrics {
     pub disk_used: u64,
     /// Size of the root file system.
     pub disk_total: u64,
+}
+
+/// The user that an `Authorization` header like `Basic base64("name:")` names; `None` where it is no such header.
+pub fn basic_user(value: &str) -> Option<String> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, _password) = decoded.split_once(':')?;
+    Some(user.to_owned())
 }

@@ -2,15 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode, header};
-use sandscope_agent_protocol::rest::{ACCESS_TOKEN_HEADER, UNAUTHORIZED_MESSAGE};
+use sandscope_agent_protocol::file_query::FileQuery;
+use sandscope_agent_protocol::rest::{self, ACCESS_TOKEN_HEADER, UNAUTHORIZED_MESSAGE};
 use sandscope_agent_protocol::signature::{self, Operation};
 use sandscope_agent_protocol::{Code, ConnectError};
 
 use crate::body::Refusal;
-use crate::files::FileQuery;
 use crate::state::Settings;
 
 /// Compares secrets in a time that tells nothing about where they differ.
@@ -85,16 +83,7 @@ pub(crate) fn basic_user(headers: &HeaderMap) -> Result<Option<String>, ConnectE
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    let user = || {
-        let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-        let (user, _password) = decoded.split_once(':')?;
-        Some(user.to_owned())
-    };
-    match user() {
+    match value.to_str().ok().and_then(rest::basic_user) {
         Some(user) => Ok(Some(user)),
         None => {
             let message = "the Authorization header must be `Basic` with base64 of `user:`";

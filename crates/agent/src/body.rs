@@ -72,6 +72,10 @@ pub(crate) fn json(code: StatusCode, message: &impl Serialize) -> Answer {
     let Ok(bytes) = serde_json::to_vec(message) else {
         return status(StatusCode::INTERNAL_SERVER_ERROR);
     };
+    encoded_json(code, bytes)
+}
+
+pub(crate) fn encoded_json(code: StatusCode, bytes: Vec<u8>) -> Answer {
     let mut answer = status(code);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *answer.body_mut() = Body::Whole(bytes.into());

@@ -129,8 +129,13 @@ pub(crate) fn invalid(message: impl Into<String>) -> ConnectError {
 }
 
 pub(crate) fn unary_answer<T: Serialize>(result: Result<T, ConnectError>) -> Answer {
+    encoded_answer(result.map(|message| serde_json::to_vec(&message).unwrap_or_default()))
+}
+
+/// The answer whose message is JSON already.
+pub(crate) fn encoded_answer(result: Result<Vec<u8>, ConnectError>) -> Answer {
     match result {
-        Ok(message) => body::json(StatusCode::OK, &message),
+        Ok(bytes) => body::encoded_json(StatusCode::OK, bytes),
         Err(error) => {
             let status = StatusCode::from_u16(error.code.http_status());
             body::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &error)

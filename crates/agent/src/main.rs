@@ -6,7 +6,8 @@
 //! ```text
 //!            accept (bounded)            one task each
 //!  127.0.0.1:49983 ──► connection ──► route ──► auth ──┬─► process table ──► driver task ──► pipes / terminal
-//!                                                      ├─► files, filesystem (blocking pool, bounded)
+//!                                                      ├─► files, filesystem ──► pool (threads that may block)
+//!                                                      ├─► watches ◄── inotify
 //!                                                      └─► init, envs, metrics
 //!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
 //! ```
@@ -24,7 +25,9 @@ mod init;
 mod metrics;
 mod options;
 mod paths;
+mod pool;
 mod process;
+mod random;
 mod reaper;
 mod route;
 mod server;
@@ -32,17 +35,12 @@ mod small_file;
 mod state;
 mod time_text;
 mod user;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
-
-/// Threads for file system work, which blocks.
-const MAX_BLOCKING_THREADS: usize = 8;
-
-/// Stack of such a thread, in bytes; directories are walked without recursion.
-const BLOCKING_STACK_BYTES: usize = 256 * 1024;
 
 fn main() -> ExitCode {
     match run() {
@@ -65,6 +63,8 @@ enum Fatal {
     Subreaper(rustix::io::Errno),
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
+    #[error("cannot start a thread: {0}")]
+    Pool(std::io::Error),
     #[error("cannot listen: {0}")]
     Listen(std::io::Error),
     #[error("cannot watch for ended processes: {0}")]
@@ -79,12 +79,10 @@ fn run() -> Result<(), Fatal> {
         // As the first process we are that by nature.
         set_child_subreaper(Some(rustix::process::getpid())).map_err(Fatal::Subreaper)?;
     }
+    pool::start().map_err(Fatal::Pool)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(MAX_BLOCKING_THREADS)
-        .thread_stack_size(BLOCKING_STACK_BYTES)
-        .thread_keep_alive(std::time::Duration::from_secs(2))
         .build()
         .map_err(Fatal::Runtime)?;
     tokio::task::LocalSet::new().block_on(&runtime, async {

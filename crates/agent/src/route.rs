@@ -45,10 +45,8 @@ async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, 
     match (request.method(), path.as_str()) {
         (&Method::GET, "/envs") => Ok(body::json(StatusCode::OK, &settings.env)),
         (&Method::GET, "/metrics") => Ok(body::json(StatusCode::OK, &metrics::read(&agent.last_cpu))),
-        (_, "/envs" | "/metrics") => Err(wrong_method()),
-        (_, "/files/compose") => {
-            Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "composing files is not supported by this agent"))
-        }
+        (&Method::POST, "/files/compose") => files::compose(&settings, request).await,
+        (_, "/envs" | "/metrics" | "/files/compose") => Err(wrong_method()),
         (method, _) => match path.trim_start_matches('/').split_once('/') {
             Some((service @ (process::SERVICE | filesystem::SERVICE), call)) => {
                 if method != Method::POST {
@@ -78,7 +76,7 @@ async fn procedure(
     };
     let result = match service {
         process::SERVICE => crate::process::answer(agent, settings, kind, call, request).await,
-        _ => crate::filesystem::answer(settings, kind, call, request).await,
+        _ => crate::filesystem::answer(agent, settings, kind, call, request).await,
     };
     result.unwrap_or_else(|error| connect::refuse(kind, error))
 }

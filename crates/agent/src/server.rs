@@ -1,14 +1,26 @@
+//! Connections. There may be so many and no more, and everybody inside can open some: when all are taken, one that
+//! rests (no request under way) makes room, the one that has rested longest. Whoever is being answered is never cut off.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 
+use crate::body::Body;
 use crate::route;
 use crate::state::Agent;
 
@@ -26,31 +38,125 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the process ends.
 pub(crate) async fn serve(listener: TcpListener, agent: Rc<Agent>) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let resting = Rc::<Resting>::default();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            return;
-        };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        if places.available_permits() == 0 {
+            resting.end_longest();
+        }
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         // Output of a terminal should not wait for more of it; where this fails it is only slower.
         let _ = stream.set_nodelay(true);
-        let agent = Rc::clone(&agent);
-        tokio::task::spawn_local(async move {
-            let service = service_fn(|request| {
-                let agent = Rc::clone(&agent);
-                async move { Ok::<_, Infallible>(route::answer(&agent, request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_DEADLINE)
-                .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
-            // The peer went away or spoke something else: nothing to be done about it here.
-            let _ = connection.await;
-            drop(permit);
-        });
+        let rest =
+            Rc::new(Rest { all: Rc::clone(&resting), number: Cell::new(None), task: RefCell::default() });
+        let task = tokio::task::spawn_local(talk(Rc::clone(&agent), stream, Rc::clone(&rest), place));
+        // It has not run yet: nothing has begun.
+        *rest.task.borrow_mut() = Some(task.abort_handle());
+        rest.begin();
+    }
+}
+
+async fn talk(agent: Rc<Agent>, stream: TcpStream, rest: Rc<Rest>, place: OwnedSemaphorePermit) {
+    let service = service_fn(|request| {
+        rest.end();
+        let (agent, busy) = (Rc::clone(&agent), Busy(Rc::clone(&rest)));
+        async move {
+            let answer = route::answer(&agent, request).await;
+            Ok::<_, Infallible>(answer.map(|body| Sending { body, _busy: busy }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    // The peer went away or spoke something else: nothing to be done about it here.
+    let _: Result<(), hyper::Error> = connection.await;
+    rest.end();
+    drop(place);
+}
+
+/// The connections that rest, the longest first.
+#[derive(Default)]
+struct Resting {
+    tasks: RefCell<BTreeMap<u64, AbortHandle>>,
+    next: Cell<u64>,
+}
+
+impl Resting {
+    fn end_longest(&self) {
+        if let Some((_, task)) = self.tasks.borrow_mut().pop_first() {
+            task.abort();
+        }
+    }
+}
+
+/// One connection's place among them, while it rests.
+struct Rest {
+    all: Rc<Resting>,
+    number: Cell<Option<u64>>,
+    task: RefCell<Option<AbortHandle>>,
+}
+
+impl Rest {
+    fn begin(&self) {
+        let Some(task) = self.task.borrow().clone() else { return };
+        let number = self.all.next.get();
+        self.all.next.set(number + 1);
+        self.all.tasks.borrow_mut().insert(number, task);
+        self.number.set(Some(number));
+    }
+
+    fn end(&self) {
+        if let Some(number) = self.number.take() {
+            self.all.tasks.borrow_mut().remove(&number);
+        }
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A request under way, to the last byte of its answer.
+struct Busy(Rc<Rest>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.begin();
+    }
+}
+
+/// An answer's body; its connection is busy as long as it lives.
+struct Sending {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

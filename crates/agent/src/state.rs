@@ -8,13 +8,15 @@ use crate::metrics::CpuReading;
 use crate::process::ProcessTable;
 use crate::reaper::Exits;
 use crate::user::User;
+use crate::watch::Watches;
 
 /// Everything the agent knows. One thread owns it; no borrow is held across an await.
 pub(crate) struct Agent {
     pub(crate) boot_token: String,
     settings: RefCell<Option<Rc<Settings>>>,
     pub(crate) exits: Rc<Exits>,
-    pub(crate) processes: ProcessTable,
+    pub(crate) processes: Rc<ProcessTable>,
+    pub(crate) watches: Rc<Watches>,
     pub(crate) last_cpu: RefCell<Option<CpuReading>>,
 }
 
@@ -32,7 +34,8 @@ impl Agent {
         Rc::new(Self {
             boot_token,
             settings: RefCell::new(None),
-            processes: ProcessTable::new(Rc::clone(&exits)),
+            processes: Rc::new(ProcessTable::new(Rc::clone(&exits))),
+            watches: Rc::default(),
             exits,
             last_cpu: RefCell::new(None),
         })

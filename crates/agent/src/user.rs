@@ -1,5 +1,5 @@
 //! Users and groups, read from the sandbox's own `/etc/passwd` and `/etc/group`: a static binary has no name
-//! service, and the files are small.
+//! service, and the files are small. A root file system without the first one still has `root` and `user`.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,6 +9,9 @@ use crate::small_file;
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The users of a root file system that names none.
+const WITHOUT_FILE: &str = "root:x:0:0::/root:\nuser:x:1000:1000::/home/user:\n";
 
 /// What the kernel takes.
 const MAX_GROUPS: usize = 1024;
@@ -25,7 +28,10 @@ pub(crate) struct User {
 
 /// The user called `name`, as the files say now.
 pub(crate) fn find(name: &str) -> io::Result<Option<User>> {
-    let passwd = small_file::read(PASSWD, MAX_BYTES)?;
+    let passwd = match small_file::read(PASSWD, MAX_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => WITHOUT_FILE.to_owned(),
+        read => read?,
+    };
     let Some(mut user) = parse_user(&passwd, name) else {
         return Ok(None);
     };
@@ -110,6 +116,12 @@ mod tests {
         for name in ["", "use", "odd", "# nothing", "x"] {
             assert_eq!(parse_user(PASSWD, name), None, "{name:?}");
         }
+    }
+
+    #[test]
+    fn users_without_a_file() {
+        assert_eq!(parse_user(WITHOUT_FILE, "root").unwrap().uid, 0);
+        assert_eq!(parse_user(WITHOUT_FILE, "user").unwrap().home, "/home/user");
     }
 
     #[test]

@@ -3,54 +3,31 @@
 //! Whatever is at a path belongs to the sandbox: it may be a FIFO, a device, a link. Files are opened without
 //! waiting and only regular ones are read or written.
 
+mod compose;
+mod contents;
 mod download;
 mod metadata;
-mod multipart;
+mod sink;
 mod upload;
 
 use std::io::{self, ErrorKind};
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 use sandscope_agent_protocol::ConnectError;
+use sandscope_agent_protocol::file_query::FileQuery;
 use sandscope_agent_protocol::signature::Operation;
 
-use crate::auth;
 use crate::body::{self, Answer, Refusal};
-use crate::paths;
 use crate::state::Settings;
 use crate::user::User;
+use crate::{auth, paths, pool};
 
+pub(crate) use compose::answer as compose;
 pub(crate) use metadata::read as read_metadata;
 
-/// The query of `/files`.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct FileQuery {
-    pub(crate) path: Option<String>,
-    pub(crate) username: Option<String>,
-    pub(crate) signature: Option<String>,
-    pub(crate) signature_expiration: Option<String>,
-}
-
-impl FileQuery {
-    pub(crate) fn parse(query: &str) -> Self {
-        let mut parsed = Self::default();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let field = match name {
-                "path" => &mut parsed.path,
-                "username" => &mut parsed.username,
-                "signature" => &mut parsed.signature,
-                "signature_expiration" => &mut parsed.signature_expiration,
-                _ => continue,
-            };
-            let spaced = value.replace('+', " ");
-            *field = Some(percent_decode_str(&spaced).decode_utf8_lossy().into_owned());
-        }
-        parsed
-    }
-}
+/// Files in one request.
+const MAX_FILES: usize = 10_000;
 
 /// Answers a request to `/files`.
 pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> Result<Answer, Refusal> {
@@ -68,7 +45,7 @@ pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> R
     match operation {
         Operation::Read => {
             let path = resolve(settings, &user, query.path.as_deref().unwrap_or_default())?;
-            download::answer(path, request).await
+            download::answer(path, &request).await
         }
         Operation::Write => upload::answer(settings, &user, query.path, request).await,
     }
@@ -97,33 +74,30 @@ fn of_io(what: &str, path: &str, error: &io::Error) -> Refusal {
         ErrorKind::NotADirectory
         | ErrorKind::InvalidInput
         | ErrorKind::InvalidFilename
-        | ErrorKind::AlreadyExists => StatusCode::BAD_REQUEST,
+        | ErrorKind::AlreadyExists
+        | ErrorKind::FileTooLarge => StatusCode::BAD_REQUEST,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StatusCode::FORBIDDEN,
-        // A FIFO or a device without anybody at its other end.
-        _ if error.raw_os_error() == Some(libc::ENXIO) => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => match error.raw_os_error() {
+            // A FIFO or a device without anybody at its other end; links in a circle; a program that runs.
+            Some(libc::ENXIO | libc::ELOOP | libc::ETXTBSY) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        },
     };
     Refusal::new(status, format!("{what} '{path}': {error}"))
 }
 
-/// Runs work that may block on the pool.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let result = tokio::task::spawn_blocking(work).await;
-    result.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work was given up"))
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The words that clients look for when the disk is full.
+fn full(bytes: u64) -> Refusal {
+    let message = format!("attempted to write {bytes} bytes: not enough disk space available");
+    Refusal::new(StatusCode::INSUFFICIENT_STORAGE, message)
+}
 
-    #[test]
-    fn queries_as_clients_write_them() {
-        let query =
-            FileQuery::parse("path=%2Fhome%2Fuser%2Fa+b%2B.txt&username=root&signature=v1_%2F%2B&x=1");
-        assert_eq!(query.path.as_deref(), Some("/home/user/a b+.txt"));
-        assert_eq!(query.username.as_deref(), Some("root"));
-        assert_eq!(query.signature.as_deref(), Some("v1_/+"));
-        assert_eq!(query.signature_expiration, None);
-        assert_eq!(FileQuery::parse(""), FileQuery::default());
-    }
+/// Runs work that may block on the pool.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let result = pool::run(work).await;
+    result.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

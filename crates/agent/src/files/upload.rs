@@ -1,26 +1,21 @@
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{Request, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use sandscope_agent_protocol::content::Coding;
+use sandscope_agent_protocol::multipart::{Event, Multipart, MultipartError};
 use sandscope_agent_protocol::rest::WriteInfo;
 
-use super::multipart::{Event, Multipart};
-use super::{blocking, metadata, of_io, resolve};
+use super::metadata::{self, Metadata};
+use super::sink::Sink;
+use super::{MAX_FILES, blocking, full, is_full, of_io, resolve};
 use crate::body::{self, Answer, Refusal};
-use crate::filesystem::make_parents;
 use crate::paths;
 use crate::state::Settings;
 use crate::user::User;
-
-/// Files in one request.
-const MAX_FILES: usize = 10_000;
 
 /// How long an upload may be silent.
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
@@ -34,33 +29,68 @@ pub(super) async fn answer(
     path: Option<String>,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let headers = request.headers();
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let message = "compressed uploads are not supported by this agent; send the file as it is";
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, message));
+    let (head, mut contents) = request.into_parts();
+    let stored = store(settings, user, path, &head.headers, &mut contents).await;
+    match stored {
+        Ok(written) => Ok(body::json(StatusCode::OK, &written)),
+        Err(refusal) => {
+            body::discard(&mut contents, REFUSED_LIMIT).await;
+            Err(refusal)
+        }
     }
-    let metadata = metadata::of_headers(headers);
-    let content_type =
-        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+}
+
+async fn store(
+    settings: &Settings,
+    user: &User,
+    path: Option<String>,
+    headers: &HeaderMap,
+    contents: &mut Incoming,
+) -> Result<Vec<WriteInfo>, Refusal> {
+    let coding = coding(headers)?;
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let path = path.filter(|path| !path.is_empty());
-    let mut upload = Upload { settings, user, path, metadata, received: 0, file: None, written: Vec::new() };
-    let mut contents = request.into_body();
+    let mut upload = Upload {
+        settings,
+        user,
+        path: path.filter(|path| !path.is_empty()),
+        metadata: metadata::of_headers(headers)?,
+        coding,
+        announced: announced.filter(|_| coding == Coding::Identity).unwrap_or(0),
+        written_bytes: 0,
+        sink: None,
+        written: Vec::new(),
+    };
     let stored = match essence.as_str() {
-        "multipart/form-data" => upload.parts(&content_type, &mut contents).await,
-        "application/octet-stream" => upload.whole(&mut contents).await,
+        "multipart/form-data" if coding == Coding::Gzip => {
+            let message = "a compressed form is not supported; send the file as application/octet-stream";
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+        }
+        "multipart/form-data" => upload.parts(content_type, contents).await,
+        "application/octet-stream" => upload.whole(contents).await,
         _ => {
             let message = "the content type must be multipart/form-data or application/octet-stream";
             Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
         }
     };
-    if let Err(refusal) = stored {
-        body::discard(&mut contents, REFUSED_LIMIT).await;
-        return Err(refusal);
+    if let Some((_, sink)) = upload.sink.take() {
+        // Only what failed is left here.
+        blocking(move || sink.discard()).await?;
     }
-    Ok(body::json(StatusCode::OK, &upload.written))
+    stored.map(|()| upload.written)
+}
+
+fn coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(Coding::Identity) };
+    match encoding.as_bytes().trim_ascii().to_ascii_lowercase().as_slice() {
+        b"" | b"identity" => Ok(Coding::Identity),
+        b"gzip" | b"x-gzip" => Ok(Coding::Gzip),
+        _ => {
+            let message = "the content encoding must be gzip or identity";
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+        }
+    }
 }
 
 struct Upload<'a> {
@@ -68,16 +98,15 @@ struct Upload<'a> {
     user: &'a User,
     /// The query's path: wins over what a part says.
     path: Option<String>,
-    metadata: BTreeMap<String, String>,
-    /// Bytes of contents so far, for the message when the disk is full.
-    received: u64,
-    file: Option<Target>,
+    metadata: Metadata,
+    coding: Coding,
+    /// Bytes the request says that it has; 0 where it does not say, or says it of other bytes than are written.
+    announced: u64,
+    /// Bytes of the files that are complete.
+    written_bytes: u64,
+    /// The file that is being written, and its path.
+    sink: Option<(String, Sink)>,
     written: Vec<WriteInfo>,
-}
-
-struct Target {
-    path: String,
-    file: File,
 }
 
 impl Upload<'_> {
@@ -89,12 +118,11 @@ impl Upload<'_> {
         while let Some(bytes) = next(body).await? {
             self.write(bytes).await?;
         }
-        self.end();
-        Ok(())
+        self.end().await
     }
 
     async fn parts(&mut self, content_type: &str, body: &mut Incoming) -> Result<(), Refusal> {
-        let bad = |error: super::multipart::MultipartError| {
+        let bad = |error: MultipartError| {
             Refusal::new(StatusCode::BAD_REQUEST, format!("error parsing multipart form: {error}"))
         };
         let mut multipart = Multipart::new(content_type).map_err(bad)?;
@@ -111,7 +139,7 @@ impl Upload<'_> {
                         self.begin(&path).await?;
                     }
                     Event::Data(bytes) => self.write(bytes).await?,
-                    Event::PartEnd => self.end(),
+                    Event::PartEnd => self.end().await?,
                     // Parts with other names are skipped.
                     Event::Part { .. } | Event::End => {}
                 }
@@ -131,47 +159,57 @@ impl Upload<'_> {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
         }
         let (opened, owner, metadata) = (path.clone(), (self.user.uid, self.user.gid), self.metadata.clone());
-        let file = blocking(move || open(&opened, owner, &metadata)).await?;
-        let file = file.map_err(|error| match error.kind() {
-            // Not the path's fault: the directories above it are made, so something in between is missing.
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => self.full(),
-            _ => of_io("cannot write", &path, &error),
-        })?;
-        self.file = Some(Target { path, file });
+        let coding = self.coding;
+        match blocking(move || Sink::open(&opened, owner, &metadata, coding)).await? {
+            Ok(sink) => self.sink = Some((path, sink)),
+            // Not the path's fault: there is no room for it.
+            Err(error) if is_full(&error) => return Err(full(self.announced.max(self.written_bytes))),
+            Err(error) => return Err(of_io("cannot write", &path, &error)),
+        }
         Ok(())
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
-        let Some(Target { path, mut file }) = self.file.take() else {
-            return Ok(());
-        };
-        self.received += bytes.len() as u64;
-        let (file, result) = blocking(move || {
-            let result = file.write_all(&bytes);
-            (file, result)
-        })
-        .await?;
-        if let Err(error) = result {
-            return Err(match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => self.full(),
-                _ => of_io("cannot write", &path, &error),
-            });
-        }
-        self.file = Some(Target { path, file });
-        Ok(())
+        self.work(move |sink| sink.write(&bytes)).await
     }
 
-    fn end(&mut self) {
-        if let Some(Target { path, .. }) = self.file.take() {
+    async fn end(&mut self) -> Result<(), Refusal> {
+        if self.coding == Coding::Gzip {
+            self.work(Sink::finish).await?;
+        }
+        if let Some((path, sink)) = self.sink.take() {
+            self.written_bytes += sink.bytes();
             let name = paths::name(&path).to_owned();
             let metadata = self.metadata.clone();
             self.written.push(WriteInfo { path, name, kind: "file".to_owned(), metadata });
         }
+        Ok(())
     }
 
-    fn full(&self) -> Refusal {
-        let message = format!("attempted to write {} bytes: not enough disk space available", self.received);
-        Refusal::new(StatusCode::INSUFFICIENT_STORAGE, message)
+    /// Works on the file that is being written, if there is one, where that may block.
+    async fn work(
+        &mut self,
+        work: impl FnOnce(&mut Sink) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let Some((path, mut sink)) = self.sink.take() else { return Ok(()) };
+        let (sink, result) = blocking(move || {
+            let result = work(&mut sink);
+            (sink, result)
+        })
+        .await?;
+        let attempted = self.announced.max(self.written_bytes + sink.bytes());
+        let refusal = result.err().map(|error| match error.kind() {
+            _ if is_full(&error) => full(attempted),
+            // What a decompressor says of bytes that are none of its own.
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                if self.coding == Coding::Gzip =>
+            {
+                Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not valid gzip: {error}"))
+            }
+            _ => of_io("cannot write", &path, &error),
+        });
+        self.sink = Some((path, sink));
+        refusal.map_or(Ok(()), Err)
     }
 }
 
@@ -191,18 +229,4 @@ async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
             Some(Err(_)) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "the upload broke off")),
         }
     }
-}
-
-/// Opens a file for writing from the start; makes it, and the directories above it, where they are missing.
-fn open(path: &str, owner: (u32, u32), metadata: &BTreeMap<String, String>) -> io::Result<File> {
-    make_parents(path, owner)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
-    file.set_len(0)?;
-    rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
-    metadata::write(&file, metadata)?;
-    Ok(file)
 }

@@ -1,24 +1,25 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use sandscope_agent_protocol::filesystem::{EntryInfo, FileType};
 
-use crate::paths;
 use crate::time_text::rfc3339;
 use crate::user::Names;
 
-/// Describes what is at `path`. Of a symbolic link: what it leads to, or itself where it leads nowhere.
-pub(crate) fn describe(path: &str, names: &Names) -> io::Result<EntryInfo> {
+/// Describes what is at `path`. Of a symbolic link: what it leads to, or itself where it leads nowhere. A name that is
+/// no text has a replacement character for each byte that is none.
+pub(crate) fn describe(path: &Path, names: &Names) -> io::Result<EntryInfo> {
     let own = fs::symlink_metadata(path)?;
     let link = own.file_type().is_symlink();
     let target = if link { fs::metadata(path).ok() } else { None };
     let symlink_target = link.then(|| link_target(path));
     let found = target.as_ref().unwrap_or(&own);
     Ok(EntryInfo {
-        name: paths::name(path).to_owned(),
+        name: path.file_name().map_or("/".into(), |name| name.to_string_lossy()).into_owned(),
         file_type: file_type(found),
-        path: path.to_owned(),
+        path: path.to_string_lossy().into_owned(),
         size: i64::try_from(found.size()).unwrap_or(i64::MAX),
         mode: found.mode() & 0o777,
         permissions: permissions(found.mode()),
@@ -27,11 +28,12 @@ pub(crate) fn describe(path: &str, names: &Names) -> io::Result<EntryInfo> {
         modified_time: Some(rfc3339(found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or_default())),
         symlink_target,
         metadata: crate::files::read_metadata(path),
+        is_symlink: link,
     })
 }
 
 /// The path at the end of all links, or what the link says where there is none.
-fn link_target(path: &str) -> String {
+fn link_target(path: &Path) -> String {
     let target = fs::canonicalize(path).or_else(|_| fs::read_link(path)).unwrap_or_default();
     target.to_string_lossy().into_owned()
 }

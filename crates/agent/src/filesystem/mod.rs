@@ -5,8 +5,12 @@
 //! gives what it makes to the caller's user: inside a sandbox, users are a convenience and not a border.
 
 mod entry;
+mod list;
+mod relocate;
 mod remove;
 mod work;
+
+use std::rc::Rc;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -14,76 +18,78 @@ use sandscope_agent_protocol::filesystem::{
     EntryResponse, ListDirRequest, MoveRequest, PathRequest, SERVICE,
 };
 use sandscope_agent_protocol::{Code, ConnectError};
-use serde_json::Value;
 
 use crate::auth;
 use crate::body::Answer;
 use crate::connect::{self, Kind};
 use crate::paths;
+use crate::pool;
 use crate::route::unimplemented;
-use crate::state::Settings;
+use crate::state::{Agent, Settings};
+use crate::watch;
 
 /// Answers a call of `filesystem.Filesystem`.
 pub(crate) async fn answer(
+    agent: &Rc<Agent>,
     settings: &Settings,
     kind: Kind,
     call: &str,
     request: Request<Incoming>,
 ) -> Result<Answer, ConnectError> {
-    if kind == Kind::Stream || matches!(call, "CreateWatcher" | "GetWatcherEvents" | "RemoveWatcher") {
-        return Err(if call.contains("Watch") {
-            ConnectError::new(Code::Unimplemented, "watching directories is not supported by this agent")
-        } else {
-            unimplemented(SERVICE, call, kind)
-        });
-    }
+    let deadline = connect::deadline(request.headers())?;
     let user = auth::basic_user(request.headers())?;
     let user = settings.user(user.as_deref())?;
-    let deadline = connect::deadline(request.headers())?;
     let resolve = |path: &str| paths::resolve(path, &user, settings.workdir(&user));
-    let entry = |entry| to_value(&EntryResponse { entry: Some(entry) });
+    if kind == Kind::Stream {
+        return match call {
+            "WatchDir" => watch::stream(&agent.watches, resolve, deadline, request).await,
+            _ => Err(unimplemented(SERVICE, call, kind)),
+        };
+    }
+    let owner = (user.uid, user.gid);
     let work = async {
         match call {
             "Stat" => {
                 let path = resolve(&connect::unary::<PathRequest>(request).await?.path)?;
-                entry(blocking(move || work::stat(&path)).await?)
+                blocking(move || work::stat(&path).map(entry)).await
             }
             "MakeDir" => {
                 let path = resolve(&connect::unary::<PathRequest>(request).await?.path)?;
-                let owner = (user.uid, user.gid);
-                entry(blocking(move || work::make_dir(&path, owner)).await?)
+                blocking(move || work::make_dir(&path, owner).map(entry)).await
             }
             "Move" => {
                 let message: MoveRequest = connect::unary(request).await?;
                 let (source, destination) = (resolve(&message.source)?, resolve(&message.destination)?);
-                let owner = (user.uid, user.gid);
-                entry(blocking(move || work::rename(&source, &destination, owner)).await?)
+                blocking(move || work::rename(&source, &destination, owner).map(entry)).await
             }
             "ListDir" => {
                 let message: ListDirRequest = connect::unary(request).await?;
                 let path = resolve(&message.path)?;
-                to_value(&blocking(move || work::list(&path, message.depth)).await?)
+                blocking(move || list::list(&path, message.depth)).await
             }
             "Remove" => {
                 let path = resolve(&connect::unary::<PathRequest>(request).await?.path)?;
-                blocking(move || work::remove(&path)).await?;
-                Ok(Value::Object(serde_json::Map::new()))
+                blocking(move || work::remove(&path).map(|()| b"{}".to_vec())).await
             }
+            "CreateWatcher" => watch::create(&agent.watches, resolve, connect::unary(request).await?).await,
+            "GetWatcherEvents" => watch::events(&agent.watches, &connect::unary(request).await?),
+            "RemoveWatcher" => watch::remove(&agent.watches, &connect::unary(request).await?),
             _ => Err(unimplemented(SERVICE, call, kind)),
         }
     };
-    Ok(connect::unary_answer(connect::within(deadline, work).await))
+    Ok(connect::encoded_answer(connect::within(deadline, work).await))
 }
 
+pub(crate) use entry::describe;
 pub(crate) use work::make_parents;
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
 ) -> Result<T, ConnectError> {
-    let result = tokio::task::spawn_blocking(work).await;
-    result.unwrap_or_else(|_| Err(ConnectError::new(Code::Internal, "the work was given up")))
+    let result = pool::run(work).await;
+    result.unwrap_or_else(|error| Err(ConnectError::new(Code::Internal, error.to_string())))
 }
 
-fn to_value<T: serde::Serialize>(message: &T) -> Result<Value, ConnectError> {
-    serde_json::to_value(message).map_err(|error| ConnectError::new(Code::Internal, error.to_string()))
+fn entry(entry: sandscope_agent_protocol::filesystem::EntryInfo) -> Vec<u8> {
+    serde_json::to_vec(&EntryResponse { entry: Some(entry) }).unwrap_or_default()
 }

@@ -1,26 +1,20 @@
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, lchown};
+use std::path::Path;
 
-use sandscope_agent_protocol::filesystem::{EntryInfo, ListDirResponse};
+use sandscope_agent_protocol::filesystem::EntryInfo;
 use sandscope_agent_protocol::{Code, ConnectError};
 
 use super::entry::describe;
+use super::relocate::relocate;
 use super::remove::remove_tree;
 use crate::user::Names;
-
-/// Entries in one listing.
-const MAX_ENTRIES: usize = 20_000;
-
-/// What those may say together, in bytes: paths, links and attributes may each be long, and the answer is put together
-/// in memory that the agent shares with everybody inside.
-const MAX_LISTING_BYTES: usize = 8 * 1024 * 1024;
 
 type Owner = (u32, u32);
 
 pub(super) fn stat(path: &str) -> Result<EntryInfo, ConnectError> {
-    describe(path, &Names::read()).map_err(|error| match error.kind() {
+    describe(Path::new(path), &Names::read()).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => not_found(format!("file not found: {path}")),
         _ => failed("cannot stat", path, &error),
     })
@@ -50,11 +44,15 @@ pub(super) fn rename(source: &str, destination: &str, owner: Owner) -> Result<En
         });
     }
     make_parents(destination, owner).map_err(|error| failed("cannot move to", destination, &error))?;
-    fs::rename(source, destination).map_err(|error| failed("cannot move to", destination, &error))?;
+    relocate(Path::new(source), Path::new(destination))
+        .map_err(|error| failed("cannot move to", destination, &error))?;
     stat(destination)
 }
 
 pub(super) fn remove(path: &str) -> Result<(), ConnectError> {
+    if path == "/" {
+        return Err(ConnectError::new(Code::InvalidArgument, "the root directory cannot be removed"));
+    }
     let result = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => remove_tree(path),
         Ok(_) => fs::remove_file(path),
@@ -66,64 +64,6 @@ pub(super) fn remove(path: &str) -> Result<(), ConnectError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Everything up to `depth` levels below `path`, in the order of the paths. Links are listed, not followed, but
-/// for `path` itself.
-pub(super) fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectError> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            let message = format!("path is not a directory: {path}");
-            return Err(ConnectError::new(Code::InvalidArgument, message));
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(not_found(format!("path not found: {path}")));
-        }
-        Err(error) => return Err(failed("cannot list", path, &error)),
-    }
-    let names = Names::read();
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    let mut directories = VecDeque::from([(path.to_owned(), depth.max(1))]);
-    while let Some((directory, depth)) = directories.pop_front() {
-        let found = match fs::read_dir(&directory) {
-            Ok(found) => found,
-            // Removed while we looked at others.
-            Err(error) if error.kind() == ErrorKind::NotFound && directory != path => continue,
-            Err(error) => return Err(failed("cannot list", &directory, &error)),
-        };
-        for found in found {
-            let found = found.map_err(|error| failed("cannot list", &directory, &error))?;
-            let name = found.file_name();
-            let child = format!("{}/{}", directory.trim_end_matches('/'), name.to_string_lossy());
-            if depth > 1 && found.file_type().is_ok_and(|kind| kind.is_dir()) {
-                directories.push_back((child.clone(), depth - 1));
-            }
-            // What vanished meanwhile, or has a name that is no text, cannot be described.
-            if let Ok(entry) = describe(&child, &names) {
-                bytes += size(&entry);
-                entries.push(entry);
-            }
-            if bytes > MAX_LISTING_BYTES {
-                let message =
-                    format!("more than {MAX_LISTING_BYTES} bytes of names; list fewer levels: {path}");
-                return Err(ConnectError::new(Code::ResourceExhausted, message));
-            }
-            if entries.len() > MAX_ENTRIES || directories.len() > MAX_ENTRIES {
-                let message = format!("more than {MAX_ENTRIES} entries; list fewer levels: {path}");
-                return Err(ConnectError::new(Code::ResourceExhausted, message));
-            }
-        }
-    }
-    entries.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
-    Ok(ListDirResponse { entries })
-}
-
-/// Bytes of an entry's texts that have no small bound.
-fn size(entry: &EntryInfo) -> usize {
-    let attributes = entry.metadata.iter().map(|(name, value)| name.len() + value.len());
-    entry.path.len() + entry.symlink_target.as_ref().map_or(0, String::len) + attributes.sum::<usize>()
 }
 
 /// Makes the directories above `path` that are missing, and gives them to `owner`.
@@ -149,11 +89,11 @@ fn make_all(path: &str, owner: Owner) -> io::Result<()> {
     Ok(())
 }
 
-fn not_found(message: String) -> ConnectError {
+pub(super) fn not_found(message: String) -> ConnectError {
     ConnectError::new(Code::NotFound, message)
 }
 
-fn failed(what: &str, path: &str, error: &io::Error) -> ConnectError {
+pub(super) fn failed(what: &str, path: &str, error: &io::Error) -> ConnectError {
     let code = match error.kind() {
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Code::PermissionDenied,

@@ -3,7 +3,15 @@ use std::os::unix::fs::symlink;
 use sandscope_agent_protocol::filesystem::FileType;
 use tempfile::TempDir;
 
+use sandscope_agent_protocol::filesystem::ListDirResponse;
+
 use super::*;
+use crate::filesystem::list::{MAX_ENTRIES, MAX_LISTING_BYTES};
+
+fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectError> {
+    let bytes = crate::filesystem::list::list(path, depth)?;
+    Ok(serde_json::from_slice(&bytes).unwrap())
+}
 
 fn me() -> Owner {
     (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
@@ -95,7 +103,7 @@ fn a_tree_of_any_depth_is_removed_on_a_small_stack() {
         mkdirat(&here, "empty", Mode::RWXU).unwrap();
     }
     let path = format!("{root}/d");
-    let thread = std::thread::Builder::new().stack_size(crate::BLOCKING_STACK_BYTES / 4);
+    let thread = std::thread::Builder::new().stack_size(crate::pool::STACK_BYTES / 4);
     thread.spawn(move || remove(&path).unwrap()).unwrap().join().unwrap();
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
 }
@@ -108,4 +116,38 @@ fn a_listing_is_bounded_in_bytes_as_well() {
         symlink(&target, format!("{root}/{number}")).unwrap();
     }
     assert_eq!(list(&root, 1).unwrap_err().code, Code::ResourceExhausted);
+}
+
+#[test]
+fn a_huge_directory_is_refused_before_it_fills_memory() {
+    let (_keep, root) = scene();
+    for number in 0..=MAX_ENTRIES {
+        fs::write(format!("{root}/{number}"), "").unwrap();
+    }
+    let error = list(&root, 1).unwrap_err();
+    assert_eq!(error.code, Code::ResourceExhausted);
+    assert!(error.message.contains("entries"), "{error}");
+    fs::remove_file(format!("{root}/0")).unwrap();
+    assert_eq!(list(&root, 1).unwrap().entries.len(), MAX_ENTRIES);
+    remove(&root).unwrap();
+}
+
+#[test]
+fn names_that_are_no_text_are_listed_and_removed() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (_keep, root) = scene();
+    for name in [&b"a\xffb"[..], b"new\nline", b" ", b"\"quoted\"", "\u{202e}".as_bytes()] {
+        fs::write(Path::new(&root).join(std::ffi::OsStr::from_bytes(name)), "12").unwrap();
+    }
+    let entries = list(&root, 1).unwrap().entries;
+    let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, [" ", "\"quoted\"", "a\u{fffd}b", "new\nline", "\u{202e}"]);
+    assert!(entries.iter().all(|entry| entry.size == 2));
+    remove(&root).unwrap();
+    assert_eq!(stat(&root).unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn the_root_stays() {
+    assert_eq!(remove("/").unwrap_err().code, Code::InvalidArgument);
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::process::Pid;
 use rustix::pty::OpenptFlags;
 use sandscope_agent_protocol::process::{Pty, PtySize, StartRequest};
@@ -99,10 +99,23 @@ fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: boo
         command.stdin(read);
         Some(pipe::Sender::from_owned_fd(write)?)
     } else {
-        command.stdin(Stdio::null());
+        command.stdin(nothing_to_read()?);
         None
     };
     Ok(Launched { pid: spawn(command)?, stdin, outputs: Outputs::Pipes { stdout, stderr } })
+}
+
+/// `/dev/null`; or, where a root file system has no such thing, a pipe whose other end is closed.
+fn nothing_to_read() -> io::Result<Stdio> {
+    // Whatever the sandbox has put there is not waited for.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    if let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty())
+        && FileType::from_raw_mode(rustix::fs::fstat(&null)?.st_mode) == FileType::CharacterDevice
+    {
+        return Ok(null.into());
+    }
+    let (read, _write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok(read.into())
 }
 
 fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {

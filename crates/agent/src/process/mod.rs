@@ -11,9 +11,11 @@
 //!   exit status (reaper) ─► end ──────────┴─► bounded queue ─► stream of each client that connected later
 //! ```
 //!
-//! Failure cases: a reader that takes nothing is cut off after [`fanout::STALL_LIMIT`], so it delays the process
-//! once and briefly; a descendant that keeps the pipes open after the process ended delays the announcement by
-//! [`driver::DRAIN_LIMIT`] at most and is read from until it closes them; at the time limit the whole process group is killed.
+//! Failure cases: a process waits for its readers, as it would for a pipe, but a reader that takes nothing is cut off
+//! after [`fanout::PATIENCE`], and one that keeps others waiting after [`fanout::STALL_LIMIT`]; a descendant that keeps the pipes open after the process ended delays the announcement by
+//! [`driver::DRAIN_LIMIT`] at most and is read from until it closes them. Signals and the time limit reach the whole
+//! process group: what a command has started ends with it, unless it made a session or group of its own, as daemons
+//! and the jobs of an interactive shell do; those belong to nobody and live on.
 
 mod calls;
 mod driver;

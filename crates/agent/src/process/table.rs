@@ -44,8 +44,10 @@ impl Process {
 /// All processes, by id.
 pub(crate) struct ProcessTable {
     processes: RefCell<BTreeMap<u32, Rc<Process>>>,
-    /// Those of them that ended, the oldest first. Forgotten when somebody looks next, not by the clock.
+    /// Those of them that ended, the oldest first.
     ended: RefCell<VecDeque<(Instant, Rc<Process>)>>,
+    /// Whether a task is there that forgets them in time.
+    forgetting: Cell<bool>,
     /// Processes with a driver task; an entry of the table may be replaced while its driver still reads.
     drivers: Rc<Cell<usize>>,
     pub(crate) exits: Rc<Exits>,
@@ -62,7 +64,13 @@ impl Drop for Place {
 
 impl ProcessTable {
     pub(crate) fn new(exits: Rc<Exits>) -> Self {
-        Self { processes: RefCell::default(), ended: RefCell::default(), drivers: Rc::default(), exits }
+        Self {
+            processes: RefCell::default(),
+            ended: RefCell::default(),
+            forgetting: Cell::new(false),
+            drivers: Rc::default(),
+            exits,
+        }
     }
 
     pub(crate) fn reserve(&self) -> Result<Place, ConnectError> {
@@ -79,11 +87,27 @@ impl ProcessTable {
         self.processes.borrow_mut().insert(process.number(), Rc::clone(process));
     }
 
-    /// From now on the process is only remembered.
-    pub(crate) fn remember(&self, process: &Rc<Process>) {
+    /// From now on the process is only remembered, and not for long.
+    pub(crate) fn remember(self: &Rc<Self>, process: &Rc<Process>) {
         process.config.take();
         self.ended.borrow_mut().push_back((Instant::now(), Rc::clone(process)));
         self.forget();
+        if !self.forgetting.replace(true) {
+            let table = Rc::clone(self);
+            tokio::task::spawn_local(async move { table.forget_in_time().await });
+        }
+    }
+
+    /// Ends when nothing is left to forget.
+    async fn forget_in_time(&self) {
+        loop {
+            let Some(next) = self.ended.borrow().front().map(|(at, _)| *at + REMEMBER) else {
+                self.forgetting.set(false);
+                return;
+            };
+            tokio::time::sleep_until(next).await;
+            self.forget();
+        }
     }
 
     fn forget(&self) {
@@ -143,5 +167,64 @@ impl ProcessTable {
                 tag: process.tag.clone(),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(number: i32) -> Rc<Process> {
+        Rc::new(Process {
+            pid: Pid::from_raw(number).unwrap(),
+            config: RefCell::default(),
+            tag: Some(format!("t{number}")),
+            fanout: Fanout::default(),
+            input: Input::new(None, None),
+            end: RefCell::new(Some(Bytes::new())),
+        })
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn what_ended_is_remembered_for_a_while_and_then_really_gone() {
+        let body = async {
+            let table = Rc::new(ProcessTable::new(Rc::default()));
+            let process = ended(7);
+            table.insert(&process);
+            table.remember(&process);
+            tokio::time::sleep(REMEMBER - Duration::from_millis(1)).await;
+            let by_tag = ProcessSelector::Tag("t7".to_owned());
+            for selector in [&ProcessSelector::Pid(7), &by_tag] {
+                assert!(Rc::ptr_eq(&table.known(Some(selector)).unwrap(), &process));
+                assert_eq!(table.running(Some(selector)).err().unwrap().code, Code::NotFound);
+            }
+            assert!(table.list().is_empty());
+            // Nobody looks, and still it goes.
+            let held = Rc::downgrade(&process);
+            drop(process);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(held.upgrade().is_none(), "kept by nobody's leave");
+            let gone = table.known(Some(&ProcessSelector::Pid(7))).err().unwrap();
+            assert_eq!(gone.message, "process with pid 7 not found");
+            assert!(!table.forgetting.get());
+        };
+        tokio::task::LocalSet::new().run_until(body).await;
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn of_many_that_ended_the_last_ones_are_remembered() {
+        let body = async {
+            let table = Rc::new(ProcessTable::new(Rc::default()));
+            let count = i32::try_from(MAX_REMEMBERED).unwrap() + 5;
+            for number in 1..=count {
+                let process = ended(number);
+                table.insert(&process);
+                table.remember(&process);
+            }
+            assert_eq!(table.processes.borrow().len(), MAX_REMEMBERED);
+            assert!(table.known(Some(&ProcessSelector::Pid(5))).is_err());
+            assert!(table.known(Some(&ProcessSelector::Pid(6))).is_ok());
+        };
+        tokio::task::LocalSet::new().run_until(body).await;
     }
 }

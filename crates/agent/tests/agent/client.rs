@@ -72,6 +72,17 @@ impl Agent {
         self.child.id()
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Memory that is the agent's alone, in bytes.
+    pub(crate) fn private_bytes(&self) -> u64 {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
+        let lines = rollup.lines().filter(|line| line.starts_with("Private_"));
+        lines.map(|line| line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024).sum()
+    }
+
     /// Exactly these headers.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
@@ -147,6 +158,9 @@ impl Answer {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let mut answer =
             Self { status, taken: true, chunked: head.contains("chunked"), head, reader, left: 0 };
+        if status == 204 || status == 304 {
+            return answer;
+        }
         answer.left = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         answer
     }

@@ -4,15 +4,15 @@ use tempfile::TempDir;
 
 use crate::client::{Agent, TOKEN};
 
-const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
+pub(crate) const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
 
-fn scene() -> (Agent, TempDir, String) {
+pub(crate) fn scene() -> (Agent, TempDir, String) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().to_str().unwrap().to_owned();
     (Agent::start(), directory, path)
 }
 
-fn multipart(parts: &[(&str, &str, &str)]) -> Vec<u8> {
+pub(crate) fn multipart(parts: &[(&str, &str, &str)]) -> Vec<u8> {
     let mut body = String::new();
     for (name, filename, contents) in parts {
         body.push_str(&format!(
@@ -24,7 +24,7 @@ fn multipart(parts: &[(&str, &str, &str)]) -> Vec<u8> {
     body.into_bytes()
 }
 
-const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=bOuNd");
+pub(crate) const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=bOuNd");
 
 #[test]
 fn written_whole_and_read_back() {
@@ -78,8 +78,8 @@ fn refusals() {
     assert_eq!(agent.call("POST", "/files", &[OCTETS], b"x").status, 400);
     assert_eq!(agent.call("POST", "/files?path=x", &[("content-type", "text/plain")], b"x").status, 415);
     assert_eq!(agent.call("GET", "/files?path=x&username=ghost", &[], b"").status, 401);
-    let gzip = [OCTETS, ("content-encoding", "gzip")];
-    assert_eq!(agent.call("POST", &format!("/files?path={root}/z"), &gzip, b"x").status, 501);
+    let brotli = [OCTETS, ("content-encoding", "br")];
+    assert_eq!(agent.call("POST", &format!("/files?path={root}/z"), &brotli, b"x").status, 415);
     // A FIFO nobody has open, and a device without end.
     let fifo = format!("{root}/fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -154,4 +154,119 @@ fn directories_and_entries() {
     let (status, entry) = call("Stat", json!({"path": format!("{root}/g")}));
     let time = entry["entry"]["modifiedTime"].as_str().unwrap();
     assert!(status == 200 && time.starts_with("20") && time.ends_with('Z'), "{time}");
+}
+
+#[test]
+fn metadata_goes_with_the_file_and_is_replaced_with_it() {
+    let (agent, _keep, root) = scene();
+    let url = format!("/files?path={root}/m");
+    let headers = [OCTETS, ("X-Metadata-Owner", "me & you"), ("x-metadata-kind", "a")];
+    let metadata = json!({"owner": "me & you", "kind": "a"});
+    assert_eq!(agent.call("POST", &url, &headers, b"x").json()[0]["metadata"], metadata);
+    let entry = |path: &str| {
+        let (status, answer) = agent.unary("/filesystem.Filesystem/Stat", &json!({"path": path}));
+        assert_eq!(status, 200);
+        answer["entry"]["metadata"].clone()
+    };
+    assert_eq!(entry(&format!("{root}/m")), metadata);
+    let listed = agent.unary("/filesystem.Filesystem/ListDir", &json!({"path": root})).1;
+    assert_eq!(listed["entries"][0]["metadata"], metadata);
+    // What is not sent again is gone; a form does the same for each of its files.
+    let headers = [FORM, ("x-metadata-kind", "b")];
+    let form = multipart(&[("file", &format!("{root}/m"), "1"), ("file", &format!("{root}/n"), "2")]);
+    assert_eq!(agent.call("POST", "/files", &headers, &form).status, 200);
+    assert_eq!(
+        (entry(&format!("{root}/m")), entry(&format!("{root}/n"))),
+        (json!({"kind": "b"}), json!({"kind": "b"}))
+    );
+    assert_eq!(agent.call("POST", &url, &[OCTETS], b"y").status, 200);
+    assert_eq!(entry(&format!("{root}/m")), json!(null));
+    let huge = "v".repeat(5000);
+    assert_eq!(agent.call("POST", &url, &[OCTETS, ("x-metadata-a", &huge)], b"z").status, 400);
+    assert_eq!(std::fs::read(format!("{root}/m")).unwrap(), b"y");
+}
+
+#[test]
+fn conditions_of_readers() {
+    let (agent, _keep, root) = scene();
+    let url = format!("/files?path={root}/c");
+    assert_eq!(agent.call("POST", &url, &[OCTETS], b"0123456789").status, 200);
+    let first = agent.call("GET", &url, &[], b"");
+    let (tag, date) =
+        (first.header("etag").unwrap().to_owned(), first.header("last-modified").unwrap().to_owned());
+    assert_eq!(first.header("accept-ranges"), Some("bytes"));
+    let get = |headers: &[(&str, &str)]| {
+        let answer = agent.call("GET", &url, headers, b"");
+        (answer.status, String::from_utf8(answer.bytes()).unwrap())
+    };
+    let whole = (200, "0123456789".to_owned());
+    assert_eq!(get(&[("if-none-match", &tag)]), (304, String::new()));
+    assert_eq!(get(&[("if-none-match", "\"other\"")]), whole);
+    assert_eq!(get(&[("if-match", "\"other\"")]).0, 412);
+    assert_eq!(get(&[("if-range", &tag), ("range", "bytes=8-")]), (206, "89".to_owned()));
+    assert_eq!(get(&[("if-range", "\"other\""), ("range", "bytes=8-")]), whole);
+    let outside = agent.call("GET", &url, &[("range", "bytes=10-")], b"");
+    assert_eq!((outside.status, outside.header("content-range")), (416, Some("bytes */10")));
+    // The test's client gives headers in lower case, and dates are not.
+    let upper = |date: &str| {
+        let mut words: Vec<String> = date.split(' ').map(str::to_owned).collect();
+        for word in &mut words {
+            if word.chars().all(|c| c.is_ascii_alphabetic() || c == ',') {
+                word[..1].make_ascii_uppercase();
+            }
+        }
+        words.join(" ").replace("Gmt", "GMT")
+    };
+    assert_eq!(get(&[("if-modified-since", &upper(&date))]), (304, String::new()));
+    assert_eq!(agent.call("HEAD", &url, &[], b"").header("content-length"), Some("10"));
+}
+
+#[test]
+fn an_upload_that_breaks_off_leaves_no_file_that_looks_whole() {
+    use std::io::Write as _;
+    let (agent, _keep, root) = scene();
+    let path = format!("{root}/half");
+    let mut stream = std::net::TcpStream::connect(agent.address()).unwrap();
+    let head = format!(
+        "POST /files?path={path} HTTP/1.1\r\nhost: x\r\nx-access-token: {TOKEN}\r\n\
+         content-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\nhalf"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    wait_until("the upload has begun", || std::fs::read(&path).is_ok_and(|bytes| bytes == b"half"));
+    drop(stream);
+    wait_until("the half file is gone", || !std::path::Path::new(&path).exists());
+}
+
+#[test]
+fn sparse_files_and_odd_names() {
+    let (agent, _keep, root) = scene();
+    let sparse = std::fs::File::create(format!("{root}/sparse")).unwrap();
+    sparse.set_len(1 << 40).unwrap();
+    let tail = format!("bytes={}-", (1_u64 << 40) - 4);
+    let part = agent.call("GET", &format!("/files?path={root}/sparse"), &[("range", &tail)], b"");
+    assert_eq!((part.status, part.bytes()), (206, vec![0; 4]));
+    for (encoded, name) in [
+        ("a%20b%2B%25", "a b+%"),
+        ("%0Aline", "\nline"),
+        ("%F0%9F%A6%80", "\u{1f980}"),
+        ("%22%5C%3F%23%26", "\"\\?#&"),
+        ("..%2E", "..."),
+    ] {
+        let answer = agent.call("POST", &format!("/files?path={root}/{encoded}"), &[OCTETS], b"x");
+        assert_eq!(answer.json()[0]["name"], name);
+        assert!(std::path::Path::new(&root).join(name).exists(), "{name:?}");
+    }
+    assert_eq!(
+        agent.call("POST", &format!("/files?path={root}/{}", "n".repeat(300)), &[OCTETS], b"x").status,
+        400
+    );
+    assert_eq!(agent.call("GET", "/files?path=a%00b", &[], b"").status, 400);
+}
+
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !done() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "never: {what}");
+        std::thread::yield_now();
+    }
 }

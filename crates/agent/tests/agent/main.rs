@@ -4,6 +4,9 @@
 
 mod calls;
 mod client;
+mod compose;
+mod encodings;
 mod files;
 mod start_up;
 mod streams;
+mod watch;

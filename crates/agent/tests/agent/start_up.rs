@@ -77,9 +77,10 @@ fn what_is_not_there_is_said_in_the_framing_of_the_call() {
     let agent = Agent::start();
     let (status, body) = agent.unary("/process.Process/Nothing", &json!({}));
     assert_eq!((status, &body["code"]), (501, &json!("unimplemented")));
-    let (status, body) = agent.unary("/filesystem.Filesystem/CreateWatcher", &json!({"path": "/tmp"}));
+    // Known, but in the other framing.
+    let (status, body) = agent.unary("/filesystem.Filesystem/WatchDir", &json!({"path": "/tmp"}));
     assert_eq!((status, &body["code"]), (501, &json!("unimplemented")));
-    let mut events = agent.stream("/filesystem.Filesystem/WatchDir", &[], &[json!({"path": "/tmp"})]);
+    let mut events = agent.stream("/filesystem.Filesystem/CreateWatcher", &[], &[json!({"path": "/tmp"})]);
     assert_eq!(events.next(), None);
     assert_eq!(events.ended.unwrap()["error"]["code"], "unimplemented");
     assert_eq!(agent.call("GET", "/nothing", &[], b"").status, 404);

@@ -1,0 +1,163 @@
+//! `POST /files/compose`: files put one after the other into one, without their bytes passing through here. The
+//! result appears whole or not at all, and only then its parts go.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
+
+use super::{MAX_FILES, blocking, full, is_full, of_connect, of_io, resolve};
+use crate::body::{self, Answer, Refusal};
+use crate::connect::BODY_DEADLINE;
+use crate::filesystem::make_parents;
+use crate::paths;
+use crate::random;
+use crate::state::Settings;
+
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Copied at a time where the kernel cannot do it alone.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Answers `POST /files/compose`.
+pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, message);
+    let message = read(request).await?;
+    let user = settings.user(message.username.as_deref()).map_err(of_connect)?;
+    if message.destination.is_empty() {
+        return Err(bad("the destination is missing".to_owned()));
+    }
+    if message.source_paths.is_empty() || message.source_paths.len() > MAX_FILES {
+        return Err(bad(format!("there must be 1 to {MAX_FILES} source paths")));
+    }
+    let resolve = |path: &String| resolve(settings, &user, path);
+    let sources = message.source_paths.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+    let destination = resolve(&message.destination)?;
+    if sources.contains(&destination) {
+        return Err(bad(format!("the destination '{destination}' is one of the sources")));
+    }
+    let owner = (user.uid, user.gid);
+    let path = destination.clone();
+    blocking(move || compose(&sources, &path, owner)).await??;
+    let name = paths::name(&destination).to_owned();
+    let written =
+        WriteInfo { path: destination, name, kind: "file".to_owned(), metadata: Default::default() };
+    Ok(body::json(StatusCode::OK, &written))
+}
+
+async fn read(request: Request<Incoming>) -> Result<ComposeRequest, Refusal> {
+    let collected = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
+    let body = tokio::time::timeout(BODY_DEADLINE, collected)
+        .await
+        .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
+        .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body is too large or broke off"))?;
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("cannot read the request: {error}")))
+}
+
+fn compose(sources: &[String], destination: &str, owner: (u32, u32)) -> Result<(), Refusal> {
+    let at = |path: &str, error: io::Error| of_io("cannot compose", path, &error);
+    // All are looked at before anything is made.
+    let mut bytes = 0;
+    for source in sources {
+        bytes += open_source(source).and_then(|file| file.metadata()).map_err(|e| at(source, e))?.len();
+    }
+    let to_destination =
+        |error: io::Error| if is_full(&error) { full(bytes) } else { at(destination, error) };
+    make_parents(destination, owner).map_err(to_destination)?;
+    // Where the destination is a link, what it leads to is replaced and the link stays.
+    let target = std::fs::canonicalize(destination).unwrap_or_else(|_| PathBuf::from(destination));
+    match std::fs::metadata(&target) {
+        Ok(found) if found.is_dir() => return Err(at(destination, ErrorKind::IsADirectory.into())),
+        Ok(found) if !found.is_file() => {
+            return Err(at(destination, io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
+        }
+        Ok(found) if sources.iter().any(|source| is_same(source, &found)) => {
+            let message = format!("the destination '{destination}' is one of the sources");
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+        }
+        _ => {}
+    }
+    let (unfinished, mut file) = make_beside(&target).map_err(to_destination)?;
+    let mut made = || -> Result<(), Refusal> {
+        for source in sources {
+            let mut from = open_source(source).map_err(|error| at(source, error))?;
+            append(&mut from, &mut file).map_err(to_destination)?;
+        }
+        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+            .map_err(|error| to_destination(error.into()))?;
+        std::fs::rename(&unfinished, &target).map_err(to_destination)
+    };
+    let result = made();
+    if result.is_err() {
+        // Not there any more is as good.
+        let _ = std::fs::remove_file(&unfinished);
+        return result;
+    }
+    for source in sources {
+        match std::fs::remove_file(source) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(source, error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_source(path: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !found.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}
+
+fn is_same(source: &str, found: &std::fs::Metadata) -> bool {
+    std::fs::metadata(source).is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+}
+
+/// A new file in the directory of `target`, so that it can take its place.
+fn make_beside(target: &Path) -> io::Result<(PathBuf, File)> {
+    let path = target.with_file_name(format!(".compose-{}", random::word(12)?));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = File::from(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))?);
+    Ok((path, file))
+}
+
+/// Appends all of `from`; the kernel copies, or shares, where it can.
+fn append(from: &mut File, to: &mut File) -> io::Result<()> {
+    loop {
+        match rustix::fs::copy_file_range(&*from, None, &*to, None, 1 << 30) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => {}
+            Err(
+                rustix::io::Errno::XDEV
+                | rustix::io::Errno::INVAL
+                | rustix::io::Errno::NOSYS
+                | rustix::io::Errno::OPNOTSUPP
+                | rustix::io::Errno::PERM,
+            ) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

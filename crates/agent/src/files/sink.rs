@@ -1,0 +1,132 @@
+//! Where an upload's bytes go.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+
+use flate2::write::MultiGzDecoder;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use sandscope_agent_protocol::content::Coding;
+
+use super::metadata::{self, Metadata};
+use crate::filesystem::make_parents;
+
+/// A file that is being written. Lives on whichever thread writes.
+pub(super) struct Sink {
+    to: Writer,
+    path: String,
+    /// Whether this upload made the file.
+    made: bool,
+}
+
+enum Writer {
+    Plain(Counted),
+    /// Decompressed on the way: whatever the bytes come to, memory holds a window of them, and the disk is the limit.
+    Gzip(Box<MultiGzDecoder<Counted>>),
+}
+
+struct Counted {
+    file: File,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        // What was tried counts: the disk may be full.
+        self.bytes += buffer.len() as u64;
+        self.file.write_all(buffer)?;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// Opens a file for writing from the start; makes it, and the directories above it, where they are missing.
+    pub(super) fn open(
+        path: &str,
+        owner: (u32, u32),
+        metadata: &Metadata,
+        coding: Coding,
+    ) -> io::Result<Self> {
+        make_parents(path, owner)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let open = |flags| rustix::fs::open(path, flags, Mode::from_raw_mode(0o644));
+        let (file, made) = match open(flags | OFlags::EXCL) {
+            Ok(file) => (File::from(file), true),
+            // Also what a link leads to that is not there yet.
+            Err(rustix::io::Errno::EXIST) => (File::from(open(flags)?), false),
+            Err(error) => return Err(error.into()),
+        };
+        let sink = |file| {
+            let counted = Counted { file, bytes: 0 };
+            let to = match coding {
+                Coding::Identity => Writer::Plain(counted),
+                Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
+            };
+            Self { to, path: path.to_owned(), made }
+        };
+        match prepare(&file, owner, metadata) {
+            Ok(()) => Ok(sink(file)),
+            Err(error) => {
+                sink(file).discard();
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.to {
+            Writer::Plain(file) => file.write_all(bytes),
+            Writer::Gzip(decoder) => decoder.write_all(bytes),
+        }
+    }
+
+    /// To be called when no more bytes will come: a compressed file must be complete.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match &mut self.to {
+            Writer::Plain(_) => Ok(()),
+            Writer::Gzip(decoder) => decoder.try_finish(),
+        }
+    }
+
+    /// Bytes that were to be written so far.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.to {
+            Writer::Plain(file) => file.bytes,
+            Writer::Gzip(decoder) => decoder.get_ref().bytes,
+        }
+    }
+
+    /// Half a file under its final name would be taken for a whole one, and on a full disk it is in the way. One that
+    /// was there before stays, with what has been written.
+    pub(super) fn discard(self) {
+        if self.made {
+            // Somebody else may have removed it.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}
+
+fn prepare(file: &File, owner: (u32, u32), metadata: &Metadata) -> io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    file.set_len(0)?;
+    rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+    metadata::replace(file, metadata).map_err(|error| unkept(file, error))
+}
+
+/// The kernel says "no space" of attributes that a file has no room for, also on an empty disk.
+fn unkept(file: &File, error: io::Error) -> io::Error {
+    let too_large = match error.raw_os_error() {
+        Some(libc::E2BIG | libc::ERANGE) => true,
+        Some(libc::ENOSPC | libc::EDQUOT) => rustix::fs::fstatvfs(file).is_ok_and(|fs| fs.f_bavail > 0),
+        Some(libc::EOPNOTSUPP) => {
+            return io::Error::new(ErrorKind::InvalidInput, "its file system keeps no metadata");
+        }
+        _ => false,
+    };
+    if too_large { io::Error::new(ErrorKind::InvalidInput, "the metadata does not fit") } else { error }
+}

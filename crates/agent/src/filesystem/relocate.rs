@@ -1,0 +1,121 @@
+//! Moving, also from one file system to another, where the kernel cannot: then files and links are copied first, with
+//! their owner, mode, times and attributes, and appear at their place whole.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::random;
+
+/// Attributes of one file that are taken along.
+const MAX_NAMES_BYTES: usize = 64 * 1024;
+
+pub(super) fn relocate(source: &Path, destination: &Path) -> io::Result<()> {
+    match fs::rename(source, destination) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {}
+        result => return result,
+    }
+    let found = fs::symlink_metadata(source)?;
+    let kind = found.file_type();
+    if !kind.is_file() && !kind.is_symlink() {
+        let words = "only files and links can be moved from one file system to another";
+        return Err(io::Error::new(ErrorKind::CrossesDevices, words));
+    }
+    if fs::symlink_metadata(destination).is_ok_and(|there| there.is_dir()) {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let unfinished = destination.with_file_name(format!(".move-{}", random::word(12)?));
+    let copied = if kind.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(source)?, &unfinished)
+            .and_then(|()| own(&unfinished, &found))
+    } else {
+        copy(source, &unfinished, &found)
+    };
+    let done = copied.and_then(|()| fs::rename(&unfinished, destination));
+    if done.is_err() {
+        // Not there at all is as good.
+        let _ = fs::remove_file(&unfinished);
+        return done;
+    }
+    fs::remove_file(source)
+}
+
+fn copy(source: &Path, to: &Path, found: &fs::Metadata) -> io::Result<()> {
+    let mut from =
+        File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(source)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut from, &mut file)?;
+    for name in names(&from)? {
+        let mut value = vec![0; MAX_NAMES_BYTES];
+        let size = rustix::fs::fgetxattr(&from, name.as_slice(), &mut value)?;
+        match rustix::fs::fsetxattr(&file, name.as_slice(), &value[..size], XattrFlags::empty()) {
+            // What the other file system cannot keep, or nobody here may set.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    own(to, found)?;
+    file.set_permissions(found.permissions())?;
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    rustix::fs::futimens(
+        &file,
+        &Timestamps {
+            last_access: time(found.atime(), found.atime_nsec()),
+            last_modification: time(found.mtime(), found.mtime_nsec()),
+        },
+    )?;
+    Ok(())
+}
+
+fn names(file: &File) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = vec![0; MAX_NAMES_BYTES];
+    match rustix::fs::flistxattr(file, &mut names) {
+        Ok(size) => {
+            let names = names[..size].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            Ok(names.map(<[u8]>::to_vec).collect())
+        }
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn own(path: &Path, found: &fs::Metadata) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
+    Ok(rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_file_systems() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let devices = [&here, &there].map(|dir| fs::metadata(dir.path()).unwrap().dev());
+        assert_ne!(devices[0], devices[1], "this test needs two file systems");
+        let (file, link) = (here.path().join("f"), here.path().join("l"));
+        fs::write(&file, "contents").unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let before = fs::metadata(&file).unwrap();
+        relocate(&file, &there.path().join("g")).unwrap();
+        relocate(&link, &there.path().join("m")).unwrap();
+        let after = fs::metadata(there.path().join("g")).unwrap();
+        assert_eq!(
+            (after.mode(), after.mtime(), after.mtime_nsec()),
+            (before.mode(), before.mtime(), before.mtime_nsec())
+        );
+        assert_eq!(fs::read(there.path().join("g")).unwrap(), b"contents");
+        assert_eq!(fs::read_link(there.path().join("m")).unwrap(), Path::new("nowhere"));
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+
+        fs::create_dir(here.path().join("d")).unwrap();
+        let error = relocate(&here.path().join("d"), &there.path().join("d")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CrossesDevices);
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 2);
+    }
+}

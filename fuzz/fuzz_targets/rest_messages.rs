@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sandscope_agent_protocol::fuzz::check("rest_messages", data));
