@@ -1,5 +1,6 @@
-//! What tests may leave on a host without anybody noticing: processes, mounts, loop devices, control groups, network
-//! namespaces. Counted before and after.
+//! What tests may leave on a host without anybody noticing: processes, mounts, loop devices, control groups. Counted
+//! before and after everything; what each server of the end-to-end tests leaves is told more exactly by `trail`. A
+//! namespace lasts as long as a process, a descriptor or a mount holds it: here it shows as one of those.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +22,8 @@ impl Inventory {
     pub(crate) fn take() -> Self {
         let mut control_groups = BTreeSet::new();
         groups_below(Path::new("/sys/fs/cgroup"), 6, &mut control_groups);
-        Self { processes: processes(), mounts: mounts(), loop_devices: loop_devices(), control_groups }
+        let loop_devices = loop_devices().into_iter().map(|(name, file)| format!("{name}: {file}")).collect();
+        Self { processes: processes(), mounts: mounts(), loop_devices, control_groups }
     }
 
     /// Fails if there is something now that was not there when `self` was taken. Removing control groups takes the
@@ -72,18 +74,18 @@ fn mounts() -> BTreeSet<String> {
     table.lines().filter_map(point).collect()
 }
 
-fn loop_devices() -> BTreeSet<String> {
-    let Ok(entries) = fs::read_dir("/sys/block") else {
-        return BTreeSet::new();
-    };
+/// Devices and the files behind them.
+pub(crate) fn loop_devices() -> Vec<(String, String)> {
+    let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let backing = |name: String| {
         let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
-        Some(format!("{name}: {}", file.trim()))
+        Some((name, file.trim().to_owned()))
     };
-    entries.flatten().filter_map(|entry| backing(entry.file_name().to_string_lossy().into_owned())).collect()
+    entries.filter_map(|entry| backing(entry.file_name().to_string_lossy().into_owned())).collect()
 }
 
-fn groups_below(directory: &Path, depth: u8, found: &mut BTreeSet<String>) {
+/// Control groups of sandboxes, in every hierarchy below `directory`.
+pub(crate) fn groups_below(directory: &Path, depth: u8, found: &mut BTreeSet<String>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };

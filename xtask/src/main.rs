@@ -8,11 +8,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod e2e;
+mod footprint;
 mod install;
 mod leftovers;
+mod server;
 mod shell;
 mod steps;
 mod tidy;
+mod trail;
 
 use std::process::ExitCode;
 

@@ -52,6 +52,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     tracing::info!(signal = name, "draining; a second signal stops at once");
     tokio::select! {
         () = server.drain() => {
+            signals::report("after the drain");
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
