@@ -40,8 +40,7 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
     let binary = build()?;
     let folder = root().join("tests/e2e");
     if wanted("js") {
-        let js = folder.join("js");
-        shell::run(Command::new("npm").args(["ci", "--no-progress", "--loglevel=error"]).current_dir(&js))?;
+        let js = javascript()?;
         let tests = ["--test", "--test-reporter=spec", "--test-timeout=180000"];
         for files in JS {
             against_a_server(&binary, Command::new("node").args(tests).args(*files).current_dir(&js))?;
@@ -60,7 +59,14 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<Command> {
+/// The folder of the JavaScript suites, with what they need installed.
+pub(crate) fn javascript() -> Result<PathBuf> {
+    let js = root().join("tests/e2e/js");
+    shell::run(Command::new("npm").args(["ci", "--no-progress", "--loglevel=error"]).current_dir(&js))?;
+    Ok(js)
+}
+
+fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<Command> {
     let requirements = folder.join(format!("requirements-{generation}.txt")).display().to_string();
     let environment = install::python_environment(generation, &["--requirement", &requirements])?;
     let mut command = Command::new(environment.join("bin/pytest"));
@@ -70,7 +76,7 @@ pub(crate) fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<
 }
 
 /// Runs `tests` against a server of their own; what they or it leave behind is an error.
-fn against_a_server(binary: &Path, tests: &mut Command) -> Result<()> {
+pub(crate) fn against_a_server(binary: &Path, tests: &mut Command) -> Result<()> {
     let server = Server::start(binary)?;
     let passed = server.run(tests);
     let stopped = server.stop(binary);

@@ -3,6 +3,8 @@
 //! - `cargo xtask test`: everything that must pass, installing what it needs;
 //! - `cargo xtask tidy`: the dependency table, the file budget, banned names;
 //! - `cargo xtask e2e`: the official clients against the real binary;
+//! - `cargo xtask soak`: many sandboxes in use for long, and nothing left of it;
+//! - `cargo xtask bench-sdk`: what a command costs through the official SDKs;
 //! - `cargo xtask openapi`: writes the OpenAPI document to `docs/openapi.json`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
@@ -13,6 +15,7 @@ mod install;
 mod leftovers;
 mod server;
 mod shell;
+mod soak;
 mod steps;
 mod tidy;
 mod trail;
@@ -26,9 +29,13 @@ fn main() -> ExitCode {
         ["test"] => steps::test(),
         ["tidy"] => tidy::run(),
         ["e2e", filter @ ..] => e2e::run(filter),
+        ["soak", arguments @ ..] => soak::run(arguments),
+        ["bench-sdk"] => soak::figures(),
         ["openapi"] => steps::openapi(),
         _ => {
-            eprintln!("usage: cargo xtask test | tidy | e2e [js|python|fuzz]… | openapi");
+            eprintln!(
+                "usage: cargo xtask test | tidy | e2e [js|python|fuzz]… | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
+            );
             return ExitCode::from(2);
         }
     };

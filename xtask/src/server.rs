@@ -70,6 +70,7 @@ impl Server {
             command.env_remove(name);
         }
         command.env("SANDSCOPE_SERVER_PID", self.child.id().to_string());
+        command.env("SANDSCOPE_DATA_DIR", &self.data);
         let done = shell::run(command.envs(&self.environment));
         done.with_context(|| format!("the server's log ends with:\n{}", tail(&self.log)))
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::shell::{cargo, root, run};
-use crate::{e2e, install, leftovers, tidy};
+use crate::{e2e, install, leftovers, soak, tidy};
 
 /// What property tests draw their cases from.
 const PROPERTY_SEED: &str = "PROPTEST_RNG_SEED";
@@ -30,6 +30,7 @@ pub(crate) fn test() -> Result<()> {
     })?;
     step("doc tests", || run(&mut cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])))?;
     step("end to end with the official clients", || e2e::run(&[]))?;
+    step("a short soak", || soak::run(&soak::SHORT))?;
     step("nothing is left on the host", || before.compare())?;
     println!("\nall passed in {} s", started.elapsed().as_secs());
     Ok(())
