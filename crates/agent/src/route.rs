@@ -26,12 +26,13 @@ pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<Incoming>) -> Ans
     answer
 }
 
+/// What a connection holds from then on is as large as the largest future in here; so they are kept apart.
 async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, Refusal> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET | &Method::HEAD, "/health") => return Ok(body::status(StatusCode::NO_CONTENT)),
         (&Method::OPTIONS, _) => return Ok(preflight()),
-        (&Method::POST, "/init") => return init::answer(agent, request).await,
+        (&Method::POST, "/init") => return Box::pin(init::answer(agent, request)).await,
         (_, "/health" | "/init") => return Err(wrong_method()),
         _ => {}
     }
@@ -39,13 +40,13 @@ async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, 
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the sandbox is not initialised yet"));
     };
     if path == "/files" {
-        return files::answer(&settings, request).await;
+        return Box::pin(files::answer(&settings, request)).await;
     }
     auth::check_token(&settings, request.headers())?;
     match (request.method(), path.as_str()) {
         (&Method::GET, "/envs") => Ok(body::json(StatusCode::OK, &settings.env)),
         (&Method::GET, "/metrics") => Ok(body::json(StatusCode::OK, &metrics::read(&agent.last_cpu))),
-        (&Method::POST, "/files/compose") => files::compose(&settings, request).await,
+        (&Method::POST, "/files/compose") => Box::pin(files::compose(&settings, request)).await,
         (_, "/envs" | "/metrics" | "/files/compose") => Err(wrong_method()),
         (method, _) => match path.trim_start_matches('/').split_once('/') {
             Some((service @ (process::SERVICE | filesystem::SERVICE), call)) => {
@@ -75,8 +76,8 @@ async fn procedure(
         .into();
     };
     let result = match service {
-        process::SERVICE => crate::process::answer(agent, settings, kind, call, request).await,
-        _ => crate::filesystem::answer(agent, settings, kind, call, request).await,
+        process::SERVICE => Box::pin(crate::process::answer(agent, settings, kind, call, request)).await,
+        _ => Box::pin(crate::filesystem::answer(agent, settings, kind, call, request)).await,
     };
     result.unwrap_or_else(|error| connect::refuse(kind, error))
 }

@@ -8,6 +8,7 @@ mod contents;
 mod download;
 mod metadata;
 mod sink;
+mod target;
 mod upload;
 
 use std::io::{self, ErrorKind};

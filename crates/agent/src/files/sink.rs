@@ -14,7 +14,7 @@ use crate::filesystem::make_parents;
 pub(super) struct Sink {
     to: Writer,
     path: String,
-    /// Whether this upload made the file.
+    /// Whether this upload has made the file and not completed it.
     made: bool,
 }
 
@@ -59,21 +59,15 @@ impl Sink {
             Err(rustix::io::Errno::EXIST) => (File::from(open(flags)?), false),
             Err(error) => return Err(error.into()),
         };
-        let sink = |file| {
-            let counted = Counted { file, bytes: 0 };
-            let to = match coding {
-                Coding::Identity => Writer::Plain(counted),
-                Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
-            };
-            Self { to, path: path.to_owned(), made }
+        let counted = Counted { file: file.try_clone()?, bytes: 0 };
+        let to = match coding {
+            Coding::Identity => Writer::Plain(counted),
+            Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
         };
-        match prepare(&file, owner, metadata) {
-            Ok(()) => Ok(sink(file)),
-            Err(error) => {
-                sink(file).discard();
-                Err(error)
-            }
-        }
+        let sink = Self { to, path: path.to_owned(), made };
+        // From here on a failure removes what was made.
+        prepare(&file, owner, metadata)?;
+        Ok(sink)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -99,12 +93,19 @@ impl Sink {
         }
     }
 
+    /// The file is complete.
+    pub(super) fn keep(mut self) {
+        self.made = false;
+    }
+}
+
+impl Drop for Sink {
     /// Half a file under its final name would be taken for a whole one, and on a full disk it is in the way. One that
     /// was there before stays, with what has been written.
-    pub(super) fn discard(self) {
+    fn drop(&mut self) {
         if self.made {
             // Somebody else may have removed it.
-            let _ = std::fs::remove_file(self.path);
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use sandscope_agent_protocol::rest::WriteInfo;
 
 use super::metadata::{self, Metadata};
 use super::sink::Sink;
+use super::target::Target;
 use super::{MAX_FILES, blocking, full, is_full, of_io, resolve};
 use crate::body::{self, Answer, Refusal};
 use crate::paths;
@@ -59,7 +61,7 @@ async fn store(
         coding,
         announced: announced.filter(|_| coding == Coding::Identity).unwrap_or(0),
         written_bytes: 0,
-        sink: None,
+        file: None,
         written: Vec::new(),
     };
     let stored = match essence.as_str() {
@@ -74,9 +76,9 @@ async fn store(
             Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
         }
     };
-    if let Some((_, sink)) = upload.sink.take() {
+    if let Some(file) = upload.file.take() {
         // Only what failed is left here.
-        blocking(move || sink.discard()).await?;
+        blocking(move || drop(file)).await?;
     }
     stored.map(|()| upload.written)
 }
@@ -104,8 +106,8 @@ struct Upload<'a> {
     announced: u64,
     /// Bytes of the files that are complete.
     written_bytes: u64,
-    /// The file that is being written, and its path.
-    sink: Option<(String, Sink)>,
+    /// The file that is being written.
+    file: Option<Target>,
     written: Vec<WriteInfo>,
 }
 
@@ -161,55 +163,52 @@ impl Upload<'_> {
         let (opened, owner, metadata) = (path.clone(), (self.user.uid, self.user.gid), self.metadata.clone());
         let coding = self.coding;
         match blocking(move || Sink::open(&opened, owner, &metadata, coding)).await? {
-            Ok(sink) => self.sink = Some((path, sink)),
+            Ok(sink) => {
+                self.file = Some(Target::new(path, sink));
+                Ok(())
+            }
             // Not the path's fault: there is no room for it.
-            Err(error) if is_full(&error) => return Err(full(self.announced.max(self.written_bytes))),
-            Err(error) => return Err(of_io("cannot write", &path, &error)),
+            Err(error) if is_full(&error) => Err(full(self.announced.max(self.written_bytes))),
+            Err(error) => Err(of_io("cannot write", &path, &error)),
         }
-        Ok(())
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
-        self.work(move |sink| sink.write(&bytes)).await
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let Err(error) = file.write(bytes).await else { return Ok(()) };
+        Err(self.failed(&error))
     }
 
     async fn end(&mut self) -> Result<(), Refusal> {
-        if self.coding == Coding::Gzip {
-            self.work(Sink::finish).await?;
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let path = file.path.clone();
+        match file.finish().await {
+            Ok(bytes) => {
+                self.written_bytes += bytes;
+                let name = paths::name(&path).to_owned();
+                let metadata = self.metadata.clone();
+                self.written.push(WriteInfo { path, name, kind: "file".to_owned(), metadata });
+                Ok(())
+            }
+            Err((file, error)) => {
+                self.file = Some(file);
+                Err(self.failed(&error))
+            }
         }
-        if let Some((path, sink)) = self.sink.take() {
-            self.written_bytes += sink.bytes();
-            let name = paths::name(&path).to_owned();
-            let metadata = self.metadata.clone();
-            self.written.push(WriteInfo { path, name, kind: "file".to_owned(), metadata });
-        }
-        Ok(())
     }
 
-    /// Works on the file that is being written, if there is one, where that may block.
-    async fn work(
-        &mut self,
-        work: impl FnOnce(&mut Sink) -> std::io::Result<()> + Send + 'static,
-    ) -> Result<(), Refusal> {
-        let Some((path, mut sink)) = self.sink.take() else { return Ok(()) };
-        let (sink, result) = blocking(move || {
-            let result = work(&mut sink);
-            (sink, result)
-        })
-        .await?;
-        let attempted = self.announced.max(self.written_bytes + sink.bytes());
-        let refusal = result.err().map(|error| match error.kind() {
-            _ if is_full(&error) => full(attempted),
+    fn failed(&self, error: &io::Error) -> Refusal {
+        let Some(file) = &self.file else { return of_io("cannot write", "", error) };
+        match error.kind() {
+            _ if is_full(error) => full(self.announced.max(self.written_bytes + file.bytes())),
             // What a decompressor says of bytes that are none of its own.
-            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
                 if self.coding == Coding::Gzip =>
             {
                 Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not valid gzip: {error}"))
             }
-            _ => of_io("cannot write", &path, &error),
-        });
-        self.sink = Some((path, sink));
-        refusal.map_or(Ok(()), Err)
+            _ => of_io("cannot write", &file.path, error),
+        }
     }
 }
 
