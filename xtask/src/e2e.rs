@@ -12,8 +12,19 @@ use crate::shell::{self, cargo, output, root};
 
 /// Files of the JavaScript suites; each list has a server of its own.
 const JS: &[&[&str]] = &[
-    &["description.test.mjs", "lifecycle.test.mjs", "cli.test.mjs"],
-    &["commands.test.mjs", "files.test.mjs", "pty.test.mjs", "git.test.mjs", "ports.test.mjs"],
+    // Its webhook is told of every sandbox of the team.
+    &["description.test.mjs"],
+    &[
+        "lifecycle.test.mjs",
+        "cli.test.mjs",
+        "commands.test.mjs",
+        "files.test.mjs",
+        "uploads.test.mjs",
+        "watch.test.mjs",
+        "pty.test.mjs",
+        "git.test.mjs",
+        "ports.test.mjs",
+    ],
 ];
 
 /// Files of the Python suites, run with each generation of the SDK.
@@ -22,6 +33,8 @@ const PYTHON: &[&str] = &[
     "test_code_interpreter.py",
     "test_commands.py",
     "test_files.py",
+    "test_uploads.py",
+    "test_watch.py",
     "test_pty.py",
     "test_git.py",
     "test_ports.py",

@@ -209,6 +209,7 @@ class Member:
         time_limit: 2,
         files: 16,
         terminal: 8,
+        watch: 8,
         port: 4,
         pause: 2,
         metrics: 2,
