@@ -33,7 +33,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{Clock, Entropy};
+use sandscope_model::{Clock, Entropy, Prices};
 use sandscope_store::Store;
 use tokio::sync::watch;
 
@@ -70,6 +70,8 @@ pub struct ApiOptions {
     pub webhook_url_check: WebhookUrlCheck,
     /// Domain under which sandboxes' ports are reached, told to clients; `None` leaves it to their own settings.
     pub domain: Option<String>,
+    /// What usage costs, if the operator set prices.
+    pub prices: Option<Prices>,
     /// Bounds of event streams.
     pub streams: StreamOptions,
 }

@@ -29,6 +29,9 @@ pub(crate) const API_KEY: &str = "/api-keys/{apiKeyID}";
 
 pub(crate) const EVENTS: &str = "/events/sandboxes";
 pub(crate) const SANDBOX_EVENTS: &str = "/events/sandboxes/{sandboxID}";
+pub(crate) const EVENT_STATE: &str = "/events/state";
+pub(crate) const USAGE: &str = "/usage";
+pub(crate) const SANDBOX_TIMELINE: &str = "/sandboxes/{sandboxID}/timeline";
 pub(crate) const EVENT_STREAM: &str = "/events/stream";
 pub(crate) const WEBHOOKS: &str = "/events/webhooks";
 pub(crate) const WEBHOOK: &str = "/events/webhooks/{webhookID}";

@@ -8,8 +8,10 @@ mod entropy;
 mod event;
 mod event_filter;
 mod id;
+pub mod ledger;
 mod metrics;
 mod origin;
+mod prices;
 mod sandbox;
 mod secret;
 mod state;
@@ -27,6 +29,7 @@ pub use id::{
 };
 pub use metrics::{Counters, Sample};
 pub use origin::{Actor, Component, Origin};
+pub use prices::{Amount, MalformedAmount, Prices};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};
 pub use secret::Secret;
 pub use state::{Denied, Execution, Exit, ExitStatus, KillReason, Paused, State, StateName, Transition};

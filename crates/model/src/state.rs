@@ -240,6 +240,13 @@ impl StateName {
     }
 }
 
+impl StateName {
+    /// Whether anybody was ever told of a sandbox in this state.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Creating)
+    }
+}
+
 impl std::fmt::Display for StateName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sandscope_model::{Secret, TeamLimits};
+use sandscope_model::{Prices, Secret, TeamLimits};
 use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::AllowedTarget;
 
@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub webhooks: Webhooks,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[prices]`, if there are any.
+    pub prices: Option<Prices>,
     /// `[log]`
     pub log: Log,
 }

@@ -52,6 +52,27 @@ fn what_is_shown_can_be_used_again() {
 }
 
 #[test]
+fn prices_are_a_whole_table_or_none() {
+    let priced = |text: &str| resolve(ServeArgs::default(), text);
+    let config = priced("[prices]\ncurrency = \"EUR\"\nvcpu_hour = 0.0504\ngib_hour = \"0.0162\"").unwrap();
+    let prices = config.prices.as_ref().unwrap();
+    assert_eq!(prices.vcpu_hour.to_string(), "0.050400000");
+    let shown = config.show();
+    assert_eq!(priced(&shown).unwrap().prices, config.prices, "{shown}");
+    assert_eq!(priced("").unwrap().prices, None);
+    for (bad, said) in [
+        ("[prices]", "prices currency must be"),
+        ("[prices]\ncurrency = \"EUR\"\nvcpu_hour = 1", "prices gib_hour must be"),
+        ("[prices]\ncurrency = \"EUR\"\nvcpu_hour = -1\ngib_hour = 1", "prices vcpu_hour must be"),
+        ("[prices]\ncurrency = \"EUR\"\nvcpu_hour = 1e-12\ngib_hour = 1", "prices vcpu_hour must be"),
+        ("[prices]\ncurrency = \"\"\nvcpu_hour = 1\ngib_hour = 1", "prices currency must be"),
+    ] {
+        let error = priced(bad).unwrap_err();
+        assert!(error.contains(said), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn a_flag_beats_the_file() {
     let args = ServeArgs { listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
     let config = resolve(args, "[server]\nlisten = \"0.0.0.0:80\"\ndomain = \"example.org\"").unwrap();

@@ -120,7 +120,7 @@ pub(crate) fn bounds(connection: &Connection, team: TeamId) -> Result<Option<(u6
 }
 
 /// The numbers between which every event of these times lies; none if there are no such events.
-fn numbers(
+pub(crate) fn numbers(
     connection: &Connection,
     team: TeamId,
     start: Option<Timestamp>,

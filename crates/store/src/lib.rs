@@ -28,6 +28,7 @@ mod events;
 pub mod fault;
 mod file;
 mod keys;
+mod ledger;
 mod migrations;
 mod readers;
 mod retention;
@@ -62,6 +63,9 @@ pub use error::StoreError;
 pub use event_pages::{EventPage, EventQuery, MAX_EXAMINED};
 pub use fault::FaultPlan;
 pub use keys::NewApiKey;
+pub use ledger::{
+    EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
+};
 pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
 pub use snapshots::SnapshotFilter;

@@ -6,7 +6,7 @@ use sandscope_model::{EventFilter, EventType, KillReason, TeamId, Timestamp};
 
 use crate::attempts::{AttemptQuery, STATS};
 use crate::migrations::{ATTEMPTS, FACTS, SAMPLES, Schema, migrate};
-use crate::{ListedState, Order, SandboxFilter, attempts, event_pages, sandboxes};
+use crate::{ListedState, Order, SandboxFilter, attempts, event_pages, ledger, sandboxes};
 
 fn empty(schema: &Schema) -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
@@ -86,6 +86,10 @@ fn the_newest_events_are_at_the_end_of_an_index() {
             assert_indexed(&steps, &format!("{index} {range}"));
         }
     }
+    let next = plan(&connection, ledger::NEXT_OF_LOG, None);
+    assert_indexed(&next, "events_by_sandbox (team_no=? AND sandbox_id>?)");
+    let of_sandbox = plan(&connection, &ledger::of_sandbox_before(), None);
+    assert_indexed(&of_sandbox, "events_by_sandbox (team_no=? AND sandbox_id=? AND sequence<?)");
     let blocks = plan(&connection, event_pages::BLOCKS, None);
     assert_indexed(&blocks, "PRIMARY KEY (team_no=?)");
 }

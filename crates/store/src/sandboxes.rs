@@ -179,6 +179,21 @@ pub(crate) fn list_query(team: TeamId, filter: &SandboxFilter) -> Condition {
     query
 }
 
+/// A sandbox in whatever state.
+pub(crate) fn by_id(connection: &Connection, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM sandboxes s JOIN teams t ON t.no = s.team_no WHERE s.id = ?");
+    first(connection.prepare_cached(&sql)?, [id.as_str()], "sandboxes", decode)
+}
+
+/// The team's sandboxes that are not gone.
+pub(crate) fn live_of_team(connection: &Connection, team_no: i64) -> Result<Vec<Sandbox>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM sandboxes s JOIN teams t ON t.no = s.team_no
+         WHERE s.team_no = ? AND s.state <> 'killed'"
+    );
+    all(connection.prepare_cached(&sql)?, [team_no], "sandboxes", decode)
+}
+
 impl Store {
     /// Removes a sandbox that failed to be created before anybody was told, and the idempotency key that named it.
     ///
@@ -205,12 +220,7 @@ impl Store {
     /// [`StoreError`] if the store cannot be read.
     pub async fn sandbox(&self, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
         let id = id.clone();
-        let op = move |connection: &Connection| {
-            let sql =
-                format!("SELECT {COLUMNS} FROM sandboxes s JOIN teams t ON t.no = s.team_no WHERE s.id = ?");
-            first(connection.prepare_cached(&sql)?, [id.as_str()], "sandboxes", decode)
-        };
-        self.facts().read(op).await
+        self.facts().read(move |connection| by_id(connection, &id)).await
     }
 
     /// Every team's sandboxes that are not gone, oldest first: what a restart has to look after.

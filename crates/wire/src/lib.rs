@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod key;
+pub mod ledger;
 pub mod metadata;
 pub mod metrics;
 pub mod name;

@@ -5,6 +5,7 @@ mod api_keys_delete;
 mod api_keys_list;
 mod api_keys_rename;
 mod events_list;
+mod events_state;
 mod events_stream;
 mod health;
 mod sandbox_connect;
@@ -17,6 +18,7 @@ mod sandbox_pause;
 mod sandbox_refresh;
 mod sandbox_resume;
 mod sandbox_snapshot;
+mod sandbox_timeline;
 mod sandbox_timeout;
 mod sandboxes_list;
 mod sandboxes_list_v2;
@@ -27,6 +29,7 @@ mod template_alias;
 mod template_delete;
 mod template_get;
 mod templates_list;
+mod usage;
 mod webhook_create;
 mod webhook_deliveries;
 mod webhook_get;
@@ -68,6 +71,9 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(api_keys_rename::rename_api_key, api_keys_delete::delete_api_key))
         .routes(routes!(events_list::list_events))
         .routes(routes!(events_stream::stream_events))
+        .routes(routes!(events_state::get_states))
+        .routes(routes!(sandbox_timeline::get_timeline))
+        .routes(routes!(usage::get_usage))
         .routes(routes!(sandbox_events::list_sandbox_events))
         .routes(routes!(webhooks_list::list_webhooks, webhook_create::create_webhook))
         .routes(routes!(

@@ -11,8 +11,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{
-    ApiKey, ApiKeyId, Build, BuildId, Clock, Entropy, KeyMask, Rootfs, Team, TeamId, TeamLimits, Template,
-    TemplateId, TemplateKind,
+    ApiKey, ApiKeyId, Build, BuildId, Clock, Entropy, KeyMask, Prices, Rootfs, Team, TeamId, TeamLimits,
+    Template, TemplateId, TemplateKind,
 };
 use sandscope_store::{FaultPlan, NewApiKey, Store};
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
@@ -95,6 +95,11 @@ impl Door {
                 }
             }),
             domain: None,
+            prices: Some(Prices {
+                currency: "EUR".to_owned(),
+                vcpu_hour: "0.05".parse().unwrap(),
+                gib_hour: "0.016".parse().unwrap(),
+            }),
             streams: StreamOptions {
                 max_per_team: 3,
                 heartbeat: Duration::from_millis(100),

@@ -4,6 +4,7 @@ mod contract;
 mod coverage;
 mod door;
 mod histories;
+mod ledger;
 mod origins;
 mod recorded;
 mod refusals;

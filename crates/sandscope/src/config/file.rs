@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::settings::ServeArgs;
+use super::settings::{PriceSettings, ServeArgs};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +15,7 @@ struct File {
     team: TeamSection,
     webhooks: WebhooksSection,
     metrics: MetricsSection,
+    prices: Option<PriceSettings>,
     log: LogSection,
 }
 
@@ -82,11 +83,12 @@ pub(super) fn read(path: &Path) -> Result<ServeArgs, ConfigError> {
 /// What `text` says. The error names the key and the line.
 pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
     // The error's own text would quote the line, and the line may hold a key; its message and position do not.
-    let File { server, sandbox, team, webhooks, metrics, log } = toml::from_str(text).map_err(|error| {
-        let line =
-            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        format!("line {line}: {}", error.message())
-    })?;
+    let File { server, sandbox, team, webhooks, metrics, prices, log } =
+        toml::from_str(text).map_err(|error| {
+            let line =
+                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            format!("line {line}: {}", error.message())
+        })?;
     Ok(ServeArgs {
         config: None,
         listen: server.listen,
@@ -111,6 +113,7 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         webhook_timeout_s: webhooks.timeout_s,
         webhook_retry_delays_s: webhooks.retry_delays_s,
         metrics_interval_s: metrics.interval_s,
+        prices,
         log: log.filter,
         log_format: log.format,
     })

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sandscope_model::{Secret, TeamLimits};
+use sandscope_model::{Amount, Prices, Secret, TeamLimits};
 use sandscope_webhooks::AllowedTarget;
 
-use super::settings::ServeArgs;
+use super::settings::{Number, PriceSettings, ServeArgs};
 use super::{Config, Log, Metrics, Sandbox, Server, Webhooks, file};
 use crate::keys;
 
@@ -135,6 +135,7 @@ impl Config {
         };
         let interval = over.metrics_interval_s.or(under.metrics_interval_s);
         let metrics = Metrics { interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600) };
+        let prices = over.prices.or(under.prices).and_then(|prices| rules.prices(&prices));
         let filter = over.log.or(under.log).unwrap_or_else(|| "info".to_owned());
         rules.check(
             sandscope_telemetry::check_filter(&filter).is_ok(),
@@ -145,7 +146,7 @@ impl Config {
         let format = format.as_deref().unwrap_or("auto").parse();
         rules.check(format.is_ok(), "log format", "auto, text or json");
         let log = Log { filter, format: format.unwrap_or_default() };
-        rules.finish(Self { server, sandbox, team, webhooks, metrics, log })
+        rules.finish(Self { server, sandbox, team, webhooks, metrics, prices, log })
     }
 }
 
@@ -210,6 +211,27 @@ impl Rules {
             self.broken.push(format!("webhook allow: `{text}`: {error}"));
         }
         target.ok()
+    }
+
+    /// All three or nothing: half a price table would bill half of what was used.
+    fn prices(&mut self, given: &PriceSettings) -> Option<Prices> {
+        let PriceSettings { currency, vcpu_hour, gib_hour } = given;
+        let currency = currency.clone().unwrap_or_default();
+        let is_name = (1..=16).contains(&currency.chars().count()) && !currency.chars().any(char::is_control);
+        self.check(is_name, "prices currency", "a name of 1 to 16 characters");
+        let vcpu_hour = self.price("prices vcpu_hour", vcpu_hour.as_ref());
+        let gib_hour = self.price("prices gib_hour", gib_hour.as_ref());
+        Some(Prices { currency, vcpu_hour: vcpu_hour?, gib_hour: gib_hour? })
+    }
+
+    fn price(&mut self, setting: &str, given: Option<&Number>) -> Option<Amount> {
+        let amount = given.and_then(|number| number.to_string().parse().ok());
+        self.check(
+            amount.is_some(),
+            setting,
+            "an amount from 0 to 1000000 with at most 9 digits after the point",
+        );
+        amount
     }
 
     fn delays(&mut self, given: Option<Vec<u32>>) -> Vec<Duration> {

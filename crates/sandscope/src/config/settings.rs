@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Deserialize;
 
 /// Settings of the server. Each may also be given in the environment or in the file (`--config`).
 #[derive(Debug, Clone, Default, Args)]
@@ -76,12 +77,44 @@ pub(crate) struct ServeArgs {
     /// Seconds between two samples of a sandbox's metrics [default: 5]
     #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_METRICS_INTERVAL_S")]
     pub metrics_interval_s: Option<u32>,
+    /// What usage costs. File only: it is a table, not a switch.
+    #[arg(skip)]
+    pub prices: Option<PriceSettings>,
     /// Which records are logged, for example `info,sandscope_webhooks=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "SANDSCOPE_LOG")]
     pub log: Option<String>,
     /// How records are written: auto, text or json [default: auto]
     #[arg(long, value_name = "FORMAT", env = "SANDSCOPE_LOG_FORMAT")]
     pub log_format: Option<String>,
+}
+
+/// `[prices]`: as written, unchecked.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PriceSettings {
+    pub currency: Option<String>,
+    pub vcpu_hour: Option<Number>,
+    pub gib_hour: Option<Number>,
+}
+
+/// A decimal number, in quotes or not.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Number {
+    Text(String),
+    Whole(u64),
+    Decimal(f64),
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Whole(number) => number.fmt(f),
+            // The shortest digits that mean this number: those that were written.
+            Self::Decimal(number) => number.fmt(f),
+        }
+    }
 }
 
 impl ServeArgs {

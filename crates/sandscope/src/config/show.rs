@@ -9,7 +9,7 @@ use super::Config;
 impl Config {
     /// Every setting with its value, as a file that could be used again (but for secrets).
     pub(crate) fn show(&self) -> String {
-        let Self { server, sandbox, team, webhooks, metrics, log } = self;
+        let Self { server, sandbox, team, webhooks, metrics, prices, log } = self;
         let mut out = String::new();
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let mut section = |name: &str, lines: &[(&str, String)]| {
@@ -66,6 +66,16 @@ impl Config {
             ],
         );
         section("metrics", &[("interval_s", metrics.interval.as_secs().to_string())]);
+        if let Some(prices) = prices {
+            section(
+                "prices",
+                &[
+                    ("currency", quoted(&prices.currency)),
+                    ("vcpu_hour", quoted(&prices.vcpu_hour.to_string())),
+                    ("gib_hour", quoted(&prices.gib_hour.to_string())),
+                ],
+            );
+        }
         section("log", &[("filter", quoted(&log.filter)), ("format", quoted(log.format.as_str()))]);
         out.truncate(out.trim_end().len());
         out

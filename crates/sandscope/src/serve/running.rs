@@ -92,6 +92,7 @@ impl Running {
             }),
             // Clients keep their own setting where this one is only a placeholder.
             domain: (domain != "localhost").then(|| domain.clone()),
+            prices: config.prices.clone(),
             streams: StreamOptions {
                 max_per_team: config.server.max_event_streams,
                 ..StreamOptions::default()
