@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, EventId, Execution, ExecutionId, Exit, KillReason, Origin, SandboxId, TeamId, TemplateId,
-    Timestamp,
+    Timestamp, WebhookId,
 };
 
 /// What happened.
@@ -32,12 +32,55 @@ pub enum EventType {
     /// A snapshot was taken of it.
     #[serde(rename = "sandbox.lifecycle.checkpointed")]
     Checkpointed,
+    /// A webhook is behind: something it is owed has waited for long.
+    #[serde(rename = "webhook.lagging")]
+    WebhookLagging,
+    /// A webhook was disabled by the server.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled,
+    /// A webhook that was behind, failing or disabled is well again.
+    #[serde(rename = "webhook.recovered")]
+    WebhookRecovered,
+    /// A delivery ran out of attempts: the first since the webhook was last well.
+    #[serde(rename = "webhook.exhausted")]
+    WebhookExhausted,
 }
 
 impl EventType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 6] =
+    pub const ALL: [Self; 10] = [
+        Self::Created,
+        Self::Killed,
+        Self::Updated,
+        Self::Paused,
+        Self::Resumed,
+        Self::Checkpointed,
+        Self::WebhookLagging,
+        Self::WebhookDisabled,
+        Self::WebhookRecovered,
+        Self::WebhookExhausted,
+    ];
+
+    /// What happens to sandboxes: what a list shows that is not asked for types.
+    pub const LIFECYCLE: [Self; 6] =
         [Self::Created, Self::Killed, Self::Updated, Self::Paused, Self::Resumed, Self::Checkpointed];
+
+    /// Whether it tells of this server's own work rather than of a sandbox. Such an event borrows the sandbox of the
+    /// event it came from, and is only ever shown to those who ask for its type.
+    pub const fn is_operational(self) -> bool {
+        match self {
+            Self::Created
+            | Self::Killed
+            | Self::Updated
+            | Self::Paused
+            | Self::Resumed
+            | Self::Checkpointed => false,
+            Self::WebhookLagging
+            | Self::WebhookDisabled
+            | Self::WebhookRecovered
+            | Self::WebhookExhausted => true,
+        }
+    }
 
     /// The wire's name.
     pub const fn as_str(self) -> &'static str {
@@ -48,6 +91,10 @@ impl EventType {
             Self::Paused => "sandbox.lifecycle.paused",
             Self::Resumed => "sandbox.lifecycle.resumed",
             Self::Checkpointed => "sandbox.lifecycle.checkpointed",
+            Self::WebhookLagging => "webhook.lagging",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookRecovered => "webhook.recovered",
+            Self::WebhookExhausted => "webhook.exhausted",
         }
     }
 }
@@ -95,6 +142,27 @@ pub struct EventData {
     /// The snapshot's template, on checkpointed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_template_id: Option<TemplateId>,
+    /// Which webhook it is about, on operational events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookNotice>,
+}
+
+/// What an operational event says about a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookNotice {
+    /// Which webhook.
+    pub id: WebhookId,
+    /// What people call it.
+    pub name: String,
+    /// What made it so, in one sentence.
+    pub reason: String,
+    /// Since when nothing has been delivered to it, if it is failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Attempts that failed since then.
+    pub n_failed: u32,
+    /// The event whose delivery made it so.
+    pub event_id: EventId,
 }
 
 /// An execution that ended.

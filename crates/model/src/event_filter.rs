@@ -2,12 +2,12 @@
 
 use crate::{Event, EventType, KillReason, SandboxId, TemplateId, Timestamp};
 
-/// Conditions on events; all of them must hold. The default wants every event.
+/// Conditions on events; all of them must hold. The default wants every event of sandboxes' lives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Only this sandbox's.
     pub sandbox_id: Option<SandboxId>,
-    /// Only these types; empty means all.
+    /// Only these types; empty means every type of a sandbox's life, and no operational one.
     pub types: Vec<EventType>,
     /// Only kills for these reasons; empty means any event.
     pub reasons: Vec<KillReason>,
@@ -26,13 +26,18 @@ impl EventFilter {
     pub fn matches(&self, event: &Event) -> bool {
         let labels = &event.data.sandbox_metadata;
         self.sandbox_id.as_ref().is_none_or(|id| *id == event.sandbox_id)
-            && (self.types.is_empty() || self.types.contains(&event.event_type))
+            && self.wants_type(event.event_type)
             && (self.reasons.is_empty()
                 || event.data.kill_reason.is_some_and(|reason| self.reasons.contains(&reason)))
             && self.template_id.as_ref().is_none_or(|id| *id == event.template_id)
             && self.metadata.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.start.is_none_or(|start| event.timestamp >= start)
             && self.end.is_none_or(|end| event.timestamp < end)
+    }
+
+    /// Operational events are only ever wanted by name.
+    fn wants_type(&self, event_type: EventType) -> bool {
+        if self.types.is_empty() { !event_type.is_operational() } else { self.types.contains(&event_type) }
     }
 
     /// Whether no event whatsoever can be wanted: only kills have a reason.

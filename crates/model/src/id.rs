@@ -90,6 +90,10 @@ uuid_id!(
     DeliveryId, "delivery ID"
 );
 uuid_id!(
+    /// Events sent to a webhook again, on request.
+    ReplayId, "replay ID"
+);
+uuid_id!(
     /// An API key's public handle; never the key itself.
     ApiKeyId, "API key ID"
 );

@@ -21,11 +21,11 @@ mod webhook;
 
 pub use clock::{Clock, Sleep};
 pub use entropy::Entropy;
-pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType};
+pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType, WebhookNotice};
 pub use event_filter::EventFilter;
 pub use id::{
-    ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, SandboxId, TeamId, TemplateId,
-    WebhookId,
+    ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, ReplayId, SandboxId, TeamId,
+    TemplateId, WebhookId,
 };
 pub use metrics::{Counters, Sample};
 pub use origin::{Actor, Component, Origin};

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sandscope_model::{Event, EventFilter, EventType, KillReason, SandboxId, TeamId, TemplateId, Timestamp};
 
 use crate::events::{BLOCK, COLUMNS, decode};
-use crate::row::{Cells, event_type_code, integer};
+use crate::row::{Cells, FIRST_OPERATIONAL, event_type_code, integer};
 use crate::{Order, Store, StoreError};
 
 /// Events looked at for one page that the index alone does not decide.
@@ -59,9 +59,15 @@ pub(crate) fn sql(filter: &EventFilter, order: Order) -> String {
         format!("SELECT {COLUMNS} FROM events {index} WHERE {team} {condition}")
     };
     let codes = type_codes(filter);
+    // Operational events are few, so that walking over them costs nothing: the plus keeps the index by type out of it.
+    let lifecycle = if filter.types.is_empty() {
+        format!("AND +event_type < {FIRST_OPERATIONAL}")
+    } else {
+        String::new()
+    };
     let branches: Vec<String> = if filter.sandbox_id.is_some() {
         let list = codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let types = if codes.is_empty() { String::new() } else { format!("AND event_type IN ({list})") };
+        let types = if codes.is_empty() { lifecycle } else { format!("AND event_type IN ({list})") };
         vec![select("INDEXED BY events_by_sandbox", &format!("AND sandbox_id = ?4 {types}"))]
     } else if !filter.reasons.is_empty() {
         let mut reasons: Vec<&str> = filter.reasons.iter().copied().map(KillReason::as_str).collect();
@@ -73,9 +79,9 @@ pub(crate) fn sql(filter: &EventFilter, order: Order) -> String {
         let select = |code| select("INDEXED BY events_by_type", &format!("AND event_type = {code}"));
         codes.into_iter().map(select).collect()
     } else if filter.template_id.is_some() {
-        vec![select("INDEXED BY events_by_template", "AND template_id = ?4")]
+        vec![select("INDEXED BY events_by_template", &format!("AND template_id = ?4 {lifecycle}"))]
     } else {
-        vec![select("", "")]
+        vec![select("", &lifecycle)]
     };
     format!("{} ORDER BY sequence {} LIMIT -1 OFFSET ?5", branches.join(" UNION ALL "), order.sql())
 }

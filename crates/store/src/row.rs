@@ -169,6 +169,9 @@ pub(crate) fn integer(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// Codes from here on are those of operational types.
+pub(crate) const FIRST_OPERATIONAL: i64 = 101;
+
 /// What the log stores for a type.
 pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
     match event_type {
@@ -178,6 +181,10 @@ pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
         EventType::Paused => 4,
         EventType::Resumed => 5,
         EventType::Checkpointed => 6,
+        EventType::WebhookLagging => FIRST_OPERATIONAL,
+        EventType::WebhookDisabled => FIRST_OPERATIONAL + 1,
+        EventType::WebhookRecovered => FIRST_OPERATIONAL + 2,
+        EventType::WebhookExhausted => FIRST_OPERATIONAL + 3,
     }
 }
 

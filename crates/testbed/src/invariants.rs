@@ -35,6 +35,10 @@ pub fn fold(events: &[Event]) -> Result<BTreeMap<SandboxId, Told>, Vec<String>> 
         if !ids.insert(event.id) {
             wrong.push(format!("event {} was told twice", event.id));
         }
+        // Borrows a sandbox and says nothing about it.
+        if event.event_type.is_operational() {
+            continue;
+        }
         match follow(told.get(&event.sandbox_id), event) {
             Ok(next) => {
                 told.insert(event.sandbox_id.clone(), next);

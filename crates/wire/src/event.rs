@@ -3,7 +3,9 @@
 //! The API answers the camelCase keys. Webhook bodies carry the same keys and their snake_case twins, because both
 //! kinds of consumers exist. Keys inside `eventData` are snake_case in both.
 
-use sandscope_model::{Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin};
+use sandscope_model::{
+    Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin, WebhookNotice,
+};
 use serde_json::{Map, Value, json};
 
 use crate::time::to_second;
@@ -20,7 +22,8 @@ pub fn render(event: &Event) -> Value {
 pub fn webhook_body(event: &Event) -> Vec<u8> {
     let data = event_data(&event.data);
     let mut body = camel_case(event, &data);
-    body.insert("event_category".to_owned(), json!("lifecycle"));
+    let category = if event.event_type.is_operational() { "webhook" } else { "lifecycle" };
+    body.insert("event_category".to_owned(), json!(category));
     if let Some(label) = label(event.event_type) {
         body.insert("event_label".to_owned(), json!(label));
     }
@@ -95,6 +98,9 @@ fn event_data(data: &EventData) -> Value {
             insert("remote_address", json!(address));
         }
     }
+    if let Some(webhook) = &data.webhook {
+        insert("webhook", render_notice(webhook));
+    }
     if fields.is_empty() { Value::Null } else { Value::Object(fields) }
 }
 
@@ -103,6 +109,17 @@ fn render_actor(actor: Actor) -> Value {
         Actor::ApiKey { id } => json!({ "type": "api_key", "id": id }),
         Actor::System { component } => json!({ "type": "system", "component": component.as_str() }),
     }
+}
+
+fn render_notice(notice: &WebhookNotice) -> Value {
+    json!({
+        "id": notice.id,
+        "name": notice.name,
+        "reason": notice.reason,
+        "failing_since": notice.failing_since.map(to_second),
+        "failed_attempts": notice.n_failed,
+        "event_id": notice.event_id,
+    })
 }
 
 fn render_execution(execution: &ExecutionSummary) -> Value {
@@ -123,6 +140,10 @@ const fn label(event_type: EventType) -> Option<&'static str> {
         EventType::Resumed => Some("resume"),
         EventType::Updated => Some("update"),
         EventType::Checkpointed => None,
+        EventType::WebhookLagging => Some("lagging"),
+        EventType::WebhookDisabled => Some("disabled"),
+        EventType::WebhookRecovered => Some("recovered"),
+        EventType::WebhookExhausted => Some("exhausted"),
     }
 }
 

@@ -93,3 +93,23 @@ fn a_webhook_body_says_everything_in_both_spellings() {
     assert_eq!(bare.get("event_data"), None);
     assert_eq!(bare.get("event_label"), None);
 }
+
+#[test]
+fn an_operational_event_names_its_webhook_and_is_of_another_category() {
+    let data = EventData {
+        webhook: Some(WebhookNotice {
+            id: uuid::Uuid::from_u128(5).into(),
+            name: "hook".to_owned(),
+            reason: "because".to_owned(),
+            failing_since: Some(at("2025-08-06T20:58:24.999Z")),
+            n_failed: 7,
+            event_id: uuid::Uuid::from_u128(6).into(),
+        }),
+        ..EventData::default()
+    };
+    let body: Value =
+        serde_json::from_slice(&webhook_body(&event(EventType::WebhookDisabled, data))).unwrap();
+    assert_eq!((&body["type"], &body["event_category"]), (&json!("webhook.disabled"), &json!("webhook")));
+    assert_eq!(body["eventData"]["webhook"]["failing_since"], "2025-08-06T20:58:24Z");
+    assert_eq!(body["event_data"]["webhook"]["failed_attempts"], 7);
+}

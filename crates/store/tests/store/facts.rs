@@ -274,3 +274,24 @@ async fn a_closed_store_refuses_and_an_opened_one_knows_everything() {
     let again = Store::open(house.dir.path(), house.clock.clone()).unwrap();
     assert_eq!(again.live_sandboxes().await.unwrap(), [sandbox]);
 }
+
+#[tokio::test]
+async fn operational_events_are_shown_to_those_who_name_them() {
+    let house = House::new().await;
+    let mut sandbox = house.running(0).await;
+    let draft = crate::support::draft(&sandbox, EventType::WebhookLagging, at(1));
+    let change = sandscope_store::Change { sandbox: sandbox.clone(), event: Some(draft), snapshot: None };
+    house.store.commit(change).await.unwrap();
+    sandbox.generation += 1;
+    let sequences = async |types: &[EventType], sandbox_id| {
+        let filter = EventFilter { types: types.to_vec(), sandbox_id, ..EventFilter::default() };
+        let query = EventQuery { filter, ..newest(10) };
+        let events = house.store.events(house.team.id, query).await.unwrap();
+        events.iter().map(|event| event.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(sequences(&[], None).await, [1]);
+    assert_eq!(sequences(&[], Some(sandbox.id.clone())).await, [1]);
+    assert_eq!(sequences(&EventType::LIFECYCLE, None).await, [1]);
+    assert_eq!(sequences(&[EventType::WebhookLagging], None).await, [2]);
+    assert_eq!(sequences(&EventType::ALL, Some(sandbox.id)).await, [2, 1]);
+}
