@@ -28,12 +28,13 @@ mod paths;
 mod query;
 mod segments;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{Clock, Entropy, Prices};
+use sandscope_model::{Attempt, Clock, Entropy, Prices, Webhook};
 use sandscope_store::Store;
 use tokio::sync::watch;
 
@@ -54,6 +55,10 @@ pub enum Health {
 /// Decides whether a webhook may point to a URL; the error is one sentence for the webhook's owner.
 pub type WebhookUrlCheck = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
+/// Sends a made-up event to a webhook and says how that went; `None` if too many are being sent.
+pub type WebhookTester =
+    Arc<dyn Fn(Webhook) -> Pin<Box<dyn Future<Output = Option<Attempt>> + Send>> + Send + Sync>;
+
 /// What the endpoints work with.
 pub struct ApiOptions {
     /// The lives of sandboxes.
@@ -68,6 +73,8 @@ pub struct ApiOptions {
     pub health: watch::Receiver<Health>,
     /// Which targets webhooks may have.
     pub webhook_url_check: WebhookUrlCheck,
+    /// Tries webhooks out.
+    pub webhook_tester: WebhookTester,
     /// Domain under which sandboxes' ports are reached, told to clients; `None` leaves it to their own settings.
     pub domain: Option<String>,
     /// What usage costs, if the operator set prices.

@@ -36,6 +36,13 @@ pub(crate) const EVENT_STREAM: &str = "/events/stream";
 pub(crate) const WEBHOOKS: &str = "/events/webhooks";
 pub(crate) const WEBHOOK: &str = "/events/webhooks/{webhookID}";
 pub(crate) const WEBHOOK_DELIVERIES: &str = "/events/webhooks/{webhookID}/deliveries";
+pub(crate) const WEBHOOK_DELIVERY: &str = "/events/webhooks/{webhookID}/deliveries/{deliveryID}";
+pub(crate) const WEBHOOK_RESEND: &str = "/events/webhooks/{webhookID}/deliveries/{deliveryID}/resend";
+pub(crate) const WEBHOOK_DEAD_LETTERS: &str = "/events/webhooks/{webhookID}/dead-letters";
+pub(crate) const WEBHOOK_REPLAYS: &str = "/events/webhooks/{webhookID}/replays";
+pub(crate) const WEBHOOK_REPLAY: &str = "/events/webhooks/{webhookID}/replays/{replayID}";
+pub(crate) const WEBHOOK_SECRET: &str = "/events/webhooks/{webhookID}/secret";
+pub(crate) const WEBHOOK_TEST: &str = "/events/webhooks/{webhookID}/test";
 pub(crate) const WEBHOOK_STATS: &str = "/events/webhooks/{webhookID}/stats";
 
 /// Operations of the original that this server does not have: they are routed, to be refused by name.

@@ -1,8 +1,10 @@
 //! The ids in paths. Something that is no id at all cannot exist: 404, except where the contract says 400.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use sandscope_model::{ApiKeyId, SandboxId, WebhookId};
+use sandscope_model::{ApiKeyId, MalformedId, SandboxId, WebhookId};
 
 use crate::App;
 use crate::error::ApiError;
@@ -12,9 +14,13 @@ const MAX_ECHO: usize = 128;
 
 /// The first variable part of the path, percent-decoded.
 async fn first(parts: &mut Parts, app: &App) -> Result<String, ApiError> {
+    nth(parts, app, 0).await
+}
+
+async fn nth(parts: &mut Parts, app: &App, n: usize) -> Result<String, ApiError> {
     let malformed = || ApiError::bad_request("the path is not valid UTF-8");
     let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| malformed())?;
-    let (_, text) = params.iter().next().ok_or_else(malformed)?;
+    let (_, text) = params.iter().nth(n).ok_or_else(malformed)?;
     Ok(text.to_owned())
 }
 
@@ -87,5 +93,25 @@ impl FromRequestParts<App> for WebhookPath {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let text = first(parts, app).await?;
         text.parse().map(Self).map_err(|_| ApiError::bad_request("Invalid webhook ID"))
+    }
+}
+
+/// `{webhookID}` and the id of something that belongs to it.
+#[derive(Debug)]
+pub(crate) struct WebhookPartPath<T> {
+    pub(crate) webhook: WebhookId,
+    pub(crate) part: T,
+}
+
+impl<T: FromStr<Err = MalformedId> + Send> FromRequestParts<App> for WebhookPartPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let WebhookPath(webhook) = WebhookPath::from_request_parts(parts, app).await?;
+        let text = nth(parts, app, 1).await?;
+        let part = text
+            .parse()
+            .map_err(|error: MalformedId| ApiError::bad_request(format!("Invalid {}", error.kind)))?;
+        Ok(Self { webhook, part })
     }
 }

@@ -35,7 +35,11 @@ pub use secret::Secret;
 pub use state::{Denied, Execution, Exit, ExitStatus, KillReason, Paused, State, StateName, Transition};
 pub use team::{ApiKey, KeyMask, Team, TeamLimits};
 pub use template::{Build, Rootfs, Template, TemplateKind};
-pub use webhook::{Attempt, AttemptOutcome, ErrorClass, Exception, Webhook};
+pub use webhook::{
+    Attempt, AttemptOutcome, ErrorClass, Exception, Ordering, PayloadStyle, Replay, ReplayState,
+    RetiredSecret, Retry, Selection, Webhook, WebhookFilter, WebhookHealth, WebhookOptions,
+    is_reserved_header,
+};
 
 /// A point in time, UTC.
 pub use jiff::Timestamp;

@@ -1,8 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeliveryId, EventId, EventType, SandboxId, Secret, TeamId, Timestamp, WebhookId};
+use crate::{
+    DeliveryId, Event, EventId, EventType, ReplayId, SandboxId, Secret, TeamId, TemplateId, Timestamp,
+    WebhookId,
+};
 
 /// A registration: where a team wants which events sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +24,218 @@ pub struct Webhook {
     pub enabled: bool,
     /// What deliveries are signed with.
     pub signature_secret: Secret,
+    /// What they were signed with before, while both count.
+    pub previous_secret: Option<RetiredSecret>,
+    /// Headers sent with every delivery. Their values may be credentials.
+    pub headers: BTreeMap<String, Secret>,
+    /// How it is delivered to.
+    pub options: WebhookOptions,
     /// When it was registered.
     pub created_at: Timestamp,
+}
+
+impl Webhook {
+    /// Whether `event` is to be sent to it.
+    pub fn wants(&self, event: &Event) -> bool {
+        self.events.contains(&event.event_type)
+            && self.options.sandbox_id.as_ref().is_none_or(|id| *id == event.sandbox_id)
+            && self.options.filter.passes(event)
+            // What is said about it goes to others: a failure to tell it of its failures would have no end.
+            && event.data.webhook.as_ref().is_none_or(|notice| notice.id != self.id)
+    }
+}
+
+/// Whether a header's meaning is not the registering team's to give: framing, addressing, and what deliveries carry.
+/// `name` is in lower case.
+pub fn is_reserved_header(name: &str) -> bool {
+    const NAMES: [&str; 17] = [
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+    ];
+    const PREFIXES: [&str; 6] = ["e2b-", "webhook-", "proxy-", "x-forwarded-", "sec-", ":"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A secret that was replaced and still counts for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// Until when deliveries are signed with it as well.
+    pub until: Timestamp,
+}
+
+/// How a webhook is delivered to, beyond where and what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookOptions {
+    /// What waits for what.
+    pub ordering: Ordering,
+    /// When failed deliveries are tried again.
+    pub retry: Retry,
+    /// What one attempt may take, in seconds; the server's setting where `None`.
+    pub timeout_s: Option<u32>,
+    /// Attempts in flight at once at most; the server's setting where `None`.
+    pub max_in_flight: Option<u32>,
+    /// Attempts started per second at most.
+    pub rate_per_second: Option<u32>,
+    /// After how long without a success the webhook is disabled, in seconds; 0 is never, `None` the server's setting.
+    pub disable_after_s: Option<u32>,
+    /// In which spelling events are sent.
+    pub payload: PayloadStyle,
+    /// Which events of the subscribed types are meant.
+    pub filter: WebhookFilter,
+    /// The only sandbox whose events are meant; the webhook goes when its sandbox is forgotten.
+    pub sandbox_id: Option<SandboxId>,
+}
+
+/// What waits for what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// Nothing waits.
+    None,
+    /// An event waits until the earlier ones of its sandbox are delivered or exhausted.
+    #[default]
+    Sandbox,
+    /// An event waits until every earlier one is.
+    Strict,
+}
+
+/// When failed deliveries are tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// As the server is configured.
+    #[default]
+    Server,
+    /// Three times, ten seconds apart.
+    E2b,
+    /// After 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 5 h, and then every 10 h within three days.
+    Standard,
+    /// After each of these many seconds.
+    Custom(Vec<u32>),
+}
+
+/// In which spelling events are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadStyle {
+    /// The keys of the events API with their snake_case twins.
+    #[default]
+    Both,
+    /// The keys of the events API.
+    Camel,
+    /// The snake_case keys alone.
+    Snake,
+    /// A CloudEvents 1.0 envelope around the events API's rendering.
+    Cloudevents,
+}
+
+/// Which events of the subscribed types are meant. Nothing given means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookFilter {
+    /// Labels the sandbox must have, all of them.
+    pub metadata: BTreeMap<String, String>,
+    /// Templates it must have been made from, one of them.
+    pub templates: BTreeSet<TemplateId>,
+    /// Why it must have ended, on events that say why.
+    pub reasons: BTreeSet<String>,
+}
+
+impl WebhookFilter {
+    fn passes(&self, event: &Event) -> bool {
+        let labels = &event.data.sandbox_metadata;
+        let reason = event.data.kill_reason.map(|reason| reason.as_str());
+        self.metadata.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && (self.templates.is_empty() || self.templates.contains(&event.template_id))
+            && (self.reasons.is_empty() || reason.is_none_or(|reason| self.reasons.contains(reason)))
+    }
+}
+
+/// How deliveries to a webhook have been going.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookHealth {
+    /// When the first attempt failed of those since the last success.
+    pub failing_since: Option<Timestamp>,
+    /// How many have failed since.
+    pub n_failed: u32,
+    /// Which operational events told of it since it was last well.
+    pub told: BTreeSet<EventType>,
+    /// Why the server disabled it.
+    pub disabled_reason: Option<String>,
+}
+
+/// Events sent again on request: a cursor of its own over a part of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Its id.
+    pub id: ReplayId,
+    /// To which webhook.
+    pub webhook_id: WebhookId,
+    /// Which events of the range.
+    pub selection: Selection,
+    /// The first event of the range, by its number in the log.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// Everything before this one has been selected or passed over.
+    pub next: u64,
+    /// Events started per second at most.
+    pub rate_per_second: Option<u32>,
+    /// How it stands.
+    pub state: ReplayState,
+    /// Events selected so far.
+    pub n_selected: u64,
+    /// Of them, delivered.
+    pub n_delivered: u64,
+    /// Of them, out of attempts.
+    pub n_failed: u64,
+    /// Of them, no longer there or no longer wanted.
+    pub n_dropped: u64,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Which events of its range a replay sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// Those that never arrived: out of attempts, or passed while the webhook was disabled.
+    Failed,
+    /// All that the webhook wants.
+    All,
+}
+
+/// How a replay stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// It is under way, or waits for the one before it.
+    Running,
+    /// Everything selected was delivered or gave up.
+    Done,
+    /// Somebody ended it.
+    Canceled,
 }
 
 /// A delivery that did not succeed at once: the exception to "everything up to the cursor is delivered".
@@ -36,6 +249,10 @@ pub struct Exception {
     pub n_attempts: u32,
     /// When the next attempt is due; `None` once exhausted.
     pub next_due_at: Option<Timestamp>,
+    /// The replay it is part of, by the store's number.
+    pub replay_no: Option<i64>,
+    /// Whether it had been given up before that replay took it up.
+    pub was_exhausted: bool,
 }
 
 /// One HTTP try at a delivery.

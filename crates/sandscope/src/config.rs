@@ -94,6 +94,10 @@ pub(crate) struct Webhooks {
     pub attempt_timeout: Duration,
     /// Waits before the second, third … attempt.
     pub retry_delays: Vec<Duration>,
+    /// After how long without a success a webhook is disabled; `None` is never.
+    pub disable_after: Option<Duration>,
+    /// What secrets are sealed with, and what they were sealed with before; empty: the data directory's own key.
+    pub sealing_keys: Vec<Secret>,
 }
 
 #[derive(Debug, Clone, Copy)]

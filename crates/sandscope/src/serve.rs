@@ -19,6 +19,7 @@ mod engine;
 mod exports;
 mod http;
 mod running;
+mod sealing;
 mod signals;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
 use sandscope_model::{Attempt, AttemptOutcome, DeliveryId, EventType, TeamId, Timestamp, WebhookId};
 
-use crate::row::{Cells, all, event_type_code, integer, to_name};
+use crate::row::{Cells, all, event_type_code, first, integer, to_name};
 use crate::writer::Tx;
 use crate::{Order, Store, StoreError};
 
@@ -185,6 +185,28 @@ impl Store {
         query: AttemptQuery,
     ) -> Result<Vec<Attempt>, StoreError> {
         self.inner.attempts.read(move |connection| list(connection, team, webhook, &query)).await
+    }
+
+    /// One attempt to deliver to a webhook of the team.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn attempt(
+        &self,
+        team: TeamId,
+        webhook: WebhookId,
+        id: DeliveryId,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM attempts INDEXED BY attempts_by_id
+                 WHERE id = ? AND webhook_id = ? AND team_id = ?"
+            );
+            let (id, webhook) = (id.as_uuid().as_bytes(), webhook.as_uuid().as_bytes());
+            let values = params![id, webhook, team.as_uuid().as_bytes()];
+            first(connection.prepare_cached(&sql)?, values, "attempts", decode)
+        };
+        self.inner.attempts.read(op).await
     }
 
     /// The attempts started from `start` to `end` (both inclusive), summed up in spans of `bucket_s` seconds, oldest

@@ -41,6 +41,9 @@ pub enum StoreError {
         /// The newest version known here.
         known: u32,
     },
+    /// A webhook's secrets were sealed with a key that is not at hand.
+    #[error("webhook secrets are sealed with a key this server was not given")]
+    Sealed,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

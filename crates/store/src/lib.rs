@@ -31,10 +31,12 @@ mod keys;
 mod ledger;
 mod migrations;
 mod readers;
+mod replays;
 mod retention;
 mod row;
 mod samples;
 mod sandboxes;
+mod seal;
 mod snapshots;
 mod teams;
 mod templates;
@@ -58,7 +60,7 @@ use crate::writer::Feed;
 pub use admission::{Admission, IdempotencyKey};
 pub use attempts::{AttemptQuery, StatsBucket};
 pub use commit::{Change, NewSnapshot};
-pub use deliveries::DeliveryProgress;
+pub use deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
 pub use error::StoreError;
 pub use event_pages::{EventPage, EventQuery, MAX_EXAMINED};
 pub use fault::FaultPlan;
@@ -66,8 +68,10 @@ pub use keys::NewApiKey;
 pub use ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };
+pub use replays::ReplayPage;
 pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
+pub use seal::{SEALING_KEY_BYTES, Sealer};
 pub use snapshots::SnapshotFilter;
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};
@@ -120,11 +124,18 @@ pub struct StoreOptions {
     pub busy_timeout: Duration,
     /// Commits that fail on purpose.
     pub faults: FaultPlan,
+    /// What seals webhooks' secrets; without it they are stored as they are.
+    pub sealer: Option<Arc<Sealer>>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { read_connections: 4, busy_timeout: Duration::from_secs(5), faults: FaultPlan::none() }
+        Self {
+            read_connections: 4,
+            busy_timeout: Duration::from_secs(5),
+            faults: FaultPlan::none(),
+            sealer: None,
+        }
     }
 }
 
@@ -142,6 +153,7 @@ struct Inner {
     samples: File,
     feed: Feed,
     touched: Touched,
+    sealer: Option<Arc<Sealer>>,
 }
 
 impl Store {
@@ -173,7 +185,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         file::make_directory(dir)?;
         let feed = Feed { events: broadcast::Sender::new(FEED), webhooks: watch::Sender::new(0) };
-        let StoreOptions { read_connections, busy_timeout, faults } = options;
+        let StoreOptions { read_connections, busy_timeout, faults, sealer } = options;
         let open = |schema, n_readers, faults| {
             File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults)
         };
@@ -181,7 +193,7 @@ impl Store {
         let attempts = open(&migrations::ATTEMPTS, 1, FaultPlan::none())?;
         let samples = open(&migrations::SAMPLES, 2, FaultPlan::none())?;
         let touched = Touched::default();
-        Ok(Self { inner: Arc::new(Inner { clock, facts, attempts, samples, feed, touched }) })
+        Ok(Self { inner: Arc::new(Inner { clock, facts, attempts, samples, feed, touched, sealer }) })
     }
 
     /// Commits what was asked before, then ends the threads. Whatever is asked later gets [`StoreError::Closed`].

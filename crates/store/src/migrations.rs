@@ -25,12 +25,13 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0001.sql"),
         include_str!("migrations/facts_0002.sql"),
         include_str!("migrations/facts_0003.sql"),
+        include_str!("migrations/facts_0004.sql"),
     ],
     synchronous: "FULL",
 };
 pub(crate) const ATTEMPTS: Schema = Schema {
     file: "attempts.sqlite",
-    steps: &[include_str!("migrations/attempts_0001.sql")],
+    steps: &[include_str!("migrations/attempts_0001.sql"), include_str!("migrations/attempts_0002.sql")],
     synchronous: "NORMAL",
 };
 pub(crate) const SAMPLES: Schema = Schema {

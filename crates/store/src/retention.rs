@@ -10,7 +10,7 @@ use crate::admission::KEY_LIFETIME_USEC;
 use crate::events::BLOCK;
 use crate::row::all;
 use crate::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, webhooks};
 
 /// Rows deleted in one operation.
 const BATCH: u32 = 500;
@@ -57,6 +57,9 @@ fn passed_by_all(connection: &Connection, team_no: i64) -> Result<i64, StoreErro
                  UNION ALL
                  SELECT e.sequence - 1 FROM webhooks w JOIN exceptions e ON e.webhook_id = w.id
                      WHERE w.team_no = ?1 AND w.enabled AND e.next_due_at IS NOT NULL
+                 UNION ALL
+                 SELECT r.next - 1 FROM webhooks w JOIN replays r ON r.webhook_id = w.id
+                     WHERE w.team_no = ?1 AND w.enabled AND r.state = 'running'
              )",
         )?
         .query_row([team_no], |row| row.get::<_, Option<i64>>(0))?
@@ -88,6 +91,10 @@ fn cut_log(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
              AND webhook_id IN (SELECT id FROM webhooks WHERE team_no = ?1)",
     )?
     .execute([team_no, last])?;
+    tx.prepare_cached(
+        "DELETE FROM skipped WHERE last <= ?2 AND webhook_id IN (SELECT id FROM webhooks WHERE team_no = ?1)",
+    )?
+    .execute([team_no, last])?;
     let n = tx
         .prepare_cached("DELETE FROM events WHERE team_no = ? AND sequence <= ?")?
         .execute([team_no, last])?;
@@ -102,6 +109,28 @@ fn forget_killed(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreErr
                  ORDER BY killed_at LIMIT ?)",
         )?
         .execute(params![team_no, cutoff, BATCH])?;
+    Ok(count(n))
+}
+
+/// Webhooks of sandboxes that are forgotten, or were never made.
+fn forget_scoped(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let orphans: Vec<Vec<u8>> = tx
+        .prepare_cached(
+            "SELECT id FROM webhooks WHERE sandbox_id IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM sandboxes WHERE sandboxes.id = webhooks.sandbox_id)",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    orphans.iter().try_for_each(|id| webhooks::forget(tx, id))
+}
+
+fn forget_replays(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
+    let n = tx
+        .prepare_cached(
+            "DELETE FROM replays WHERE no IN (
+                 SELECT no FROM replays WHERE state <> 'running' AND finished_at < ? LIMIT ?)",
+        )?
+        .execute(params![cutoff, BATCH])?;
     Ok(count(n))
 }
 
@@ -183,6 +212,9 @@ impl Store {
             removed.events += self.in_batches(move |tx| cut_log(tx, cutoff)).await?;
             removed.sandboxes += self.in_batches(move |tx| forget_killed(tx, cutoff)).await?;
         }
+        self.facts().write(forget_scoped).await?;
+        let cutoff = now.saturating_sub(BULK_LIFETIME_USEC);
+        self.in_batches(move |tx| forget_replays(tx, cutoff)).await?;
         let cutoff = now.saturating_sub(KEY_LIFETIME_USEC);
         removed.idempotency_keys = self.in_batches(move |tx| forget_keys(tx, cutoff)).await?;
 

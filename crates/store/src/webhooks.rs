@@ -1,39 +1,96 @@
 //! Webhook registrations. Each row carries its cursor; see [`deliveries`](crate::deliveries).
 
-use rusqlite::{Connection, params};
-use sandscope_model::{Secret, TeamId, Webhook, WebhookId};
+use std::collections::BTreeMap;
 
-use crate::row::{Cells, all, first, to_json};
+use rusqlite::{Connection, OptionalExtension, params};
+use sandscope_model::{RetiredSecret, Secret, TeamId, Webhook, WebhookId};
+use serde::{Deserialize, Serialize};
+
+use crate::row::{Cells, all, first, integer, to_json};
+use crate::seal::{self, Sealer};
 use crate::teams::team_no;
 use crate::writer::Tx;
 use crate::{Store, StoreError};
 
-const COLUMNS: &str = "w.id, t.id, w.name, w.url, w.events, w.enabled, w.signature_secret, w.created_at";
+const COLUMNS: &str =
+    "w.id, t.id, w.name, w.url, w.events, w.enabled, w.signature_secret, w.secrets, w.options, w.created_at";
 
-fn decode(cells: &mut Cells<'_, '_>) -> Result<Webhook, StoreError> {
+/// What is sealed of a webhook.
+#[derive(Serialize, Deserialize)]
+struct Secrets {
+    signature: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<RetiredSecret>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, Secret>,
+}
+
+impl Secrets {
+    fn seal(webhook: &Webhook, sealer: Option<&Sealer>) -> Result<Vec<u8>, StoreError> {
+        let secrets = Self {
+            signature: webhook.signature_secret.clone(),
+            previous: webhook.previous_secret.clone(),
+            headers: webhook.headers.clone(),
+        };
+        seal::seal(sealer, webhook.id.as_uuid().as_bytes(), to_json(&secrets)?.into_bytes())
+    }
+
+    fn open(id: WebhookId, stored: &[u8], sealer: Option<&Sealer>) -> Result<Self, StoreError> {
+        let plain = seal::open(sealer, id.as_uuid().as_bytes(), stored)?;
+        serde_json::from_slice(&plain).map_err(|_| StoreError::Corrupt {
+            table: "webhooks",
+            column: "secrets",
+            row: id.to_string(),
+        })
+    }
+}
+
+fn decode(cells: &mut Cells<'_, '_>, sealer: Option<&Sealer>) -> Result<Webhook, StoreError> {
+    let id: WebhookId = cells.uuid("id")?;
+    let team_id = cells.uuid("team_no")?;
+    let (name, url) = (cells.plain("name")?, cells.plain("url")?);
+    let (events, enabled) = (cells.json("events")?, cells.plain("enabled")?);
+    let plain: String = cells.plain("signature_secret")?;
+    let stored: Option<Vec<u8>> = cells.plain("secrets")?;
+    let secrets = match stored {
+        Some(stored) => Secrets::open(id, &stored, sealer)?,
+        None => Secrets { signature: Secret::new(plain), previous: None, headers: BTreeMap::new() },
+    };
     Ok(Webhook {
-        id: cells.uuid("id")?,
-        team_id: cells.uuid("team_no")?,
-        name: cells.plain("name")?,
-        url: cells.plain("url")?,
-        events: cells.json("events")?,
-        enabled: cells.plain("enabled")?,
-        signature_secret: Secret::new(cells.plain("signature_secret")?),
+        id,
+        team_id,
+        name,
+        url,
+        events,
+        enabled,
+        signature_secret: secrets.signature,
+        previous_secret: secrets.previous,
+        headers: secrets.headers,
+        options: cells.json("options")?,
         created_at: cells.time("created_at")?,
     })
 }
 
-fn insert(tx: &mut Tx<'_>, webhook: &Webhook, max: u32) -> Result<bool, StoreError> {
+pub(crate) fn insert(
+    tx: &mut Tx<'_>,
+    webhook: &Webhook,
+    max: u32,
+    sealer: Option<&Sealer>,
+) -> Result<bool, StoreError> {
     let team_no = team_no(tx, webhook.team_id)?;
-    let n: u32 = tx
-        .prepare_cached("SELECT COUNT(*) FROM webhooks WHERE team_no = ?")?
-        .query_row([team_no], |row| row.get(0))?;
-    if n >= max {
-        return Ok(false);
+    // A sandbox's own webhooks come and go with it and are bounded by the request that makes it.
+    if webhook.options.sandbox_id.is_none() {
+        let n: u32 = tx
+            .prepare_cached("SELECT COUNT(*) FROM webhooks WHERE team_no = ? AND sandbox_id IS NULL")?
+            .query_row([team_no], |row| row.get(0))?;
+        if n >= max {
+            return Ok(false);
+        }
     }
     tx.prepare_cached(
-        "INSERT INTO webhooks (id, team_no, name, url, events, enabled, signature_secret, created_at, cursor)
-         SELECT ?, no, ?, ?, ?, ?, ?, ?, last_sequence FROM teams WHERE no = ?",
+        "INSERT INTO webhooks (id, team_no, name, url, events, enabled, signature_secret, secrets, options,
+             sandbox_id, created_at, cursor)
+         SELECT ?, no, ?, ?, ?, ?, '', ?, ?, ?, ?, last_sequence FROM teams WHERE no = ?",
     )?
     .execute(params![
         webhook.id.as_uuid().as_bytes(),
@@ -41,7 +98,9 @@ fn insert(tx: &mut Tx<'_>, webhook: &Webhook, max: u32) -> Result<bool, StoreErr
         webhook.url,
         to_json(&webhook.events)?,
         webhook.enabled,
-        webhook.signature_secret.expose(),
+        Secrets::seal(webhook, sealer)?,
+        to_json(&webhook.options)?,
+        webhook.options.sandbox_id.as_ref().map(|id| id.as_str().to_owned()),
         webhook.created_at.as_microsecond(),
         team_no,
     ])?;
@@ -49,40 +108,93 @@ fn insert(tx: &mut Tx<'_>, webhook: &Webhook, max: u32) -> Result<bool, StoreErr
     Ok(true)
 }
 
-fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<bool, StoreError> {
-    let changed = tx
+fn update(tx: &mut Tx<'_>, webhook: &Webhook, sealer: Option<&Sealer>) -> Result<bool, StoreError> {
+    let id = webhook.id.as_uuid().as_bytes();
+    let found: Option<(bool, i64, i64)> = tx
         .prepare_cached(
-            "UPDATE webhooks SET name = ?3, url = ?4, events = ?5, enabled = ?6, signature_secret = ?7,
-                 cursor = CASE WHEN ?6 AND NOT enabled THEN t.last_sequence ELSE cursor END
-             FROM teams t WHERE webhooks.id = ?2 AND t.no = webhooks.team_no AND t.id = ?1",
+            "SELECT w.enabled, w.cursor, t.last_sequence FROM webhooks w JOIN teams t ON t.no = w.team_no
+             WHERE w.id = ? AND t.id = ?",
         )?
-        .execute(params![
-            webhook.team_id.as_uuid().as_bytes(),
-            webhook.id.as_uuid().as_bytes(),
-            webhook.name,
-            webhook.url,
-            to_json(&webhook.events)?,
-            webhook.enabled,
-            webhook.signature_secret.expose(),
-        ])?;
-    if changed == 1 {
-        tx.webhooks_changed();
+        .query_row(params![id, webhook.team_id.as_uuid().as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((was_enabled, cursor, last)) = found else { return Ok(false) };
+    tx.prepare_cached(
+        "UPDATE webhooks SET name = ?2, url = ?3, events = ?4, enabled = ?5, signature_secret = '', secrets = ?6,
+             options = ?7, sandbox_id = ?8 WHERE id = ?1",
+    )?
+    .execute(params![
+        id,
+        webhook.name,
+        webhook.url,
+        to_json(&webhook.events)?,
+        webhook.enabled,
+        Secrets::seal(webhook, sealer)?,
+        to_json(&webhook.options)?,
+        webhook.options.sandbox_id.as_ref().map(|id| id.as_str().to_owned()),
+    ])?;
+    if webhook.enabled && !was_enabled {
+        enable(tx, id, cursor, last)?;
     }
-    Ok(changed == 1)
+    tx.webhooks_changed();
+    Ok(true)
+}
+
+/// Starts a disabled webhook at the end of the log, remembering what that passes over.
+fn enable(tx: &Tx<'_>, id: &[u8; 16], cursor: i64, last: i64) -> Result<(), StoreError> {
+    if last > cursor {
+        tx.prepare_cached("INSERT OR REPLACE INTO skipped (webhook_id, first, last) VALUES (?, ?, ?)")?
+            .execute(params![id, cursor + 1, last])?;
+    }
+    // What was told stays told until it is well again.
+    tx.prepare_cached(
+        "UPDATE webhooks SET cursor = ?2,
+             health = json_remove(health, '$.failing_since', '$.n_failed', '$.disabled_reason') WHERE id = ?1",
+    )?
+    .execute(params![id, last])?;
+    Ok(())
 }
 
 fn delete(tx: &mut Tx<'_>, team: TeamId, id: WebhookId) -> Result<bool, StoreError> {
-    let deleted = tx
+    let is_there = tx
         .prepare_cached(
-            "DELETE FROM webhooks WHERE id = ?2 AND team_no = (SELECT no FROM teams WHERE id = ?1)",
+            "SELECT 1 FROM webhooks WHERE id = ?2 AND team_no = (SELECT no FROM teams WHERE id = ?1)",
         )?
-        .execute(params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()])?;
-    if deleted == 1 {
-        tx.prepare_cached("DELETE FROM exceptions WHERE webhook_id = ?")?
-            .execute([id.as_uuid().as_bytes()])?;
-        tx.webhooks_changed();
+        .exists(params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()])?;
+    if is_there {
+        forget(tx, id.as_uuid().as_bytes())?;
     }
-    Ok(deleted == 1)
+    Ok(is_there)
+}
+
+/// Removes a webhook and everything that belongs to it.
+pub(crate) fn forget(tx: &mut Tx<'_>, id: &[u8]) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM webhooks WHERE id = ?")?.execute([id])?;
+    tx.prepare_cached("DELETE FROM exceptions WHERE webhook_id = ?")?.execute([id])?;
+    tx.prepare_cached("DELETE FROM skipped WHERE webhook_id = ?")?.execute([id])?;
+    tx.prepare_cached("DELETE FROM replays WHERE webhook_id = ?")?.execute([id])?;
+    tx.webhooks_changed();
+    Ok(())
+}
+
+/// Seals again whatever is not sealed with the current key.
+fn reseal(tx: &mut Tx<'_>, sealer: &Sealer) -> Result<u64, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM webhooks w JOIN teams t ON t.no = w.team_no");
+    let webhooks = all(tx.prepare_cached(&sql)?, [], "webhooks", |cells| decode(cells, Some(sealer)))?;
+    let mut n = 0;
+    for webhook in webhooks {
+        let id = webhook.id.as_uuid().as_bytes();
+        let stored: Option<Vec<u8>> = tx
+            .prepare_cached("SELECT secrets FROM webhooks WHERE id = ?")?
+            .query_row([id], |row| row.get(0))?;
+        if stored.is_none_or(|stored| !seal::is_current(sealer, &stored)) {
+            tx.prepare_cached("UPDATE webhooks SET signature_secret = '', secrets = ? WHERE id = ?")?
+                .execute(params![Secrets::seal(&webhook, Some(sealer))?, id])?;
+            n += 1;
+        }
+    }
+    Ok(n)
 }
 
 impl Store {
@@ -92,7 +204,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be written.
     pub async fn insert_webhook(&self, webhook: Webhook, max: u32) -> Result<bool, StoreError> {
-        self.facts().write(move |tx| insert(tx, &webhook, max)).await
+        let sealer = self.inner.sealer.clone();
+        self.facts().write(move |tx| insert(tx, &webhook, max, sealer.as_deref())).await
     }
 
     /// The team's webhooks, oldest first.
@@ -100,12 +213,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn webhooks(&self, team: TeamId) -> Result<Vec<Webhook>, StoreError> {
+        let sealer = self.inner.sealer.clone();
         let op = move |connection: &Connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM teams t JOIN webhooks w ON w.team_no = t.no WHERE t.id = ?
                  ORDER BY w.created_at, w.id"
             );
-            all(connection.prepare_cached(&sql)?, [team.as_uuid().as_bytes()], "webhooks", decode)
+            let team = [team.as_uuid().as_bytes()];
+            all(connection.prepare_cached(&sql)?, team, "webhooks", |cells| decode(cells, sealer.as_deref()))
         };
         self.facts().read(op).await
     }
@@ -115,9 +230,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn all_webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
-        let op = |connection: &Connection| {
+        let sealer = self.inner.sealer.clone();
+        let op = move |connection: &Connection| {
             let sql = format!("SELECT {COLUMNS} FROM webhooks w JOIN teams t ON t.no = w.team_no");
-            all(connection.prepare_cached(&sql)?, [], "webhooks", decode)
+            all(connection.prepare_cached(&sql)?, [], "webhooks", |cells| decode(cells, sealer.as_deref()))
         };
         self.facts().read(op).await
     }
@@ -127,30 +243,91 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn webhook(&self, team: TeamId, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
+        let sealer = self.inner.sealer.clone();
         let op = move |connection: &Connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE t.id = ? AND w.id = ?"
             );
             let values = params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()];
-            first(connection.prepare_cached(&sql)?, values, "webhooks", decode)
+            let statement = connection.prepare_cached(&sql)?;
+            first(statement, values, "webhooks", |cells| decode(cells, sealer.as_deref()))
         };
         self.facts().read(op).await
     }
 
     /// Stores every field of `webhook` but its `created_at`; `false` if its team has no such webhook. Enabling one
-    /// that was disabled moves its cursor to the end of the log.
+    /// that was disabled moves its cursor to the end of the log, and what that passes over can be replayed.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn update_webhook(&self, webhook: Webhook) -> Result<bool, StoreError> {
-        self.facts().write(move |tx| update(tx, &webhook)).await
+        let sealer = self.inner.sealer.clone();
+        self.facts().write(move |tx| update(tx, &webhook, sealer.as_deref())).await
     }
 
-    /// Deletes a webhook with its cursor and exceptions; `false` if the team has no such webhook.
+    /// Deletes a webhook with its cursor, exceptions and replays; `false` if the team has no such webhook.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn delete_webhook(&self, team: TeamId, id: WebhookId) -> Result<bool, StoreError> {
         self.facts().write(move |tx| delete(tx, team, id)).await
     }
+
+    /// Seals with the current key what is stored plain or under a previous one; how many webhooks that were. A store
+    /// opened without a key changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] if something was sealed with a key that is not at hand.
+    pub async fn reseal_webhooks(&self) -> Result<u64, StoreError> {
+        match self.inner.sealer.clone() {
+            Some(sealer) => self.facts().write(move |tx| reseal(tx, &sealer)).await,
+            None => Ok(0),
+        }
+    }
+
+    /// The numbers of the events from `since` to `until` (both inclusive); `None` if there are none.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn sequence_range(
+        &self,
+        team: TeamId,
+        since: Option<sandscope_model::Timestamp>,
+        until: Option<sandscope_model::Timestamp>,
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        let op = move |connection: &Connection| {
+            let statement = connection.prepare_cached(
+                "SELECT MIN(sequence), MAX(sequence) FROM events
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND timestamp BETWEEN ?2 AND ?3",
+            )?;
+            let since = since.map_or(i64::MIN, sandscope_model::Timestamp::as_microsecond);
+            let until = until.map_or(i64::MAX, sandscope_model::Timestamp::as_microsecond);
+            let range =
+                first(statement, params![team.as_uuid().as_bytes(), since, until], "events", |cells| {
+                    Ok((cells.optional_number("sequence")?, cells.optional_number("sequence")?))
+                })?;
+            Ok(range.and_then(|(low, high)| low.zip(high)))
+        };
+        self.facts().read(op).await
+    }
+}
+
+/// Takes `first` to `last` out of what a webhook skipped.
+pub(crate) fn unskip(tx: &Tx<'_>, id: &[u8], low: u64, high: u64) -> Result<(), StoreError> {
+    let (low, high) = (integer(low), integer(high));
+    let ranges: Vec<(i64, i64)> = tx
+        .prepare_cached("SELECT first, last FROM skipped WHERE webhook_id = ? AND first <= ? AND last >= ?")?
+        .query_map(params![id, high, low], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (first, last) in ranges {
+        tx.prepare_cached("DELETE FROM skipped WHERE webhook_id = ? AND first = ?")?
+            .execute(params![id, first])?;
+        for (first, last) in [(first, last.min(low - 1)), (first.max(high + 1), last)] {
+            if first <= last {
+                tx.prepare_cached("INSERT INTO skipped (webhook_id, first, last) VALUES (?, ?, ?)")?
+                    .execute(params![id, first, last])?;
+            }
+        }
+    }
+    Ok(())
 }

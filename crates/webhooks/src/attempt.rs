@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use sandscope_model::{
     Attempt, AttemptOutcome, Clock, DeliveryId, Entropy, ErrorClass, Event, Timestamp, Webhook,
+    is_reserved_header,
 };
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -17,12 +18,17 @@ use crate::guard::EgressGuard;
 use crate::signature;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("sandscope/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ANY: HeaderValue = HeaderValue::from_static("*/*");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("e2b-webhook-id");
 const DELIVERY_ID: HeaderName = HeaderName::from_static("e2b-delivery-id");
 const SIGNATURE_VERSION: HeaderName = HeaderName::from_static("e2b-signature-version");
 const SIGNATURE: HeaderName = HeaderName::from_static("e2b-signature");
+const PREVIOUS_SIGNATURE: HeaderName = HeaderName::from_static("e2b-signature-previous");
+const STANDARD_ID: HeaderName = HeaderName::from_static("webhook-id");
+const STANDARD_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const STANDARD_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+/// Longest body that is kept of a request.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 const REDACTED: &str = "[redacted]";
 
 /// Makes attempts for one webhook.
@@ -31,35 +37,44 @@ pub(crate) struct Attempter {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) guard: EgressGuard,
     pub(crate) exchanger: Exchanger,
-    /// What one attempt may take, from the first DNS query to the last byte of the response's body.
-    pub(crate) timeout: Duration,
+}
+
+/// An attempt that was made.
+pub(crate) struct Made {
+    pub(crate) attempt: Attempt,
+    /// How long the receiver asked to wait.
+    pub(crate) hold: Option<Duration>,
 }
 
 impl Attempter {
-    /// Sends `event` to `webhook` once. Ends when the exchange has, when its time is up, or when `canceled`.
+    /// Sends `event` to `webhook` once. Ends when the exchange has, when `timeout` has passed since (from the first DNS
+    /// query to the last byte of the response's body), or when `canceled`.
     pub(crate) async fn attempt(
         &self,
         webhook: &Webhook,
         event: &Event,
+        timeout: Duration,
         canceled: &CancellationToken,
-    ) -> Attempt {
+    ) -> Made {
         let id = DeliveryId::generate(&*self.entropy);
-        let body = Bytes::from(sandscope_wire::event::webhook_body(event));
-        let headers = headers(webhook, id, &body);
+        let body = Bytes::from(sandscope_wire::event::webhook_body(event, webhook.options.payload));
         let started_at = self.clock.now();
+        let headers = headers(webhook, event, id, started_at, &body);
         let started = Instant::now();
         let mut reply = Reply::default();
-        let deadline = self.clock.sleep_until(after(started_at, self.timeout));
+        let deadline = self.clock.sleep_until(after(started_at, timeout));
         let outcome = tokio::select! {
             ended = self.exchange(webhook, &headers, &body, &mut reply) => outcome(ended),
-            () = deadline => self.timed_out(),
+            () = deadline => timed_out(timeout),
             () = canceled.cancelled() => AttemptOutcome::Failed {
                 class: ErrorClass::Canceled,
                 message: "the webhook was disabled during the attempt".to_owned(),
             },
         };
         let outcome = judge(outcome, &reply);
-        Attempt {
+        let hold = reply.headers.as_ref().and_then(|headers| retry_after(headers, self.clock.now()));
+        let is_secret = |name: &HeaderName| webhook.headers.contains_key(name.as_str());
+        let attempt = Attempt {
             id,
             team_id: event.team_id,
             webhook_id: webhook.id,
@@ -71,12 +86,13 @@ impl Attempter {
             duration_ms: u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX),
             outcome,
             request_url: webhook.url.clone(),
-            request_headers: to_json(&headers),
-            request_body: String::from_utf8_lossy(&body).into_owned(),
+            request_headers: to_json(&headers, is_secret),
+            request_body: String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned(),
             response_status: reply.status,
             response_body: reply.headers.is_some().then(|| String::from_utf8_lossy(&reply.body).into_owned()),
-            response_headers: reply.headers.as_ref().map(to_json),
-        }
+            response_headers: reply.headers.as_ref().map(|headers| to_json(headers, |_| false)),
+        };
+        Made { attempt, hold }
     }
 
     async fn exchange(
@@ -89,11 +105,11 @@ impl Attempter {
         let url = self.guard.check_url(&webhook.url).map_err(crate::guard::DialError::from)?;
         self.exchanger.post(&url, headers, body, reply).await
     }
+}
 
-    fn timed_out(&self) -> AttemptOutcome {
-        let message = format!("no complete response within {} s", self.timeout.as_secs_f64());
-        AttemptOutcome::Failed { class: ErrorClass::Timeout, message }
-    }
+fn timed_out(timeout: Duration) -> AttemptOutcome {
+    let message = format!("no complete response within {} s", timeout.as_secs_f64());
+    AttemptOutcome::Failed { class: ErrorClass::Timeout, message }
 }
 
 /// `duration` after `at`, or the end of time.
@@ -101,17 +117,47 @@ pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-fn headers(webhook: &Webhook, id: DeliveryId, body: &[u8]) -> HeaderMap {
-    // Ids and signatures are plain ASCII, so none of these is ever left out.
-    let texts = [
+fn headers(webhook: &Webhook, event: &Event, id: DeliveryId, at: Timestamp, body: &[u8]) -> HeaderMap {
+    let secret = &webhook.signature_secret;
+    let previous = webhook.previous_secret.as_ref().filter(|previous| previous.until > at);
+    let mut standard = signature::standard(secret, event.id, at, body);
+    let mut texts = vec![
         (WEBHOOK_ID, webhook.id.to_string()),
         (DELIVERY_ID, id.to_string()),
         (SIGNATURE_VERSION, signature::V1.to_owned()),
-        (SIGNATURE, signature::v1(&webhook.signature_secret, body)),
+        (SIGNATURE, signature::v1(secret, body)),
+        (STANDARD_ID, event.id.to_string()),
+        (STANDARD_TIMESTAMP, at.as_second().to_string()),
     ];
-    let fixed = [(header::CONTENT_TYPE, JSON), (header::USER_AGENT, USER_AGENT), (header::ACCEPT, ANY)];
+    if let Some(previous) = previous {
+        texts.push((PREVIOUS_SIGNATURE, signature::v1(&previous.secret, body)));
+        standard = format!("{standard} {}", signature::standard(&previous.secret, event.id, at, body));
+    }
+    texts.push((STANDARD_SIGNATURE, standard));
+    let content_type = sandscope_wire::event::content_type(webhook.options.payload);
+    texts.push((header::CONTENT_TYPE, content_type.to_owned()));
+    let fixed = [(header::USER_AGENT, USER_AGENT), (header::ACCEPT, ANY)];
+    // Ids and signatures are plain ASCII, so none of these is ever left out.
     let texts = texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?)));
-    fixed.into_iter().chain(texts).collect()
+    // Registration refuses these; what is there all the same is not sent.
+    let own =
+        webhook.headers.iter().filter(|(name, _)| !is_reserved_header(name)).filter_map(|(name, value)| {
+            let mut value = HeaderValue::try_from(value.expose()).ok()?;
+            value.set_sensitive(true);
+            Some((HeaderName::try_from(name).ok()?, value))
+        });
+    own.chain(fixed).chain(texts).collect()
+}
+
+/// How long the receiver asks to wait: seconds, or until a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let now = Duration::from_secs(u64::try_from(now.as_second()).ok()?);
+    Some(until.saturating_sub(now))
 }
 
 fn outcome(ended: Result<(), ExchangeError>) -> AttemptOutcome {
@@ -132,13 +178,26 @@ fn judge(outcome: AttemptOutcome, reply: &Reply) -> AttemptOutcome {
     }
 }
 
-/// Headers as a JSON object for the attempt's record: repeated ones joined, the signature redacted.
-fn to_json(headers: &HeaderMap) -> String {
+/// What is never kept of headers, whoever sent them.
+const SECRETS: [HeaderName; 8] = [
+    SIGNATURE,
+    PREVIOUS_SIGNATURE,
+    STANDARD_SIGNATURE,
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::WWW_AUTHENTICATE,
+];
+
+/// Headers as a JSON object for the attempt's record: repeated ones joined, signatures and secrets redacted.
+fn to_json(headers: &HeaderMap, is_secret: impl Fn(&HeaderName) -> bool) -> String {
     let mut object = Map::new();
     for name in headers.keys() {
         let values: Vec<_> =
             headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        let text = if *name == SIGNATURE { REDACTED.to_owned() } else { values.join(", ") };
+        let hidden = SECRETS.contains(name) || is_secret(name);
+        let text = if hidden { REDACTED.to_owned() } else { values.join(", ") };
         object.insert(name.as_str().to_owned(), Value::String(text));
     }
     Value::Object(object).to_string()

@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sandscope_model::{EventData, EventDraft, EventType, Secret};
+use sandscope_model::{EventData, EventDraft, EventType, Secret, WebhookOptions};
 use sandscope_testbed::{SeededEntropy, StepClock};
 use tokio::net::TcpListener;
 
@@ -31,9 +31,12 @@ fn webhook(url: &str) -> Webhook {
         team_id: event().team_id,
         name: "test".to_owned(),
         url: url.to_owned(),
-        events: BTreeSet::from(EventType::ALL),
+        events: BTreeSet::from(EventType::LIFECYCLE),
         enabled: true,
         signature_secret: Secret::new("a secret nobody may see".to_owned()),
+        previous_secret: None,
+        headers: BTreeMap::new(),
+        options: WebhookOptions::default(),
         created_at: Timestamp::UNIX_EPOCH,
     }
 }
@@ -51,7 +54,6 @@ impl Bench {
             entropy: Arc::new(SeededEntropy::new(1)),
             exchanger: Exchanger::new(guard.dialer(), Arc::new(Tls::default()), 8),
             guard,
-            timeout: Duration::from_secs(10),
         };
         Self { clock, attempter }
     }
@@ -62,8 +64,8 @@ impl Bench {
 
     async fn attempt(&self, url: &str) -> Attempt {
         let (webhook, event, never) = (webhook(url), event(), CancellationToken::new());
-        let attempt = self.attempter.attempt(&webhook, &event, &never);
-        tokio::time::timeout(BOUND, attempt).await.expect("the attempt never ended")
+        let attempt = self.attempter.attempt(&webhook, &event, Duration::from_secs(10), &never);
+        tokio::time::timeout(BOUND, attempt).await.expect("the attempt never ended").attempt
     }
 
     /// Makes an attempt against a receiver that takes the request and does not come to an end; lets its time run out.
@@ -259,6 +261,8 @@ async fn a_canceled_attempt_ends_at_once() {
         receiver.wait_for(1).await;
         canceled.cancel();
     };
-    let (attempt, ()) = tokio::join!(bench.attempter.attempt(&webhook, &event, &canceled), cancel);
+    let (attempt, ()) =
+        tokio::join!(bench.attempter.attempt(&webhook, &event, Duration::from_secs(10), &canceled), cancel);
+    let attempt = attempt.attempt;
     assert_eq!(class(&attempt), Some(ErrorClass::Canceled));
 }

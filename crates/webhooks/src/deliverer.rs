@@ -1,15 +1,17 @@
 //! The one task that serves a webhook.
 //!
 //! ```text
-//!  inbox / log ──fill──▶ ┌────────┐ ──start──▶ attempts (≤ window) ──▶ receiver
-//!                        │ Ledger │ ◀─settle──     │
-//!    record_deliveries ◀─└────────┘                └─▶ Recorder
+//!  inbox / log ──fill──▶ ┌────────┐          ┌──────┐
+//!  replays ─────────────▶│ Ledger │──start──▶│ Gate │──▶ attempts (≤ window) ──▶ receiver
+//!                        │ Watch  │          └──────┘        │
+//!    record_deliveries ◀─└────────┘◀────────settle───────────┴─▶ Recorder
 //! ```
 //!
-//! Ownership: the task owns the ledger, its attempts and its idle connections; nothing else writes this webhook's
-//! cursor and exceptions. Of everything shared it takes either what needs no waiting or what is handed out in turn:
-//! the first attempt in flight needs no permit, further ones take one of the server's connection permits if there is
-//! one and otherwise wait for an attempt of their own to end. So a webhook always makes progress, whatever others do.
+//! Ownership: the task owns ledger, gate and watch, its attempts and its idle connections; nothing else writes this
+//! webhook's cursor and exceptions. Of everything shared it takes either what needs no waiting or what is handed out
+//! in shares: the first attempt in flight needs no permit, further ones take one of the server's connections if its
+//! tenant's share allows and otherwise wait for an attempt of their own to end. So a webhook always makes progress,
+//! whatever others do.
 //!
 //! Failures: what the store refuses is tried again a second later; meanwhile at most a bounded number of deliveries
 //! goes on. A panic anywhere ends the task and the supervisor starts another from what is stored. A deleted webhook
@@ -20,20 +22,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{AttemptOutcome, Clock, Event, TeamId, Timestamp, Webhook, WebhookId};
+use sandscope_model::{Clock, Entropy, Event, TeamId, Timestamp, Webhook, WebhookId};
 use sandscope_store::{DeliveryProgress, Store, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, after};
+use crate::connections::Connections;
+use crate::delivery::{Delivery, Ended};
+use crate::gate::{Gate, Verdict};
+use crate::health::{News, Watch};
 use crate::inbox::{Inbox, Next};
-use crate::ledger::{Job, Ledger, Progress, Settled};
-use crate::policy::RetryPolicy;
+use crate::ledger::{Ledger, Progress, Settled};
 use crate::recorder::Recorder;
+use crate::replaying::Replaying;
+use crate::supervisor::Defaults;
 
 /// How long to leave the store alone after it failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 type Recording = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
@@ -51,21 +58,26 @@ pub(crate) struct Deliverer {
     pub(crate) team_id: TeamId,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) policy: RetryPolicy,
-    pub(crate) window: usize,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) defaults: Arc<Defaults>,
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) recorder: Recorder,
-    /// The server's permits for connections beyond each webhook's first.
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) inbox: Arc<Inbox>,
     /// The registration; its sender is dropped when it is deleted.
     pub(crate) config: watch::Receiver<Arc<Webhook>>,
     pub(crate) stop: Stop,
 }
 
+/// What outlives one spell of serving.
+struct Books {
+    ledger: Ledger,
+    watch: Watch,
+}
+
 /// Why serving ended.
 enum End {
-    Disabled(Box<Ledger>),
+    Disabled(Box<Books>),
     Finished,
 }
 
@@ -76,14 +88,14 @@ impl Deliverer {
         while !self.stop.starting.is_cancelled() {
             let enabled = self.config.borrow_and_update().enabled;
             let done = match self.load(disabled.take()).await {
-                Ok(Some(ledger)) if enabled => match self.serve(ledger).await {
-                    End::Disabled(ledger) => {
-                        disabled = Some(*ledger);
+                Ok(Some(books)) if enabled => match self.serve(books).await {
+                    End::Disabled(books) => {
+                        disabled = Some(*books);
                         Ok(())
                     }
                     End::Finished => return,
                 },
-                Ok(Some(ledger)) => self.cancel_owed(ledger).await,
+                Ok(Some(books)) => self.cancel_owed(books).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -104,33 +116,48 @@ impl Deliverer {
         }
     }
 
-    /// The ledger as stored; `None` if the webhook is gone.
-    async fn load(&self, kept: Option<Ledger>) -> Result<Option<Ledger>, StoreError> {
+    /// The books as stored; `None` if the webhook is gone.
+    async fn load(&self, kept: Option<Books>) -> Result<Option<Books>, StoreError> {
         if kept.is_some() {
             return Ok(kept);
         }
         let Some(cursor) = self.store.cursor(self.id).await? else { return Ok(None) };
-        let exceptions = self.store.exceptions(self.id).await?;
+        let Some(health) = self.store.webhook_health(self.id).await? else { return Ok(None) };
+        let owed = self.store.owed(self.id).await?;
         self.inbox.missed();
-        Ok(Some(Ledger::new(self.id, self.window, cursor, exceptions)))
+        self.inbox.replays();
+        let webhook = self.config.borrow().clone();
+        let (limit, ordering) = (self.defaults.window(&webhook), webhook.options.ordering);
+        let ledger = Ledger::new(self.id, limit, ordering, cursor, owed);
+        Ok(Some(Books { ledger, watch: Watch::new(health) }))
     }
 
     /// Cancels what a disabled webhook was owed. The cursor stays: enabling moves it.
-    async fn cancel_owed(&self, mut ledger: Ledger) -> Result<(), StoreError> {
+    async fn cancel_owed(&self, books: Books) -> Result<(), StoreError> {
+        let Books { mut ledger, mut watch } = books;
         ledger.exhaust_pending();
-        match ledger.progress(self.clock.now(), false) {
-            Some(progress) => self.record(Progress { cursor: None, ..progress }).await,
-            None => Ok(()),
+        let progress = ledger.progress(self.clock.now(), false).unwrap_or_default();
+        let news = watch.take();
+        if progress == Progress::default() && news.is_empty() {
+            return Ok(());
         }
+        self.record(Progress { cursor: None, ..progress }, news).await
     }
 
-    async fn serve(&mut self, ledger: Ledger) -> End {
+    async fn serve(&mut self, books: Books) -> End {
+        let webhook = self.config.borrow().clone();
+        let rate = webhook.options.rate_per_second;
+        let gate = Gate::new(self.defaults.window(&webhook), rate, books.watch.is_failing());
         let mut shift = Shift {
             canceled: CancellationToken::new(),
             attempts: JoinSet::new(),
             recording: None,
+            recorded_ledger: false,
+            news: News::default(),
             store_due_at: None,
-            ledger,
+            replaying: Replaying::default(),
+            gate,
+            books,
         };
         loop {
             let stopping = self.stop.starting.is_cancelled();
@@ -139,24 +166,31 @@ impl Deliverer {
                 shift.store_due_at = None;
                 self.use_store(&mut shift, now, stopping).await;
             }
-            if !stopping {
+            if !stopping && !shift.books.watch.is_disabling() {
                 self.start_due(&mut shift, now);
-            } else if shift.attempts.is_empty() && shift.recording.is_none() {
+            } else if stopping && shift.attempts.is_empty() && shift.recording.is_none() {
                 return End::Finished;
             }
             let wake_at = shift.wake_at(now);
             let sweep_at = self.attempter.exchanger.pool().sweep();
             tokio::select! {
                 Some(ended) = shift.attempts.join_next() => {
-                    if !self.settle(&mut shift.ledger, ended) {
+                    if !self.settle(&mut shift, ended) {
                         return End::Finished;
                     }
                 }
                 stored = stored(&mut shift.recording), if shift.recording.is_some() => self.stored(&mut shift, stored),
                 changed = self.config.changed() => match changed {
                     Err(_) => return End::Finished,
-                    Ok(()) if self.config.borrow().enabled => {}
-                    Ok(()) => return self.disable(shift).await,
+                    Ok(()) => {
+                        let webhook = self.config.borrow_and_update().clone();
+                        if !webhook.enabled {
+                            return self.disable(shift).await;
+                        }
+                        let window = self.defaults.window(&webhook);
+                        shift.gate.configure(window, webhook.options.rate_per_second);
+                        shift.books.ledger.configure(window, webhook.options.ordering);
+                    }
                 },
                 () = self.inbox.changed(), if !stopping => {}
                 () = self.clock.sleep_until(wake_at.unwrap_or(Timestamp::MAX)), if wake_at.is_some() => {}
@@ -169,30 +203,51 @@ impl Deliverer {
 
     /// Reads what there is room for and stores what there is to store.
     async fn use_store(&self, shift: &mut Shift, now: Timestamp, stopping: bool) {
-        if !stopping && let Err(error) = self.fill(&mut shift.ledger).await {
+        if !stopping && let Err(error) = self.fill(shift, now).await {
             tracing::warn!(webhook_id = %self.id, %error, "the event log cannot be read");
             self.inbox.missed();
+            self.inbox.replays();
             shift.store_due_at = Some(after(now, STORE_PAUSE));
         }
-        let idle = self.inbox.take_scanned() || stopping;
-        if shift.recording.is_none()
-            && let Some(progress) = shift.ledger.progress(now, idle)
-        {
-            shift.recording = Some(self.record(progress));
+        let scanned = self.inbox.take_scanned();
+        if scanned && let Some(event) = self.behind(shift, now) {
+            shift.books.watch.behind(&self.config.borrow(), &event, now, &*self.entropy);
         }
+        if shift.recording.is_some() {
+            return;
+        }
+        let progress = shift.books.ledger.progress(now, scanned || stopping);
+        let news = shift.books.watch.take();
+        if progress.is_none() && news.is_empty() {
+            return;
+        }
+        shift.recorded_ledger = progress.is_some();
+        shift.news = news.clone();
+        shift.recording = Some(self.record(progress.unwrap_or_default(), news));
+    }
+
+    /// The oldest event that has been owed for long.
+    fn behind(&self, shift: &Shift, now: Timestamp) -> Option<Arc<Event>> {
+        let since =
+            |event: &Event| Duration::try_from(now.duration_since(event.timestamp)).unwrap_or_default();
+        shift.books.ledger.oldest().filter(|event| since(event) >= self.defaults.lag_after).cloned()
     }
 
     /// Reads events into the ledger until it is full or has them all.
-    async fn fill(&self, ledger: &mut Ledger) -> Result<(), StoreError> {
+    async fn fill(&self, shift: &mut Shift, now: Timestamp) -> Result<(), StoreError> {
         let config = self.config.borrow().clone();
-        let wanted = |event: &Event| config.events.contains(&event.event_type);
+        let ledger = &mut shift.books.ledger;
+        // While nothing gets through there is nobody to make room for.
+        if !shift.gate.is_open() {
+            ledger.make_room(now);
+        }
         while ledger.room() > 0 {
             let room = ledger.room();
             match self.inbox.next(ledger.fetched(), room) {
                 Next::Nothing => break,
                 Next::Events(events) => {
                     for event in events {
-                        let wanted = wanted(&event);
+                        let wanted = config.wants(&event);
                         ledger.offer(event, wanted);
                     }
                 }
@@ -203,27 +258,34 @@ impl Deliverer {
                         self.inbox.missed();
                     }
                     for event in page {
-                        let wanted = wanted(&event);
+                        let wanted = config.wants(&event);
                         ledger.offer(Arc::new(event), wanted);
                     }
                 }
             }
         }
-        Ok(())
+        if self.inbox.take_replays() {
+            shift.replaying.look(&self.store, self.id, ledger).await?;
+        }
+        shift.replaying.walk(&self.store, &config, ledger, now).await
     }
 
     fn start_due(&self, shift: &mut Shift, now: Timestamp) {
-        loop {
+        let webhook = self.config.borrow().clone();
+        let timeout = self.defaults.retry.of(&webhook).timeout;
+        while shift.gate.admits(now, shift.attempts.len()) {
             let permit = match shift.attempts.is_empty() {
                 true => None,
-                false => match Arc::clone(&self.connections).try_acquire_owned() {
-                    Ok(permit) => Some(permit),
-                    Err(_) => return,
+                false => match self.connections.take(self.team_id) {
+                    Some(permit) => Some(permit),
+                    None => return,
                 },
             };
-            let Some(job) = shift.ledger.next(now) else { return };
+            let Some(job) = shift.books.ledger.next(now) else { return };
+            shift.gate.started(now);
             let delivery = Delivery {
-                webhook: self.config.borrow().clone(),
+                webhook: Arc::clone(&webhook),
+                timeout,
                 store: self.store.clone(),
                 clock: Arc::clone(&self.clock),
                 attempter: Arc::clone(&self.attempter),
@@ -236,26 +298,55 @@ impl Deliverer {
     }
 
     /// Whether the attempt ended as attempts do.
-    fn settle(&self, ledger: &mut Ledger, ended: Result<(Job, Settled), JoinError>) -> bool {
-        match ended {
-            Ok((job, settled)) => {
-                ledger.settle(&job, settled, self.clock.now(), &self.policy);
-                true
-            }
+    fn settle(&self, shift: &mut Shift, ended: Result<Ended, JoinError>) -> bool {
+        let Ended { job, settled, verdict, hold, gone, event } = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(webhook_id = %self.id, %error, "an attempt broke; starting over from what is stored");
-                false
+                return false;
             }
+        };
+        let now = self.clock.now();
+        let webhook = self.config.borrow().clone();
+        let policy = self.defaults.retry.of(&webhook);
+        let entropy = &*self.entropy;
+        shift.gate.ended(verdict, hold, now, entropy);
+        let exhausted = shift.books.ledger.settle(&job, settled, |n_attempts| {
+            if gone { None } else { policy.next_due_at(n_attempts, hold, now, entropy) }
+        });
+        let Some(event) = event else { return true };
+        let is_behind = self.behind(shift, now).is_some();
+        let watch = &mut shift.books.watch;
+        match settled {
+            Settled::Delivered => watch.delivered(&webhook, &event, is_behind, now, entropy),
+            Settled::Failed if verdict != Verdict::Nothing => {
+                watch.failed(&webhook, &event, self.defaults.patience(&webhook), now, entropy);
+                if exhausted {
+                    watch.exhausted(&webhook, &event, now, entropy);
+                }
+                if gone {
+                    let reason = "the receiver answered 410: it wants no more".to_owned();
+                    watch.disable(reason, &webhook, &event, now, entropy);
+                }
+            }
+            _ => {}
         }
+        true
     }
 
     fn stored(&self, shift: &mut Shift, stored: Result<(), StoreError>) {
         shift.recording = None;
+        let news = std::mem::take(&mut shift.news);
+        let of_ledger = std::mem::take(&mut shift.recorded_ledger);
         match stored {
-            Ok(()) => shift.ledger.recorded(),
+            Ok(()) if of_ledger => shift.books.ledger.recorded(),
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(webhook_id = %self.id, %error, "progress of deliveries cannot be stored");
-                shift.ledger.not_recorded();
+                if of_ledger {
+                    shift.books.ledger.not_recorded();
+                }
+                shift.books.watch.take_back(news);
                 shift.store_due_at = Some(after(self.clock.now(), STORE_PAUSE));
                 if self.stop.starting.is_cancelled() {
                     self.stop.everything.cancel();
@@ -267,29 +358,37 @@ impl Deliverer {
     async fn disable(&self, mut shift: Shift) -> End {
         shift.canceled.cancel();
         while let Some(ended) = shift.attempts.join_next().await {
-            self.settle(&mut shift.ledger, ended);
+            self.settle(&mut shift, ended);
         }
         if let Some(recording) = shift.recording.take() {
             let stored = recording.await;
             self.stored(&mut shift, stored);
         }
-        End::Disabled(Box::new(shift.ledger))
+        End::Disabled(Box::new(shift.books))
     }
 
-    fn record(&self, progress: Progress) -> Recording {
+    fn record(&self, progress: Progress, news: News) -> Recording {
         let store = self.store.clone();
-        let Progress { cursor, set, clear } = progress;
-        let progress = DeliveryProgress { webhook_id: self.id, cursor, set, clear };
+        let Progress { cursor, set, clear, replays } = progress;
+        let News { health, notices, disable } = news;
+        let progress =
+            DeliveryProgress { webhook_id: self.id, cursor, set, clear, health, notices, disable, replays };
         Box::pin(async move { store.record_deliveries(progress).await })
     }
 }
 
 /// What is under way while a webhook is served. Dropping it ends the attempts.
 struct Shift {
-    ledger: Ledger,
-    attempts: JoinSet<(Job, Settled)>,
+    books: Books,
+    gate: Gate,
+    replaying: Replaying,
+    attempts: JoinSet<Ended>,
     canceled: CancellationToken,
     recording: Option<Recording>,
+    /// Whether what is being recorded has to do with the ledger.
+    recorded_ledger: bool,
+    /// What is being recorded of the webhook's health.
+    news: News,
     /// When the store may be asked again, after it failed.
     store_due_at: Option<Timestamp>,
 }
@@ -298,8 +397,10 @@ impl Shift {
     /// When there is something to do that nothing else announces. What was due at `now`, when jobs were last started,
     /// waits for something that will.
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let retry = self.ledger.next_due_at().filter(|at| *at > now);
-        retry.into_iter().chain(self.store_due_at).min()
+        let retry = self.books.ledger.next_due_at().filter(|at| *at > now);
+        let opens_at = self.gate.opens_at(now);
+        let replay = self.replaying.next_at(now);
+        retry.into_iter().chain(self.store_due_at).chain(opens_at).chain(replay).min()
     }
 }
 
@@ -307,50 +408,5 @@ async fn stored(recording: &mut Option<Recording>) -> Result<(), StoreError> {
     match recording {
         Some(recording) => recording.await,
         None => std::future::pending().await,
-    }
-}
-
-/// One job on its way, with everything it needs.
-struct Delivery {
-    webhook: Arc<Webhook>,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    attempter: Arc<Attempter>,
-    recorder: Recorder,
-    canceled: CancellationToken,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Delivery {
-    async fn make(self, job: Job) -> (Job, Settled) {
-        let settled = self.try_once(&job).await;
-        (job, settled)
-    }
-
-    async fn try_once(&self, job: &Job) -> Settled {
-        let event = match &job.event {
-            Some(event) => Arc::clone(event),
-            None => match self.store.event(self.webhook.team_id, job.sequence).await {
-                Ok(Some(event)) => Arc::new(event),
-                // Retention removed it.
-                Ok(None) => return Settled::Dropped,
-                Err(_) => return Settled::Postponed(after(self.clock.now(), STORE_PAUSE)),
-            },
-        };
-        if !self.webhook.events.contains(&event.event_type) {
-            return Settled::Dropped;
-        }
-        let attempt = Box::pin(self.attempter.attempt(&self.webhook, &event, &self.canceled)).await;
-        let settled = match &attempt.outcome {
-            AttemptOutcome::Success => Settled::Delivered,
-            AttemptOutcome::Failed { class, .. } => {
-                tracing::debug!(
-                    webhook_id = %self.webhook.id, event_id = %event.id, class = class.as_str(), "an attempt failed"
-                );
-                Settled::Failed
-            }
-        };
-        self.recorder.record(attempt).await;
-        settled
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sandscope_model::{
     AttemptOutcome, Clock, ErrorClass, Event, EventData, EventDraft, EventType, Exception, Execution,
-    OnTimeout, Rootfs, Sandbox, SandboxSpec, Secret, State, Team, TeamLimits, Webhook,
+    OnTimeout, Rootfs, Sandbox, SandboxSpec, Secret, State, Team, TeamLimits, Webhook, WebhookOptions,
 };
 use sandscope_store::fault::Fault;
 use sandscope_store::{Admission, AttemptQuery, Change, FaultPlan, Order, Store};
@@ -15,27 +15,27 @@ use sandscope_testbed::{SeededEntropy, StepClock};
 use tempfile::TempDir;
 
 use crate::receiver::{Answer, BOUND, Receiver};
-use crate::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
+use crate::{AllowedTarget, Defaults, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-fn id<T: From<uuid::Uuid>>() -> T {
+pub(crate) fn id<T: From<uuid::Uuid>>() -> T {
     static N: AtomicU64 = AtomicU64::new(1);
     uuid::Uuid::from_u128(u128::from(N.fetch_add(1, Ordering::SeqCst))).into()
 }
 
 /// A store with a team, sandboxes to which things happen, and a clock that stands still.
-struct World {
-    dir: TempDir,
-    clock: StepClock,
-    faults: FaultPlan,
-    store: Store,
-    team: Team,
-    sandboxes: Mutex<Vec<Sandbox>>,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) clock: StepClock,
+    pub(crate) faults: FaultPlan,
+    pub(crate) store: Store,
+    pub(crate) team: Team,
+    pub(crate) sandboxes: Mutex<Vec<Sandbox>>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let clock = StepClock::new();
         let faults = FaultPlan::none();
@@ -58,7 +58,7 @@ impl World {
         world
     }
 
-    fn sandbox(&self, n: usize) -> Sandbox {
+    pub(crate) fn sandbox(&self, n: usize) -> Sandbox {
         let now = self.clock.now();
         let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
         let spec = SandboxSpec {
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Something happens to the `n`-th sandbox (of 16, round and round).
-    async fn happens(&self, n: usize, event_type: EventType) -> Event {
+    pub(crate) async fn happens(&self, n: usize, event_type: EventType) -> Event {
         let sandbox = {
             let mut sandboxes = self.sandboxes.lock().unwrap();
             let n = n % sandboxes.len();
@@ -115,7 +115,7 @@ impl World {
         self.store.commit(change).await.unwrap().unwrap()
     }
 
-    async fn happen(&self, n: usize) -> Vec<String> {
+    pub(crate) async fn happen(&self, n: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for n in 0..n {
             ids.push(self.happens(n, EventType::Updated).await.id.to_string());
@@ -123,32 +123,35 @@ impl World {
         ids
     }
 
-    async fn webhook(&self, url: &str) -> Webhook {
+    pub(crate) async fn webhook(&self, url: &str) -> Webhook {
         let webhook = Webhook {
             id: id(),
             team_id: self.team.id,
             name: "hook".to_owned(),
             url: url.to_owned(),
-            events: BTreeSet::from(EventType::ALL),
+            events: BTreeSet::from(EventType::LIFECYCLE),
             enabled: true,
             signature_secret: Secret::new("secret".to_owned()),
+            previous_secret: None,
+            headers: BTreeMap::new(),
+            options: WebhookOptions::default(),
             created_at: self.clock.now(),
         };
         assert!(self.store.insert_webhook(webhook.clone(), 100).await.unwrap());
         webhook
     }
 
-    fn options(&self) -> WebhooksOptions {
+    pub(crate) fn options(&self) -> WebhooksOptions {
         let guard = EgressGuard::new(AllowedTarget::loopback());
         let entropy = Arc::new(SeededEntropy::new(1));
         WebhooksOptions::new(self.store.clone(), Arc::new(self.clock.clone()), entropy, guard)
     }
 
-    fn start(&self) -> Webhooks {
+    pub(crate) fn start(&self) -> Webhooks {
         Webhooks::start(self.options())
     }
 
-    async fn attempts(&self, webhook: &Webhook) -> Vec<sandscope_model::Attempt> {
+    pub(crate) async fn attempts(&self, webhook: &Webhook) -> Vec<sandscope_model::Attempt> {
         let query = AttemptQuery {
             cursor: None,
             limit: 1_000,
@@ -161,17 +164,17 @@ impl World {
         self.store.attempts(self.team.id, webhook.id, query).await.unwrap()
     }
 
-    async fn exceptions(&self, webhook: &Webhook) -> Vec<Exception> {
+    pub(crate) async fn exceptions(&self, webhook: &Webhook) -> Vec<Exception> {
         self.store.exceptions(webhook.id).await.unwrap()
     }
 
-    async fn cursor(&self, webhook: &Webhook) -> u64 {
+    pub(crate) async fn cursor(&self, webhook: &Webhook) -> u64 {
         self.store.cursor(webhook.id).await.unwrap().unwrap()
     }
 }
 
 /// Waits until `condition` holds, looking again and again.
-async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let look = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -180,11 +183,11 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl Fn
     assert!(tokio::time::timeout(BOUND, look).await.is_ok(), "never: {what}");
 }
 
-fn ids(receiver: &Receiver) -> BTreeSet<String> {
+pub(crate) fn ids(receiver: &Receiver) -> BTreeSet<String> {
     receiver.received().iter().map(crate::receiver::Received::event_id).collect()
 }
 
-async fn ok() -> Receiver {
+pub(crate) async fn ok() -> Receiver {
     Receiver::start(|_| Answer::Status(200)).await
 }
 
@@ -321,9 +324,13 @@ async fn random_failures_and_crashes_lose_nothing() {
     })
     .await;
     let webhook = world.webhook(&receiver.url()).await;
-    let retry =
-        RetryPolicy { delays: vec![Duration::from_secs(1); 60], timeout: Duration::from_secs(1 << 30) };
-    let options = || WebhooksOptions { retry: retry.clone(), ..world.options() };
+    let retry = RetryPolicy {
+        delays: vec![Duration::from_secs(1); 60],
+        timeout: Duration::from_secs(1 << 30),
+        jitter: false,
+    };
+    let defaults = Defaults { retry, ..Defaults::default() };
+    let options = || WebhooksOptions { defaults: defaults.clone(), ..world.options() };
     let clock = world.clock.clone();
     let ticking = tokio::spawn(async move {
         loop {
@@ -482,10 +489,10 @@ async fn a_store_that_refuses_bounds_what_goes_on_and_loses_nothing() {
     let owed = world.happen(500).await;
     world.faults.fail_always(Some(Fault::Full));
     let webhooks = world.start();
-    receiver.wait_for(64).await;
+    receiver.wait_for(8).await;
     eventually("progress could not be stored", || async { world.clock.n_sleepers() > 1 }).await;
     let n_unrecorded = receiver.received().len();
-    assert!(n_unrecorded <= 64 + 8, "{n_unrecorded}");
+    assert!(n_unrecorded <= 8, "{n_unrecorded}");
     world.faults.fail_always(None);
     world.clock.advance(Duration::from_secs(1));
     receiver.wait_for(500).await;

@@ -23,6 +23,8 @@ struct Inner {
     taken: u64,
     /// A scan went by since it was last asked.
     scanned: bool,
+    /// Replays have begun or ended since it was last asked.
+    replays: bool,
 }
 
 /// What comes next for a webhook.
@@ -38,7 +40,7 @@ pub(crate) enum Next {
 impl Inbox {
     /// An inbox whose owner has yet to read the log.
     pub(crate) fn new() -> Self {
-        let inner = Inner { queue: VecDeque::new(), behind: true, taken: 0, scanned: false };
+        let inner = Inner { queue: VecDeque::new(), behind: true, taken: 0, scanned: false, replays: true };
         Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 
@@ -68,6 +70,17 @@ impl Inbox {
         inner.scanned = true;
         drop(inner);
         self.changed.notify_one();
+    }
+
+    /// Says that replays have begun, ended or been canceled.
+    pub(crate) fn replays(&self) {
+        self.lock().replays = true;
+        self.changed.notify_one();
+    }
+
+    /// Whether replays have to be looked at.
+    pub(crate) fn take_replays(&self) -> bool {
+        std::mem::take(&mut self.lock().replays)
     }
 
     /// Completes when anything was put in or said since the last time.

@@ -1,4 +1,4 @@
-//! What one webhook is owed: the cursor, the window and the exceptions, as pure bookkeeping.
+//! What one webhook is owed: the cursor and the exceptions, as pure bookkeeping.
 //!
 //! ```text
 //! the team's log   1 2 3 4 5 6 7 8 9 …
@@ -9,23 +9,23 @@
 //! ```
 //!
 //! Everything up to the cursor is delivered, not wanted, or an exception; so cursor and exceptions, when stored
-//! together, say exactly what is still owed. [`Progress`] is the difference to what is stored. While it has not been
-//! stored, a crash means that the deliveries it tells of are made again: [`MAX_UNRECORDED`] bounds how many.
+//! together, say exactly what is still owed. [`Progress`] is the difference to what is stored. Attempts in flight and
+//! those that ended since the last store are what a crash would repeat: together they never exceed the *limit*.
 //!
 //! One event that takes long does not hold up the cursor for the others: once they are too far ahead of it, it is set
-//! aside as an exception that is due at once, which is true and keeps it owed.
+//! aside as an exception that is due at once, which is true and keeps it owed. What waits for it is set aside with it.
+//!
+//! **Order.** An event waits for the earlier ones of its lane (its sandbox; or everything, where the order is strict)
+//! until they are delivered or exhausted. What a replay sends again is in no order with what comes for the first time.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sandscope_model::{Event, Exception, SandboxId, Timestamp, WebhookId};
+use sandscope_model::{Event, Exception, Ordering, SandboxId, Timestamp, WebhookId};
+use sandscope_store::{Owed, ReplayStep};
 
-use crate::policy::RetryPolicy;
-
-/// Events read ahead of the window.
+/// Events read ahead.
 const MAX_OPEN: usize = 64;
-/// Settled deliveries that are not stored yet; no new attempt starts beyond it.
-const MAX_UNRECORDED: usize = 64;
 /// Exceptions awaiting a retry; beyond it no new event is read from the log, which keeps them in order of age.
 const MAX_PENDING: usize = 1_000;
 /// Unwanted events the stored cursor may lie behind before it is worth a write of its own.
@@ -35,8 +35,10 @@ const MAX_CURSOR_LAG: u64 = 256;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) sequence: u64,
-    /// The event, if this is the first attempt; a retry reads it from the log again.
+    /// The event; a retry reads it from the log again.
     pub(crate) event: Option<Arc<Event>>,
+    /// Its sandbox, where it is known.
+    pub(crate) sandbox_id: Option<SandboxId>,
 }
 
 /// How a job ended.
@@ -52,86 +54,142 @@ pub(crate) enum Settled {
     Postponed(Timestamp),
 }
 
-/// What has to be stored: cursor and exceptions, in one transaction.
+/// What has to be stored, in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Progress {
     pub(crate) cursor: Option<u64>,
     pub(crate) set: Vec<Exception>,
     pub(crate) clear: Vec<u64>,
+    pub(crate) replays: Vec<ReplayStep>,
 }
 
-enum Open {
-    Ready(Arc<Event>),
-    InFlight,
+struct Open {
+    event: Arc<Event>,
+    in_flight: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Pending {
     n_attempts: u32,
     /// In `due` under this time, unless its attempt is in flight.
     due_at: Timestamp,
+    in_flight: bool,
+    sandbox_id: Option<SandboxId>,
+    /// At hand for the first attempt of a replay.
+    event: Option<Arc<Event>>,
+    replay: Option<i64>,
+    was_exhausted: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Unrecorded {
-    Set { n_attempts: u32, next_due_at: Option<Timestamp> },
+    Set { n_attempts: u32, next_due_at: Option<Timestamp>, replay: Option<i64>, was_exhausted: bool },
     Clear,
+}
+
+/// Counts of a replay that are not stored yet.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    next: Option<u64>,
+    n_selected: u64,
+    n_delivered: u64,
+    n_failed: u64,
+    n_dropped: u64,
+}
+
+/// Handed out by `progress`, neither confirmed nor taken back yet.
+struct Recording {
+    cursor: u64,
+    exceptions: BTreeMap<u64, Unrecorded>,
+    replays: BTreeMap<i64, Counts>,
 }
 
 pub(crate) struct Ledger {
     webhook_id: WebhookId,
-    window: usize,
+    limit: usize,
+    ordering: Ordering,
     fetched: u64,
     open: BTreeMap<u64, Open>,
     pending: BTreeMap<u64, Pending>,
     due: BTreeSet<(Timestamp, u64)>,
+    /// What is neither settled nor in flight, by sandbox, replays apart: later events of the sandbox wait for it.
+    waiting: HashMap<SandboxId, BTreeSet<u64>>,
     n_in_flight: usize,
-    /// Sandboxes with a first attempt in flight: theirs are made one after the other, in order.
+    /// Sandboxes with an attempt in flight.
     busy: HashSet<SandboxId>,
     retried_last: bool,
     stored_cursor: u64,
     /// Settled beyond the stored cursor.
     ahead: BTreeSet<u64>,
+    /// Attempted, and not stored yet.
+    exposed: BTreeSet<u64>,
     unrecorded: BTreeMap<u64, Unrecorded>,
-    /// Handed out by `progress`, neither confirmed nor taken back yet.
-    recording: Option<(u64, BTreeMap<u64, Unrecorded>)>,
+    replays: BTreeMap<i64, Counts>,
+    recording: Option<Recording>,
 }
 
 impl Ledger {
-    /// Continues from what is stored, with up to `window` attempts in flight.
-    pub(crate) fn new(webhook_id: WebhookId, window: usize, cursor: u64, exceptions: Vec<Exception>) -> Self {
-        // Stored ahead of a cursor that did not get that far: the log will show these events again.
-        let ahead =
-            exceptions.iter().map(|exception| exception.sequence).filter(|sequence| *sequence > cursor);
-        let ahead = ahead.collect();
-        let pending: BTreeMap<_, _> = exceptions
-            .into_iter()
-            .filter_map(|exception| {
-                let due_at = exception.next_due_at?;
-                let pending = Pending { n_attempts: exception.n_attempts, due_at };
-                Some((exception.sequence, pending))
-            })
-            .collect();
-        Self {
+    /// Continues from what is stored. A crash may repeat up to `limit` deliveries.
+    pub(crate) fn new(
+        webhook_id: WebhookId,
+        limit: usize,
+        ordering: Ordering,
+        cursor: u64,
+        owed: Vec<Owed>,
+    ) -> Self {
+        let mut ledger = Self {
             webhook_id,
-            window: window.max(1),
+            limit: limit.max(1),
+            ordering,
             fetched: cursor,
             open: BTreeMap::new(),
-            due: pending.iter().map(|(sequence, pending)| (pending.due_at, *sequence)).collect(),
-            pending,
+            pending: BTreeMap::new(),
+            due: BTreeSet::new(),
+            waiting: HashMap::new(),
             n_in_flight: 0,
             busy: HashSet::new(),
             retried_last: false,
             stored_cursor: cursor,
-            ahead,
+            ahead: BTreeSet::new(),
+            exposed: BTreeSet::new(),
             unrecorded: BTreeMap::new(),
+            replays: BTreeMap::new(),
             recording: None,
+        };
+        for Owed { exception, sandbox_id } in owed {
+            // Stored ahead of a cursor that did not get that far: the log will show these events again.
+            if exception.sequence > cursor {
+                ledger.ahead.insert(exception.sequence);
+            }
+            if let Some(due_at) = exception.next_due_at {
+                let pending = Pending {
+                    n_attempts: exception.n_attempts,
+                    due_at,
+                    in_flight: false,
+                    sandbox_id,
+                    event: None,
+                    replay: exception.replay_no,
+                    was_exhausted: exception.was_exhausted,
+                };
+                ledger.put_pending(exception.sequence, pending);
+            }
         }
+        ledger
+    }
+
+    /// Follows changed settings.
+    pub(crate) fn configure(&mut self, limit: usize, ordering: Ordering) {
+        self.limit = limit.max(1);
+        self.ordering = ordering;
     }
 
     /// The last event read from the log.
     pub(crate) const fn fetched(&self) -> u64 {
         self.fetched
+    }
+
+    /// The oldest event that was read and is not settled.
+    pub(crate) fn oldest(&self) -> Option<&Arc<Event>> {
+        self.open.values().next().map(|open| &open.event)
     }
 
     /// How many more events may be read.
@@ -146,106 +204,254 @@ impl Ledger {
         }
         self.fetched = event.sequence;
         if wanted && !self.ahead.contains(&event.sequence) {
-            self.open.insert(event.sequence, Open::Ready(event));
+            self.waiting.entry(event.sandbox_id.clone()).or_default().insert(event.sequence);
+            self.open.insert(event.sequence, Open { event, in_flight: false });
         }
     }
 
-    /// The next attempt to make, if one is due and the window has room.
+    /// The next attempt to make, if one is due and a crash would not repeat too many.
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Job> {
-        let full = self.n_unrecorded() >= MAX_UNRECORDED && !self.waits_for_oldest();
-        if self.n_in_flight >= self.window || full {
+        if self.n_in_flight + self.exposed.len() >= self.limit {
             return None;
         }
         // By turns, so that neither new events nor retries starve the other.
-        let job = if self.retried_last || self.n_unrecorded() >= MAX_UNRECORDED {
+        let job = if self.retried_last {
             self.next_first().or_else(|| self.next_retry(now))
         } else {
             self.next_retry(now).or_else(|| self.next_first())
         }?;
-        self.retried_last = job.event.is_none();
+        self.retried_last = !self.open.contains_key(&job.sequence);
         self.n_in_flight += 1;
+        self.busy.extend(job.sandbox_id.clone());
         Some(job)
     }
 
-    /// Whether nothing can be stored because the oldest event has not been tried yet. It waited for another of its
-    /// sandbox; the oldest is the first that is found, so it is what goes next.
-    fn waits_for_oldest(&self) -> bool {
-        let oldest_ready = match self.open.first_key_value() {
-            Some((_, Open::Ready(event))) => !self.busy.contains(&event.sandbox_id),
-            _ => false,
-        };
-        let cursor = self.cursor();
-        let storable = self.recording.is_some()
-            || !self.unrecorded.is_empty()
-            || self.ahead.first().is_some_and(|sequence| *sequence <= cursor);
-        oldest_ready && !storable
+    /// Whether something earlier of its lane has to be settled first.
+    fn is_blocked(&self, sequence: u64, sandbox_id: &SandboxId) -> bool {
+        match self.ordering {
+            Ordering::None => false,
+            Ordering::Sandbox => {
+                let waits = |earlier: &BTreeSet<u64>| earlier.first().is_some_and(|first| *first < sequence);
+                self.busy.contains(sandbox_id) || self.waiting.get(sandbox_id).is_some_and(waits)
+            }
+            Ordering::Strict => {
+                let mut earlier = self.pending.range(..sequence);
+                self.n_in_flight > 0
+                    || self.open.range(..sequence).next().is_some()
+                    || earlier.any(|(_, pending)| pending.replay.is_none())
+            }
+        }
     }
 
     fn next_retry(&mut self, now: Timestamp) -> Option<Job> {
-        let (due_at, sequence) = self.due.first().copied().filter(|(due_at, _)| *due_at <= now)?;
+        let due = self.due.iter().take_while(|(due_at, _)| *due_at <= now);
+        let (due_at, sequence) = due.copied().find(|(_, sequence)| {
+            self.pending.get(sequence).is_some_and(|pending| match &pending.sandbox_id {
+                Some(sandbox_id) if pending.replay.is_some() => {
+                    self.ordering == Ordering::None || !self.busy.contains(sandbox_id)
+                }
+                Some(sandbox_id) => !self.is_blocked(*sequence, sandbox_id),
+                None => true,
+            })
+        })?;
         self.due.remove(&(due_at, sequence));
-        Some(Job { sequence, event: None })
+        let pending = self.pending.get_mut(&sequence)?;
+        pending.in_flight = true;
+        let (event, sandbox_id) = (pending.event.take(), pending.sandbox_id.clone());
+        self.stop_waiting(sandbox_id.as_ref(), sequence);
+        Some(Job { sequence, event, sandbox_id })
     }
 
     fn next_first(&mut self) -> Option<Job> {
-        let (sequence, event) = self.open.iter().find_map(|(sequence, open)| match open {
-            Open::Ready(event) if !self.busy.contains(&event.sandbox_id) => {
-                Some((*sequence, Arc::clone(event)))
-            }
-            _ => None,
+        let sequence = self.open.iter().find_map(|(sequence, open)| {
+            let ready = !open.in_flight && !self.is_blocked(*sequence, &open.event.sandbox_id);
+            ready.then_some(*sequence)
         })?;
-        self.busy.insert(event.sandbox_id.clone());
-        self.open.insert(sequence, Open::InFlight);
-        Some(Job { sequence, event: Some(event) })
+        let open = self.open.get_mut(&sequence)?;
+        open.in_flight = true;
+        let event = Arc::clone(&open.event);
+        self.stop_waiting(Some(&event.sandbox_id), sequence);
+        Some(Job { sequence, sandbox_id: Some(event.sandbox_id.clone()), event: Some(event) })
     }
 
-    /// When the next retry is due, if the window has room for it.
+    /// When the next retry is due.
     pub(crate) fn next_due_at(&self) -> Option<Timestamp> {
-        if self.n_in_flight >= self.window { None } else { self.due.first().map(|(due_at, _)| *due_at) }
+        self.due.first().map(|(due_at, _)| *due_at)
     }
 
-    /// A job has ended.
-    pub(crate) fn settle(&mut self, job: &Job, settled: Settled, now: Timestamp, policy: &RetryPolicy) {
+    /// A job has ended; whether it was the last attempt. `next_due` says when the next one follows, given how many
+    /// were made.
+    pub(crate) fn settle(
+        &mut self,
+        job: &Job,
+        settled: Settled,
+        next_due: impl FnOnce(u32) -> Option<Timestamp>,
+    ) -> bool {
         let sequence = job.sequence;
         self.n_in_flight = self.n_in_flight.saturating_sub(1);
-        if let Some(event) = &job.event {
-            self.busy.remove(&event.sandbox_id);
+        if let Some(sandbox_id) = &job.sandbox_id {
+            self.busy.remove(sandbox_id);
         }
+        self.exposed.insert(sequence);
         let was_open = self.open.remove(&sequence).is_some();
-        let n_before = self.pending.remove(&sequence).map_or(0, |pending| pending.n_attempts);
+        let before = self.pending.remove(&sequence);
+        let n_before = before.as_ref().map_or(0, |pending| pending.n_attempts);
+        let replay = before.as_ref().and_then(|pending| pending.replay);
         let next = match settled {
             Settled::Delivered | Settled::Dropped => None,
-            Settled::Failed => Some((n_before + 1, policy.next_due_at(n_before + 1, now))),
+            Settled::Failed => Some((n_before + 1, next_due(n_before + 1))),
             Settled::Postponed(due_at) => Some((n_before, Some(due_at))),
         };
+        let exhausted = matches!(next, Some((_, None)));
+        if let Some(no) = replay {
+            let counts = self.replays.entry(no).or_default();
+            counts.n_delivered += u64::from(settled == Settled::Delivered);
+            counts.n_dropped += u64::from(settled == Settled::Dropped);
+            counts.n_failed += u64::from(exhausted);
+        }
         match next {
             // It was never an exception: the cursor tells.
             None if was_open => {}
             None => {
                 self.unrecorded.insert(sequence, Unrecorded::Clear);
             }
-            Some((n_attempts, next_due_at)) => self.set_aside(sequence, n_attempts, next_due_at),
+            Some((n_attempts, next_due_at)) => {
+                let replay = replay.filter(|_| !exhausted);
+                let was_exhausted = before.is_some_and(|pending| pending.was_exhausted) && !exhausted;
+                let change = Unrecorded::Set { n_attempts, next_due_at, replay, was_exhausted };
+                self.unrecorded.insert(sequence, change);
+                if let Some(due_at) = next_due_at {
+                    let sandbox_id = job.sandbox_id.clone();
+                    let pending = Pending {
+                        n_attempts,
+                        due_at,
+                        in_flight: false,
+                        sandbox_id,
+                        event: None,
+                        replay,
+                        was_exhausted,
+                    };
+                    self.put_pending(sequence, pending);
+                }
+            }
         }
         if sequence > self.stored_cursor {
             self.ahead.insert(sequence);
         }
+        exhausted
     }
 
-    fn set_aside(&mut self, sequence: u64, n_attempts: u32, next_due_at: Option<Timestamp>) {
-        self.unrecorded.insert(sequence, Unrecorded::Set { n_attempts, next_due_at });
-        if let Some(due_at) = next_due_at {
-            self.pending.insert(sequence, Pending { n_attempts, due_at });
-            self.due.insert((due_at, sequence));
+    fn put_pending(&mut self, sequence: u64, pending: Pending) {
+        if !pending.in_flight {
+            self.due.insert((pending.due_at, sequence));
+            if let Some(sandbox_id) = pending.sandbox_id.clone().filter(|_| pending.replay.is_none()) {
+                self.waiting.entry(sandbox_id).or_default().insert(sequence);
+            }
         }
+        self.pending.insert(sequence, pending);
+    }
+
+    fn stop_waiting(&mut self, sandbox_id: Option<&SandboxId>, sequence: u64) {
+        let Some(sandbox_id) = sandbox_id else { return };
+        if let Some(waiting) = self.waiting.get_mut(sandbox_id) {
+            waiting.remove(&sequence);
+            if waiting.is_empty() {
+                self.waiting.remove(sandbox_id);
+            }
+        }
+    }
+
+    fn take_pending(&mut self, sequence: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&sequence)?;
+        self.due.remove(&(pending.due_at, sequence));
+        self.stop_waiting(pending.sandbox_id.as_ref(), sequence);
+        Some(pending)
     }
 
     /// Gives up everything that awaits a retry: what is not delivered by now counts as exhausted.
     pub(crate) fn exhaust_pending(&mut self) {
         for (sequence, pending) in std::mem::take(&mut self.pending) {
-            let given_up = Unrecorded::Set { n_attempts: pending.n_attempts, next_due_at: None };
+            if let Some(no) = pending.replay {
+                self.replays.entry(no).or_default().n_failed += 1;
+            }
+            let given_up = Unrecorded::Set {
+                n_attempts: pending.n_attempts,
+                next_due_at: None,
+                replay: None,
+                was_exhausted: false,
+            };
             self.unrecorded.insert(sequence, given_up);
         }
         self.due.clear();
+        let open = &self.open;
+        self.waiting.retain(|_, waiting| {
+            waiting.retain(|sequence| open.contains_key(sequence));
+            !waiting.is_empty()
+        });
+    }
+
+    /// Deliveries of replays that have not been made.
+    pub(crate) fn n_replayed(&self) -> usize {
+        self.pending.values().filter(|pending| pending.replay.is_some()).count()
+    }
+
+    /// The replays whose deliveries are among what is pending.
+    pub(crate) fn replays(&self) -> BTreeSet<i64> {
+        self.pending.values().filter_map(|pending| pending.replay).collect()
+    }
+
+    /// Takes up a replay's selection: `events`, each with whether it had been given up before; everything before
+    /// `next` has been looked at. What has not been read from the log yet, or is under way, comes by itself.
+    pub(crate) fn replay(&mut self, no: i64, events: Vec<(Arc<Event>, bool)>, next: u64, now: Timestamp) {
+        let mut n_selected = 0;
+        for (event, was_exhausted) in events {
+            let sequence = event.sequence;
+            let under_way = self.open.contains_key(&sequence)
+                || self.pending.get(&sequence).is_some_and(|pending| pending.in_flight);
+            if sequence > self.fetched || under_way {
+                continue;
+            }
+            // Of another replay: it is that one's.
+            if self.pending.get(&sequence).is_some_and(|pending| pending.replay.is_some()) {
+                continue;
+            }
+            self.take_pending(sequence);
+            n_selected += 1;
+            let change =
+                Unrecorded::Set { n_attempts: 0, next_due_at: Some(now), replay: Some(no), was_exhausted };
+            self.unrecorded.insert(sequence, change);
+            let pending = Pending {
+                n_attempts: 0,
+                due_at: now,
+                in_flight: false,
+                sandbox_id: Some(event.sandbox_id.clone()),
+                event: Some(event),
+                replay: Some(no),
+                was_exhausted,
+            };
+            self.put_pending(sequence, pending);
+        }
+        let counts = self.replays.entry(no).or_default();
+        counts.n_selected += n_selected;
+        counts.next = Some(next);
+    }
+
+    /// Takes back what a canceled replay selected and nobody has started. What had been given up before is again.
+    pub(crate) fn cancel_replay(&mut self, no: i64) {
+        let mine =
+            self.pending.iter().filter(|(_, pending)| pending.replay == Some(no) && !pending.in_flight);
+        let sequences: Vec<u64> = mine.map(|(sequence, _)| *sequence).collect();
+        for sequence in sequences {
+            let Some(pending) = self.take_pending(sequence) else { continue };
+            let change = if pending.was_exhausted {
+                let n_attempts = pending.n_attempts;
+                Unrecorded::Set { n_attempts, next_due_at: None, replay: None, was_exhausted: false }
+            } else {
+                Unrecorded::Clear
+            };
+            self.unrecorded.insert(sequence, change);
+            self.replays.entry(no).or_default().n_dropped += 1;
+        }
     }
 
     /// Everything up to here is settled.
@@ -253,26 +459,48 @@ impl Ledger {
         self.open.first_key_value().map_or(self.fetched, |(sequence, _)| sequence - 1)
     }
 
-    /// Deliveries that a crash would make again.
-    fn n_unrecorded(&self) -> usize {
-        let recording = self.recording.iter().flat_map(|(_, exceptions)| exceptions.keys());
-        let retried = self.unrecorded.keys().chain(recording);
-        self.ahead.len() + retried.filter(|sequence| !self.ahead.contains(sequence)).count()
+    /// Sets aside what others went far ahead of.
+    fn spill(&mut self, now: Timestamp) {
+        let cursor = self.cursor();
+        let n_stuck = self.exposed.range(cursor + 1..).count();
+        if n_stuck >= (self.limit * 3 / 4).max(1)
+            && let Some(last) = self.exposed.last().copied()
+        {
+            let overtaken = self.open.range(..last).map(|(sequence, _)| *sequence).collect();
+            self.put_aside(overtaken, now);
+        }
     }
 
-    /// Sets aside what has been in flight for long while others went far ahead of it.
-    fn spill(&mut self, now: Timestamp) {
-        if self.ahead.len() < MAX_UNRECORDED / 2 {
+    /// Sets aside what waits for a retry of its sandbox, where it leaves no room for others' events.
+    pub(crate) fn make_room(&mut self, now: Timestamp) {
+        if self.open.len() < MAX_OPEN || self.ordering != Ordering::Sandbox {
             return;
         }
-        let ahead = self.ahead.last().copied().unwrap_or(0);
-        while let Some(entry) = self.open.first_entry() {
-            if *entry.key() > ahead || matches!(entry.get(), Open::Ready(_)) {
-                break;
-            }
-            let sequence = entry.remove_entry().0;
-            self.pending.insert(sequence, Pending { n_attempts: 0, due_at: now });
-            self.unrecorded.insert(sequence, Unrecorded::Set { n_attempts: 0, next_due_at: Some(now) });
+        let held = self.open.iter().filter(|(_, open)| {
+            let earliest = self.waiting.get(&open.event.sandbox_id).and_then(BTreeSet::first);
+            let awaits_retry = earliest.is_some_and(|earliest| self.pending.contains_key(earliest));
+            !open.in_flight && awaits_retry && !self.busy.contains(&open.event.sandbox_id)
+        });
+        let held = held.map(|(sequence, _)| *sequence).collect();
+        self.put_aside(held, now);
+    }
+
+    fn put_aside(&mut self, sequences: Vec<u64>, now: Timestamp) {
+        for sequence in sequences {
+            let Some(open) = self.open.remove(&sequence) else { continue };
+            let change =
+                Unrecorded::Set { n_attempts: 0, next_due_at: Some(now), replay: None, was_exhausted: false };
+            self.unrecorded.insert(sequence, change);
+            let pending = Pending {
+                n_attempts: 0,
+                due_at: now,
+                in_flight: open.in_flight,
+                sandbox_id: Some(open.event.sandbox_id.clone()),
+                event: None,
+                replay: None,
+                was_exhausted: false,
+            };
+            self.put_pending(sequence, pending);
         }
     }
 
@@ -285,41 +513,66 @@ impl Ledger {
         self.spill(now);
         let cursor = self.cursor();
         let lag = cursor - self.stored_cursor;
-        let settled = self.ahead.first().is_some_and(|sequence| *sequence <= cursor);
-        if self.unrecorded.is_empty() && !settled && lag < MAX_CURSOR_LAG && !(idle && lag > 0) {
+        let settled = self.exposed.first().is_some_and(|sequence| *sequence <= cursor);
+        let nothing = self.unrecorded.is_empty() && self.replays.is_empty() && !settled;
+        if nothing && lag < MAX_CURSOR_LAG && !(idle && lag > 0) {
             return None;
         }
-        let unrecorded = std::mem::take(&mut self.unrecorded);
+        let exceptions = std::mem::take(&mut self.unrecorded);
+        let replays = std::mem::take(&mut self.replays);
         let mut progress = Progress { cursor: (lag > 0).then_some(cursor), ..Progress::default() };
-        for (sequence, change) in &unrecorded {
+        for (sequence, change) in &exceptions {
             match *change {
                 Unrecorded::Clear => progress.clear.push(*sequence),
-                Unrecorded::Set { n_attempts, next_due_at } => progress.set.push(Exception {
-                    webhook_id: self.webhook_id,
-                    sequence: *sequence,
-                    n_attempts,
-                    next_due_at,
-                }),
+                Unrecorded::Set { n_attempts, next_due_at, replay, was_exhausted } => {
+                    progress.set.push(Exception {
+                        webhook_id: self.webhook_id,
+                        sequence: *sequence,
+                        n_attempts,
+                        next_due_at,
+                        replay_no: replay,
+                        was_exhausted,
+                    });
+                }
             }
         }
-        self.recording = Some((cursor, unrecorded));
+        progress.replays.extend(replays.iter().map(|(no, counts)| ReplayStep {
+            no: *no,
+            at: now,
+            next: counts.next,
+            n_selected: counts.n_selected,
+            n_delivered: counts.n_delivered,
+            n_failed: counts.n_failed,
+            n_dropped: counts.n_dropped,
+        }));
+        self.recording = Some(Recording { cursor, exceptions, replays });
         Some(progress)
     }
 
     /// The progress last handed out is stored.
     pub(crate) fn recorded(&mut self) {
-        if let Some((cursor, _)) = self.recording.take() {
-            self.stored_cursor = cursor;
-            self.ahead = self.ahead.split_off(&(cursor + 1));
-        }
+        let Some(Recording { cursor, exceptions, .. }) = self.recording.take() else { return };
+        self.stored_cursor = self.stored_cursor.max(cursor);
+        self.ahead = self.ahead.split_off(&(cursor + 1));
+        let again = &self.unrecorded;
+        self.exposed.retain(|sequence| {
+            again.contains_key(sequence) || (*sequence > cursor && !exceptions.contains_key(sequence))
+        });
     }
 
     /// The progress last handed out could not be stored: it is part of the next.
     pub(crate) fn not_recorded(&mut self) {
-        if let Some((_, exceptions)) = self.recording.take() {
-            for (sequence, change) in exceptions {
-                self.unrecorded.entry(sequence).or_insert(change);
-            }
+        let Some(Recording { exceptions, replays, .. }) = self.recording.take() else { return };
+        for (sequence, change) in exceptions {
+            self.unrecorded.entry(sequence).or_insert(change);
+        }
+        for (no, earlier) in replays {
+            let counts = self.replays.entry(no).or_default();
+            counts.next = counts.next.or(earlier.next);
+            counts.n_selected += earlier.n_selected;
+            counts.n_delivered += earlier.n_delivered;
+            counts.n_failed += earlier.n_failed;
+            counts.n_dropped += earlier.n_dropped;
         }
     }
 }

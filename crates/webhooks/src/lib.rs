@@ -25,26 +25,36 @@
 
 mod address;
 mod attempt;
+mod connections;
 mod deliverer;
+mod delivery;
 mod exchange;
+mod gate;
 mod guard;
+mod health;
 mod inbox;
 mod ledger;
 mod policy;
 mod pool;
 mod recorder;
+mod replaying;
 pub mod signature;
 mod supervisor;
+mod tester;
 mod tls;
 
 pub use address::is_public;
 pub use guard::{AllowedTarget, DialError, Dialer, EgressGuard, GuardError, MalformedTarget};
 pub use policy::RetryPolicy;
-pub use supervisor::{Webhooks, WebhooksOptions};
+pub use supervisor::{Defaults, Webhooks, WebhooksOptions};
+pub use tester::Tester;
 
 #[cfg(test)]
 #[path = "delivery_tests.rs"]
 mod delivery_tests;
+#[cfg(test)]
+#[path = "operations_tests.rs"]
+mod operations;
 #[cfg(test)]
 #[path = "receiver_tests.rs"]
 mod receiver;

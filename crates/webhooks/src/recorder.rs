@@ -22,10 +22,28 @@ impl Recorder {
         (Self { attempts }, tokio::spawn(write(store, received)))
     }
 
+    /// The same for somebody who may outlive it.
+    pub(crate) fn downgrade(&self) -> WeakRecorder {
+        WeakRecorder(self.attempts.downgrade())
+    }
+
     /// Hands in an attempt, waiting for room.
     pub(crate) async fn record(&self, attempt: Attempt) {
         // The writer outlives every recorder, unless the process is about to end.
         let _ = self.attempts.send(attempt).await;
+    }
+}
+
+/// A recorder that keeps nobody waiting for its end.
+#[derive(Clone)]
+pub(crate) struct WeakRecorder(mpsc::WeakSender<Attempt>);
+
+impl WeakRecorder {
+    /// Hands in an attempt, if anybody is there to write it.
+    pub(crate) async fn record(&self, attempt: Attempt) {
+        if let Some(attempts) = self.0.upgrade() {
+            Recorder { attempts }.record(attempt).await;
+        }
     }
 }
 

@@ -5,22 +5,26 @@ use std::time::Duration;
 use sandscope_model::{Clock, Entropy, Event, TeamId, Webhook, WebhookId};
 use sandscope_store::{Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::attempt::Attempter;
+use crate::connections::Connections;
 use crate::deliverer::{Deliverer, Stop};
 use crate::exchange::Exchanger;
 use crate::guard::EgressGuard;
 use crate::inbox::Inbox;
 use crate::policy::RetryPolicy;
 use crate::recorder::Recorder;
+use crate::tester::Tester;
 use crate::tls::Tls;
 
 /// How often to look for what no nudge told of.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon to look again when the store could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Widest window of a webhook.
+pub(crate) const MAX_WINDOW: usize = 64;
 /// How long tasks get to end once their attempts are given up.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -35,18 +39,57 @@ pub struct WebhooksOptions {
     pub entropy: Arc<dyn Entropy>,
     /// Which targets may be dialled.
     pub guard: EgressGuard,
-    /// When failed deliveries are tried again, and how long an attempt may take.
-    pub retry: RetryPolicy,
-    /// Attempts of one webhook in flight at once.
-    pub window: usize,
+    /// What holds for webhooks that do not say otherwise.
+    pub defaults: Defaults,
     /// Connections open at once beyond one per webhook.
     pub max_connections: usize,
 }
 
+/// What holds for webhooks that do not say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// When failed deliveries are tried again, and how long an attempt may take.
+    pub retry: RetryPolicy,
+    /// Attempts of one webhook in flight at once.
+    pub window: usize,
+    /// After how long without a success a webhook is disabled; `None` is never.
+    pub disable_after: Option<Duration>,
+    /// How long an event may be owed before its webhook counts as lagging.
+    pub lag_after: Duration,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            window: 8,
+            disable_after: Some(Duration::from_secs(5 * 24 * 3600)),
+            lag_after: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Defaults {
+    /// Attempts of `webhook` in flight at once.
+    pub(crate) fn window(&self, webhook: &Webhook) -> usize {
+        let own = webhook.options.max_in_flight.and_then(|max| usize::try_from(max).ok());
+        own.unwrap_or(self.window).clamp(1, MAX_WINDOW)
+    }
+
+    /// After how long without a success `webhook` is disabled.
+    pub(crate) fn patience(&self, webhook: &Webhook) -> Option<Duration> {
+        match webhook.options.disable_after_s {
+            Some(0) => None,
+            Some(s) => Some(Duration::from_secs(s.into())),
+            None => self.disable_after,
+        }
+    }
+}
+
 impl WebhooksOptions {
-    /// Options with the usual retries, a window of 8 and 256 shared connections.
+    /// Options with the usual defaults and 256 shared connections.
     pub fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, guard: EgressGuard) -> Self {
-        Self { store, clock, entropy, guard, retry: RetryPolicy::default(), window: 8, max_connections: 256 }
+        Self { store, clock, entropy, guard, defaults: Defaults::default(), max_connections: 256 }
     }
 }
 
@@ -55,6 +98,7 @@ impl WebhooksOptions {
 pub struct Webhooks {
     supervisor: JoinHandle<()>,
     recording: JoinHandle<()>,
+    tester: Tester,
     stop: Stop,
 }
 
@@ -66,9 +110,20 @@ impl Webhooks {
         // Before anything is read, so that nothing is missed in between.
         let events = options.store.subscribe_events();
         let changes = options.store.subscribe_webhooks();
+        let (defaults, tls) = (Arc::new(options.defaults.clone()), Arc::new(Tls::default()));
+        let tester = Tester {
+            clock: Arc::clone(&options.clock),
+            entropy: Arc::clone(&options.entropy),
+            guard: options.guard.clone(),
+            tls: Arc::clone(&tls),
+            defaults: Arc::clone(&defaults),
+            recorder: recorder.downgrade(),
+            under_way: Tester::permits(),
+        };
         let supervisor = Supervisor {
-            connections: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
-            tls: Arc::new(Tls::default()),
+            connections: Connections::new(options.max_connections),
+            defaults,
+            tls,
             members: HashMap::new(),
             by_team: HashMap::new(),
             stop: stop.clone(),
@@ -76,13 +131,18 @@ impl Webhooks {
             options,
         };
         let supervisor = tokio::spawn(supervisor.run(events, changes));
-        Self { supervisor, recording, stop }
+        Self { supervisor, recording, tester, stop }
+    }
+
+    /// What sends made-up events.
+    pub fn tester(&self) -> Tester {
+        self.tester.clone()
     }
 
     /// Starts no further attempt, waits up to `limit` for those in flight and stores how they ended. Those that are
     /// not done by then are given up and made again at the next start.
     pub async fn drain(self, limit: Duration) {
-        let Self { mut supervisor, recording, stop } = self;
+        let Self { mut supervisor, recording, stop, tester: _ } = self;
         stop.starting.cancel();
         if tokio::time::timeout(limit, &mut supervisor).await.is_err() {
             stop.everything.cancel();
@@ -99,7 +159,8 @@ impl Webhooks {
 struct Supervisor {
     options: WebhooksOptions,
     recorder: Recorder,
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
+    defaults: Arc<Defaults>,
     tls: Arc<Tls>,
     members: HashMap<WebhookId, Member>,
     by_team: HashMap<TeamId, Vec<Arc<Inbox>>>,
@@ -195,6 +256,11 @@ impl Supervisor {
         for member in self.members.values() {
             self.by_team.entry(member.team_id).or_default().push(Arc::clone(&member.inbox));
         }
+        for id in self.options.store.webhooks_with_replays().await? {
+            if let Some(member) = self.members.get(&id) {
+                member.inbox.replays();
+            }
+        }
         if scan {
             for (team_id, inboxes) in &self.by_team {
                 let last = self.options.store.last_sequence(*team_id).await?;
@@ -215,16 +281,15 @@ impl Supervisor {
             clock: Arc::clone(&options.clock),
             entropy: Arc::clone(&options.entropy),
             guard: options.guard.clone(),
-            exchanger: Exchanger::new(options.guard.dialer(), Arc::clone(&self.tls), options.window),
-            timeout: options.retry.timeout,
+            exchanger: Exchanger::new(options.guard.dialer(), Arc::clone(&self.tls), MAX_WINDOW),
         };
         let deliverer = Deliverer {
             id,
             team_id,
             store: options.store.clone(),
             clock: Arc::clone(&options.clock),
-            policy: options.retry.clone(),
-            window: options.window,
+            entropy: Arc::clone(&options.entropy),
+            defaults: Arc::clone(&self.defaults),
             attempter: Arc::new(attempter),
             recorder: self.recorder.clone(),
             connections: Arc::clone(&self.connections),

@@ -1,10 +1,10 @@
 //! Events as answered and as sent to webhooks: one rendering, so that both say the same.
 //!
 //! The API answers the camelCase keys. Webhook bodies carry the same keys and their snake_case twins, because both
-//! kinds of consumers exist. Keys inside `eventData` are snake_case in both.
+//! kinds of consumers exist; a webhook may ask for one spelling, or for CloudEvents. Keys inside `eventData` are snake_case in both.
 
 use sandscope_model::{
-    Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin, WebhookNotice,
+    Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin, PayloadStyle, WebhookNotice,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,10 +18,42 @@ pub fn render(event: &Event) -> Value {
     Value::Object(camel_case(event, &event_data(&event.data)))
 }
 
-/// The bytes sent to webhooks: what is signed is exactly this.
-pub fn webhook_body(event: &Event) -> Vec<u8> {
+/// The bytes sent to webhooks: what is signed is exactly this. An event without a number is a test and says so.
+pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
     let data = event_data(&event.data);
-    let mut body = camel_case(event, &data);
+    let camel = camel_case(event, &data);
+    let mut body = match style {
+        PayloadStyle::Camel => camel,
+        PayloadStyle::Snake => {
+            let shared = camel
+                .iter()
+                .filter(|(key, _)| ["version", "id", "type", "timestamp"].contains(&key.as_str()));
+            let mut body = shared.map(|(key, value)| (key.clone(), value.clone())).collect();
+            add_snake_case(&mut body, event, &camel, data);
+            body
+        }
+        PayloadStyle::Both => {
+            let mut body = camel.clone();
+            add_snake_case(&mut body, event, &camel, data);
+            body
+        }
+        PayloadStyle::Cloudevents => cloud_event(event, camel),
+    };
+    if event.is_test() {
+        body.insert("test".to_owned(), json!(true));
+    }
+    Value::Object(body).to_string().into_bytes()
+}
+
+/// What `content-type` says of a body in this style.
+pub const fn content_type(style: PayloadStyle) -> &'static str {
+    match style {
+        PayloadStyle::Both | PayloadStyle::Camel | PayloadStyle::Snake => "application/json",
+        PayloadStyle::Cloudevents => "application/cloudevents+json",
+    }
+}
+
+fn add_snake_case(body: &mut Map<String, Value>, event: &Event, camel: &Map<String, Value>, data: Value) {
     let category = if event.event_type.is_operational() { "webhook" } else { "lifecycle" };
     body.insert("event_category".to_owned(), json!(category));
     if let Some(label) = label(event.event_type) {
@@ -37,10 +69,24 @@ pub fn webhook_body(event: &Event) -> Vec<u8> {
         ("sandbox_template_id", "sandboxTemplateId"),
         ("sandbox_team_id", "sandboxTeamId"),
     ] {
-        let value = body.get(key).cloned().unwrap_or_default();
+        let value = camel.get(key).cloned().unwrap_or_default();
         body.insert(twin.to_owned(), value);
     }
-    Value::Object(body).to_string().into_bytes()
+}
+
+/// The structured mode of CloudEvents 1.0.
+fn cloud_event(event: &Event, data: Map<String, Value>) -> Map<String, Value> {
+    let fields = [
+        ("specversion", json!("1.0")),
+        ("id", json!(event.id)),
+        ("source", json!(format!("/teams/{}/sandboxes", event.team_id))),
+        ("type", json!(event.event_type)),
+        ("subject", json!(event.sandbox_id)),
+        ("time", json!(event.timestamp)),
+        ("datacontenttype", json!("application/json")),
+        ("data", Value::Object(data)),
+    ];
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn camel_case(event: &Event, data: &Value) -> Map<String, Value> {

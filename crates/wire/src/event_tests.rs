@@ -85,10 +85,12 @@ fn an_event_says_who_caused_it() {
 
 #[test]
 fn a_webhook_body_says_everything_in_both_spellings() {
-    let body: Value = serde_json::from_slice(&webhook_body(&killed())).unwrap();
+    let body: Value = serde_json::from_slice(&webhook_body(&killed(), PayloadStyle::Both)).unwrap();
     insta::assert_json_snapshot!(body);
     let data = EventData::default();
-    let bare: Value = serde_json::from_slice(&webhook_body(&event(EventType::Checkpointed, data))).unwrap();
+    let bare: Value =
+        serde_json::from_slice(&webhook_body(&event(EventType::Checkpointed, data), PayloadStyle::Both))
+            .unwrap();
     assert_eq!(bare["eventData"], Value::Null);
     assert_eq!(bare.get("event_data"), None);
     assert_eq!(bare.get("event_label"), None);
@@ -108,8 +110,28 @@ fn an_operational_event_names_its_webhook_and_is_of_another_category() {
         ..EventData::default()
     };
     let body: Value =
-        serde_json::from_slice(&webhook_body(&event(EventType::WebhookDisabled, data))).unwrap();
+        serde_json::from_slice(&webhook_body(&event(EventType::WebhookDisabled, data), PayloadStyle::Both))
+            .unwrap();
     assert_eq!((&body["type"], &body["event_category"]), (&json!("webhook.disabled"), &json!("webhook")));
     assert_eq!(body["eventData"]["webhook"]["failing_since"], "2025-08-06T20:58:24Z");
     assert_eq!(body["event_data"]["webhook"]["failed_attempts"], 7);
+}
+
+#[test]
+fn each_style_has_its_keys_and_no_others() {
+    let body = |style| -> Value { serde_json::from_slice(&webhook_body(&killed(), style)).unwrap() };
+    let camel = body(PayloadStyle::Camel);
+    assert_eq!(camel, render(&killed()));
+    let snake = body(PayloadStyle::Snake);
+    assert!(snake.as_object().unwrap().keys().all(|key| !key.contains(char::is_uppercase)), "{snake}");
+    assert_eq!(snake["event_data"]["kill_reason"], "oom");
+    assert_eq!(snake["sandbox_id"], "i0123456789abcdefghij");
+    let cloud = body(PayloadStyle::Cloudevents);
+    assert_eq!((&cloud["specversion"], &cloud["type"]), (&json!("1.0"), &json!("sandbox.lifecycle.killed")));
+    assert_eq!(cloud["data"], camel);
+    assert_eq!(content_type(PayloadStyle::Cloudevents), "application/cloudevents+json");
+    assert_eq!(camel.get("test"), None);
+    let test = Event { sequence: 0, ..killed() };
+    let body: Value = serde_json::from_slice(&webhook_body(&test, PayloadStyle::Snake)).unwrap();
+    assert_eq!(body["test"], true);
 }

@@ -4,6 +4,8 @@ use sandscope_model::{TeamId, Timestamp, Webhook as Model, WebhookId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::webhook_options::DeliveryOptions;
+
 /// A registration as answered; never with its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -30,6 +32,36 @@ pub struct WebhookDetail {
     pub url: String,
     /// Which events go there.
     pub events: Vec<String>,
+    /// The only sandbox whose events go there.
+    #[serde(rename = "sandboxID", default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_id: Option<String>,
+    /// How it is delivered to.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
+    /// How deliveries have been going; where one webhook is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<WebhookStatus>,
+}
+
+/// How deliveries to a webhook have been going.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookStatus {
+    /// Events of the team's log it has not come to yet.
+    pub behind: u64,
+    /// Deliveries that await another attempt.
+    pub pending: u64,
+    /// Deliveries that are out of attempts.
+    pub exhausted: u64,
+    /// Events passed while it was disabled.
+    pub skipped: u64,
+    /// Since when no attempt has succeeded, if any has failed since.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Timestamp>,
+    /// How many have failed since.
+    pub failed_attempts: u32,
+    /// Why the server disabled it.
+    pub disabled_reason: Option<String>,
 }
 
 impl From<&Model> for WebhookDetail {
@@ -43,6 +75,9 @@ impl From<&Model> for WebhookDetail {
             enabled: webhook.enabled,
             url: webhook.url.clone(),
             events: webhook.events.iter().map(ToString::to_string).collect(),
+            sandbox_id: webhook.options.sandbox_id.as_ref().map(ToString::to_string),
+            delivery: DeliveryOptions::of(webhook),
+            status: None,
         }
     }
 }
@@ -73,6 +108,9 @@ pub struct WebhookCreate {
     #[serde(default)]
     #[schema(required)]
     pub signature_secret: String,
+    /// How it is delivered to.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
 }
 
 /// Body of changing a webhook: only what is given changes.
@@ -97,6 +135,9 @@ pub struct WebhookConfiguration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 1024)]
     pub signature_secret: Option<String>,
+    /// How it is delivered to.
+    #[serde(flatten)]
+    pub delivery: DeliveryOptions,
 }
 
 // The secret must not reach logs: neither body prints it.

@@ -31,10 +31,16 @@ mod template_get;
 mod templates_list;
 mod usage;
 mod webhook_create;
+mod webhook_dead_letters;
 mod webhook_deliveries;
+mod webhook_delivery;
 mod webhook_get;
+mod webhook_options;
 mod webhook_remove;
+mod webhook_replays;
+mod webhook_secret;
 mod webhook_stats;
+mod webhook_test;
 mod webhook_update;
 mod webhooks_list;
 
@@ -82,6 +88,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
             webhook_remove::delete_webhook
         ))
         .routes(routes!(webhook_deliveries::list_webhook_deliveries))
+        .routes(routes!(webhook_delivery::get_webhook_delivery))
+        .routes(routes!(webhook_delivery::resend_webhook_delivery))
+        .routes(routes!(webhook_dead_letters::list_webhook_dead_letters))
+        .routes(routes!(webhook_replays::list_webhook_replays, webhook_replays::create_webhook_replay))
+        .routes(routes!(webhook_replays::get_webhook_replay, webhook_replays::cancel_webhook_replay))
+        .routes(routes!(webhook_secret::change_webhook_secret))
+        .routes(routes!(webhook_test::test_webhook))
         .routes(routes!(webhook_stats::get_webhook_stats))
 }
 

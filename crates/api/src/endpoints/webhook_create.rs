@@ -1,13 +1,16 @@
 //! `POST /events/webhooks`: registers a webhook.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{StatusCode, Uri};
-use sandscope_model::{EventType, Secret, Webhook, WebhookId};
+use sandscope_model::{EventType, Secret, Webhook, WebhookId, WebhookOptions};
 use sandscope_wire::webhook::{WebhookCreate, WebhookDetail};
 
+use super::webhook_options;
 use crate::auth::Caller;
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
@@ -20,6 +23,8 @@ const BAD_URL: &str = "url: must be a valid http or https URL";
 const NO_EVENTS: &str = "events: must specify at least one event type";
 const BAD_EVENT: &str = "events: must be known event types";
 const BAD_SECRET: &str = "signatureSecret: must be 1 to 1024 characters long";
+
+const BAD_ENCODED_SECRET: &str = "signatureSecret: what follows whsec_ must be base64";
 
 const MAX_URL_LEN: usize = 2048;
 
@@ -43,8 +48,7 @@ pub(crate) async fn create_webhook(
     violations.check_url(&new.url, &app.webhook_url_check);
     let events = violations.events(&new.events);
     violations.check_secret(&new.signature_secret);
-    violations.into_result()?;
-    let webhook = Webhook {
+    let mut webhook = Webhook {
         id: WebhookId::generate(&*app.entropy),
         team_id: caller.team.id,
         name: new.name,
@@ -52,8 +56,13 @@ pub(crate) async fn create_webhook(
         events,
         enabled: new.enabled.unwrap_or(true),
         signature_secret: Secret::new(new.signature_secret),
+        previous_secret: None,
+        headers: BTreeMap::new(),
+        options: WebhookOptions::default(),
         created_at: app.clock.now(),
     };
+    webhook_options::apply(&app, caller.team.id, new.delivery, &mut webhook, &mut violations).await?;
+    violations.into_result()?;
     let detail = WebhookDetail::from(&webhook);
     if app.store.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {
         Ok((StatusCode::CREATED, Json(detail)))
@@ -95,6 +104,14 @@ impl Violations {
         if !(1..=1024).contains(&secret.chars().count()) {
             self.0.push(BAD_SECRET.to_owned());
         }
+        let encoded = secret.strip_prefix("whsec_");
+        if encoded.is_some_and(|encoded| encoded.is_empty() || STANDARD.decode(encoded).is_err()) {
+            self.0.push(BAD_ENCODED_SECRET.to_owned());
+        }
+    }
+
+    pub(super) fn push(&mut self, violation: String) {
+        self.0.push(violation);
     }
 
     pub(super) fn into_result(self) -> Result<(), ApiError> {

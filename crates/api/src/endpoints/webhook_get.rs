@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use sandscope_model::{TeamId, Webhook, WebhookId};
-use sandscope_wire::webhook::WebhookDetail;
+use sandscope_wire::webhook::{WebhookDetail, WebhookStatus};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -26,7 +26,17 @@ pub(crate) async fn get_webhook(
     WebhookPath(id): WebhookPath,
 ) -> Result<Json<WebhookDetail>, ApiError> {
     let webhook = find(&app, caller.team.id, id).await?;
-    Ok(Json(WebhookDetail::from(&webhook)))
+    let standing = app.store.webhook_standing(id).await?;
+    let status = standing.map(|standing| WebhookStatus {
+        behind: if webhook.enabled { standing.last_sequence.saturating_sub(standing.cursor) } else { 0 },
+        pending: standing.n_pending,
+        exhausted: standing.n_exhausted,
+        skipped: standing.n_skipped,
+        failing_since: standing.health.failing_since,
+        failed_attempts: standing.health.n_failed,
+        disabled_reason: standing.health.disabled_reason,
+    });
+    Ok(Json(WebhookDetail { status, ..WebhookDetail::from(&webhook) }))
 }
 
 /// The team's webhook with that id.

@@ -7,6 +7,7 @@ use sandscope_wire::webhook::{WebhookConfiguration, WebhookDetail};
 
 use super::webhook_create::Violations;
 use super::webhook_get::{NOT_FOUND, find};
+use super::webhook_options;
 use crate::auth::Caller;
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
@@ -50,7 +51,10 @@ pub(crate) async fn update_webhook(
     if let Some(secret) = change.signature_secret {
         violations.check_secret(&secret);
         webhook.signature_secret = Secret::new(secret);
+        // Changed at once: with an overlap it is done under `/secret`.
+        webhook.previous_secret = None;
     }
+    webhook_options::apply(&app, caller.team.id, change.delivery, &mut webhook, &mut violations).await?;
     violations.into_result()?;
     let detail = WebhookDetail::from(&webhook);
     if app.store.update_webhook(webhook).await? {

@@ -87,6 +87,7 @@ impl Door {
             clock: Arc::new(clock.clone()),
             entropy: seeded(3),
             health: watched,
+            webhook_tester: Arc::new(|_| Box::pin(async { None })),
             webhook_url_check: Arc::new(|url| {
                 if url.contains("127.0.0.1") {
                     Err("loopback targets are not allowed".to_owned())

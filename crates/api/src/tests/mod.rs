@@ -9,3 +9,4 @@ mod origins;
 mod recorded;
 mod refusals;
 mod streams;
+mod webhooks;

@@ -58,6 +58,8 @@ struct WebhooksSection {
     allow: Option<Vec<String>>,
     timeout_s: Option<u32>,
     retry_delays_s: Option<Vec<u32>>,
+    disable_after_hours: Option<u32>,
+    sealing_keys: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,6 +114,8 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         webhook_allow: webhooks.allow,
         webhook_timeout_s: webhooks.timeout_s,
         webhook_retry_delays_s: webhooks.retry_delays_s,
+        webhook_disable_after_hours: webhooks.disable_after_hours,
+        sealing_keys: webhooks.sealing_keys,
         metrics_interval_s: metrics.interval_s,
         prices,
         log: log.filter,

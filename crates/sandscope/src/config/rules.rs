@@ -132,6 +132,13 @@ impl Config {
                 300,
             ),
             retry_delays: rules.delays(over.webhook_retry_delays_s.or(under.webhook_retry_delays_s)),
+            disable_after: rules.hours_or_never(
+                "webhook disable_after_hours",
+                over.webhook_disable_after_hours.or(under.webhook_disable_after_hours),
+                120,
+                8760,
+            ),
+            sealing_keys: rules.sealing_keys(over.sealing_keys.or(under.sealing_keys).unwrap_or_default()),
         };
         let interval = over.metrics_interval_s.or(under.metrics_interval_s);
         let metrics = Metrics { interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600) };
@@ -199,6 +206,24 @@ impl Rules {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         self.check(network.is_ok(), setting, "networks such as 10.0.0.0/8, or addresses");
         network.ok()
+    }
+
+    fn hours_or_never(
+        &mut self,
+        setting: &str,
+        given: Option<u32>,
+        default: u32,
+        most: u32,
+    ) -> Option<Duration> {
+        let hours = self.within(setting, given, default, 0, most);
+        (hours > 0).then(|| Duration::from_secs(u64::from(hours) * 3600))
+    }
+
+    fn sealing_keys(&mut self, given: Vec<String>) -> Vec<Secret> {
+        let is_key = |key: &String| key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fine = given.len() <= 10 && given.iter().all(is_key);
+        self.check(fine, "webhook sealing_keys", "at most 10 keys of 64 hexadecimal digits");
+        given.into_iter().map(Secret::new).collect()
     }
 
     fn targets(&mut self, given: &[String]) -> Vec<AllowedTarget> {

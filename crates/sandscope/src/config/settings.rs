@@ -74,6 +74,13 @@ pub(crate) struct ServeArgs {
     /// Waits before the second, third … attempt, in seconds [default: 10,10,10]
     #[arg(long, value_name = "SECONDS,…", env = "SANDSCOPE_WEBHOOK_RETRY_DELAYS_S", value_delimiter = ',')]
     pub webhook_retry_delays_s: Option<Vec<u32>>,
+    /// Hours without a success after which a webhook is disabled; 0 is never [default: 120]
+    #[arg(long, value_name = "HOURS", env = "SANDSCOPE_WEBHOOK_DISABLE_AFTER_HOURS")]
+    pub webhook_disable_after_hours: Option<u32>,
+    /// Key that webhooks' secrets are sealed with, 64 hexadecimal digits, and keys that were used before; drawn at
+    /// random and kept in the data directory where not given. Environment or file only.
+    #[arg(skip)]
+    pub sealing_keys: Option<Vec<String>>,
     /// Seconds between two samples of a sandbox's metrics [default: 5]
     #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_METRICS_INTERVAL_S")]
     pub metrics_interval_s: Option<u32>,
@@ -121,6 +128,8 @@ impl ServeArgs {
     /// Adds what may be given in the environment but not as a flag.
     pub(crate) fn with_environment(mut self) -> Self {
         self.first_api_key = std::env::var("SANDSCOPE_FIRST_API_KEY").ok();
+        let keys = std::env::var("SANDSCOPE_SEALING_KEYS").ok();
+        self.sealing_keys = keys.map(|keys| keys.split(',').map(ToOwned::to_owned).collect());
         self
     }
 }

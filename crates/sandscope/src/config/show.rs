@@ -63,6 +63,10 @@ impl Config {
                 ("allow", format!("[{}]", allow.join(", "))),
                 ("timeout_s", webhooks.attempt_timeout.as_secs().to_string()),
                 ("retry_delays_s", format!("[{}]", delays.join(", "))),
+                (
+                    "disable_after_hours",
+                    webhooks.disable_after.map_or(0, |time| time.as_secs() / 3600).to_string(),
+                ),
             ],
         );
         section("metrics", &[("interval_s", metrics.interval.as_secs().to_string())]);

@@ -10,7 +10,7 @@ use sandscope_edge::Edge;
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{Clock, Entropy, Secret};
 use sandscope_sampler::{Sampler, SamplerOptions};
-use sandscope_store::Store;
+use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::data_dir::DataDir;
 use super::engine::Engine;
 use super::http::{Http, Limits};
-use super::{bootstrap, exports};
+use super::{bootstrap, exports, sealing};
 use crate::config::{self, Config};
 use crate::system::{OsEntropy, SystemClock};
 
@@ -54,7 +54,11 @@ impl Running {
         let data_dir = DataDir::hold(&config.server.data_dir)?;
         let listen = config.server.listen;
         let socket = reserve(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        let store = Store::open(data_dir.path(), Arc::clone(&clock)).context("cannot open the store")?;
+        let sealer = sealing::sealer(&data_dir, config, &entropy)?;
+        let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
+        let store = Store::open_options(data_dir.path(), Arc::clone(&clock), options)
+            .context("cannot open the store")?;
+        sealing::reseal(&store).await?;
         let engine = Engine::start(data_dir.path(), config.sandbox).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             runtime: engine.runtime(),
@@ -73,11 +77,14 @@ impl Running {
         });
         let mut options =
             WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
-        options.retry = RetryPolicy {
+        options.defaults.retry = RetryPolicy {
             delays: config.webhooks.retry_delays.clone(),
             timeout: config.webhooks.attempt_timeout,
+            jitter: false,
         };
+        options.defaults.disable_after = config.webhooks.disable_after;
         let webhooks = Webhooks::start(options);
+        let tester = webhooks.tester();
 
         let health = watch::Sender::new(Health::Serving);
         let domain = config.server.domain.clone();
@@ -89,6 +96,10 @@ impl Running {
             health: health.subscribe(),
             webhook_url_check: Arc::new(move |url| {
                 guard.check_url(url).map(drop).map_err(|error| error.to_string())
+            }),
+            webhook_tester: Arc::new(move |webhook| {
+                let tester = tester.clone();
+                Box::pin(async move { tester.test(&webhook).await })
             }),
             // Clients keep their own setting where this one is only a placeholder.
             domain: (domain != "localhost").then(|| domain.clone()),

@@ -1,13 +1,16 @@
 //! Webhooks, their progress and their attempts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::{House, at, uuid};
 use proptest::prelude::*;
 use sandscope_model::{
-    Attempt, AttemptOutcome, ErrorClass, EventType, Exception, Secret, Team, Webhook, WebhookId,
+    Attempt, AttemptOutcome, ErrorClass, EventType, Exception, Replay, ReplayState, Secret, Selection, Team,
+    Webhook, WebhookId, WebhookOptions,
 };
-use sandscope_store::{AttemptQuery, DeliveryProgress, Order, StatsBucket};
+use sandscope_store::{
+    AttemptQuery, DeliveryProgress, Order, ReplayStep, Sealer, StatsBucket, Store, StoreOptions,
+};
 
 fn webhook(team: &Team) -> Webhook {
     Webhook {
@@ -18,12 +21,22 @@ fn webhook(team: &Team) -> Webhook {
         events: BTreeSet::from([EventType::Created, EventType::Killed]),
         enabled: true,
         signature_secret: Secret::new("s".repeat(32)),
+        previous_secret: None,
+        headers: BTreeMap::new(),
+        options: WebhookOptions::default(),
         created_at: at(0),
     }
 }
 
 fn exception(webhook_id: WebhookId, sequence: u64, next_due_s: Option<i64>) -> Exception {
-    Exception { webhook_id, sequence, n_attempts: 1, next_due_at: next_due_s.map(at) }
+    Exception {
+        webhook_id,
+        sequence,
+        n_attempts: 1,
+        next_due_at: next_due_s.map(at),
+        replay_no: None,
+        was_exhausted: false,
+    }
 }
 
 #[tokio::test]
@@ -69,7 +82,7 @@ async fn progress_only_goes_forward_and_exceptions_come_and_go() {
     let id = hook.id;
     house.store.insert_webhook(hook, 10).await.unwrap();
     let record = async |cursor, set, clear| {
-        let progress = DeliveryProgress { webhook_id: id, cursor, set, clear };
+        let progress = DeliveryProgress { cursor, set, clear, ..DeliveryProgress::of(id) };
         house.store.record_deliveries(progress).await.unwrap();
     };
     record(Some(5), vec![exception(id, 3, Some(10)), exception(id, 4, Some(11))], vec![]).await;
@@ -173,16 +186,14 @@ async fn retention_never_removes_what_a_webhook_still_has_to_deliver() {
     // Everything is, but the cursor has passed nothing.
     assert_eq!(remove(8 * day).await, 0);
     let progress = DeliveryProgress {
-        webhook_id: id,
         cursor: Some(690),
         set: vec![exception(id, 600, Some(10)), exception(id, 3, None)],
-        clear: vec![],
+        ..DeliveryProgress::of(id)
     };
     house.store.record_deliveries(progress).await.unwrap();
     assert_eq!(remove(8 * day).await, 599);
     assert_eq!(oldest().await, Some(600));
-    let progress =
-        DeliveryProgress { webhook_id: id, cursor: None, set: vec![exception(id, 600, None)], clear: vec![] };
+    let progress = DeliveryProgress { set: vec![exception(id, 600, None)], ..DeliveryProgress::of(id) };
     house.store.record_deliveries(progress).await.unwrap();
     assert_eq!(remove(8 * day).await, 91);
     // A disabled webhook holds nothing back.
@@ -225,7 +236,7 @@ async fn retention_cuts(ages_days: Vec<i64>, hooks: Vec<Hook>) {
         }
         let set = set.map(|(sequence, pending)| exception(webhook_id, sequence, pending.then_some(1)));
         let set = set.into_iter().collect();
-        let progress = DeliveryProgress { webhook_id, cursor: Some(cursor), set, clear: vec![] };
+        let progress = DeliveryProgress { cursor: Some(cursor), set, ..DeliveryProgress::of(webhook_id) };
         house.store.record_deliveries(progress).await.unwrap();
     }
     let day = 24 * 3600;
@@ -242,4 +253,107 @@ async fn retention_cuts(ages_days: Vec<i64>, hooks: Vec<Hook>) {
     assert_eq!(left.first().map(|event| event.sequence), first_kept);
     let n_kept = first_kept.map_or(0, |first| u64::try_from(ages_days.len()).unwrap() + 1 - first);
     assert_eq!(u64::try_from(left.len()).unwrap(), n_kept);
+}
+
+#[tokio::test]
+async fn what_a_disabled_webhook_passed_over_is_replayed_once_by_a_durable_cursor() {
+    let house = House::new().await;
+    let mut sandbox = house.running(0).await;
+    let mut hook = webhook(&house.team);
+    hook.enabled = false;
+    house.store.insert_webhook(hook.clone(), 10).await.unwrap();
+    for second in 1..=10 {
+        house.update(&mut sandbox, second).await;
+    }
+    hook.enabled = true;
+    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
+    let standing = house.store.webhook_standing(hook.id).await.unwrap().unwrap();
+    assert_eq!((standing.cursor, standing.n_skipped), (11, 10));
+    let dead = DeliveryProgress { set: vec![exception(hook.id, 1, None)], ..DeliveryProgress::of(hook.id) };
+    house.store.record_deliveries(dead).await.unwrap();
+
+    let range = house.store.sequence_range(house.team.id, Some(at(0)), Some(at(4))).await.unwrap();
+    let (first, last) = range.unwrap();
+    assert_eq!((first, last), (1, 5));
+    let replay = Replay {
+        id: uuid(),
+        webhook_id: hook.id,
+        selection: Selection::Failed,
+        first,
+        last,
+        next: first,
+        rate_per_second: None,
+        state: ReplayState::Running,
+        n_selected: 0,
+        n_delivered: 0,
+        n_failed: 0,
+        n_dropped: 0,
+        created_at: at(20),
+        finished_at: None,
+    };
+    assert!(house.store.insert_replay(replay.clone(), 1).await.unwrap());
+    let second = Replay { id: uuid(), ..replay.clone() };
+    assert!(!house.store.insert_replay(second, 1).await.unwrap(), "one at a time");
+    assert_eq!(house.store.webhooks_with_replays().await.unwrap(), [hook.id]);
+    let [(no, mut running)] = house.store.running_replays(hook.id).await.unwrap().try_into().unwrap();
+    let mut seen = Vec::new();
+    while running.next <= running.last {
+        let page = house.store.replay_page(house.team.id, running.clone(), 2).await.unwrap();
+        let n_selected = page.events.len() as u64;
+        seen.extend(page.events.iter().map(|(event, lost)| (event.sequence, *lost)));
+        let step = ReplayStep {
+            no,
+            at: at(30),
+            next: Some(page.next),
+            n_selected,
+            n_delivered: n_selected,
+            n_failed: 0,
+            n_dropped: 0,
+        };
+        let clear = page.events.iter().map(|(event, _)| event.sequence).collect();
+        let progress = DeliveryProgress { clear, replays: vec![step], ..DeliveryProgress::of(hook.id) };
+        house.store.record_deliveries(progress).await.unwrap();
+        running = house.store.replay(hook.id, replay.id).await.unwrap().unwrap();
+    }
+    assert_eq!(seen, [(1, true), (2, true), (3, true), (4, true), (5, true)]);
+    assert_eq!(
+        (running.state, running.n_delivered, running.finished_at),
+        (ReplayState::Done, 5, Some(at(30)))
+    );
+    let standing = house.store.webhook_standing(hook.id).await.unwrap().unwrap();
+    assert_eq!((standing.n_skipped, standing.n_exhausted), (6, 0), "6 to 11 were not asked for");
+    assert!(!house.store.cancel_replay(hook.id, replay.id, at(31)).await.unwrap());
+}
+
+#[tokio::test]
+async fn secrets_are_not_in_the_file_and_a_changed_key_seals_them_again() {
+    #[derive(Debug)]
+    struct Fixed(std::sync::atomic::AtomicU8);
+    impl sandscope_model::Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        }
+    }
+    let house = House::new().await;
+    let mut hook = webhook(&house.team);
+    hook.signature_secret = Secret::new("a very secret secret".to_owned());
+    hook.headers = BTreeMap::from([("authorization".to_owned(), Secret::new("Bearer hidden".to_owned()))]);
+    house.store.insert_webhook(hook.clone(), 10).await.unwrap();
+    house.store.close().await;
+    let open = |current: u8, previous: &[u8]| {
+        let previous: Vec<_> = previous.iter().map(|byte| [*byte; 32]).collect();
+        let sealer = Sealer::new(&[current; 32], &previous, std::sync::Arc::new(Fixed(0.into()))).unwrap();
+        let options = StoreOptions { sealer: Some(std::sync::Arc::new(sealer)), ..StoreOptions::default() };
+        Store::open_options(house.dir.path(), house.clock.clone(), options).unwrap()
+    };
+    for (current, previous, n_sealed) in [(1, &[][..], 1), (1, &[], 0), (2, &[1], 1), (2, &[], 0)] {
+        let store = open(current, previous);
+        assert_eq!(store.reseal_webhooks().await.unwrap(), n_sealed);
+        assert_eq!(store.webhook(house.team.id, hook.id).await.unwrap(), Some(hook.clone()));
+        store.close().await;
+    }
+    let store = open(1, &[]);
+    assert_eq!(store.webhook(house.team.id, hook.id).await, Err(sandscope_store::StoreError::Sealed));
+    assert_eq!(store.reseal_webhooks().await, Err(sandscope_store::StoreError::Sealed));
+    store.close().await;
 }

@@ -1,0 +1,93 @@
+//! One delivery on its way: from the job to what its end means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{AttemptOutcome, Clock, ErrorClass, Event, Webhook};
+use sandscope_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{Attempter, Made, after};
+use crate::connections::Permit;
+use crate::deliverer::STORE_PAUSE;
+use crate::gate::Verdict;
+use crate::ledger::{Job, Settled};
+use crate::recorder::Recorder;
+
+/// One job on its way, with everything it needs.
+pub(crate) struct Delivery {
+    pub(crate) webhook: Arc<Webhook>,
+    pub(crate) timeout: Duration,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) attempter: Arc<Attempter>,
+    pub(crate) recorder: Recorder,
+    pub(crate) canceled: CancellationToken,
+    pub(crate) _permit: Option<Permit>,
+}
+
+/// How a job ended, and what that says.
+pub(crate) struct Ended {
+    pub(crate) job: Job,
+    pub(crate) settled: Settled,
+    /// About the receiver.
+    pub(crate) verdict: Verdict,
+    /// How long the receiver asked to wait.
+    pub(crate) hold: Option<Duration>,
+    /// The receiver wants nothing any more.
+    pub(crate) gone: bool,
+    /// What was attempted.
+    pub(crate) event: Option<Arc<Event>>,
+}
+
+impl Ended {
+    const fn untried(job: Job, settled: Settled) -> Self {
+        Self { job, settled, verdict: Verdict::Nothing, hold: None, gone: false, event: None }
+    }
+}
+
+impl Delivery {
+    pub(crate) async fn make(self, job: Job) -> Ended {
+        let event = match &job.event {
+            Some(event) => Arc::clone(event),
+            None => match self.store.event(self.webhook.team_id, job.sequence).await {
+                Ok(Some(event)) => Arc::new(event),
+                // Retention removed it.
+                Ok(None) => return Ended::untried(job, Settled::Dropped),
+                Err(_) => {
+                    let due_at = after(self.clock.now(), STORE_PAUSE);
+                    return Ended::untried(job, Settled::Postponed(due_at));
+                }
+            },
+        };
+        if !self.webhook.wants(&event) {
+            return Ended::untried(job, Settled::Dropped);
+        }
+        let attempting = self.attempter.attempt(&self.webhook, &event, self.timeout, &self.canceled);
+        let Made { attempt, hold } = Box::pin(attempting).await;
+        let status = attempt.response_status;
+        let (settled, verdict) = match &attempt.outcome {
+            AttemptOutcome::Success => (Settled::Delivered, Verdict::Well),
+            AttemptOutcome::Failed { class, .. } => {
+                tracing::debug!(
+                    webhook_id = %self.webhook.id, event_id = %event.id, class = class.as_str(), "an attempt failed"
+                );
+                (Settled::Failed, verdict(*class, status))
+            }
+        };
+        self.recorder.record(attempt).await;
+        Ended { job, settled, verdict, hold, gone: status == Some(410), event: Some(event) }
+    }
+}
+
+const fn verdict(class: ErrorClass, status: Option<u16>) -> Verdict {
+    match (class, status) {
+        (ErrorClass::Timeout, _) | (ErrorClass::HttpError, Some(429 | 502 | 503 | 504)) => {
+            Verdict::Overloaded
+        }
+        (ErrorClass::HttpError, Some(500..)) => Verdict::Broken,
+        (ErrorClass::HttpError, _) => Verdict::Unwilling,
+        (ErrorClass::DnsError | ErrorClass::TransportError | ErrorClass::RequestError, _) => Verdict::Broken,
+        (ErrorClass::SignatureError | ErrorClass::Canceled, _) => Verdict::Nothing,
+    }
+}
