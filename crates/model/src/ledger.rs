@@ -18,21 +18,29 @@ pub enum Presence {
     Paused,
 }
 
-/// Where a sandbox is after `event`; `None`: gone.
+/// Where a sandbox is after `event`; `None`: gone. Operational events are none of a sandbox: not to be asked about.
 pub const fn after(event: &Event) -> Option<Presence> {
     match event.draft.event_type {
         EventType::Created | EventType::Resumed | EventType::Updated | EventType::Checkpointed => {
             Some(Presence::Running)
         }
         EventType::Paused => Some(Presence::Paused),
-        EventType::Killed => None,
+        EventType::Killed
+        | EventType::WebhookLagging
+        | EventType::WebhookDisabled
+        | EventType::WebhookRecovered
+        | EventType::WebhookExhausted => None,
     }
 }
 
 /// Where a sandbox was before `event`; `None`: not there yet.
 pub const fn before(event: &Event) -> Option<Presence> {
     match event.draft.event_type {
-        EventType::Created => None,
+        EventType::Created
+        | EventType::WebhookLagging
+        | EventType::WebhookDisabled
+        | EventType::WebhookRecovered
+        | EventType::WebhookExhausted => None,
         EventType::Resumed => Some(Presence::Paused),
         EventType::Paused | EventType::Updated | EventType::Checkpointed => Some(Presence::Running),
         EventType::Killed if event.draft.data.execution.is_some() => Some(Presence::Running),
@@ -100,7 +108,12 @@ pub fn segments(events: &[Event], state: Option<&State>) -> Vec<Segment> {
                 let presence = before(event).unwrap_or(Presence::Paused);
                 close(&mut life, presence, Some(event), at, Ending::Killed(event.data.kill_reason));
             }
-            EventType::Updated | EventType::Checkpointed => {}
+            EventType::Updated
+            | EventType::Checkpointed
+            | EventType::WebhookLagging
+            | EventType::WebhookDisabled
+            | EventType::WebhookRecovered
+            | EventType::WebhookExhausted => {}
         }
     }
     match state {

@@ -11,7 +11,7 @@ use sandscope_model::{
 
 use crate::event_pages::{numbers, sql};
 use crate::events::{COLUMNS, decode};
-use crate::row::{Cells, all, first, integer};
+use crate::row::{Cells, FIRST_OPERATIONAL, all, first, integer};
 use crate::sandboxes;
 use crate::teams::team_no;
 use crate::{Order, Store, StoreError};
@@ -192,7 +192,8 @@ pub(crate) const NEXT_OF_LOG: &str =
 pub(crate) fn of_sandbox_before() -> String {
     format!(
         "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox
-         WHERE team_no = ?1 AND sandbox_id = ?2 AND sequence < ?3 ORDER BY sequence DESC"
+         WHERE team_no = ?1 AND sandbox_id = ?2 AND sequence < ?3 AND event_type < {FIRST_OPERATIONAL}
+         ORDER BY sequence DESC"
     )
 }
 
@@ -265,7 +266,8 @@ fn sandbox_at(
         // All that is kept of it is later than any event of that time.
         let sql = format!(
             "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox
-             WHERE team_no = ?1 AND sandbox_id = ?2 ORDER BY sequence LIMIT 1"
+             WHERE team_no = ?1 AND sandbox_id = ?2 AND event_type < {FIRST_OPERATIONAL}
+             ORDER BY sequence LIMIT 1"
         );
         let values = params![team_no, id.as_str()];
         earliest_after =
