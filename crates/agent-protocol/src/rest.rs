@@ -47,6 +47,12 @@ pub struct InitRequest {
     /// The id of the template it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template_id: Option<String>,
+    /// CPUs the sandbox may use. Ours, like the next one: a sandbox cannot see its own limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_count: Option<u32>,
+    /// Memory it may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 impl std::fmt::Debug for InitRequest {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use sandscope_agent_protocol::rest::ErrorBody;
 use serde::Serialize;
+
+use crate::places::Place;
 
 /// A body that is there at once, or one that comes piece by piece.
 pub(crate) enum Body {
@@ -101,9 +104,15 @@ impl From<Refusal> for Answer {
     }
 }
 
+/// Refused requests whose rest is taken in at a time. Strangers are among them, and must not keep all connections busy.
+const MAX_DISCARDED: usize = 64;
+
+static DISCARDED: AtomicUsize = AtomicUsize::new(0);
+
 /// Takes in what is still coming of a request that is refused, for at most `limit`: whoever is still writing would
 /// otherwise hear of a broken connection instead of the refusal.
 pub(crate) async fn discard(body: &mut Incoming, limit: Duration) {
+    let Some(_place) = Place::take(&DISCARDED, MAX_DISCARDED) else { return };
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     // Who writes on for longer learns of it the hard way.
     let _ = tokio::time::timeout(limit, rest).await;

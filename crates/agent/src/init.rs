@@ -9,6 +9,7 @@ use sandscope_agent_protocol::rest::{BOOT_TOKEN_HEADER, InitRequest, VERSION_HEA
 use crate::auth::same_secret;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
+use crate::metrics::Limits;
 use crate::state::{Agent, Settings};
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -53,6 +54,7 @@ fn settings(agent: &Agent, init: InitRequest) -> Settings {
     if let Some(id) = init.template_id {
         env.insert("E2B_TEMPLATE_ID".to_owned(), id);
     }
+    let limits = before.map(|b| b.limits).unwrap_or_default();
     Settings {
         access_token: match init.access_token {
             Some(token) => Some(token).filter(|token| !token.is_empty()),
@@ -64,6 +66,10 @@ fn settings(agent: &Agent, init: InitRequest) -> Settings {
             .filter(|user| !user.is_empty())
             .or_else(|| before.map(|b| b.default_user.clone()))
             .unwrap_or_else(|| "user".to_owned()),
+        limits: Limits {
+            cpu_count: init.cpu_count.or(limits.cpu_count),
+            memory_bytes: init.memory_bytes.or(limits.memory_bytes),
+        },
         default_workdir: init.default_workdir.or_else(|| before.and_then(|b| b.default_workdir.clone())),
     }
 }

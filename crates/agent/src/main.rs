@@ -25,6 +25,7 @@ mod init;
 mod metrics;
 mod options;
 mod paths;
+mod places;
 mod pool;
 mod process;
 mod random;

@@ -1,44 +1,81 @@
-//! `GET /metrics`: the sandbox as seen from inside. The server measures from outside; this is for who asks here.
+//! `GET /metrics`: the sandbox as seen from inside. The server measures from outside, and better; this is for who asks
+//! here.
+//!
+//! A sandbox sees neither its control groups nor, in `/proc/meminfo`, anything but the whole host. So its limits are
+//! told at the start, and what it uses is added up over its processes: times of those that run and, through the first
+//! process, of those that have ended; memory that is a process's own, and files in memory.
 
 use std::cell::RefCell;
 use std::time::Instant;
 
+use http::StatusCode;
 use sandscope_agent_protocol::rest::AgentMetrics;
 
 use crate::auth::unix_now;
+use crate::body::Refusal;
+use crate::pool;
 use crate::small_file;
 
 const MAX_BYTES: u64 = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
 
+/// Microseconds in the kernel's unit of CPU time, the same on every architecture.
+const TICK_US: u64 = 10_000;
+
+/// File systems in memory, which a sandbox's limit counts.
+const IN_MEMORY: [&str; 3] = ["/dev/shm", "/run", "/dev"];
+
+/// What the sandbox may use, as far as the server said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) cpu_count: Option<u32>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
 /// CPU time used by the whole sandbox, in microseconds, and when it was read.
+#[derive(Clone, Copy)]
 pub(crate) struct CpuReading {
     used_us: u64,
     at: Instant,
 }
 
-pub(crate) fn read(last: &RefCell<Option<CpuReading>>) -> AgentMetrics {
-    let cpu_count = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
-    let now = cpu_used_us().map(|used_us| CpuReading { used_us, at: Instant::now() });
-    let cpu_used_pct = match (last.borrow().as_ref(), &now) {
-        (Some(before), Some(now)) => percent(before, now, cpu_count),
-        _ => 0.0,
-    };
-    *last.borrow_mut() = now;
-    let memory = memory();
-    let (disk_used, disk_total) = disk();
-    AgentMetrics {
+struct Reading {
+    cpu: CpuReading,
+    memory: Memory,
+    disk_used: u64,
+    disk_total: u64,
+}
+
+struct Memory {
+    total: u64,
+    used: u64,
+    cache: u64,
+}
+
+pub(crate) async fn read(
+    limits: Limits,
+    last: &RefCell<Option<CpuReading>>,
+) -> Result<AgentMetrics, Refusal> {
+    let cpu_count = limits
+        .cpu_count
+        .filter(|count| *count > 0)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| count.get() as u32));
+    let reading = pool::run(move || measure(limits)).await;
+    let reading =
+        reading.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let before = last.borrow_mut().replace(reading.cpu);
+    Ok(AgentMetrics {
         ts: unix_now().unsigned_abs(),
         cpu_count,
-        cpu_used_pct,
-        mem_total_mib: memory.total / MIB,
-        mem_used_mib: memory.used / MIB,
-        mem_total: memory.total,
-        mem_used: memory.used,
-        mem_cache: memory.cache,
-        disk_used,
-        disk_total,
-    }
+        cpu_used_pct: before.map_or(0.0, |before| percent(&before, &reading.cpu, cpu_count)),
+        mem_total_mib: reading.memory.total / MIB,
+        mem_used_mib: reading.memory.used / MIB,
+        mem_total: reading.memory.total,
+        mem_used: reading.memory.used,
+        mem_cache: reading.memory.cache,
+        disk_used: reading.disk_used,
+        disk_total: reading.disk_total,
+    })
 }
 
 fn percent(before: &CpuReading, now: &CpuReading, cpu_count: u32) -> f64 {
@@ -50,41 +87,62 @@ fn percent(before: &CpuReading, now: &CpuReading, cpu_count: u32) -> f64 {
     ((used_us / elapsed_us * 10_000.0).round() / 100.0).clamp(0.0, 100.0)
 }
 
-/// From the sandbox's own control group, of either version.
-fn cpu_used_us() -> Option<u64> {
-    if let Ok(text) = small_file::read("/sys/fs/cgroup/cpu.stat", MAX_BYTES)
-        && let Some(used) = field(&text, "usage_usec")
-    {
-        return Some(used);
-    }
-    let text = small_file::read("/sys/fs/cgroup/cpuacct/cpuacct.usage", MAX_BYTES).ok()?;
-    Some(text.trim().parse::<u64>().ok()? / 1000)
-}
-
-struct Memory {
-    total: u64,
-    used: u64,
-    cache: u64,
-}
-
-fn memory() -> Memory {
-    let group = |max: &str, current: &str, stat: &str, cache: &str| {
-        let number = |path| small_file::read(path, MAX_BYTES).ok()?.trim().parse::<u64>().ok();
-        let (total, current) = (number(max)?, number(current)?);
-        let cache = field(&small_file::read(stat, MAX_BYTES).ok()?, cache)?;
-        // Version 1 writes an absurdly large number for "no limit".
-        (total < u64::MAX / 4).then(|| Memory { total, used: current.saturating_sub(cache), cache })
+fn measure(limits: Limits) -> Reading {
+    let usage = usage();
+    let memory = match limits.memory_bytes {
+        Some(total) => {
+            let files: u64 = IN_MEMORY.iter().map(|path| space(path).0).sum();
+            // Its cache is the kernel's business, which does not tell it here.
+            Memory { total, used: usage.memory.saturating_add(files).min(total), cache: 0 }
+        }
+        None => meminfo(&small_file::read("/proc/meminfo", MAX_BYTES).unwrap_or_default()),
     };
-    group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "file")
-        .or_else(|| {
-            group(
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-                "/sys/fs/cgroup/memory/memory.stat",
-                "total_cache",
-            )
-        })
-        .unwrap_or_else(|| meminfo(&small_file::read("/proc/meminfo", MAX_BYTES).unwrap_or_default()))
+    let (disk_used, disk_total) = space("/");
+    let cpu = CpuReading { used_us: usage.ticks.saturating_mul(TICK_US), at: Instant::now() };
+    Reading { cpu, memory, disk_used, disk_total }
+}
+
+/// What all processes together use.
+#[derive(Default)]
+struct Usage {
+    /// CPU time.
+    ticks: u64,
+    /// Bytes that are theirs alone.
+    memory: u64,
+}
+
+fn usage() -> Usage {
+    let mut usage = Usage::default();
+    let page = rustix::param::page_size() as u64;
+    let Ok(processes) = std::fs::read_dir("/proc") else { return usage };
+    for process in processes.flatten() {
+        let name = process.file_name();
+        let Some(name) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
+            continue;
+        };
+        // Whatever has ended meanwhile counts with its parent.
+        if let Ok(stat) = small_file::read(&format!("/proc/{name}/stat"), MAX_BYTES) {
+            usage.ticks = usage.ticks.saturating_add(ticks(&stat));
+        }
+        if let Ok(statm) = small_file::read(&format!("/proc/{name}/statm"), MAX_BYTES) {
+            usage.memory = usage.memory.saturating_add(own_pages(&statm).saturating_mul(page));
+        }
+    }
+    usage
+}
+
+/// CPU time of a process and of its children that were waited for. The name, in parentheses, may hold anything.
+fn ticks(stat: &str) -> u64 {
+    let Some((_, fields)) = stat.rsplit_once(')') else { return 0 };
+    let times = fields.split_ascii_whitespace().skip(11).take(4);
+    times.filter_map(|field| field.parse::<u64>().ok()).fold(0, u64::saturating_add)
+}
+
+/// Resident pages that are no file's and nobody else's.
+fn own_pages(statm: &str) -> u64 {
+    let mut pages = statm.split_ascii_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(shared)
 }
 
 fn meminfo(text: &str) -> Memory {
@@ -102,8 +160,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
     })
 }
 
-fn disk() -> (u64, u64) {
-    let Ok(found) = rustix::fs::statvfs("/") else {
+/// Used and all bytes of the file system at `path`.
+fn space(path: &str) -> (u64, u64) {
+    let Ok(found) = rustix::fs::statvfs(path) else {
         return (0, 0);
     };
     let total = found.f_blocks.saturating_mul(found.f_frsize);
@@ -131,5 +190,14 @@ mod tests {
     fn memory_of_a_whole_machine() {
         let memory = meminfo("MemTotal: 1000 kB\nMemFree: 300 kB\nBuffers: 100 kB\nCached: 200 kB\n");
         assert_eq!((memory.total, memory.used, memory.cache), (1_024_000, 409_600, 204_800));
+    }
+
+    #[test]
+    fn files_of_a_process() {
+        let stat = "7 (a) S 1 ) x) R 1 7 7 0 -1 4194560 90 0 0 0 11 22 33 44 20 0 1 0 100 5 6";
+        assert_eq!(ticks(stat), 110);
+        assert_eq!(ticks("7 nonsense"), 0);
+        assert_eq!(own_pages("900 120 20 5 0 60 0\n"), 100);
+        assert_eq!(own_pages(""), 0);
     }
 }

@@ -45,7 +45,10 @@ async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, 
     auth::check_token(&settings, request.headers())?;
     match (request.method(), path.as_str()) {
         (&Method::GET, "/envs") => Ok(body::json(StatusCode::OK, &settings.env)),
-        (&Method::GET, "/metrics") => Ok(body::json(StatusCode::OK, &metrics::read(&agent.last_cpu))),
+        (&Method::GET, "/metrics") => {
+            let metrics = metrics::read(settings.limits, &agent.last_cpu).await?;
+            Ok(body::json(StatusCode::OK, &metrics))
+        }
         (&Method::POST, "/files/compose") => Box::pin(files::compose(&settings, request)).await,
         (_, "/envs" | "/metrics" | "/files/compose") => Err(wrong_method()),
         (method, _) => match path.trim_start_matches('/').split_once('/') {

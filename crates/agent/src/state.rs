@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sandscope_agent_protocol::{Code, ConnectError};
 
-use crate::metrics::CpuReading;
+use crate::metrics::{CpuReading, Limits};
 use crate::process::ProcessTable;
 use crate::reaper::Exits;
 use crate::user::User;
@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) default_user: String,
     pub(crate) default_workdir: Option<String>,
+    pub(crate) limits: Limits,
 }
 
 impl Agent {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use sandscope_agent_protocol::content::Coding;
 use tokio::sync::oneshot;
 
+use crate::places::Place;
 use crate::pool;
 
 /// Read at a time.
@@ -32,22 +33,6 @@ const SAMPLE_BYTES: usize = 32 * 1024;
 
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 static COMPRESSED: AtomicUsize = AtomicUsize::new(0);
-
-/// One of a bounded number of places; given back when dropped.
-struct Place(&'static AtomicUsize);
-
-impl Place {
-    fn take(of: &'static AtomicUsize, limit: usize) -> Option<Self> {
-        let taken = of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
-        taken.is_ok().then_some(Self(of))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Where the bytes come from.
 pub(super) struct Source {

@@ -36,6 +36,8 @@ pub(crate) fn init_request(spec: &LaunchSpec) -> io::Result<Bytes> {
         timestamp: None,
         sandbox_id: Some(spec.id.to_string()),
         template_id: Some(spec.template_id.to_string()),
+        cpu_count: Some(spec.vcpu_count),
+        memory_bytes: Some(u64::from(spec.memory_mb) << 20),
     };
     Ok(serde_json::to_vec(&request)?.into())
 }
