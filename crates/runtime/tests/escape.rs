@@ -163,6 +163,28 @@ async fn only_harmless_devices_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn watches_are_counted_for_each_sandbox_and_not_for_the_host() {
+    let Some(host) = Host::start().await else { return };
+    let (greedy, other) = (host.create().await, host.create().await);
+    let limit: usize =
+        std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap().trim().parse().unwrap();
+    // Until the kernel gives no more, as several of its users, who keep what they have.
+    let script = "cat > /tmp/take.py <<'END'\nimport ctypes,os,sys,time\nos.setuid(int(sys.argv[1]))\nc=ctypes.CDLL(None)\n\
+                  n=0\nwhile n<20000 and c.inotify_init1(0)>=0: n+=1\nprint(n,flush=True)\nos.close(1)\nos.close(2)\n\
+                  time.sleep(1000)\nEND\nfor u in 1001 1002 0; do python3 /tmp/take.py $u & sleep 1; done";
+    let taken = as_root(&host, &greedy, script).await;
+    let taken: usize = taken.lines().map(|line| line.parse::<usize>().unwrap()).sum();
+    assert!(taken <= limit, "{taken} of {limit}");
+    let watch = "python3 -c 'import ctypes; print(ctypes.CDLL(None).inotify_init1(0) >= 0)'";
+    if taken == limit {
+        assert_eq!(as_root(&host, &greedy, watch).await, "False\n", "its own are used up");
+    }
+    assert_eq!(as_root(&host, &other, watch).await, "True\n");
+    let ours = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC);
+    assert!(ours.is_ok(), "the host's root has none left: {ours:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_the_host_is_visible() {
     let Some(host) = Host::start().await else { return };
     let id = host.create().await;

@@ -100,7 +100,7 @@ impl Hub {
         let opened =
             inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(|errno| match errno {
                 Errno::MFILE | Errno::NFILE => {
-                    exhausted("the host allows no more watchers (fs.inotify.max_user_instances)")
+                    exhausted("the sandbox has used up its inotify instances (fs.inotify.max_user_instances)")
                 }
                 errno => ConnectError::new(Code::Internal, format!("cannot watch: {errno}")),
             })?;
@@ -325,7 +325,7 @@ impl Hub {
             Ok(watch) => watch,
             Err(Errno::NOSPC) => {
                 return Err(exhausted(
-                    "the host allows no more watched directories (fs.inotify.max_user_watches)",
+                    "the sandbox has used up its inotify watches (fs.inotify.max_user_watches)",
                 ));
             }
             Err(Errno::NOMEM) => return Err(exhausted("no memory for more watched directories")),

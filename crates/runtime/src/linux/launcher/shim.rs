@@ -63,10 +63,13 @@ fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result
     let (ours, theirs) = channel::pair().step("make a channel")?;
     let (alarm, alarm_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     let boot_token = boot_token_pipe(request)?;
+    let owner = Owner::become_of(ids.base)?;
     let cloned = sys::clone_into_namespaces(unified.as_ref().map(AsFd::as_fd)).step("make namespaces")?;
     let (pid, pidfd) = match cloned {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {
+            // It becomes its own root as soon as that is mapped.
+            std::mem::forget(owner);
             drop(ours);
             let inherited = Inheritance {
                 request,
@@ -84,6 +87,7 @@ fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result
         }
     };
     let guard = KillOnDrop(Some(pidfd));
+    drop(owner);
     drop((theirs, alarm_end, boot_token, join_files, unified));
 
     let proc_dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
@@ -106,6 +110,31 @@ fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result
         loop_device,
     };
     Ok(Sandbox { made, pid, pidfd: guard.disarm()?, network, disk: tree.disk, ids })
+}
+
+/// The user who makes a sandbox's namespaces, and owns them: its own root, seen from outside. What the kernel counts for
+/// each user, as inotify instances and watches, is then counted for each sandbox, and none can use up the host's.
+struct Owner;
+
+impl Owner {
+    /// Capabilities are kept over the change.
+    fn become_of(base: u32) -> Result<Self, Failure> {
+        let step = "become the owner of the namespaces";
+        rustix::thread::set_capabilities_secure_bits(rustix::thread::CapabilitiesSecureBits::NO_SETUID_FIXUP)
+            .step(step)?;
+        let (root, owner) = (rustix::process::Uid::ROOT, rustix::process::Uid::from_raw(base));
+        rustix::thread::set_thread_res_uid(root, owner, root).step(step)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let root = rustix::process::Uid::ROOT;
+        if rustix::thread::set_thread_res_uid(root, root, root).is_err() {
+            std::process::abort();
+        }
+    }
 }
 
 /// A pipe with the token in it, whose writing end is closed.
