@@ -24,6 +24,7 @@ const JS: &[&[&str]] = &[
         "pty.test.mjs",
         "git.test.mjs",
         "ports.test.mjs",
+        "file-urls.test.mjs",
     ],
 ];
 
@@ -38,6 +39,7 @@ const PYTHON: &[&str] = &[
     "test_pty.py",
     "test_git.py",
     "test_ports.py",
+    "test_file_urls.py",
 ];
 
 /// What only the newest needs to run: it is about us, not about the SDK.
@@ -65,6 +67,9 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
             against_a_server(&binary, &mut pytest(&folder.join("python"), generation, &tests)?)?;
         }
     }
+    if wanted("tls") {
+        tls(&binary, &folder)?;
+    }
     if wanted("fuzz") {
         // On a server of its own: what the fuzzer makes and deletes is nobody else's.
         against_a_server(&binary, &mut pytest(&folder.join("python"), "newest", &["test_openapi.py"])?)?;
@@ -79,6 +84,23 @@ pub(crate) fn javascript() -> Result<PathBuf> {
     Ok(js)
 }
 
+/// Over TLS: a server with a certificate that the binary itself made, and clients that are given its authority.
+fn tls(binary: &Path, folder: &Path) -> Result<()> {
+    let js = javascript()?;
+    let made = install::home().join(format!("e2e-tls-{}", std::process::id()));
+    shell::run(Command::new(binary).args(["tls", "self-signed", "--out"]).arg(&made))?;
+    let resolve = format!("--import=file://{}", js.join("resolve-localhost.mjs").display());
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=spec", "--test-timeout=180000", "tls.test.mjs"]).current_dir(&js);
+    against(Server::start_tls(binary, &made)?, binary, node.env("NODE_OPTIONS", resolve))?;
+    for generation in ["newest", "older"] {
+        let mut python = pytest(&folder.join("python"), generation, &["test_tls.py"])?;
+        against(Server::start_tls(binary, &made)?, binary, &mut python)?;
+    }
+    std::fs::remove_dir_all(&made)?;
+    Ok(())
+}
+
 fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<Command> {
     let requirements = folder.join(format!("requirements-{generation}.txt")).display().to_string();
     let environment = install::python_environment(generation, &["--requirement", &requirements])?;
@@ -90,7 +112,10 @@ fn pytest(folder: &Path, generation: &str, tests: &[&str]) -> Result<Command> {
 
 /// Runs `tests` against a server of their own; what they or it leave behind is an error.
 pub(crate) fn against_a_server(binary: &Path, tests: &mut Command) -> Result<()> {
-    let server = Server::start(binary)?;
+    against(Server::start(binary)?, binary, tests)
+}
+
+fn against(server: Server, binary: &Path, tests: &mut Command) -> Result<()> {
     let passed = server.run(tests);
     let stopped = server.stop(binary);
     passed.and(stopped)

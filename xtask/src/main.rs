@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         ["openapi"] => steps::openapi(),
         _ => {
             eprintln!(
-                "usage: cargo xtask test | tidy | e2e [js|python|fuzz]… | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
+                "usage: cargo xtask test | tidy | e2e [js|python|tls|fuzz]… | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
             );
             return ExitCode::from(2);
         }

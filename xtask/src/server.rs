@@ -31,6 +31,8 @@ pub(crate) struct Server {
     log: PathBuf,
     data: PathBuf,
     trail: Trail,
+    /// Whom clients are to trust, of a server that speaks TLS.
+    authority: Option<PathBuf>,
     /// Of the server and of the process that makes its sandboxes, before there was any.
     before: [Footprint; 2],
 }
@@ -38,6 +40,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it, reads the lines it prints for a shell to evaluate, and waits until it has nothing more to do.
     pub(crate) fn start(binary: &Path) -> Result<Self> {
+        Self::launch(binary, &[], None)
+    }
+
+    /// The same over TLS, with what `sandscope tls self-signed` put into `certificate`.
+    pub(crate) fn start_tls(binary: &Path, certificate: &Path) -> Result<Self> {
+        let path = |name: &str| certificate.join(name).display().to_string();
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let settings = ["--domain", "e2b.localhost", "--tls-cert", &cert, "--tls-key", &key];
+        Self::launch(binary, &settings, Some(certificate.join("ca.pem")))
+    }
+
+    fn launch(binary: &Path, settings: &[&str], authority: Option<PathBuf>) -> Result<Self> {
         let data = install::home().join(format!("e2e-{}", std::process::id()));
         if data.exists() {
             std::fs::remove_dir_all(&data)?;
@@ -46,7 +60,7 @@ impl Server {
         let log = install::home().join("e2e-server.log");
         let arguments = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"];
         let mut command = Command::new(binary);
-        command.args(arguments).arg(&data).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(arguments).arg(&data).args(settings).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(&log)?);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let environment = match announced(&mut child) {
@@ -57,7 +71,7 @@ impl Server {
             }
         };
         let trail = Trail::follow(&data)?;
-        let mut server = Self { child, environment, log, data, trail, before: Default::default() };
+        let mut server = Self { child, environment, log, data, trail, authority, before: Default::default() };
         server.before = server.settle(|_| true)?;
         Ok(server)
     }
@@ -69,6 +83,9 @@ impl Server {
         for name in cleared {
             command.env_remove(name);
         }
+        if let Some(authority) = &self.authority {
+            command.env("NODE_EXTRA_CA_CERTS", authority).env("SSL_CERT_FILE", authority);
+        }
         command.env("SANDSCOPE_SERVER_PID", self.child.id().to_string());
         command.env("SANDSCOPE_DATA_DIR", &self.data);
         let done = shell::run(command.envs(&self.environment));
@@ -79,7 +96,14 @@ impl Server {
     /// nothing is left: in the server, and on the host.
     pub(crate) fn stop(mut self, binary: &Path) -> Result<()> {
         self.trail.look();
-        self.run(Command::new(binary).args(["sandbox", "kill", "--all"]))?;
+        match &self.authority {
+            None => self.run(Command::new(binary).args(["sandbox", "kill", "--all"]))?,
+            // The certificate is also for a name that is known everywhere.
+            Some(_) => {
+                let script = shell::root().join("tests/e2e/js/kill-all.mjs");
+                self.run(Command::new("node").arg(script))?;
+            }
+        }
         let before = self.before.clone();
         let kept = self.settle(|now| excess(&before, now).is_empty());
         let stopped = self.terminate();

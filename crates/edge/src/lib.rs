@@ -1,28 +1,37 @@
 //! The data plane: traffic into sandboxes.
 //!
 //! ```text
-//! request ──► route::target ──► none: the control plane's router
-//!                  │
+//! request ──► route::destination ──► none: the control plane's router
+//!                  │        └──────► /files and nothing else: signed::Finder, by whose token the signature is right
 //!                  ▼ sandbox and port
-//!            admit: reserved routes, traffic token, connections per sandbox
+//!            admit: reserved routes, traffic token, who may resume, connections per sandbox
 //!                  ▼
-//!            Lifecycle::dial (resumes if its owner wished so) ──► 502/409/429/503 as the SDKs know them
+//!            Lifecycle::dial (resumes if its owner wished so) ──► 502/403/409/429/503 as the SDKs know them
 //!                  ▼
 //!            one HTTP/1.1 connection into the sandbox, bodies streamed both ways, upgrades passed through
 //! ```
 //!
-//! One port serves both planes; only the host name or the `E2b-Sandbox-*` headers tell them apart (even `/health`
-//! exists on both). Each request owns its connection into the sandbox: it ends when either side does, and a client
-//! that goes away takes it along. Nothing is buffered, so memory does not grow with a body; connections are counted
-//! per sandbox, so one sandbox cannot use up the server's, and its programs not the agent's.
+//! One port serves both planes; only the host name, the `E2b-Sandbox-*` headers or a signature tell them apart (even
+//! `/health` exists on both). Each request owns its connection into the sandbox: it ends when either side does, and a
+//! client that goes away takes it along. Nothing is buffered, so memory does not grow with a body; connections are
+//! counted per sandbox, so one sandbox cannot use up the server's, and its programs not the agent's.
 //!
 //! A sandbox that is paused in the middle of an answer stalls it; it goes on after the resume. One that is killed
 //! closes it.
+//!
+//! What HTTP/1.1 and HTTP/2 say differently is made the same on the way in (`headers`). What does not come through:
+//! informational answers other than 100 (which is given when the body is first asked for) and 101, and a client that
+//! closes its sending side is taken to have gone, but for upgraded connections, which are passed on half by half.
 
 mod answer;
 mod connections;
 mod forward;
+mod headers;
+mod page;
+mod preflight;
 mod route;
+mod signed;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -32,13 +41,26 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use sandscope_lifecycle::Lifecycle;
+use sandscope_model::Clock;
 
-pub use route::{Refusal, Target};
+pub use route::{Destination, Refusal, Target};
 
+use answer::Form;
 use connections::Connections;
+use signed::Finder;
 
 /// Connections into one sandbox at a time: to its agent, and as many to its programs.
-const MAX_CONNECTIONS: usize = 512;
+pub const MAX_CONNECTIONS: usize = 512;
+
+/// What the edge works with.
+pub struct EdgeOptions {
+    /// The lives of sandboxes.
+    pub lifecycle: Lifecycle,
+    /// The time, for URLs that hold for a time.
+    pub clock: Arc<dyn Clock>,
+    /// The domain of `<port>-<sandbox id>.<domain>`, without a port.
+    pub domain: String,
+}
 
 /// Carries traffic into sandboxes.
 #[derive(Clone)]
@@ -48,28 +70,43 @@ pub struct Edge {
 
 struct Inner {
     lifecycle: Lifecycle,
+    clock: Arc<dyn Clock>,
     domain: String,
     connections: Connections,
+    finder: Finder,
 }
 
 impl Edge {
-    /// An edge that answers for `<port>-<sandbox id>.<domain>` and for the `E2b-Sandbox-*` headers.
-    pub fn new(lifecycle: Lifecycle, domain: String) -> Self {
-        let connections = Connections::new(MAX_CONNECTIONS);
-        Self { inner: Arc::new(Inner { lifecycle, domain, connections }) }
+    /// An edge that answers for `<port>-<sandbox id>.<domain>`, the `E2b-Sandbox-*` headers and signed URLs.
+    pub fn new(options: EdgeOptions) -> Self {
+        let EdgeOptions { lifecycle, clock, domain } = options;
+        let (connections, finder) = (Connections::new(MAX_CONNECTIONS), Finder::new());
+        Self { inner: Arc::new(Inner { lifecycle, clock, domain, connections, finder }) }
     }
 
-    /// Which sandbox and port a request is for; `None` means the control plane.
+    /// What a request is for.
     ///
     /// # Errors
     /// [`Refusal`] if it is for a sandbox but does not say which in a way that can be understood.
-    pub fn classify(&self, parts: &http::request::Parts) -> Result<Option<Target>, Refusal> {
-        route::target(&self.inner.domain, parts)
+    pub fn classify(&self, parts: &http::request::Parts) -> Result<Destination, Refusal> {
+        route::destination(&self.inner.domain, parts)
     }
 
     /// Carries `request` to `target` and its answer back.
     pub async fn forward(&self, target: Target, request: Request<Body>) -> Response<Body> {
-        forward::forward(&self.inner, target, request).await
+        let form = Form::wanted(request.headers());
+        let carried = forward::carry(&self.inner, &target, request).await;
+        carried.unwrap_or_else(|answer| answer.render(form))
+    }
+
+    async fn forward_signed(&self, request: Request<Body>) -> Response<Body> {
+        let form = Form::wanted(request.headers());
+        let (parts, body) = request.into_parts();
+        let Inner { lifecycle, clock, finder, .. } = &*self.inner;
+        match finder.find(&parts, &**clock, || lifecycle.sandboxes()).await {
+            Ok(target) => self.forward(target, Request::from_parts(parts, body)).await,
+            Err(answer) => answer.render(form),
+        }
     }
 }
 
@@ -80,9 +117,13 @@ pub fn serve_either(edge: Edge, control: Router) -> Router {
 
 async fn either(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match edge.classify(&parts) {
-        Ok(None) => next.run(Request::from_parts(parts, body)).await,
-        Ok(Some(target)) => edge.forward(target, Request::from_parts(parts, body)).await,
+    let destination = edge.classify(&parts);
+    let request = Request::from_parts(parts, body);
+    match destination {
+        Ok(Destination::Control) => next.run(request).await,
+        Ok(Destination::Sandbox(target)) => edge.forward(target, request).await,
+        Ok(Destination::SignedFile) => edge.forward_signed(request).await,
+        Ok(Destination::Preflight) => preflight::answer(request.headers()),
         Err(refusal) => refusal.into_response(),
     }
 }

@@ -1,13 +1,24 @@
-//! Which sandbox and port a request is for.
+//! What a request is for: a port of a sandbox, a file that a signature names, or the control plane.
+//!
+//! ```text
+//! host `<port>-<id>.<domain>` ────────────────► that port of that sandbox
+//! headers E2b-Sandbox-Id and E2b-Sandbox-Port ► the same, under every other name: localhost, addresses, sandbox.…
+//! /files without either ──────────────────────► the sandbox with whose token the URL was signed
+//! a browser's question whether it may ask ────► answered here, as it carries none of the above
+//! anything else ──────────────────────────────► the control plane, which has no /files of its own
+//! ```
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::HOST;
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST};
 use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
 use sandscope_model::SandboxId;
 
 const ID_HEADER: &str = "e2b-sandbox-id";
 const PORT_HEADER: &str = "e2b-sandbox-port";
+
+/// Where the agent takes and gives files; the control plane has no such path.
+pub(crate) const FILES_PATH: &str = "/files";
 
 /// A port of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +29,19 @@ pub struct Target {
     pub port: u16,
 }
 
+/// What a request is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The control plane.
+    Control,
+    /// A port of a sandbox.
+    Sandbox(Target),
+    /// The sandbox whose access token makes the URL's signature right.
+    SignedFile,
+    /// A browser asks whether a page may send what leads into a sandbox.
+    Preflight,
+}
+
 /// The request is for a sandbox but does not say which in a way that can be understood. Answers 400 with the texts of
 /// the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +49,9 @@ pub enum Refusal {
     /// One of the two headers is there, the other is not.
     #[error("missing header")]
     MissingHeader,
+    /// It names more than one host, or none in a form that can be understood.
+    #[error("Invalid host")]
+    InvalidHost,
     /// The sandbox's id is malformed.
     #[error("Invalid sandbox ID")]
     InvalidId,
@@ -39,29 +66,61 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Reads the target from the host name `<port>-<id>.<domain>`, else from the headers; `None` if there is neither.
-pub(crate) fn target(domain: &str, parts: &Parts) -> Result<Option<Target>, Refusal> {
-    let named = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
-    let host = parts.uri.host().or(named).unwrap_or_default();
-    if let Some(label) = sandbox_label(host, domain) {
-        return from_label(label).map(Some);
+/// Reads what the request is for; see the head of this file.
+pub(crate) fn destination(domain: &str, parts: &Parts) -> Result<Destination, Refusal> {
+    if let Some(label) = sandbox_label(host(parts)?, domain) {
+        return from_label(label).map(Destination::Sandbox);
     }
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match (header(ID_HEADER), header(PORT_HEADER)) {
-        (None, None) => Ok(None),
-        (Some(id), Some(port)) => parse(id, port).map(Some),
+        (Some(id), Some(port)) => parse(id, port).map(Destination::Sandbox),
         (Some(_), None) | (None, Some(_)) => Err(Refusal::MissingHeader),
+        (None, None) => Ok(unnamed(parts)),
     }
 }
 
-/// The left-most label of `host`, if the rest is our domain and the label starts like a port.
+/// The host the request names, without its port; empty where it names none, as old clients may.
+fn host(parts: &Parts) -> Result<&str, Refusal> {
+    if let Some(host) = parts.uri.host() {
+        return Ok(host);
+    }
+    let mut values = parts.headers.get_all(HOST).iter();
+    let Some(value) = values.next() else { return Ok("") };
+    // Two hosts: whoever stands in front of us may have looked at the other.
+    if values.next().is_some() {
+        return Err(Refusal::InvalidHost);
+    }
+    let value = value.to_str().map_err(|_| Refusal::InvalidHost)?;
+    if value.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#')) {
+        return Err(Refusal::InvalidHost);
+    }
+    Ok(if value.starts_with('[') { value } else { value.split(':').next().unwrap_or_default() })
+}
+
+fn unnamed(parts: &Parts) -> Destination {
+    if parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        let for_sandbox = parts.uri.path() == FILES_PATH || asks_for_routing(&parts.headers);
+        return if for_sandbox { Destination::Preflight } else { Destination::Control };
+    }
+    if parts.uri.path() == FILES_PATH { Destination::SignedFile } else { Destination::Control }
+}
+
+/// Whether a browser announces the headers that lead into a sandbox.
+fn asks_for_routing(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let mut names = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.any(|name| name.trim().eq_ignore_ascii_case(ID_HEADER))
+}
+
+/// The left-most label of `host`, if it names a port of a sandbox. Under our own domain it is enough that it starts like
+/// a port, so that a mistyped id is said to be one; elsewhere (the client knows us under another domain than we do) it
+/// must be whole.
 fn sandbox_label<'h>(host: &'h str, domain: &str) -> Option<&'h str> {
     let (label, rest) = host.split_once('.')?;
-    let rest = rest.split(':').next().unwrap_or_default();
-    let domain = domain.split(':').next().unwrap_or_default();
-    let is_ours = rest.eq_ignore_ascii_case(domain);
-    let is_sandbox = label.split_once('-').is_some_and(|(port, _)| port.bytes().all(|b| b.is_ascii_digit()));
-    (is_ours && is_sandbox).then_some(label)
+    let (port, _) = label.split_once('-')?;
+    let is_ours = rest.trim_end_matches('.').eq_ignore_ascii_case(domain);
+    let like_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    (like_port && (is_ours || from_label(label).is_ok())).then_some(label)
 }
 
 /// `<port>-<id>`; whatever follows a further dash is the original's client id and ignored.
@@ -81,53 +140,5 @@ fn parse(id: &str, port: &str) -> Result<Target, Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::Request;
-
-    use super::*;
-
-    const ID: &str = "i0123456789abcdefghij";
-
-    fn of(host: &str, headers: &[(&str, &str)]) -> Result<Option<(String, u16)>, Refusal> {
-        let mut request = Request::builder().uri("/health").header(HOST, host);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        target("sandboxes.example", &parts).map(|found| found.map(|t| (t.id.to_string(), t.port)))
-    }
-
-    #[test]
-    fn without_host_name_or_headers_it_is_the_control_plane() {
-        assert_eq!(of("127.0.0.1:3000", &[]), Ok(None));
-        assert_eq!(of("api.sandboxes.example", &[]), Ok(None));
-        assert_eq!(of(&format!("3000-{ID}.elsewhere.example"), &[]), Ok(None));
-        assert_eq!(of("", &[]), Ok(None));
-    }
-
-    #[test]
-    fn headers_name_sandbox_and_port() {
-        let port = ("e2b-sandbox-port", "49983");
-        let found = Ok(Some((ID.to_owned(), 49983)));
-        assert_eq!(of("127.0.0.1:3000", &[("e2b-sandbox-id", ID), port]), found);
-        assert_eq!(of("sandbox.sandboxes.example", &[("e2b-sandbox-id", ID), port]), found);
-        assert_eq!(of("h", &[("e2b-sandbox-id", ID)]), Err(Refusal::MissingHeader));
-        assert_eq!(of("h", &[port]), Err(Refusal::MissingHeader));
-        assert_eq!(of("h", &[("e2b-sandbox-id", "../../etc"), port]), Err(Refusal::InvalidId));
-        for bad in ["0", "65536", "-1", "+80", "", "80x"] {
-            let headers = [("e2b-sandbox-id", ID), ("e2b-sandbox-port", bad)];
-            assert_eq!(of("h", &headers), Err(Refusal::InvalidPort), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_host_name_wins_and_may_carry_the_old_client_id() {
-        let found = Ok(Some((ID.to_owned(), 8080)));
-        assert_eq!(of(&format!("8080-{ID}.sandboxes.example:3000"), &[]), found);
-        assert_eq!(of(&format!("8080-{ID}-6532622b.SANDBOXES.example"), &[]), found);
-        let headers = [("e2b-sandbox-id", ID), ("e2b-sandbox-port", "1")];
-        assert_eq!(of(&format!("8080-{ID}.sandboxes.example"), &headers), found);
-        assert_eq!(of("8080-nobody.sandboxes.example", &[]), Err(Refusal::InvalidId));
-        assert_eq!(of(&format!("99999-{ID}.sandboxes.example"), &[]), Err(Refusal::InvalidPort));
-    }
-}
+#[path = "route_tests.rs"]
+mod tests;

@@ -102,4 +102,11 @@ impl Registry {
             sandbox.state.name() != StateName::Creating && team.is_none_or(|team| team == sandbox.team_id)
         })
     }
+
+    /// The sandboxes somebody may know about.
+    pub(crate) fn all_known(&self) -> Vec<Arc<Sandbox>> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let sandboxes = handles.values().map(Handle::sandbox);
+        sandboxes.filter(|sandbox| sandbox.state.name() != StateName::Creating).collect()
+    }
 }

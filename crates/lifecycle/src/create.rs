@@ -118,6 +118,7 @@ impl Lifecycle {
                 env_vars: request.env_vars.clone(),
                 envd_access_token: request.secure.then(|| self.token()),
                 traffic_access_token: is_private.then(|| self.token()),
+                timeout_s: u32::try_from(request.timeout.as_secs()).unwrap_or(u32::MAX),
                 on_timeout: request.on_timeout,
                 auto_resume: request.auto_resume,
                 allow_internet_access: request.allow_internet_access,

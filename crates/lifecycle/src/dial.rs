@@ -1,5 +1,6 @@
 //! Connections into sandboxes, for the edge.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{Component, Origin, Sandbox, SandboxId, StateName};
@@ -15,13 +16,22 @@ const TRANSITION_WAIT: Duration = Duration::from_secs(10);
 /// For how long traffic resumes a sandbox, at least.
 const SHORTEST_RESUME: Duration = Duration::from_secs(300);
 
+/// Whether who connects may resume the sandbox, if its owner wished that traffic does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waking {
+    /// They have shown what it takes.
+    Allowed,
+    /// They have not: a paused sandbox stays paused.
+    Refused,
+}
+
 impl Lifecycle {
-    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused and its owner wished so. Waits
-    /// up to ten seconds for one that is between two states.
+    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
+    /// `waking` allows it. Waits up to ten seconds for one that is between two states.
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn dial(&self, id: &SandboxId, port: u16) -> Result<Dialed, DialError> {
+    pub async fn dial(&self, id: &SandboxId, port: u16, waking: Waking) -> Result<Dialed, DialError> {
         let mut handle = self.context.registry.known(None, id).ok_or(DialError::NotFound)?;
         let waiting = async {
             loop {
@@ -35,6 +45,9 @@ impl Lifecycle {
                         Err(ConnectError::NotRunning) => {}
                     },
                     StateName::Paused if sandbox.spec.auto_resume => {
+                        if waking == Waking::Refused {
+                            return Err(DialError::MayNotWake);
+                        }
                         self.wake(&handle, &sandbox).await?;
                         continue;
                     }
@@ -49,13 +62,17 @@ impl Lifecycle {
         tokio::time::timeout(TRANSITION_WAIT, waiting).await.unwrap_or(Err(DialError::Transitioning))
     }
 
-    /// Resumes a paused sandbox for traffic: as long as its last execution was given, but 300 seconds at least and
-    /// no longer than the team may.
+    /// Every sandbox somebody may know about, in no order.
+    pub fn sandboxes(&self) -> Vec<Arc<Sandbox>> {
+        self.context.registry.all_known()
+    }
+
+    /// Resumes a paused sandbox for traffic: as long as it was given when it was made, but 300 seconds at least and no
+    /// longer than the team may.
     async fn wake(&self, handle: &Handle, sandbox: &Sandbox) -> Result<(), DialError> {
         let team = self.context.store.team(sandbox.team_id).await.map_err(unavailable)?;
         let limits = team.ok_or(DialError::NotFound)?.limits;
-        let stored = sandbox.end_at.duration_since(sandbox.started_at);
-        let stored = Duration::try_from(stored).unwrap_or_default();
+        let stored = Duration::from_secs(u64::from(sandbox.spec.timeout_s));
         let longest = Duration::from_secs(u64::from(limits.max_timeout_s));
         let timeout = stored.max(SHORTEST_RESUME).min(longest);
         let lease = Lease { timeout, max_concurrent: limits.max_concurrent_sandboxes };

@@ -89,6 +89,9 @@ pub enum DialError {
     /// Nothing listens on the port.
     #[error("the port is not open")]
     PortClosed,
+    /// Traffic would resume it, but not this caller's.
+    #[error("the sandbox is paused and the caller may not resume it")]
+    MayNotWake,
     /// The sandbox was still between two states when the time to wait was over.
     #[error("the sandbox is between two states")]
     Transitioning,

@@ -26,6 +26,7 @@ mod request;
 mod slots;
 mod start;
 
+pub use dial::Waking;
 pub use error::{CreateError, DialError, RequestError, StartError};
 pub use lifecycle::Lifecycle;
 pub use request::{Connected, CreateRequest, Created, Dialed, Snapshot, SnapshotName};

@@ -52,6 +52,10 @@ pub struct SandboxSpec {
     pub envd_access_token: Option<Secret>,
     /// Token the edge asks for on ports other than the agent's, when public traffic is off.
     pub traffic_access_token: Option<Secret>,
+    /// How long it was to run when it was made, in seconds; 0 in records from before this was kept. Traffic that resumes
+    /// it gives it as long.
+    #[serde(default)]
+    pub timeout_s: u32,
     /// What happens at `end_at`.
     pub on_timeout: OnTimeout,
     /// Whether traffic to the paused sandbox resumes it.
@@ -81,4 +85,7 @@ pub struct NetworkConfig {
     pub allow_out: Vec<String>,
     /// Addresses (CIDR) that may not be reached.
     pub deny_out: Vec<String>,
+    /// What programs inside see as the host they were asked for, `${PORT}` standing for the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_request_host: Option<String>,
 }

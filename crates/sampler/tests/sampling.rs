@@ -101,6 +101,7 @@ impl House {
             env_vars: BTreeMap::new(),
             envd_access_token: None,
             traffic_access_token: None,
+            timeout_s: 300,
             on_timeout: OnTimeout::Kill,
             auto_resume: false,
             allow_internet_access: None,

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::ServeArgs;
@@ -26,6 +28,9 @@ pub(crate) enum Command {
     /// Manage API keys in the data directory, also beside a running server
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make certificates for HTTPS on this machine
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Work with the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -219,6 +224,22 @@ pub(crate) enum KeyCommand {
 pub(crate) enum ConfigCommand {
     /// Check every rule and print what the server would run with, secrets hidden
     Check(Box<ServeArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Make an authority for this machine and, by it, a certificate for localhost and a domain; prints what clients need
+    SelfSigned {
+        /// Where they are written: ca.pem, cert.pem, key.pem; none of them may be there yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Domain of sandboxes' host names
+        #[arg(long, value_name = "NAME", default_value = "e2b.localhost")]
+        domain: String,
+        /// Days until it expires, 1 to 825 (more is refused by some clients)
+        #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=825))]
+        days: u16,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@
 //!
 //! Unknown keys of the file are refused, as is a file that was named but is not there.
 
+mod domain;
 mod file;
 mod rules;
 mod settings;
@@ -28,6 +29,7 @@ use sandscope_model::{Prices, Secret, TeamLimits};
 use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::AllowedTarget;
 
+pub(crate) use domain::Domain;
 pub(crate) use rules::ConfigError;
 pub(crate) use settings::ServeArgs;
 
@@ -57,7 +59,9 @@ pub(crate) struct Server {
     /// Where everything lies.
     pub data_dir: PathBuf,
     /// Domain of `<port>-<sandboxID>.<domain>`.
-    pub domain: String,
+    pub domain: Domain,
+    /// Certificate and key; without, it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// The laptop profile: webhooks may go to loopback.
     pub dev: bool,
     /// Connections at once.
@@ -72,6 +76,15 @@ pub(crate) struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The first team's key, if the operator chooses it.
     pub first_api_key: Option<Secret>,
+}
+
+/// Where the certificate lies, each PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The certificate, then those that lead from it to one that clients know.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -77,7 +77,7 @@ fn a_flag_beats_the_file() {
     let args = ServeArgs { listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
     let config = resolve(args, "[server]\nlisten = \"0.0.0.0:80\"\ndomain = \"example.org\"").unwrap();
     assert_eq!(config.server.listen.port(), 0);
-    assert_eq!(config.server.domain, "example.org");
+    assert_eq!(config.server.domain.to_string(), "example.org");
 }
 
 #[test]
@@ -103,6 +103,7 @@ fn every_broken_rule_is_named_at_once() {
         [server]
         listen = \"nowhere\"
         domain = \"-x-.y\"
+        tls_key = \"key.pem\"
         first_api_key = \"e2b_SECRET\"
         [sandbox]
         memory_mb = 1
@@ -117,7 +118,8 @@ fn every_broken_rule_is_named_at_once() {
     let error = resolve(ServeArgs::default(), text).unwrap_err();
     insta::assert_snapshot!(error, @r"
     listen must be an address with a port, for example 127.0.0.1:3000
-    domain must be a host name of letters, digits, hyphens and dots
+    domain must be a host name of letters, digits, hyphens and dots, with or without a port
+    tls_cert and tls_key must be given together, or neither
     first_api_key must be e2b_ and 40 hexadecimal digits (lower case)
     memory_mb must be from 128 to 1048576, not 1
     event_retention_days must be from 1 to 365, not 366
@@ -127,6 +129,24 @@ fn every_broken_rule_is_named_at_once() {
     log format must be auto, text or json
     ");
     assert!(!error.contains("SECRET"));
+}
+
+#[test]
+fn a_certificate_and_a_domain_with_a_port_are_read_and_shown() {
+    let text = "[server]\ndomain = \"E2B.localhost:8443\"\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
+    let config = resolve(ServeArgs::default(), text).unwrap();
+    let tls = config.server.tls.as_ref().unwrap();
+    assert_eq!((tls.cert.to_str(), tls.key.to_str()), (Some("c.pem"), Some("k.pem")));
+    assert_eq!(config.server.domain.name, "e2b.localhost");
+    let shown = config.show();
+    assert!(
+        shown.contains("domain = \"e2b.localhost:8443\"") && shown.contains("tls_key = \"k.pem\""),
+        "{shown}"
+    );
+    for bad in ["x:", "x:0", "x:65536", "x:y", ":80"] {
+        let error = resolve(ServeArgs::default(), &format!("[server]\ndomain = \"{bad}\"")).unwrap_err();
+        assert!(error.starts_with("domain must be"), "{bad}: {error}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ const CLEAN_UP: Duration = Duration::from_secs(20);
 
 /// Runs it.
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::take()?;
+    let mut signals = Signals::take(false)?;
     let directory = tempfile::Builder::new().prefix("sandscope-demo-").tempdir()?;
     let mut stage = Stage::new();
     stage.title("Sandscope demo: one server, real sandboxes, every kind of event")?;
@@ -52,15 +52,15 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::resolve(settings)?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
     let server = Running::start(&config).await?;
-    stage.done(format_args!("server ready on {}", server.url()))?;
-    let options =
-        ClientOptions { api_url: server.url(), sandbox_url: None, api_key: key.expose().to_owned() };
+    stage.done(format_args!("server ready on {}", server.addresses().api_url))?;
+    let api_url = server.addresses().api_url.clone();
+    let options = ClientOptions { api_url, sandbox_url: None, api_key: key.expose().to_owned() };
     let client = Client::new(&options)?;
 
     let told = tokio::select! {
         told = tokio::time::timeout(LIMIT, story::tell(&client, &mut stage)) =>
             told.unwrap_or_else(|_| Err(anyhow::anyhow!("the demo did not end within {} s", LIMIT.as_secs()))),
-        name = signals.next() => Err(anyhow::anyhow!("stopped by {name}")),
+        name = signals.stop() => Err(anyhow::anyhow!("stopped by {name}")),
     };
     let cleaned = tokio::time::timeout(CLEAN_UP, clean_up(&client, server)).await;
     let cleaned = cleaned.context("cleaning up took too long").and_then(|done| done);

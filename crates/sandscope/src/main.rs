@@ -9,6 +9,7 @@
 //! ```
 
 mod bench;
+mod certificate;
 mod cli;
 mod commands;
 mod config;
@@ -50,6 +51,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sandbox(command) => commands::sandbox::run(command).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Config(command) => commands::config::run(command),
+        Command::Tls(command) => commands::tls::run(command),
         Command::Key(command) => commands::key::run(command).await,
         Command::Serve(settings) => serve::run(*settings).await,
         Command::Demo => demo::run().await,

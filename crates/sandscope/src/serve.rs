@@ -27,29 +27,37 @@ use std::process::ExitCode;
 use crate::config::{Config, ServeArgs};
 use crate::output;
 
+pub(crate) use http::Tls;
 pub(crate) use running::Running;
 pub(crate) use signals::Signals;
+
+use signals::Told;
 
 /// Runs the server until it is told to stop.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(args.with_environment())?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
-    let mut signals = Signals::take()?;
+    // Without a certificate SIGHUP keeps its meaning: the terminal is gone, and so is the server.
+    let mut signals = Signals::take(config.server.tls.is_some())?;
     let server = tokio::select! {
         server = Running::start(&config) => server?,
-        name = signals.next() => {
+        name = signals.stop() => {
             // Whatever was under way is found again by the next start, as after a crash.
             tracing::info!(signal = name, "stopped while starting");
             return Ok(ExitCode::FAILURE);
         }
     };
-    if let Err(error) =
-        output::line(exports::lines(server.address(), &config.server.domain, server.first_key()))
-    {
+    if let Err(error) = output::line(server.addresses().lines(server.first_key())) {
         tracing::warn!(%error, "nobody reads standard output; serving all the same");
     }
-    tracing::info!(url = server.url(), data_dir = %config.server.data_dir.display(), "ready");
-    let name = signals.next().await;
+    let url = &server.addresses().api_url;
+    tracing::info!(url, address = %server.address(), data_dir = %config.server.data_dir.display(), "ready");
+    let name = loop {
+        match signals.next().await {
+            Told::Stop(name) => break name,
+            Told::Reload => server.reload(),
+        }
+    };
     tracing::info!(signal = name, "draining; a second signal stops at once");
     tokio::select! {
         () = server.drain() => {
@@ -57,7 +65,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
-        name = signals.next() => {
+        name = signals.stop() => {
             tracing::warn!(signal = name, "stopping at once");
             Ok(ExitCode::FAILURE)
         }

@@ -107,3 +107,35 @@ fn keys_of_a_directory_that_is_no_servers_are_refused_and_it_stays_as_it_is() {
     assert!(stderr.contains("start the server once"), "{stderr}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_certificate_is_made_once_its_key_is_private_and_the_server_takes_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("tls");
+    let make = || sandscope(&["tls", "self-signed", "--out"]).arg(&out).output().unwrap();
+    let (stdout, stderr) = texts(&make());
+    let out = out.canonicalize().unwrap();
+    let path = |name: &str| out.join(name).display().to_string();
+    assert!(stdout.contains(&format!("export NODE_EXTRA_CA_CERTS={}\n", path("ca.pem"))), "{stdout}{stderr}");
+    assert!(stdout.contains(&format!("export SSL_CERT_FILE={}\n", path("ca.pem"))), "{stdout}");
+    let mode = std::fs::metadata(path("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let key = std::fs::read_to_string(path("key.pem")).unwrap();
+    let again = make();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(texts(&again).1.contains("is there already"), "{}", texts(&again).1);
+    assert_eq!(std::fs::read_to_string(path("key.pem")).unwrap(), key);
+
+    let check = |cert: &str, key: &str| {
+        sandscope(&["config", "check", "--tls-cert", cert, "--tls-key", key]).output().unwrap()
+    };
+    assert!(check(&path("cert.pem"), &path("key.pem")).status.success());
+    let wrong = check(&path("ca.pem"), &path("key.pem"));
+    assert!(texts(&wrong).1.contains("is not the key of the certificate"), "{}", texts(&wrong).1);
+    let missing = check(&path("nothing.pem"), &path("key.pem"));
+    assert!(texts(&missing).1.contains("cannot read the certificate from"), "{}", texts(&missing).1);
+    let no_key = sandscope(&["config", "check", "--tls-cert", &path("cert.pem")]).output().unwrap();
+    assert!(texts(&no_key).1.contains("must be given together"), "{}", texts(&no_key).1);
+}

@@ -73,6 +73,7 @@ impl World {
             env_vars: BTreeMap::new(),
             envd_access_token: None,
             traffic_access_token: None,
+            timeout_s: 300,
             on_timeout: OnTimeout::Kill,
             auto_resume: false,
             allow_internet_access: None,

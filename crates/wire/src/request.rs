@@ -75,7 +75,6 @@ impl NewSandbox {
             ("autoPauseMemory: false", self.auto_pause_memory == Some(false)),
             ("network.egressProxy", of_network(|n| &n.egress_proxy)),
             ("network.rules", of_network(|n| &n.rules)),
-            ("network.maskRequestHost", of_network(|n| &n.mask_request_host)),
             ("network.httpsPorts", of_network(|n| &n.https_ports)),
             ("network.dnsServers", of_network(|n| &n.dns_servers)),
             (
@@ -125,10 +124,10 @@ pub struct NewNetwork {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     pub egress_proxy: Option<Value>,
-    /// Not there yet.
+    /// What programs inside see as the host they were asked for; `${PORT}` stands for the port, as in
+    /// `localhost:${PORT}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(ignore)]
-    pub mask_request_host: Option<Value>,
+    pub mask_request_host: Option<String>,
     /// Not there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]

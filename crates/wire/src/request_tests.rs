@@ -14,7 +14,7 @@ fn what_the_official_clients_send_by_default_is_supported() {
         json!({"templateID":"base","timeout":300,"secure":true,"allow_internet_access":true}),
         json!({"templateID":"base","timeout":300,"autoPause":true,"autoResume":{"enabled":true},"secure":true,
                "allow_internet_access":true,"metadata":{},"envVars":{},
-               "network":{"allowPublicTraffic":true,"allowOut":[],"denyOut":["0.0.0.0/0"],"rules":{}}}),
+               "network":{"allowPublicTraffic":true,"maskRequestHost":"localhost:${PORT}","allowOut":[],"denyOut":["0.0.0.0/0"],"rules":{}}}),
         json!({"templateID":"base","mcp":null,"iam":null,"volumeMounts":null,"network":null,"metadata":null}),
         json!({"templateID":"base","somethingNew":1,"autoPauseMemory":true}),
     ];
@@ -32,7 +32,6 @@ fn options_that_are_not_there_are_named() {
         (json!({"autoPauseMemory":false}), "autoPauseMemory: false"),
         (json!({"network":{"egressProxy":{"address":"x"}}}), "network.egressProxy"),
         (json!({"network":{"rules":{"a.b":[]}}}), "network.rules"),
-        (json!({"network":{"maskRequestHost":"x"}}), "network.maskRequestHost"),
         (json!({"network":{"httpsPorts":[443]}}), "network.httpsPorts"),
         (json!({"network":{"dnsServers":["1.1.1.1"]}}), "network.dnsServers"),
         (json!({"network":{"allowOut":["1.1.1.1"]}}), "network.allowOut"),

@@ -182,6 +182,7 @@ impl SandboxDetail {
                 allow_public_traffic: network.allow_public_traffic,
                 allow_out: network.allow_out.clone(),
                 deny_out: network.deny_out.clone(),
+                mask_request_host: network.mask_request_host.clone(),
             }),
             lifecycle: SandboxLifecycle { auto_resume: spec.auto_resume, on_timeout: spec.on_timeout.into() },
         })
@@ -202,6 +203,10 @@ pub struct SandboxNetwork {
     /// What may not be reached.
     #[serde(default)]
     pub deny_out: Vec<String>,
+    /// What programs inside see as the host they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub mask_request_host: Option<String>,
 }
 
 /// What happens when a sandbox's time is up, and with traffic to it afterwards.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 use sandscope_lifecycle::CreateRequest;
 use sandscope_model::{NetworkConfig, OnTimeout};
@@ -110,6 +111,7 @@ fn request(new: NewSandbox, generation: Generation) -> Result<CreateRequest, Api
         allow_public_traffic: network.allow_public_traffic,
         allow_out: network.allow_out.unwrap_or_default(),
         deny_out: network.deny_out.unwrap_or_default(),
+        mask_request_host: network.mask_request_host.filter(|mask| !mask.is_empty()),
     });
     if !secure && network.as_ref().is_some_and(|network| network.allow_public_traffic == Some(false)) {
         return Err(ApiError::bad_request(TRAFFIC_NEEDS_SECURE));
@@ -117,6 +119,11 @@ fn request(new: NewSandbox, generation: Generation) -> Result<CreateRequest, Api
     let denied = network.iter().flat_map(|network| &network.deny_out);
     if let Some(bad) = denied.into_iter().find(|text| !is_network(text)) {
         let message = format!("network.denyOut: '{}' is not an IP address or CIDR", echo(bad));
+        return Err(ApiError::bad_request(message));
+    }
+    let mask = network.as_ref().and_then(|network| network.mask_request_host.as_deref());
+    if let Some(bad) = mask.filter(|mask| !is_mask(mask)) {
+        let message = format!("network.maskRequestHost: '{}' is not a host, or host:${{PORT}}", echo(bad));
         return Err(ApiError::bad_request(message));
     }
     let env_vars = new.env_vars.unwrap_or_default();
@@ -144,6 +151,13 @@ fn is_network(text: &str) -> bool {
         let max = if address.is_ipv4() { 32 } else { 128 };
         length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= max))
     })
+}
+
+/// Whether it is a host with or without a port once the port is filled in, and nothing else.
+fn is_mask(mask: &str) -> bool {
+    let filled = mask.replace("${PORT}", "65535");
+    let is_host = |authority: Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
+    filled.len() <= 512 && filled.parse().is_ok_and(is_host)
 }
 
 fn are_env_vars(env_vars: &BTreeMap<String, String>) -> bool {
@@ -197,6 +211,11 @@ mod tests {
             json!({"network": {"allowPublicTraffic": false}}),
             json!({"network": {"denyOut": ["nowhere"]}}),
             json!({"network": {"denyOut": ["10.0.0.0/33"]}}),
+            json!({"network": {"maskRequestHost": "a b"}}),
+            json!({"network": {"maskRequestHost": "user@host"}}),
+            json!({"network": {"maskRequestHost": "host/path"}}),
+            json!({"network": {"maskRequestHost": "host:${PORTS}"}}),
+            json!({"network": {"maskRequestHost": "x".repeat(513)}}),
             json!({"envVars": {"": "x"}}),
             json!({"envVars": {"A=B": "x"}}),
             json!({"envVars": {"A": "\0"}}),
@@ -204,6 +223,19 @@ mod tests {
         ] {
             assert!(read(bad.clone(), Generation::V1).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_host_to_show_inside_is_kept_as_given() {
+        for mask in
+            ["localhost:${PORT}", "${PORT}.example.org", "example.org:80", "[::1]:${PORT}", "127.0.0.1"]
+        {
+            let network = json!({"network": {"maskRequestHost": mask}});
+            let kept = read(network, Generation::V2).unwrap().network.unwrap().mask_request_host;
+            assert_eq!(kept.as_deref(), Some(mask));
+        }
+        let none = read(json!({"network": {"maskRequestHost": ""}}), Generation::V2).unwrap();
+        assert_eq!(none.network.unwrap().mask_request_host, None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sandscope_lifecycle::{CreateError, DialError, RequestError, SnapshotName};
+use sandscope_lifecycle::{CreateError, DialError, RequestError, SnapshotName, Waking};
 use sandscope_model::{
     Clock, EventType, Exit, ExitStatus, KillReason, Rootfs, SandboxId, StateName, Team, TeamId,
 };
@@ -247,19 +247,37 @@ fn traffic_reaches_a_running_sandbox_and_wakes_a_paused_one_that_wishes_so() {
     let world = World::new();
     let sleeper = world.create().id.clone();
     let waker = world.create_with(|request| request.auto_resume = true).id.clone();
+    let brief = world
+        .create_with(|request| {
+            request.auto_resume = true;
+            request.timeout = Duration::from_secs(20);
+        })
+        .id
+        .clone();
     world.pause(&sleeper);
     world.pause(&waker);
     world.run_still(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.runtime.listen(None, 8000, listener.local_addr().unwrap());
-        let asleep = world.lifecycle.dial(&sleeper, 8000).await;
+        let asleep = world.lifecycle.dial(&sleeper, 8000, Waking::Allowed).await;
         assert!(matches!(asleep, Err(DialError::NotFound)));
-        let dialed = world.lifecycle.dial(&waker, 8000).await.unwrap();
+        let refused = world.lifecycle.dial(&waker, 8000, Waking::Refused).await;
+        assert!(matches!(refused, Err(DialError::MayNotWake)));
+        let dialed = world.lifecycle.dial(&waker, 8000, Waking::Allowed).await.unwrap();
+        // As long as it was given, also where it ran for a moment only.
+        assert_eq!(dialed.sandbox.end_at.duration_since(world.clock.now()), LONG.try_into().unwrap());
+        let again = world.lifecycle.dial(&waker, 8000, Waking::Refused).await;
+        assert!(again.is_ok(), "it runs: nobody has to wake it");
+        world.lifecycle.pause(world.team.id, &brief).await.unwrap();
+        let dialed = world.lifecycle.dial(&brief, 8000, Waking::Allowed).await.unwrap();
         assert_eq!(dialed.sandbox.end_at.duration_since(world.clock.now()).as_secs(), 300);
-        let closed = world.lifecycle.dial(&waker, 8001).await;
+        let closed = world.lifecycle.dial(&waker, 8001, Waking::Allowed).await;
         assert!(matches!(closed, Err(DialError::PortClosed)));
         let unknown: SandboxId = "i0123456789abcdefghij".parse().unwrap();
-        assert!(matches!(world.lifecycle.dial(&unknown, 8000).await, Err(DialError::NotFound)));
+        assert!(matches!(
+            world.lifecycle.dial(&unknown, 8000, Waking::Allowed).await,
+            Err(DialError::NotFound)
+        ));
     });
     assert_eq!(world.told(&waker), [Created, Paused, Resumed]);
 }
@@ -272,7 +290,7 @@ fn many_connections_wake_a_sandbox_once() {
     world.run_still(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.runtime.listen(None, 8000, listener.local_addr().unwrap());
-        let dial = || world.lifecycle.dial(&id, 8000);
+        let dial = || world.lifecycle.dial(&id, 8000, Waking::Allowed);
         let (a, b, c) = tokio::join!(dial(), dial(), dial());
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
     });

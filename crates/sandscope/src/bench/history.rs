@@ -118,6 +118,7 @@ fn ended(team_id: TeamId) -> Sandbox {
             env_vars: [].into(),
             envd_access_token: None,
             traffic_access_token: None,
+            timeout_s: 300,
             on_timeout: OnTimeout::Kill,
             auto_resume: false,
             allow_internet_access: None,

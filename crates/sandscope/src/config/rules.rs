@@ -9,7 +9,7 @@ use sandscope_model::{Amount, Prices, Secret, TeamLimits};
 use sandscope_webhooks::AllowedTarget;
 
 use super::settings::{Number, PriceSettings, ServeArgs};
-use super::{Config, Log, Metrics, Sandbox, Server, Webhooks, file};
+use super::{Config, Domain, Log, Metrics, Sandbox, Server, TlsFiles, Webhooks, file};
 use crate::keys;
 
 /// The configuration cannot be used.
@@ -48,7 +48,8 @@ impl Config {
             listen: rules
                 .address("listen", over.listen.or(under.listen).as_deref().unwrap_or("127.0.0.1:3000")),
             data_dir: over.data_dir.or(under.data_dir).unwrap_or_else(|| "./.sandscope".into()),
-            domain: over.domain.or(under.domain).unwrap_or_else(|| "localhost".to_owned()),
+            domain: rules.domain(over.domain.or(under.domain).as_deref().unwrap_or(Domain::LOCAL)),
+            tls: rules.tls(over.tls_cert.or(under.tls_cert), over.tls_key.or(under.tls_key)),
             dev: over.dev.or(under.dev).unwrap_or(false),
             max_connections: rules.within(
                 "max_connections",
@@ -84,7 +85,6 @@ impl Config {
             ),
             first_api_key: over.first_api_key.or(under.first_api_key).map(Secret::new),
         };
-        rules.check(is_domain(&server.domain), "domain", "a host name of letters, digits, hyphens and dots");
         rules.check(!server.data_dir.as_os_str().is_empty(), "data_dir", "a directory");
         let key_ok = server.first_api_key.as_ref().is_none_or(|key| keys::is_well_formed(key.expose()));
         rules.check(key_ok, "first_api_key", "e2b_ and 40 hexadecimal digits (lower case)");
@@ -175,6 +175,26 @@ impl Rules {
             self.check(false, setting, "an address with a port, for example 127.0.0.1:3000");
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
+    }
+
+    fn domain(&mut self, text: &str) -> Domain {
+        text.parse().unwrap_or_else(|()| {
+            let wanted = "a host name of letters, digits, hyphens and dots, with or without a port";
+            self.check(false, "domain", wanted);
+            Domain { name: Domain::LOCAL.to_owned(), port: None }
+        })
+    }
+
+    fn tls(&mut self, cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<TlsFiles> {
+        let given = |path: &PathBuf| !path.as_os_str().is_empty();
+        match (cert.filter(given), key.filter(given)) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            _ => {
+                self.broken.push("tls_cert and tls_key must be given together, or neither".to_owned());
+                None
+            }
+        }
     }
 
     fn within(&mut self, setting: &str, given: Option<u32>, default: u32, least: u32, most: u32) -> u32 {
@@ -273,15 +293,4 @@ impl Rules {
     fn finish(self, config: Config) -> Result<Config, ConfigError> {
         if self.broken.is_empty() { Ok(config) } else { Err(ConfigError::Rules(self.broken)) }
     }
-}
-
-fn is_domain(text: &str) -> bool {
-    let label_ok = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(label_ok)
 }

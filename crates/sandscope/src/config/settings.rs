@@ -15,9 +15,16 @@ pub(crate) struct ServeArgs {
     /// Where everything is kept [default: ./.sandscope]
     #[arg(long, value_name = "DIR", env = "SANDSCOPE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Domain of `<port>-<sandboxID>.<domain>` host names [default: localhost]
-    #[arg(long, value_name = "NAME", env = "SANDSCOPE_DOMAIN")]
+    /// Domain of `<port>-<sandboxID>.<domain>` host names, with a port if clients use another than the one listened on
+    /// [default: localhost]
+    #[arg(long, value_name = "NAME[:PORT]", env = "SANDSCOPE_DOMAIN")]
     pub domain: Option<String>,
+    /// Serve HTTPS with this certificate (PEM, leaf first); SIGHUP reads it again
+    #[arg(long, value_name = "FILE", env = "SANDSCOPE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", env = "SANDSCOPE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Laptop profile: webhooks may go to loopback addresses
     #[arg(long, env = "SANDSCOPE_DEV", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[arg(value_parser = clap::builder::BoolishValueParser::new())]

@@ -24,7 +24,7 @@ impl Config {
         let mut lines = vec![
             ("listen", quoted(&server.listen.to_string())),
             ("data_dir", quoted(&server.data_dir.to_string_lossy())),
-            ("domain", quoted(&server.domain)),
+            ("domain", quoted(&server.domain.to_string())),
             ("dev", server.dev.to_string()),
             ("max_connections", server.max_connections.to_string()),
             ("max_event_streams", server.max_event_streams.to_string()),
@@ -32,6 +32,10 @@ impl Config {
             ("drain_timeout_s", server.drain_timeout.as_secs().to_string()),
             ("trusted_proxies", format!("[{}]", proxies.join(", "))),
         ];
+        if let Some(tls) = &server.tls {
+            lines.push(("tls_cert", quoted(&tls.cert.to_string_lossy())));
+            lines.push(("tls_key", quoted(&tls.key.to_string_lossy())));
+        }
         if server.first_api_key.is_some() {
             lines.push(("first_api_key", quoted("[secret]")));
         }

@@ -1,5 +1,7 @@
 use axum::routing::get;
+use sandscope_api::RemoteAddress;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::*;
@@ -8,7 +10,7 @@ const BOUND: Duration = Duration::from_secs(10);
 
 async fn start(router: Router, limits: Limits) -> Http {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Http::start(listener, router, limits, Vec::new()).unwrap()
+    Http::start(listener, router, limits, Vec::new(), None).unwrap()
 }
 
 const fn limits(max_connections: usize, header_timeout_ms: u64) -> Limits {
@@ -37,23 +39,6 @@ async fn a_head_that_is_too_large_is_refused_in_the_apis_words() {
     let answer = exchange(http.address(), &request(&many(MAX_HEADERS))).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert!(answer.contains(r#""code":431"#), "{answer}");
-}
-
-#[test]
-fn forwarded_addresses_count_as_far_as_proxies_are_trusted() {
-    let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-    let address = |peer: &str, said: &[&str]| {
-        let lines =
-            said.iter().map(|line| (http::HeaderName::from_static("x-forwarded-for"), line.parse().unwrap()));
-        client_address(peer.parse().unwrap(), &lines.collect(), &trusted).to_string()
-    };
-    assert_eq!(address("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
-    assert_eq!(address("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
-    assert_eq!(address("10.0.0.1", &["203.0.113.9, 198.51.100.7, 10.9.9.9"]), "198.51.100.7");
-    assert_eq!(address("10.0.0.1", &["203.0.113.9", "198.51.100.7"]), "198.51.100.7");
-    assert_eq!(address("10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
-    assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
-    assert_eq!(address("::ffff:10.0.0.1", &["::1, 2001:db8::1"]), "2001:db8::1");
 }
 
 #[tokio::test]
@@ -115,4 +100,19 @@ async fn a_drain_cuts_what_does_not_end() {
     socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     entered.notified().await;
     tokio::time::timeout(BOUND, http.drain(Duration::from_millis(20))).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_comes_new_gets_the_place_of_one_that_only_keeps_its_connection() {
+    // Each may keep its place for ten minutes.
+    let http = start(Router::new().route("/", get(async || "fine")), limits(16, 600_000)).await;
+    let mut kept = Vec::new();
+    for _ in 0..40 {
+        let mut socket = TcpStream::connect(http.address()).await.unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 15];
+        tokio::time::timeout(BOUND, socket.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        kept.push(socket);
+    }
 }

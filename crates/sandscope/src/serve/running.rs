@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sandscope_api::{ApiOptions, Health, StreamOptions};
-use sandscope_edge::Edge;
+use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{Clock, Entropy, Secret};
 use sandscope_sampler::{Sampler, SamplerOptions};
@@ -16,10 +16,12 @@ use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bootstrap;
 use super::data_dir::DataDir;
 use super::engine::Engine;
-use super::http::{Http, Limits};
-use super::{bootstrap, exports, sealing};
+use super::exports::Addresses;
+use super::http::{Http, Limits, Tls};
+use super::sealing;
 use crate::config::{self, Config};
 use crate::system::{OsEntropy, SystemClock};
 
@@ -33,6 +35,8 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct Running {
     health: watch::Sender<Health>,
     http: Http,
+    tls: Option<Tls>,
+    addresses: Addresses,
     lifecycle: Lifecycle,
     sampler: Sampler,
     webhooks: Webhooks,
@@ -51,9 +55,15 @@ impl Running {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         Engine::check_host()?;
+        let tls = config.server.tls.as_ref().map(Tls::load).transpose()?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
         let listen = config.server.listen;
         let socket = reserve(listen).with_context(|| format!("cannot listen on {listen}"))?;
+        let domain = &config.server.domain;
+        let addresses = Addresses::of(socket.local_addr()?, domain, tls.is_some());
+        if let Some(tls) = &tls {
+            warn_about_names(tls, domain);
+        }
         let sealer = sealing::sealer(&data_dir, config, &entropy)?;
         let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
         let store = Store::open_options(data_dir.path(), Arc::clone(&clock), options)
@@ -87,7 +97,6 @@ impl Running {
         let tester = webhooks.tester();
 
         let health = watch::Sender::new(Health::Serving);
-        let domain = config.server.domain.clone();
         let api = sandscope_api::router(ApiOptions {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -101,15 +110,19 @@ impl Running {
                 let tester = tester.clone();
                 Box::pin(async move { tester.test(&webhook).await })
             }),
-            // Clients keep their own setting where this one is only a placeholder.
-            domain: (domain != "localhost").then(|| domain.clone()),
+            domain: addresses.told_domain(domain),
             prices: config.prices.clone(),
             streams: StreamOptions {
                 max_per_team: config.server.max_event_streams,
                 ..StreamOptions::default()
             },
         });
-        let router = sandscope_edge::serve_either(Edge::new(lifecycle.clone(), domain), api);
+        let edge = Edge::new(EdgeOptions {
+            lifecycle: lifecycle.clone(),
+            clock: Arc::clone(&clock),
+            domain: domain.name.clone(),
+        });
+        let router = sandscope_edge::serve_either(edge, api);
         let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
             .await
             .context("cannot prepare the first team and the shipped templates")?;
@@ -118,11 +131,14 @@ impl Running {
             max_connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
         };
-        let http = Http::start(listener, router, limits, config.server.trusted_proxies.clone())?;
+        let trusted_proxies = config.server.trusted_proxies.clone();
+        let http = Http::start(listener, router, limits, trusted_proxies, tls.as_ref())?;
         let drain_timeout = config.server.drain_timeout;
         Ok(Self {
             health,
             http,
+            tls,
+            addresses,
             lifecycle,
             sampler,
             webhooks,
@@ -139,9 +155,18 @@ impl Running {
         self.http.address()
     }
 
-    /// Its base URL for clients on this machine.
-    pub(crate) fn url(&self) -> String {
-        exports::base_url(self.address())
+    /// Where clients find it.
+    pub(crate) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Reads again what may change while it runs: the certificate.
+    pub(crate) fn reload(&self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            None => tracing::info!("there is nothing to read again"),
+            Some(Ok(())) => tracing::info!("certificate read again; new connections get it"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate in use stays"),
+        }
     }
 
     /// The first team's key, if this start made it.
@@ -163,6 +188,19 @@ impl Running {
         self.webhooks.drain(left()).await;
         self.engine.shutdown().await;
         self.store.close().await;
+    }
+}
+
+/// A certificate for other names works for nobody who comes by these.
+fn warn_about_names(tls: &Tls, domain: &config::Domain) {
+    let name = &domain.name;
+    let names = if domain.is_local() {
+        vec![name.clone()]
+    } else {
+        vec![format!("api.{name}"), format!("49983-i00000000000000000000.{name}")]
+    };
+    for name in tls.missing(&names) {
+        tracing::warn!(name, "clients will refuse the certificate for this name");
     }
 }
 

@@ -170,6 +170,7 @@ pub(crate) fn sandbox(team: &Team, seconds: i64) -> Sandbox {
             env_vars: BTreeMap::new(),
             envd_access_token: None,
             traffic_access_token: None,
+            timeout_s: 300,
             on_timeout: OnTimeout::Kill,
             auto_resume: false,
             allow_internet_access: None,

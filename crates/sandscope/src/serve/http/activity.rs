@@ -1,0 +1,104 @@
+//! What is under way on one connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::{Notify, watch};
+
+/// Counts what is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Activity {
+    n: Arc<watch::Sender<usize>>,
+    begun: Arc<AtomicBool>,
+    hangup: Arc<Notify>,
+}
+
+/// Something under way, until the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct UnderWay {
+    _counted: Arc<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted(Activity);
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self { n: Arc::new(watch::Sender::new(0)), begun: Arc::default(), hangup: Arc::default() }
+    }
+
+    pub(super) fn begin(&self) -> UnderWay {
+        self.begun.store(true, Ordering::Relaxed);
+        self.n.send_modify(|n| *n += 1);
+        UnderWay { _counted: Arc::new(Counted(self.clone())) }
+    }
+
+    /// Whether anything ever was.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// For whoever finds that the peer does not read. Over HTTP/2 it ends what else the peer has under way as well: what
+    /// it does not read cannot be taken back by itself.
+    pub(super) fn hangup(&self) -> Arc<Notify> {
+        Arc::clone(&self.hangup)
+    }
+
+    /// Completes once somebody has asked for the connection's end.
+    pub(super) async fn hung_up(&self) {
+        self.hangup.notified().await;
+    }
+
+    /// Completes once nothing has been under way for `limit` without a break.
+    pub(super) async fn rests_for(&self, limit: Duration) {
+        let mut n = self.n.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        loop {
+            let _ = n.wait_for(|n| *n == 0).await;
+            if tokio::time::timeout(limit, n.wait_for(|n| *n > 0)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.n.send_modify(|n| *n -= 1);
+    }
+}
+
+/// An answer that is under way until its body has been sent or given up.
+pub(super) fn while_sending(body: Body, under_way: UnderWay) -> Body {
+    Body::new(Sending { body, _under_way: under_way })
+}
+
+struct Sending {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl hyper::body::Body for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
