@@ -5,11 +5,14 @@
 
 mod child;
 mod create;
+mod edge;
 mod history;
 mod idle;
 mod processes;
 mod quantiles;
+mod transfer;
 mod webhook;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -35,6 +38,9 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted(Figure::Webhook) {
         rows.extend(webhook::measure().await?);
+    }
+    if wanted(Figure::Edge) {
+        rows.extend(edge::measure(args.mib).await?);
     }
     if wanted(Figure::History) {
         rows.extend(history::measure(args.events).await?);

@@ -256,6 +256,9 @@ pub(crate) struct BenchArgs {
     /// Events stored before the history is queried
     #[arg(long, default_value_t = 1_000_000)]
     pub events: usize,
+    /// Size of the large bodies of the edge figures, in MiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub mib: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -268,6 +271,8 @@ pub(crate) enum Figure {
     Sampler,
     /// Event committed to webhook received
     Webhook,
+    /// A command, large bodies and 1,000 streams through the edge
+    Edge,
     /// A page of 100 events out of many
     History,
 }

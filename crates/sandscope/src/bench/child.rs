@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,6 +22,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Child {
     process: tokio::process::Child,
     client: Client,
+    url: String,
     _directory: TempDir,
 }
 
@@ -35,12 +37,18 @@ impl Child {
     /// A server over the data in `directory`, of which `key` is the first team's key or becomes it.
     pub(super) async fn start_in(directory: TempDir, key: &str) -> anyhow::Result<Self> {
         let (process, url) = spawn(directory.path(), key).await?;
-        let options = ClientOptions { api_url: url, sandbox_url: None, api_key: key.to_owned() };
-        Ok(Self { process, client: Client::new(&options)?, _directory: directory })
+        let options = ClientOptions { api_url: url.clone(), sandbox_url: None, api_key: key.to_owned() };
+        Ok(Self { process, client: Client::new(&options)?, url, _directory: directory })
     }
 
     pub(super) const fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
+        let address = self.url.strip_prefix("http://").context("the server speaks no plain HTTP")?;
+        Ok(address.parse()?)
     }
 
     pub(super) fn pid(&self) -> anyhow::Result<u32> {

@@ -15,7 +15,12 @@ fn at(durations: &[Duration], percent: usize) -> Option<Duration> {
     durations.get(rank.saturating_sub(1)).copied()
 }
 
-fn ms(duration: Duration) -> String {
+/// The median of the sorted `durations`.
+pub(super) fn median(durations: &[Duration]) -> Duration {
+    at(durations, 50).unwrap_or_default()
+}
+
+pub(super) fn ms(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1000.0)
 }
 
