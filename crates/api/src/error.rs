@@ -128,6 +128,7 @@ impl From<StoreError> for ApiError {
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
         let no_capacity = error.is_no_capacity();
+        let (disk_full, rootfs_missing) = (error.is_disk_full(), error.is_rootfs_missing());
         match error {
             CreateError::TemplateNotFound { reference } => Self::no_such_template(&reference),
             CreateError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
@@ -144,6 +145,16 @@ impl From<CreateError> for ApiError {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot create a sandbox");
                 if no_capacity {
                     return Self::no_capacity();
+                }
+                if disk_full {
+                    return Self::unavailable("Service is unavailable: the host's disk is full")
+                        .with_code("sandbox_capacity_unavailable");
+                }
+                if rootfs_missing {
+                    let message = "Failed to create sandbox: its root filesystem is missing on the host";
+                    return Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+                        .with_code("sandbox_create_failed")
+                        .permanent();
                 }
                 // The runtime's words name the host's paths and limits: they belong into the log.
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to create sandbox")

@@ -107,6 +107,20 @@ impl Cgroups {
     /// Opens a set by the directories it said it has ([`CgroupSet::dirs`]), wherever this process lives now.
     /// Directories of hierarchies that are no longer there are left aside.
     pub fn open_dirs(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {
+        self.open_existing(name, &self.dirs_of_parents(name, dirs)?)
+    }
+
+    /// The same for looking only: makes nothing, and answers `None` unless all of the set is there.
+    pub fn look(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {
+        let dirs = self.dirs_of_parents(name, dirs)?;
+        if !dirs.iter().all(|dir| dir.is_dir()) {
+            return Ok(None);
+        }
+        let groups = self.open_groups(&dirs)?;
+        CgroupSet::new(name, groups).map(Some)
+    }
+
+    fn dirs_of_parents(&self, name: &str, dirs: &[PathBuf]) -> Result<Vec<PathBuf>, CgroupError> {
         check_name(name)?;
         let of_parent = |parent: &Parent| {
             let known = dirs.iter().find(|dir| {
@@ -114,8 +128,7 @@ impl Cgroups {
             });
             known.cloned().unwrap_or_else(|| parent.dir.join(name))
         };
-        let dirs: Vec<PathBuf> = self.parents.iter().map(of_parent).collect();
-        self.open_existing(name, &dirs)
+        Ok(self.parents.iter().map(of_parent).collect())
     }
 
     fn open_existing(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {

@@ -20,6 +20,17 @@ pub struct Readings {
     pub n_pids: u64,
 }
 
+/// What the kernel adds up over a set's life. `None` where it does not say (any more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// CPU time used by all processes together, in microseconds.
+    pub cpu_usage_usec: Option<u64>,
+    /// The most memory charged at once, page cache included, in bytes. Version 2 says so from Linux 5.19 on.
+    pub peak_memory_bytes: Option<u64>,
+    /// Processes killed for lack of memory.
+    pub n_oom_kills: Option<u64>,
+}
+
 /// The files behind [`Readings`]: five reads and no path is walked.
 #[derive(Debug)]
 pub(crate) struct CounterFiles {
@@ -31,6 +42,7 @@ pub(crate) struct CounterFiles {
     stat_keys: [&'static str; 2],
     oom: KeptFile,
     pids: KeptFile,
+    peak: Option<KeptFile>,
 }
 
 impl CounterFiles {
@@ -47,11 +59,14 @@ impl CounterFiles {
             None => with(Controller::Cpuacct)?,
         };
         let memory = with(Controller::Memory)?;
-        let (current, oom, stat_keys) = match memory.version {
-            Version::V1 => {
-                ("memory.usage_in_bytes", "memory.oom_control", ["total_inactive_file", "total_cache"])
-            }
-            Version::V2 => ("memory.current", "memory.events", ["inactive_file", "file"]),
+        let (current, oom, peak, stat_keys) = match memory.version {
+            Version::V1 => (
+                "memory.usage_in_bytes",
+                "memory.oom_control",
+                "memory.max_usage_in_bytes",
+                ["total_inactive_file", "total_cache"],
+            ),
+            Version::V2 => ("memory.current", "memory.events", "memory.peak", ["inactive_file", "file"]),
         };
         Ok(Self {
             cpu: cpu.keep(if unified.is_some() { "cpu.stat" } else { "cpuacct.usage" })?,
@@ -61,22 +76,35 @@ impl CounterFiles {
             stat_keys,
             oom: memory.keep(oom)?,
             pids: with(Controller::Pids)?.keep("pids.current")?,
+            peak: memory.keep(peak).ok(),
         })
     }
 
     pub(crate) fn read(&self) -> Result<Readings, CgroupError> {
         let [memory_inactive_file_bytes, memory_file_bytes] = self.memory_stat.two_keys(self.stat_keys)?;
         Ok(Readings {
-            cpu_usage_usec: match self.cpu_version {
-                Version::V1 => self.cpu.number()? / 1_000,
-                Version::V2 => self.cpu.keyed("usage_usec")?,
-            },
+            cpu_usage_usec: self.cpu_usage_usec()?,
             memory_current_bytes: self.memory.number()?,
             memory_inactive_file_bytes,
             memory_file_bytes,
             n_oom_kills: self.n_oom_kills()?,
             n_pids: self.pids.number()?,
         })
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            cpu_usage_usec: self.cpu_usage_usec().ok(),
+            peak_memory_bytes: self.peak.as_ref().and_then(|peak| peak.number().ok()),
+            n_oom_kills: self.n_oom_kills().ok(),
+        }
+    }
+
+    fn cpu_usage_usec(&self) -> Result<u64, CgroupError> {
+        match self.cpu_version {
+            Version::V1 => Ok(self.cpu.number()? / 1_000),
+            Version::V2 => self.cpu.keyed("usage_usec"),
+        }
     }
 
     pub(crate) fn n_oom_kills(&self) -> Result<u64, CgroupError> {

@@ -95,6 +95,14 @@ impl Group {
         }
     }
 
+    /// Whether the directory is gone from the hierarchy. One that cannot be looked at for another reason is not.
+    pub(crate) fn is_removed(&self) -> bool {
+        match rustix::fs::openat(&self.dir, "cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(_) => false,
+            Err(error) => matches!(error, rustix::io::Errno::NOENT | rustix::io::Errno::NODEV),
+        }
+    }
+
     /// Whether nothing runs in it.
     pub(crate) fn is_empty(&self) -> Result<bool, CgroupError> {
         match self.version {

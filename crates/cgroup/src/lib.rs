@@ -42,14 +42,16 @@ mod group;
 mod hierarchy;
 mod layout;
 mod limits;
+mod oom;
 mod parse;
 mod power;
 mod set;
 
 pub use cgroups::{CgroupOptions, Cgroups};
-pub use counters::Readings;
+pub use counters::{Readings, Totals};
 pub use error::CgroupError;
 pub use hierarchy::{Controller, Hierarchy, Version};
 pub use layout::SERVER_LEAF;
 pub use limits::Limits;
+pub use oom::OomWatch;
 pub use set::{CgroupSet, FREEZE_LIMIT, JoinFile};

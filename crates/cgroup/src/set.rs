@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use crate::counters::CounterFiles;
+use crate::counters::{CounterFiles, Totals};
 use crate::group::Group;
-use crate::{CgroupError, Limits, Readings, Version, limits, power};
+use crate::{CgroupError, Limits, OomWatch, Readings, Version, limits, power};
 
 /// How long processes may take to stand still.
 pub const FREEZE_LIMIT: Duration = Duration::from_secs(5);
@@ -130,6 +130,21 @@ impl CgroupSet {
     /// Processes killed for lack of memory since the set was made.
     pub fn n_oom_kills(&self) -> Result<u64, CgroupError> {
         self.counters.n_oom_kills()
+    }
+
+    /// What the kernel has added up over the set's life, as far as it still says: also after everything in it ended.
+    pub fn totals(&self) -> Totals {
+        self.counters.totals()
+    }
+
+    /// Asks the kernel for word whenever the set runs out of memory.
+    pub fn watch_oom(&self) -> Result<OomWatch, CgroupError> {
+        OomWatch::open(&self.groups)
+    }
+
+    /// Whether a directory of it was removed from the host: whatever still runs is not limited as it should be.
+    pub fn is_removed(&self) -> bool {
+        self.groups.iter().any(Group::is_removed)
     }
 
     /// Removes its directories. Killed processes hold on to them for a moment, so this tries again until `limit`.

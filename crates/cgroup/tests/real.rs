@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use sandscope_cgroup::{
     CgroupError, CgroupOptions, CgroupSet, Cgroups, Controller, Hierarchy, Limits, Version,
 };
@@ -204,6 +205,45 @@ fn memory_beyond_the_limit_is_an_oom_kill_that_is_counted(host: &Host) {
     assert_eq!(set.readings().expect("read").n_oom_kills, 1);
 }
 
+fn the_kernel_says_when_memory_runs_out(host: &Host) {
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&Limits { memory_bytes: 24 << 20, ..LIMITS }).expect("set");
+    let watch = set.watch_oom().expect("watched");
+    let wanted = if watch.is_urgent() { PollFlags::PRI } else { PollFlags::IN };
+    let is_ready = || {
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut look = [PollFd::new(&watch, wanted)];
+        rustix::event::poll(&mut look, Some(&now)).expect("polled") == 1
+    };
+    watch.clear();
+    assert!(!is_ready());
+    spawn(&set, "exec tail /dev/zero").wait().expect("ended");
+    eventually("it is said", is_ready);
+    watch.clear();
+    assert!(!is_ready(), "until the next time");
+}
+
+fn what_was_used_is_known_until_the_set_is_removed(host: &Host) {
+    let set = host.cgroups().create("a").expect("made");
+    set.set_limits(&LIMITS).expect("set");
+    spawn(&set, "head -c 8388608 /dev/zero | tail -c 8388608 > /dev/null").wait().expect("ended");
+    let totals = set.totals();
+    assert_eq!(totals.n_oom_kills, Some(0));
+    assert!(totals.cpu_usage_usec.is_some_and(|usec| usec > 0), "{totals:?}");
+    assert!(totals.peak_memory_bytes.is_some_and(|bytes| bytes > 4 << 20), "{totals:?}");
+    assert!(!set.is_removed());
+    let dirs: Vec<_> = set.dirs().map(std::path::Path::to_owned).collect();
+    eventually("it can be removed", || {
+        dirs.iter().all(|dir| !dir.exists() || std::fs::remove_dir(dir).is_ok())
+    });
+    assert!(set.is_removed());
+    assert_eq!(
+        set.totals(),
+        sandscope_cgroup::Totals::default(),
+        "nothing is known, which is not nothing used"
+    );
+}
+
 fn memory_and_page_cache_are_told_apart(host: &Host) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("data");
@@ -303,6 +343,8 @@ on_both_kinds! {
     frozen_processes_use_no_cpu_and_go_on_afterwards,
     kill_reaches_every_process_even_frozen_ones,
     memory_beyond_the_limit_is_an_oom_kill_that_is_counted,
+    the_kernel_says_when_memory_runs_out,
+    what_was_used_is_known_until_the_set_is_removed,
     memory_and_page_cache_are_told_apart,
     forks_beyond_the_limit_fail,
     only_harmless_devices_open,

@@ -36,6 +36,7 @@ async fn is_removed(context: &Context, id: &SandboxId) -> bool {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(sandbox_id = %id, %error, "what is left of a dead sandbox cannot be removed yet");
+            context.nudge.notify_one();
             false
         }
     }

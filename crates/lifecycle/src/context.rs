@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sandscope_model::{
-    Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Origin, Sandbox, SandboxId, StateName,
-    TeamId, Timestamp,
+    Cause, Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Origin, Sandbox, SandboxId,
+    StateName, TeamId, Timestamp,
 };
 use sandscope_runtime::Runtime;
 use sandscope_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,8 @@ pub(crate) struct Context {
     /// Cancelled: drivers stop trying to record what cannot be recorded. The next start finds out by recovery.
     pub(crate) abandoned: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Asks the reconciler to look now.
+    pub(crate) nudge: Notify,
 }
 
 impl Context {
@@ -73,6 +75,10 @@ pub(crate) struct Handle {
     pub(crate) view: watch::Receiver<Arc<Sandbox>>,
     /// Set once, when the runtime says it ended.
     pub(crate) exit: watch::Sender<Option<Exit>>,
+    /// How many of its processes the kernel has killed for lack of memory.
+    pub(crate) oom: watch::Sender<u64>,
+    /// Set when it is of no use any more although it lives.
+    pub(crate) ailment: watch::Sender<Option<Cause>>,
 }
 
 impl Handle {
@@ -93,6 +99,12 @@ impl Registry {
     /// The driver of a sandbox, also of one that nobody was told about yet.
     pub(crate) fn any(&self, id: &SandboxId) -> Option<Handle> {
         self.handles.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Every sandbox that has a driver, and the state it was last committed in.
+    pub(crate) fn states(&self) -> Vec<(SandboxId, StateName)> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.iter().map(|(id, handle)| (id.clone(), handle.view.borrow().state.name())).collect()
     }
 
     /// The driver of a sandbox somebody may know about: of `team`, where one is given.

@@ -115,9 +115,9 @@ pub enum StartError {
     /// The store could not be read, or not record what was found.
     #[error("cannot bring the store in line with the host")]
     Store(#[from] StoreError),
-    /// Somebody else has already taken the runtime's exits.
+    /// Somebody else has already taken the runtime's notices.
     #[error("the runtime already serves another lifecycle")]
-    ExitsTaken,
+    NoticesTaken,
     /// A sandbox's driver stopped while it was being recovered.
     #[error("recovery was interrupted")]
     Interrupted,
@@ -127,6 +127,16 @@ impl CreateError {
     /// Whether the host has no room: the same request may succeed later.
     pub const fn is_no_capacity(&self) -> bool {
         matches!(self, Self::Runtime(RuntimeError::NoCapacity(_)))
+    }
+
+    /// Whether the host's disk is full: the same request may succeed later.
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Runtime(RuntimeError::DiskFull(_)))
+    }
+
+    /// Whether what its root filesystem is made of is gone from the host.
+    pub const fn is_rootfs_missing(&self) -> bool {
+        matches!(self, Self::Runtime(RuntimeError::SnapshotMissing | RuntimeError::BaseMissing))
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! Ownership: a sandbox belongs to its driver alone; [`Lifecycle`] only hands requests over. Concurrency limits are
 //! held by a place in the team's limit that a driver owns while its sandbox runs. Failure cases are described where
-//! they are handled: `driver` (store, runtime, shutdown) and `recovery` (after a crash).
+//! they are handled: `driver` (store, runtime, shutdown), `recovery` (after a crash), `health` (agents that do not
+//! answer) and `reconcile` (a host that does not agree).
 
 mod admission;
 mod cleanup;
@@ -20,14 +21,20 @@ mod create;
 mod dial;
 mod driver;
 mod error;
+mod health;
 mod lifecycle;
+mod reconcile;
 mod recovery;
 mod request;
 mod slots;
 mod start;
+mod upkeep;
 
 pub use dial::Waking;
 pub use error::{CreateError, DialError, RequestError, StartError};
+pub use health::HealthPolicy;
 pub use lifecycle::Lifecycle;
+pub use reconcile::Reconciled;
 pub use request::{Connected, CreateRequest, Created, Dialed, Snapshot, SnapshotName};
 pub use start::LifecycleOptions;
+pub use upkeep::Upkeep;

@@ -2,10 +2,10 @@
 //!
 //! An intent that was recorded is carried out, not taken back: it was admitted, and whoever asked may have been
 //! promised nothing but must not be surprised by less than they asked for. So a `Pausing` sandbox found running is
-//! paused and a `Resuming` one found paused is resumed. What died meanwhile is told with the exit that was seen; if
-//! nobody saw it, the host was restarted.
+//! paused and a `Resuming` one found paused is resumed. What died meanwhile is told with what was seen of its end; if
+//! nothing of it is left, with that.
 
-use sandscope_model::{Exit, ExitStatus, KillReason, StateName};
+use sandscope_model::{Cause, Exit, StateName};
 use sandscope_runtime::FoundState;
 
 /// What is done with a sandbox when the server starts.
@@ -25,10 +25,8 @@ pub(crate) enum Plan {
     FinishKill,
     /// Record its death and remove what is left of it; tells `killed`.
     Bury {
-        /// Why it died.
-        reason: KillReason,
-        /// How.
-        exit: Option<Exit>,
+        /// What is known about it.
+        exit: Exit,
     },
     /// Remove what there is of it and forget it: nobody was ever told about it. Tells nothing.
     Forget,
@@ -48,22 +46,11 @@ pub(crate) fn plan(recorded: StateName, found: Option<&FoundState>) -> Plan {
         (S::Pausing, Some(Running | Paused)) => Plan::FinishPause,
         (S::Resuming, Some(Running | Paused)) => Plan::FinishResume,
         (S::Running | S::Pausing | S::Paused | S::Resuming, Some(Dead(exit))) => {
-            let reason = exit.as_ref().map_or(KillReason::HostRestart, cause_of_death);
-            Plan::Bury { reason, exit: exit.clone() }
+            Plan::Bury { exit: exit.clone() }
         }
         (S::Running | S::Pausing | S::Paused | S::Resuming, None) => {
-            Plan::Bury { reason: KillReason::HostRestart, exit: None }
+            Plan::Bury { exit: Exit::of_cause(Cause::Vanished) }
         }
-    }
-}
-
-/// Why a sandbox nobody killed is dead.
-pub(crate) fn cause_of_death(exit: &Exit) -> KillReason {
-    const SIGKILL: i32 = 9;
-    if exit.n_oom_kills > 0 && exit.status == Some(ExitStatus::Signal(SIGKILL)) {
-        KillReason::Oom
-    } else {
-        KillReason::Crashed
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sandscope_model::{Clock, Component, Entropy, Origin, StateName};
-use sandscope_runtime::{Found, FoundState, Runtime};
+use sandscope_runtime::{Found, FoundState, Notice, Runtime};
 use sandscope_store::Store;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,7 +38,7 @@ impl Lifecycle {
     /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
     pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
         let LifecycleOptions { runtime, store, clock, entropy } = options;
-        let exits = runtime.take_exits().ok_or(StartError::ExitsTaken)?;
+        let notices = runtime.take_notices().ok_or(StartError::NoticesTaken)?;
         let found = runtime.recover().await.map_err(StartError::Runtime)?;
         let context = Arc::new(Context {
             runtime,
@@ -50,11 +50,12 @@ impl Lifecycle {
             draining: CancellationToken::new(),
             abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            nudge: Notify::new(),
         });
         let recovered = match take_over(&context, found).await {
             Ok(pending) => {
                 // Only now: an exit must find its driver.
-                context.tasks.spawn(route_exits(Arc::clone(&context), exits));
+                context.tasks.spawn(route_notices(Arc::clone(&context), notices));
                 settled(pending).await
             }
             Err(error) => Err(error),
@@ -111,21 +112,24 @@ async fn settled(pending: Pending) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Hands the runtime's exits to the drivers. Ends when the runtime or the server does.
-async fn route_exits(context: Arc<Context>, mut exits: mpsc::Receiver<sandscope_runtime::ExitNotice>) {
+/// Hands the runtime's notices to the drivers. Ends when the runtime or the server does.
+async fn route_notices(context: Arc<Context>, mut notices: mpsc::Receiver<Notice>) {
     loop {
         let notice = tokio::select! {
             biased;
             () = context.draining.cancelled() => return,
-            notice = exits.recv() => notice,
+            notice = notices.recv() => notice,
         };
         let Some(notice) = notice else { return };
-        match context.registry.any(&notice.id) {
-            Some(handle) => {
-                handle.exit.send_replace(Some(notice.exit));
-            }
+        let (Notice::Ended { id, .. } | Notice::OutOfMemory { id, .. }) = &notice;
+        let Some(handle) = context.registry.any(id) else {
             // It was killed at the same moment: its driver has told what there is to tell.
-            None => tracing::debug!(sandbox_id = %notice.id, "exit of a sandbox that is gone"),
+            tracing::debug!(sandbox_id = %id, "word of a sandbox that is gone");
+            continue;
+        };
+        match notice {
+            Notice::Ended { exit, .. } => drop(handle.exit.send_replace(Some(exit))),
+            Notice::OutOfMemory { n_oom_kills, .. } => drop(handle.oom.send_replace(n_oom_kills)),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, EventId, Execution, ExecutionId, Exit, KillReason, Origin, SandboxId, TeamId, TemplateId,
-    Timestamp, WebhookId,
+    BuildId, EventId, Execution, ExecutionId, Exit, KillReason, OomKills, Origin, SampleSummary, SandboxId,
+    TeamId, TemplateId, Timestamp, WebhookId,
 };
 
 /// What happened.
@@ -32,6 +32,9 @@ pub enum EventType {
     /// A snapshot was taken of it.
     #[serde(rename = "sandbox.lifecycle.checkpointed")]
     Checkpointed,
+    /// The kernel killed processes of it for lack of memory, and it lives on. No change of its lifecycle.
+    #[serde(rename = "sandbox.oom")]
+    OutOfMemory,
     /// A webhook is behind: something it is owed has waited for long.
     #[serde(rename = "webhook.lagging")]
     WebhookLagging,
@@ -48,25 +51,27 @@ pub enum EventType {
 
 impl EventType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Created,
         Self::Killed,
         Self::Updated,
         Self::Paused,
         Self::Resumed,
         Self::Checkpointed,
+        Self::OutOfMemory,
         Self::WebhookLagging,
         Self::WebhookDisabled,
         Self::WebhookRecovered,
         Self::WebhookExhausted,
     ];
 
-    /// What happens to sandboxes: what a list shows that is not asked for types.
+    /// The changes of a sandbox's life: what a list shows that is not asked for types, and all that consumers know who
+    /// were written for another server.
     pub const LIFECYCLE: [Self; 6] =
         [Self::Created, Self::Killed, Self::Updated, Self::Paused, Self::Resumed, Self::Checkpointed];
 
     /// Whether it tells of this server's own work rather than of a sandbox. Such an event borrows the sandbox of the
-    /// event it came from, and is only ever shown to those who ask for its type.
+    /// event it came from.
     pub const fn is_operational(self) -> bool {
         match self {
             Self::Created
@@ -74,7 +79,8 @@ impl EventType {
             | Self::Updated
             | Self::Paused
             | Self::Resumed
-            | Self::Checkpointed => false,
+            | Self::Checkpointed
+            | Self::OutOfMemory => false,
             Self::WebhookLagging
             | Self::WebhookDisabled
             | Self::WebhookRecovered
@@ -91,6 +97,7 @@ impl EventType {
             Self::Paused => "sandbox.lifecycle.paused",
             Self::Resumed => "sandbox.lifecycle.resumed",
             Self::Checkpointed => "sandbox.lifecycle.checkpointed",
+            Self::OutOfMemory => "sandbox.oom",
             Self::WebhookLagging => "webhook.lagging",
             Self::WebhookDisabled => "webhook.disabled",
             Self::WebhookRecovered => "webhook.recovered",
@@ -133,9 +140,15 @@ pub struct EventData {
     /// Why it ended, on killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_reason: Option<KillReason>,
-    /// How its first process ended, on killed, where it is known.
+    /// What is known about its end, on killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// The last samples taken of it, on killed, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_samples: Option<SampleSummary>,
+    /// How many processes the kernel killed, on out of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<OomKills>,
     /// The new end time, on updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_timeout: Option<Timestamp>,

@@ -2,12 +2,12 @@
 
 use crate::{Event, EventType, KillReason, SandboxId, TemplateId, Timestamp};
 
-/// Conditions on events; all of them must hold. The default wants every event of sandboxes' lives.
+/// Conditions on events; all of them must hold. The default wants every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Only this sandbox's.
     pub sandbox_id: Option<SandboxId>,
-    /// Only these types; empty means every type of a sandbox's life, and no operational one.
+    /// Only these types; empty means every type.
     pub types: Vec<EventType>,
     /// Only kills for these reasons; empty means any event.
     pub reasons: Vec<KillReason>,
@@ -35,9 +35,8 @@ impl EventFilter {
             && self.end.is_none_or(|end| event.timestamp < end)
     }
 
-    /// Operational events are only ever wanted by name.
     fn wants_type(&self, event_type: EventType) -> bool {
-        if self.types.is_empty() { !event_type.is_operational() } else { self.types.contains(&event_type) }
+        self.types.is_empty() || self.types.contains(&event_type)
     }
 
     /// Whether no event whatsoever can be wanted: only kills have a reason.

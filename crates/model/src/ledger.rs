@@ -18,7 +18,7 @@ pub enum Presence {
     Paused,
 }
 
-/// Where a sandbox is after `event`; `None`: gone. Operational events are none of a sandbox: not to be asked about.
+/// Where a sandbox is after `event`; `None`: gone. Events that belong to no lifecycle say nothing of it: not to be asked about.
 pub const fn after(event: &Event) -> Option<Presence> {
     match event.draft.event_type {
         EventType::Created | EventType::Resumed | EventType::Updated | EventType::Checkpointed => {
@@ -26,6 +26,7 @@ pub const fn after(event: &Event) -> Option<Presence> {
         }
         EventType::Paused => Some(Presence::Paused),
         EventType::Killed
+        | EventType::OutOfMemory
         | EventType::WebhookLagging
         | EventType::WebhookDisabled
         | EventType::WebhookRecovered
@@ -37,6 +38,7 @@ pub const fn after(event: &Event) -> Option<Presence> {
 pub const fn before(event: &Event) -> Option<Presence> {
     match event.draft.event_type {
         EventType::Created
+        | EventType::OutOfMemory
         | EventType::WebhookLagging
         | EventType::WebhookDisabled
         | EventType::WebhookRecovered
@@ -110,6 +112,7 @@ pub fn segments(events: &[Event], state: Option<&State>) -> Vec<Segment> {
             }
             EventType::Updated
             | EventType::Checkpointed
+            | EventType::OutOfMemory
             | EventType::WebhookLagging
             | EventType::WebhookDisabled
             | EventType::WebhookRecovered

@@ -4,9 +4,11 @@
 //! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
 
 mod clock;
+mod death;
 mod entropy;
 mod event;
 mod event_filter;
+mod history;
 mod id;
 pub mod ledger;
 mod metrics;
@@ -20,9 +22,11 @@ mod template;
 mod webhook;
 
 pub use clock::{Clock, Sleep};
+pub use death::{Cause, Exit, ExitStatus, KillReason, LastAndMax, OomKills, SampleSummary};
 pub use entropy::Entropy;
 pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType, WebhookNotice};
 pub use event_filter::EventFilter;
+pub use history::{Complaint, History, Told};
 pub use id::{
     ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, ReplayId, SandboxId, TeamId,
     TemplateId, WebhookId,
@@ -32,7 +36,7 @@ pub use origin::{Actor, Component, Origin};
 pub use prices::{Amount, MalformedAmount, Prices};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};
 pub use secret::Secret;
-pub use state::{Denied, Execution, Exit, ExitStatus, KillReason, Paused, State, StateName, Transition};
+pub use state::{Denied, Execution, Paused, State, StateName, Transition};
 pub use team::{ApiKey, KeyMask, Team, TeamLimits};
 pub use template::{Build, Rootfs, Template, TemplateKind};
 pub use webhook::{

@@ -21,7 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventData, EventType, ExecutionId, ExecutionSummary, Timestamp};
+use crate::{Cause, EventData, EventType, ExecutionId, ExecutionSummary, Exit, KillReason, Timestamp};
 
 /// One uninterrupted run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub enum State {
     Killing {
         /// Why.
         reason: KillReason,
+        /// What lies behind it, if nobody asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
         /// The execution about to end, if something ran.
         execution: Option<Execution>,
         /// The last execution's id, for the event.
@@ -89,73 +92,13 @@ pub enum State {
     Killed {
         /// Why.
         reason: KillReason,
-        /// How its first process ended.
+        /// What is known about its end.
         exit: Option<Exit>,
         /// When.
         killed_at: Timestamp,
         /// The last execution.
         last_execution_id: ExecutionId,
     },
-}
-
-/// Why a sandbox ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KillReason {
-    /// A client asked for it.
-    Request,
-    /// Its time was up.
-    Timeout,
-    /// The operator asked for it.
-    Admin,
-    /// The server found it without an owner.
-    Orphaned,
-    /// Its first process ended by itself or by a signal nobody here sent.
-    Crashed,
-    /// The kernel killed its first process for lack of memory.
-    Oom,
-    /// Its agent no longer answers.
-    AgentLost,
-    /// The host was restarted under it.
-    HostRestart,
-    /// It could not be resumed.
-    ResumeFailed,
-}
-
-impl KillReason {
-    /// The wire's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Timeout => "timeout",
-            Self::Admin => "admin",
-            Self::Orphaned => "orphaned",
-            Self::Crashed => "crashed",
-            Self::Oom => "oom",
-            Self::AgentLost => "agent_lost",
-            Self::HostRestart => "host_restart",
-            Self::ResumeFailed => "resume_failed",
-        }
-    }
-}
-
-/// How a sandbox's first process ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// Code or signal; `None` where the kernel could not tell any more.
-    pub status: Option<ExitStatus>,
-    /// Times the kernel killed a process of this sandbox for lack of memory.
-    pub n_oom_kills: u64,
-}
-
-/// Code or signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExitStatus {
-    /// It returned this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
 }
 
 /// A change of state.
@@ -185,10 +128,12 @@ pub enum Transition {
     KillRequested {
         /// Why.
         reason: KillReason,
+        /// What lies behind it, if nobody asked for it.
+        cause: Option<Cause>,
     },
     /// What was being killed is gone.
     Ended {
-        /// How its first process ended.
+        /// What is known about its end.
         exit: Option<Exit>,
         /// When.
         at: Timestamp,
@@ -197,7 +142,7 @@ pub enum Transition {
     Died {
         /// Why.
         reason: KillReason,
-        /// How its first process ended.
+        /// What is known about its end.
         exit: Option<Exit>,
         /// When.
         at: Timestamp,
@@ -332,13 +277,17 @@ impl State {
                 | Self::Pausing { .. }
                 | Self::Paused { .. }
                 | Self::Resuming { .. }),
-                T::KillRequested { reason },
+                T::KillRequested { reason, cause },
             ) => {
                 let last_execution_id = state.last_started_execution_id();
                 let execution = state.running_execution().cloned();
-                (Self::Killing { reason, execution, last_execution_id }, None)
+                (Self::Killing { reason, cause, execution, last_execution_id }, None)
             }
-            (Self::Killing { reason, execution, last_execution_id }, T::Ended { exit, at }) => {
+            (Self::Killing { reason, cause, execution, last_execution_id }, T::Ended { exit, at }) => {
+                let exit = match cause {
+                    Some(_) => Some(Exit { cause, ..exit.unwrap_or_default() }),
+                    None => exit,
+                };
                 killed(reason, exit, at, execution.as_ref(), last_execution_id)
             }
             (

@@ -26,7 +26,7 @@ fn any_transition() -> impl Strategy<Value = Transition> {
             .prop_map(|(n, ms)| Transition::ResumeRequested { execution: execution(n, ms) }),
         Just(Transition::Resumed),
         Just(Transition::ResumeFailed),
-        Just(Transition::KillRequested { reason: KillReason::Request }),
+        Just(Transition::KillRequested { reason: KillReason::Request, cause: None }),
         ms.clone().prop_map(|ms| Transition::Ended { exit: None, at: at(ms) }),
         ms.prop_map(|ms| Transition::Died { reason: KillReason::Crashed, exit: None, at: at(ms) }),
     ]
@@ -40,7 +40,7 @@ fn a_whole_life_leaves_one_event_for_each_fact() {
         (Transition::Paused { at: at(1_500) }, Some(EventType::Paused)),
         (Transition::ResumeRequested { execution: execution(2, 3_000) }, None),
         (Transition::Resumed, Some(EventType::Resumed)),
-        (Transition::KillRequested { reason: KillReason::Timeout }, None),
+        (Transition::KillRequested { reason: KillReason::Timeout, cause: None }, None),
         (Transition::Ended { exit: None, at: at(3_250) }, Some(EventType::Killed)),
     ];
     let mut state = State::Creating { execution: execution(1, 500) };
@@ -60,8 +60,9 @@ fn a_whole_life_leaves_one_event_for_each_fact() {
 #[test]
 fn killing_a_paused_sandbox_is_told_but_counts_no_time() {
     let paused = Paused { paused_at: at(10), last_execution_id: uuid::Uuid::from_u128(7).into() };
-    let (state, none) =
-        State::Paused { paused }.apply(Transition::KillRequested { reason: KillReason::Request }).unwrap();
+    let (state, none) = State::Paused { paused }
+        .apply(Transition::KillRequested { reason: KillReason::Request, cause: None })
+        .unwrap();
     assert_eq!(none, None);
     let (_, event) = state.apply(Transition::Ended { exit: None, at: at(99) }).unwrap();
     let (event_type, data) = event.unwrap();

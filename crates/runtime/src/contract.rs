@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
-use sandscope_model::{BuildId, Counters, ExecutionId, Exit, Rootfs, SandboxId, Secret, TemplateId};
+use sandscope_model::{BuildId, Cause, Counters, ExecutionId, Exit, Rootfs, SandboxId, Secret, TemplateId};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -32,16 +33,29 @@ pub trait Runtime: Send + Sync + 'static {
     /// Removes a captured layer. Gone is fine.
     async fn delete_snapshot(&self, build: BuildId) -> Result<(), RuntimeError>;
 
-    /// Ends every process of the sandbox and removes all that is left of it on the host. Gone is fine. Returns how
-    /// its first process ended where that is known. No [`ExitNotice`] follows a kill that was asked for.
+    /// Ends every process of the sandbox and removes all that is left of it on the host. Gone is fine. Returns what is
+    /// known about its end, without a cause: it was asked for. No [`Notice::Ended`] follows.
     async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, RuntimeError>;
 
     /// Looks at the host after a restart of the server: takes every sandbox it finds back under its power and says
     /// in what shape it is. Called once, before any other operation.
     async fn recover(&self) -> Result<Vec<Found>, RuntimeError>;
 
-    /// The exits nobody asked for. Can be taken once.
-    fn take_exits(&self) -> Option<mpsc::Receiver<ExitNotice>>;
+    /// What happens to sandboxes although nobody asked, each sandbox's in its order. Can be taken once.
+    fn take_notices(&self) -> Option<mpsc::Receiver<Notice>>;
+
+    /// Asks a running sandbox's agent whether it is there, within a few seconds. One that stands still on purpose is
+    /// not asked. May be called at any time.
+    ///
+    /// # Errors
+    /// What ails it. [`Ailment::Silent`] may pass; any other will not.
+    async fn check(&self, id: &SandboxId) -> Result<(), Ailment>;
+
+    /// Everything of this runtime's on the host: what it holds, and what belongs to nothing it holds.
+    async fn survey(&self) -> Result<Survey, RuntimeError>;
+
+    /// Removes something a survey found to belong to nothing. Gone is fine.
+    async fn remove_stray(&self, stray: &Stray) -> Result<(), RuntimeError>;
 
     /// The sandboxes that run (not paused) right now: those worth sampling.
     fn running(&self) -> Vec<SandboxId>;
@@ -85,13 +99,83 @@ pub struct LaunchSpec {
     pub access_token: Option<Secret>,
 }
 
-/// A sandbox ended although nobody asked.
+/// Something happened to a sandbox although nobody asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExitNotice {
-    /// Which.
-    pub id: SandboxId,
-    /// How.
-    pub exit: Exit,
+pub enum Notice {
+    /// It ended.
+    Ended {
+        /// Which.
+        id: SandboxId,
+        /// What is known about it, its cause included.
+        exit: Exit,
+    },
+    /// The kernel killed processes of it for lack of memory, and it lives on. May be told again.
+    OutOfMemory {
+        /// Which.
+        id: SandboxId,
+        /// How many, over the sandbox's whole life.
+        n_oom_kills: u64,
+    },
+}
+
+/// What is wrong with a sandbox whose processes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ailment {
+    /// Its agent did not answer in time, or not as an agent does. It may be overloaded.
+    #[error("its agent does not answer")]
+    Silent,
+    /// It is no longer held in its control groups: its limits do not hold.
+    #[error("its control groups were removed")]
+    ControlGroupsRemoved,
+}
+
+impl Ailment {
+    /// What it dies of, if it does.
+    pub const fn cause(self) -> Cause {
+        match self {
+            Self::Silent => Cause::AgentSilent,
+            Self::ControlGroupsRemoved => Cause::ControlGroupsRemoved,
+        }
+    }
+}
+
+/// What a look at the host found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The sandboxes the runtime holds, in whatever shape.
+    pub sandboxes: Vec<SandboxId>,
+    /// The captured layers.
+    pub layers: Vec<BuildId>,
+    /// What belongs to no sandbox the runtime holds, makes or removes.
+    pub strays: Vec<Stray>,
+}
+
+/// Something left behind on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stray {
+    /// A sandbox's control groups. Other servers of the same host keep theirs in the same place: whose it is only the
+    /// caller can know.
+    ControlGroups(SandboxId),
+    /// A sandbox's directory, with its disk.
+    Directory(SandboxId),
+    /// A loop device that shows a file of the runtime's.
+    LoopDevice(u32),
+    /// Something mounted on a directory of the runtime's.
+    Mount(PathBuf),
+    /// A file or directory that was to be removed.
+    Trash(PathBuf),
+}
+
+impl std::fmt::Display for Stray {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ControlGroups(id) => write!(f, "control groups of {id}"),
+            Self::Directory(id) => write!(f, "the directory of {id}"),
+            Self::LoopDevice(number) => write!(f, "/dev/loop{number}"),
+            Self::Mount(path) => write!(f, "a mount on {}", path.display()),
+            Self::Trash(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// A sandbox found on the host after a restart.
@@ -110,9 +194,8 @@ pub enum FoundState {
     Running,
     /// Alive and paused.
     Paused,
-    /// Dead; its traces are still there until it is killed. `None` where nobody saw how it ended, as after a restart
-    /// of the host.
-    Dead(Option<Exit>),
+    /// Dead, with what is known about its end, the cause included; its traces are still there until it is killed.
+    Dead(Exit),
 }
 
 /// The runtime could not do what it was asked.
@@ -124,6 +207,12 @@ pub enum RuntimeError {
     /// The captured layer the sandbox should start from is gone.
     #[error("the snapshot's layer is not on this host")]
     SnapshotMissing,
+    /// What every root file system is made of is gone.
+    #[error("the base of root file systems is not on this host")]
+    BaseMissing,
+    /// The host's disk is full.
+    #[error("the host's disk is full: {0}")]
+    DiskFull(String),
     /// The host has no room: disk, memory, ids or namespaces.
     #[error("the host has no room: {0}")]
     NoCapacity(String),

@@ -7,5 +7,6 @@ mod contract;
 pub mod linux;
 
 pub use contract::{
-    Capabilities, ConnectError, ExitNotice, Found, FoundState, LaunchSpec, Runtime, RuntimeError,
+    Ailment, Capabilities, ConnectError, Found, FoundState, LaunchSpec, Notice, Runtime, RuntimeError, Stray,
+    Survey,
 };

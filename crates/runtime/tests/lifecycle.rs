@@ -13,11 +13,12 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use sandscope_model::{BuildId, Exit, ExitStatus, Rootfs, SandboxId};
-use sandscope_runtime::{ConnectError, ExitNotice, Found, FoundState, Runtime as _, RuntimeError};
+use sandscope_model::{BuildId, Cause, Exit, ExitStatus, Rootfs, SandboxId};
+use sandscope_runtime::{ConnectError, FoundState, Runtime as _, RuntimeError};
 
 use support::{
-    CGROUP_PARENT, Host, PATIENCE, Random, State, User, can_run, eventually, init_pid, kill_process, run,
+    CGROUP_PARENT, Host, Random, State, User, can_run, ended, eventually, init_pid, kill_process, loops_of,
+    run,
 };
 
 const KILLED: ExitStatus = ExitStatus::Signal(9);
@@ -35,7 +36,9 @@ async fn a_sandbox_runs_commands_and_leaves_nothing_when_killed() {
     assert_eq!(loops.len(), 1, "{loops:?}");
 
     let exit = host.runtime.kill(&id).await.unwrap().unwrap();
-    assert_eq!(exit, Exit { status: Some(KILLED), n_oom_kills: 0 });
+    assert_eq!((exit.status, exit.cause, exit.n_oom_kills), (Some(KILLED), None, Some(0)));
+    assert!(exit.peak_memory_bytes.is_some_and(|bytes| bytes > 0), "{exit:?}");
+    assert!(exit.cpu_time_usec.is_some_and(|usec| usec > 0), "{exit:?}");
     assert_eq!(host.runtime.kill(&id).await.unwrap(), None, "a second kill finds nothing");
     assert!(matches!(host.runtime.counters(&id), Err(RuntimeError::NotFound)));
     assert!(matches!(host.runtime.connect(&id, 9).await, Err(ConnectError::NotRunning)));
@@ -126,18 +129,17 @@ async fn counters_tell_what_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_nobody_asked_for_is_announced_once_and_truly() {
     let Some(host) = Host::start().await else { return };
-    let mut exits = host.runtime.take_exits().unwrap();
-    assert!(host.runtime.take_exits().is_none());
+    let mut notices = host.runtime.take_notices().unwrap();
+    assert!(host.runtime.take_notices().is_none());
     let id = host.create().await;
     kill_process(init_pid(host.state.dir.path(), &id));
-    let notice = tokio::time::timeout(PATIENCE, exits.recv()).await.unwrap().unwrap();
-    let exit = Exit { status: Some(KILLED), n_oom_kills: 0 };
-    assert_eq!(notice, ExitNotice { id: id.clone(), exit: exit.clone() });
+    let exit = ended(&mut notices, &id).await;
+    assert_eq!((exit.status, exit.cause), (Some(KILLED), Some(Cause::AgentSignalled)));
     assert_eq!(host.runtime.running(), []);
-    assert_eq!(host.runtime.kill(&id).await.unwrap(), Some(exit));
+    assert_eq!(host.runtime.kill(&id).await.unwrap(), Some(Exit { cause: None, ..exit }));
     host.runtime.shutdown().await;
     assert_nothing_left(host.state.dir.path(), &id).await;
-    assert!(exits.try_recv().is_err(), "told twice");
+    assert!(notices.try_recv().is_err(), "told twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,11 +208,13 @@ async fn sandboxes_outlive_a_killed_server_and_are_found_as_they_are() {
     let runtime = state.runtime().await;
     let mut found = runtime.recover().await.unwrap();
     found.sort_by_key(|found| ids.iter().position(|id| *id == found.id));
-    let exit = Exit { status: Some(KILLED), n_oom_kills: 0 };
-    let states = [FoundState::Running, FoundState::Paused, FoundState::Dead(Some(exit.clone()))];
-    let expected: Vec<Found> =
-        ids.iter().cloned().zip(states).map(|(id, state)| Found { id, state }).collect();
-    assert_eq!(found, expected);
+    let found: Vec<(SandboxId, FoundState)> =
+        found.into_iter().map(|found| (found.id, found.state)).collect();
+    let [(_, FoundState::Running), (_, FoundState::Paused), (_, FoundState::Dead(exit))] = found.as_slice()
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!((exit.status, exit.cause), (Some(KILLED), Some(Cause::AgentSignalled)));
     assert_eq!(runtime.running(), std::slice::from_ref(running));
     assert_eq!(run(&runtime, running, User::User, "echo here").await.stdout, "here\n");
     assert!(runtime.counters(running).unwrap().disk_total_bytes > 0);
@@ -218,7 +222,7 @@ async fn sandboxes_outlive_a_killed_server_and_are_found_as_they_are() {
     assert_eq!(run(&runtime, paused, User::User, "echo awake").await.stdout, "awake\n");
     let build = BuildId::generate(&Random);
     runtime.checkpoint(paused, build).await.unwrap();
-    assert_eq!(runtime.kill(dead).await.unwrap(), Some(exit));
+    assert_eq!(runtime.kill(dead).await.unwrap().unwrap().status, Some(KILLED));
     runtime.kill(running).await.unwrap();
     runtime.kill(paused).await.unwrap();
     runtime.shutdown().await;
@@ -257,16 +261,6 @@ impl Drop for Server {
 fn set_of(id: &SandboxId) -> sandscope_cgroup::CgroupSet {
     let options = sandscope_cgroup::CgroupOptions { parent: CGROUP_PARENT.into() };
     sandscope_cgroup::Cgroups::probe(&options).unwrap().open_set(id.as_str()).unwrap().unwrap()
-}
-
-/// Loop devices whose image lies below the directory.
-fn loops_of(dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/sys/block").unwrap() {
-        let backing = entry.unwrap().path().join("loop/backing_file");
-        found.extend(std::fs::read_to_string(backing).ok().filter(|file| Path::new(file).starts_with(dir)));
-    }
-    found
 }
 
 async fn assert_nothing_left(dir: &Path, id: &SandboxId) {

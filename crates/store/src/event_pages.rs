@@ -59,8 +59,8 @@ pub(crate) fn sql(filter: &EventFilter, order: Order) -> String {
         format!("SELECT {COLUMNS} FROM events {index} WHERE {team} {condition}")
     };
     let codes = type_codes(filter);
-    // Operational events are few, so that walking over them costs nothing: the plus keeps the index by type out of it.
-    let lifecycle = if filter.types.is_empty() {
+    // What belongs to no lifecycle is rare, so that leaving it out costs nothing: the plus keeps the index by type away.
+    let lifecycle = if wants_lifecycle(filter) {
         format!("AND +event_type < {FIRST_OPERATIONAL}")
     } else {
         String::new()
@@ -86,12 +86,19 @@ pub(crate) fn sql(filter: &EventFilter, order: Order) -> String {
     format!("{} ORDER BY sequence {} LIMIT -1 OFFSET ?5", branches.join(" UNION ALL "), order.sql())
 }
 
-/// The types asked for, as stored; none where that is all of them.
+/// Whether exactly the changes of sandboxes' lives are asked for.
+fn wants_lifecycle(filter: &EventFilter) -> bool {
+    let wanted = |event_type| filter.types.contains(event_type);
+    let n_others = filter.types.iter().filter(|one| !EventType::LIFECYCLE.contains(one)).count();
+    EventType::LIFECYCLE.iter().all(wanted) && n_others == 0
+}
+
+/// The types asked for, as stored; none where a condition of its own leaves out the others.
 fn type_codes(filter: &EventFilter) -> Vec<i64> {
     let mut types = filter.types.clone();
     types.sort_unstable();
     types.dedup();
-    if types.len() == EventType::ALL.len() {
+    if types.len() == EventType::ALL.len() || wants_lifecycle(filter) {
         types.clear();
     }
     types.into_iter().map(event_type_code).collect()
@@ -99,14 +106,14 @@ fn type_codes(filter: &EventFilter) -> Vec<i64> {
 
 /// Whether the index alone does not decide.
 fn has_rest(filter: &EventFilter) -> bool {
-    let EventFilter { sandbox_id, types, reasons, template_id, metadata, start, end } = filter;
+    let EventFilter { sandbox_id, types: _, reasons, template_id, metadata, start, end } = filter;
     let several = if sandbox_id.is_some() {
         !reasons.is_empty() || template_id.is_some()
     } else if !reasons.is_empty() {
         // Only kills have a reason: what types are asked for besides does not matter.
         template_id.is_some()
     } else {
-        !types.is_empty() && template_id.is_some()
+        !type_codes(filter).is_empty() && template_id.is_some()
     };
     several || !metadata.is_empty() || start.is_some() || end.is_some()
 }

@@ -1,7 +1,7 @@
 //! The log of events: per team numbered 1, 2, 3 … without gaps.
 
 use rusqlite::{Connection, params};
-use sandscope_model::{Event, EventDraft, KillReason, SandboxId, TeamId, Timestamp};
+use sandscope_model::{Event, EventDraft, EventType, KillReason, SandboxId, TeamId, Timestamp};
 
 use crate::row::{Cells, all, event_type_code, exists, first, integer, to_json};
 use crate::{Store, StoreError};
@@ -117,6 +117,29 @@ impl Store {
                  WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sequence = ?2"
             );
             let values = params![team.as_uuid().as_bytes(), integer(sequence)];
+            first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
+        };
+        self.facts().read(op).await
+    }
+
+    /// The sandbox's newest event of a type.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn newest_event(
+        &self,
+        team: TeamId,
+        id: &SandboxId,
+        event_type: EventType,
+    ) -> Result<Option<Event>, StoreError> {
+        let id = id.clone();
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sandbox_id = ?2 AND event_type = ?3
+                 ORDER BY sequence DESC LIMIT 1"
+            );
+            let values = params![team.as_uuid().as_bytes(), id.as_str(), event_type_code(event_type)];
             first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
         };
         self.facts().read(op).await

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::StoreError;
 
@@ -45,6 +46,7 @@ struct Shared {
 struct Planned {
     at: BTreeMap<u64, Fault>,
     always: Option<Fault>,
+    delay: Option<Duration>,
 }
 
 impl FaultPlan {
@@ -70,6 +72,11 @@ impl FaultPlan {
         self.planned().always = fault;
     }
 
+    /// Makes every transaction on the facts take so much longer; `None` lets them go at their own pace.
+    pub fn slow_down(&self, delay: Option<Duration>) {
+        self.planned().delay = delay;
+    }
+
     /// Transactions on the facts tried so far.
     pub fn n_commits(&self) -> u64 {
         self.shared.n_commits.load(Ordering::SeqCst)
@@ -77,6 +84,10 @@ impl FaultPlan {
 
     /// Counts one commit and says whether it may proceed.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let delay = self.planned().delay;
+        if let Some(delay) = delay {
+            std::thread::sleep(delay);
+        }
         let mut planned = self.planned();
         let n = self.shared.n_commits.fetch_add(1, Ordering::SeqCst) + 1;
         let fault = planned.at.remove(&n).or(planned.always);

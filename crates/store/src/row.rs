@@ -169,7 +169,7 @@ pub(crate) fn integer(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Codes from here on are those of operational types.
+/// Codes from here on are those of types that are shown only to those who name them.
 pub(crate) const FIRST_OPERATIONAL: i64 = 101;
 
 /// What the log stores for a type.
@@ -185,6 +185,7 @@ pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
         EventType::WebhookDisabled => FIRST_OPERATIONAL + 1,
         EventType::WebhookRecovered => FIRST_OPERATIONAL + 2,
         EventType::WebhookExhausted => FIRST_OPERATIONAL + 3,
+        EventType::OutOfMemory => FIRST_OPERATIONAL + 10,
     }
 }
 

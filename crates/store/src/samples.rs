@@ -138,6 +138,25 @@ impl Store {
         Ok(self.inner.samples.read(op).await?.flatten())
     }
 
+    /// The sandbox's newest samples, `n` at most, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn newest_samples(&self, id: &SandboxId, n: u32) -> Result<Vec<Sample>, StoreError> {
+        let id = id.clone();
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM samples WHERE series = (SELECT no FROM series WHERE sandbox_id = ?1)
+                 ORDER BY at DESC LIMIT ?2"
+            );
+            let statement = connection.prepare_cached(&sql)?;
+            let mut newest = all(statement, params![id.as_str(), n], "samples", |cells| decode(cells, &id))?;
+            newest.reverse();
+            Ok(newest)
+        };
+        self.inner.samples.read(op).await
+    }
+
     /// The newest sample of each of the sandboxes; those without one are left out.
     ///
     /// # Errors

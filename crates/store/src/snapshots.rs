@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
-use sandscope_model::{Build, SandboxId, TeamId, Template, TemplateId, TemplateKind, Timestamp};
+use sandscope_model::{
+    Build, BuildId, Rootfs, SandboxId, TeamId, Template, TemplateId, TemplateKind, Timestamp,
+};
 
 use crate::commit::NewSnapshot;
 use crate::row::{all, first, to_name};
@@ -87,6 +89,23 @@ fn list(
 }
 
 impl Store {
+    /// The captured layers that builds of any team start from.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn captured_layers(&self) -> Result<Vec<BuildId>, StoreError> {
+        let op = |connection: &Connection| {
+            let statement = connection.prepare_cached("SELECT DISTINCT rootfs FROM builds")?;
+            let found = all(statement, [], "builds", |cells| cells.json::<Rootfs>("rootfs"))?;
+            let layer = |rootfs| match rootfs {
+                Rootfs::Snapshot(layer) => Some(layer),
+                Rootfs::Host => None,
+            };
+            Ok(found.into_iter().filter_map(layer).collect())
+        };
+        self.facts().read(op).await
+    }
+
     /// The team's snapshots, newest first, one entry for each tag. Positions are the build's `created_at` and the
     /// template's id.
     ///

@@ -16,14 +16,17 @@ pub async fn check_runtime_contract(
     layer: BuildId,
     mut new_spec: impl FnMut() -> LaunchSpec,
 ) -> Result<(), String> {
-    let mut exits = runtime.take_exits().ok_or("exits can be taken once")?;
-    keep("exits cannot be taken twice", runtime.take_exits().is_none())?;
+    let mut notices = runtime.take_notices().ok_or("notices can be taken once")?;
+    keep("notices cannot be taken twice", runtime.take_notices().is_none())?;
     let spec = new_spec();
     let id = &spec.id;
     unknown_to(runtime, id, layer).await?;
 
     done("create", runtime.create(&spec).await)?;
     keep("a running one is listed as running", runtime.running().contains(id))?;
+    keep("a running one is well", runtime.check(id).await.is_ok())?;
+    let survey = runtime.survey().await.map_err(|error| format!("survey: {error}"))?;
+    keep("a survey finds it", survey.sandboxes.contains(id))?;
     let before = runtime.counters(id).map_err(|error| format!("counters of a running one: {error}"))?;
     let refused = runtime.connect(id, 6).await.err();
     keep("a closed port is told as such", matches!(refused, Some(ConnectError::PortClosed)))?;
@@ -45,8 +48,9 @@ pub async fn check_runtime_contract(
 
     let exit = runtime.kill(id).await.map_err(|error| format!("kill: {error}"))?;
     keep("a killed one's exit is known", exit.is_some())?;
+    keep("a kill that was asked for has no cause", exit.is_some_and(|exit| exit.cause.is_none()))?;
     unknown_to(runtime, id, layer).await?;
-    let notice = tokio::time::timeout(Duration::from_millis(200), exits.recv()).await;
+    let notice = tokio::time::timeout(Duration::from_millis(200), notices.recv()).await;
     keep("no notice follows a kill that was asked for", notice.is_err())
 }
 
@@ -59,6 +63,8 @@ async fn snapshots(
 ) -> Result<(), String> {
     runtime.checkpoint(id, layer).await.map_err(|error| format!("checkpoint: {error}"))?;
     keep("one runs on after a checkpoint", runtime.running().contains(id))?;
+    let survey = runtime.survey().await.map_err(|error| format!("survey: {error}"))?;
+    keep("a survey finds a captured layer", survey.layers.contains(&layer))?;
     let child = LaunchSpec { rootfs: Rootfs::Snapshot(layer), ..new_spec() };
     done("create from a snapshot", runtime.create(&child).await)?;
     runtime.kill(&child.id).await.map_err(|error| format!("kill of a snapshot's child: {error}"))?;

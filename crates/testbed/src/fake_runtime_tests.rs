@@ -48,13 +48,13 @@ async fn a_sandbox_survives_the_server_and_its_death_meanwhile_is_found() {
     runtime.create(&first).await.unwrap();
     runtime.create(&second).await.unwrap();
     runtime.pause(&second.id).await.unwrap();
-    drop(runtime.take_exits());
-    let exit = Exit { status: Some(ExitStatus::Code(3)), n_oom_kills: 0 };
+    drop(runtime.take_notices());
+    let exit = Exit { status: Some(ExitStatus::Code(3)), ..Exit::default() };
     assert!(runtime.exit(&first.id, exit.clone()));
     let next = runtime.next_life();
     let found: BTreeMap<_, _> =
         next.recover().await.unwrap().into_iter().map(|found| (found.id, found.state)).collect();
-    assert_eq!(found[&first.id], FoundState::Dead(Some(exit.clone())));
+    assert_eq!(found[&first.id], FoundState::Dead(Exit { cause: exit.plain_cause(), ..exit.clone() }));
     assert_eq!(found[&second.id], FoundState::Paused);
     assert_eq!(next.kill(&first.id).await.unwrap(), Some(exit));
     assert_eq!(next.kill(&first.id).await.unwrap(), None);

@@ -1,82 +1,21 @@
 //! What must hold whenever nothing is under way: the log tells exactly what is, and what is has been told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use sandscope_model::{
-    Event, EventType, ExecutionId, Rootfs, Sandbox, SandboxId, State, StateName, TeamId, Timestamp,
-};
+use sandscope_model::{Event, History, Rootfs, Sandbox, SandboxId, State, StateName, TeamId, Told};
 use sandscope_store::{Page, SnapshotFilter, Store, StoreError};
 
 use crate::{FakeRuntime, Shape};
-
-/// What the log says about one sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// `Running`, `Paused` or `Killed`.
-    pub state: StateName,
-    /// The current or last execution.
-    pub execution_id: ExecutionId,
-    /// The end time last told, if the current execution was given another one.
-    pub set_timeout: Option<Timestamp>,
-}
 
 /// Reads the log as a client would: what is each sandbox's state?
 ///
 /// # Errors
 /// Everything in it that contradicts itself: gaps, repetitions, events that cannot follow each other.
 pub fn fold(events: &[Event]) -> Result<BTreeMap<SandboxId, Told>, Vec<String>> {
-    let mut told = BTreeMap::new();
-    let mut ids = BTreeSet::new();
-    let mut wrong = Vec::new();
-    for (event, sequence) in events.iter().zip(1..) {
-        if event.sequence != sequence {
-            wrong.push(format!("event {} has sequence {}, expected {sequence}", event.id, event.sequence));
-        }
-        if !ids.insert(event.id) {
-            wrong.push(format!("event {} was told twice", event.id));
-        }
-        // Borrows a sandbox and says nothing about it.
-        if event.event_type.is_operational() {
-            continue;
-        }
-        match follow(told.get(&event.sandbox_id), event) {
-            Ok(next) => {
-                told.insert(event.sandbox_id.clone(), next);
-            }
-            Err(complaint) => wrong.push(format!("event {sequence} of {}: {complaint}", event.sandbox_id)),
-        }
-    }
-    if wrong.is_empty() { Ok(told) } else { Err(wrong) }
-}
-
-/// What is told after `event`, if it can follow what was told before.
-fn follow(before: Option<&Told>, event: &Event) -> Result<Told, String> {
-    let after = |state, set_timeout| Told { state, execution_id: event.execution_id, set_timeout };
-    let was = before.map(|told| told.state);
-    let same_execution = before.is_some_and(|told| told.execution_id == event.execution_id);
-    let has_execution = event.data.execution.is_some();
-    let told = match (was, event.event_type) {
-        (None, EventType::Created) => return Ok(after(StateName::Running, None)),
-        (Some(StateName::Paused), EventType::Resumed) if !same_execution => {
-            return Ok(after(StateName::Running, None));
-        }
-        (Some(StateName::Running), EventType::Updated) if event.data.set_timeout.is_some() => {
-            after(StateName::Running, event.data.set_timeout)
-        }
-        (Some(StateName::Running), EventType::Checkpointed) if event.data.snapshot_template_id.is_some() => {
-            after(StateName::Running, before.and_then(|told| told.set_timeout))
-        }
-        (Some(StateName::Running), EventType::Paused) if has_execution => after(StateName::Paused, None),
-        (Some(state @ (StateName::Running | StateName::Paused)), EventType::Killed)
-            if event.data.kill_reason.is_some() && has_execution == (state == StateName::Running) =>
-        {
-            after(StateName::Killed, None)
-        }
-        (was, event_type) => {
-            return Err(format!("{event_type} with {:?} cannot follow {was:?}", event.data));
-        }
-    };
-    if same_execution { Ok(told) } else { Err(format!("{} of another execution", event.event_type)) }
+    let mut history = History::after(0);
+    let complaints = events.iter().flat_map(|event| history.push(event));
+    let wrong: Vec<String> = complaints.map(|complaint| complaint.to_string()).collect();
+    if wrong.is_empty() { Ok(history.told().clone()) } else { Err(wrong) }
 }
 
 /// The whole log of a team.

@@ -9,6 +9,6 @@ mod step_clock;
 
 pub use contract::check_runtime_contract;
 pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
-pub use invariants::{Told, check_invariants, fold, whole_log};
+pub use invariants::{check_invariants, fold, whole_log};
 pub use seeded_entropy::SeededEntropy;
 pub use step_clock::StepClock;

@@ -4,7 +4,8 @@
 //! kinds of consumers exist; a webhook may ask for one spelling, or for CloudEvents. Keys inside `eventData` are snake_case in both.
 
 use sandscope_model::{
-    Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin, PayloadStyle, WebhookNotice,
+    Actor, Event, EventData, EventType, ExecutionSummary, Exit, ExitStatus, LastAndMax, Origin, PayloadStyle,
+    SampleSummary, WebhookNotice,
 };
 use serde_json::{Map, Value, json};
 
@@ -54,8 +55,7 @@ pub const fn content_type(style: PayloadStyle) -> &'static str {
 }
 
 fn add_snake_case(body: &mut Map<String, Value>, event: &Event, camel: &Map<String, Value>, data: Value) {
-    let category = if event.event_type.is_operational() { "webhook" } else { "lifecycle" };
-    body.insert("event_category".to_owned(), json!(category));
+    body.insert("event_category".to_owned(), json!(category(event.event_type)));
     if let Some(label) = label(event.event_type) {
         body.insert("event_label".to_owned(), json!(label));
     }
@@ -123,14 +123,15 @@ fn event_data(data: &EventData) -> Value {
         insert("kill_reason", json!(reason.as_str()));
     }
     if let Some(exit) = &data.exit {
-        match exit.status {
-            Some(ExitStatus::Code(code)) => drop(insert("exit_code", json!(code))),
-            Some(ExitStatus::Signal(signal)) => drop(insert("exit_signal", json!(signal))),
-            None => {}
-        }
-        if exit.n_oom_kills > 0 {
-            insert("oom_kills", json!(exit.n_oom_kills));
-        }
+        fields.extend(render_exit(exit));
+    }
+    let mut insert = |key: &str, value: Value| fields.insert(key.to_owned(), value);
+    if let Some(samples) = &data.last_samples {
+        insert("last_samples", render_samples(samples));
+    }
+    if let Some(kills) = &data.oom_kills {
+        insert("oom_kills", json!(kills.n_total));
+        insert("new_oom_kills", json!(kills.n_new));
     }
     if let Some(template_id) = &data.snapshot_template_id {
         insert("snapshot_template_id", json!(template_id));
@@ -177,6 +178,47 @@ fn render_execution(execution: &ExecutionSummary) -> Value {
     })
 }
 
+/// Whatever is known; what is not has no key.
+fn render_exit(exit: &Exit) -> Map<String, Value> {
+    let (code, signal) = match exit.status {
+        Some(ExitStatus::Code(code)) => (Some(code), None),
+        Some(ExitStatus::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    };
+    let fields = [
+        ("kill_detail", exit.cause.map(|cause| json!(cause.as_str()))),
+        ("exit_code", code.map(|code| json!(code))),
+        ("exit_signal", signal.map(|signal| json!(signal))),
+        ("oom_kills", exit.n_oom_kills.map(|n| json!(n))),
+        ("peak_memory_bytes", exit.peak_memory_bytes.map(|n| json!(n))),
+        ("cpu_time_ms", exit.cpu_time_usec.map(|usec| json!(usec / 1000))),
+    ];
+    fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+fn render_samples(samples: &SampleSummary) -> Value {
+    let bytes = |value: LastAndMax| json!({"last": value.last, "max": value.max});
+    let pct = |centi: u64| f64::from(u32::try_from(centi).unwrap_or(u32::MAX)) / 100.0;
+    let cpu = samples.cpu_used_centi_pct;
+    json!({
+        "count": samples.n_samples,
+        "from": to_second(samples.first_at),
+        "to": to_second(samples.last_at),
+        "cpu_used_pct": {"last": pct(cpu.last), "max": pct(cpu.max)},
+        "mem_used_bytes": bytes(samples.mem_used_bytes),
+        "disk_used_bytes": bytes(samples.disk_used_bytes),
+    })
+}
+
+/// What the deprecated key says it is about.
+const fn category(event_type: EventType) -> &'static str {
+    match event_type {
+        EventType::OutOfMemory => "resource",
+        event_type if event_type.is_operational() => "webhook",
+        _ => "lifecycle",
+    }
+}
+
 /// The deprecated one-word name; checkpoints never had one.
 const fn label(event_type: EventType) -> Option<&'static str> {
     match event_type {
@@ -185,7 +227,7 @@ const fn label(event_type: EventType) -> Option<&'static str> {
         EventType::Paused => Some("pause"),
         EventType::Resumed => Some("resume"),
         EventType::Updated => Some("update"),
-        EventType::Checkpointed => None,
+        EventType::Checkpointed | EventType::OutOfMemory => None,
         EventType::WebhookLagging => Some("lagging"),
         EventType::WebhookDisabled => Some("disabled"),
         EventType::WebhookRecovered => Some("recovered"),

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sandscope_model::{Component, EventDraft, Exit, KillReason, Timestamp};
+use sandscope_model::{Cause, Component, EventDraft, KillReason, OomKills, Timestamp};
 
 use super::*;
 
@@ -36,7 +36,21 @@ fn killed() -> Event {
             execution_time_ms: 1000,
         }),
         kill_reason: Some(KillReason::Oom),
-        exit: Some(Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 3 }),
+        exit: Some(Exit {
+            status: Some(ExitStatus::Signal(9)),
+            cause: Some(Cause::OutOfMemory),
+            n_oom_kills: Some(3),
+            peak_memory_bytes: Some(536_870_912),
+            cpu_time_usec: Some(1_234_567),
+        }),
+        last_samples: Some(SampleSummary {
+            n_samples: 2,
+            first_at: at("2025-08-06T20:59:15.1Z"),
+            last_at: at("2025-08-06T20:59:20Z"),
+            cpu_used_centi_pct: LastAndMax { last: 150, max: 9_999 },
+            mem_used_bytes: LastAndMax { last: 500_000_000, max: 530_000_000 },
+            disk_used_bytes: LastAndMax { last: 7, max: 8 },
+        }),
         ..EventData::default()
     };
     event(EventType::Killed, data)
@@ -134,4 +148,30 @@ fn each_style_has_its_keys_and_no_others() {
     let test = Event { sequence: 0, ..killed() };
     let body: Value = serde_json::from_slice(&webhook_body(&test, PayloadStyle::Snake)).unwrap();
     assert_eq!(body["test"], true);
+}
+
+#[test]
+fn what_is_not_known_about_an_end_has_no_key_and_a_known_zero_has() {
+    let rendered = |exit| {
+        let data =
+            EventData { kill_reason: Some(KillReason::Crashed), exit: Some(exit), ..EventData::default() };
+        render(&event(EventType::Killed, data))["eventData"].clone()
+    };
+    assert_eq!(rendered(Exit::default()), json!({"kill_reason": "crashed"}));
+    let nothing_used =
+        Exit { n_oom_kills: Some(0), cpu_time_usec: Some(999), ..Exit::of_cause(Cause::SupervisorKilled) };
+    assert_eq!(
+        rendered(nothing_used),
+        json!({"kill_reason": "crashed", "kill_detail": "supervisor_killed", "oom_kills": 0, "cpu_time_ms": 0})
+    );
+}
+
+#[test]
+fn a_process_killed_for_lack_of_memory_is_no_change_of_the_lifecycle() {
+    let data = EventData { oom_kills: Some(OomKills { n_new: 2, n_total: 5 }), ..EventData::default() };
+    let event = event(EventType::OutOfMemory, data);
+    let body: Value = serde_json::from_slice(&webhook_body(&event, PayloadStyle::Both)).unwrap();
+    assert_eq!(body["type"], "sandbox.oom");
+    assert_eq!(body["eventData"], json!({"oom_kills": 5, "new_oom_kills": 2}));
+    assert_eq!((body["event_category"].as_str(), body.get("event_label")), (Some("resource"), None));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sandscope_model::{SandboxId, TeamId};
+use sandscope_model::{EventType, SandboxId, TeamId};
 use sandscope_store::{EventPage, EventQuery, Order};
 use sandscope_wire::cursor::{decode_position, encode_position};
 use sandscope_wire::event::render;
@@ -34,7 +34,8 @@ const BEYOND: &str = "Invalid cursor: it is beyond the end of the log";
          repeats. Default 0"),
         ("limit" = Option<i32>, Query, minimum = 1, maximum = 100, description = "Default 10"),
         ("orderAsc" = Option<bool>, Query, description = "Oldest first. Default `false`"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas"),
+        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas. Default: \
+         every `sandbox.lifecycle.*`"),
         ("sandboxID" = Option<String>, Query, description = "Only this sandbox's"),
         ("reason" = Option<Vec<String>>, Query, description = "Only kills for these reasons (`kill_reason`), repeated \
          or joined by commas"),
@@ -80,7 +81,11 @@ pub(super) async fn event_query(
     if !wait.is_zero() && !ascending {
         return Err(ApiError::bad_request(WAIT_DESCENDING));
     }
-    let filter = event_filter::read(app, team, query, sandbox_id).await?;
+    let mut filter = event_filter::read(app, team, query, sandbox_id).await?;
+    if filter.types.is_empty() {
+        // Whoever reads pages may know the lifecycle's types only: others are for those who name them.
+        filter.types.extend(EventType::LIFECYCLE);
+    }
     let position = match query.first("cursor").filter(|text| !text.is_empty()) {
         None => None,
         Some(_) if offset > 0 => return Err(ApiError::bad_request(OFFSET_AND_CURSOR)),

@@ -25,7 +25,8 @@ const NOT_FOUND: &str = "Sandbox events not found";
          repeats. Default 0"),
         ("limit" = Option<i32>, Query, minimum = 1, maximum = 100, description = "Default 10"),
         ("orderAsc" = Option<bool>, Query, description = "Oldest first. Default `false`"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas"),
+        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas. Default: \
+         every `sandbox.lifecycle.*`"),
         ("reason" = Option<Vec<String>>, Query, description = "Only kills for these reasons (`kill_reason`), repeated \
          or joined by commas"),
         ("template" = Option<String>, Query, description = "Only if it is of this template: an id or name"),

@@ -20,16 +20,18 @@
 //! it back. The server is killed: the recorded intent tells the next start what was under way.
 
 mod commit;
+mod death;
 mod serve;
 mod time;
 mod transitions;
 
 use std::sync::Arc;
 
-use sandscope_model::{Component, Exit, Origin, Sandbox, State, StateName, Timestamp};
+use sandscope_model::{Cause, Component, Exit, Origin, Sandbox, State, StateName, Timestamp};
 use sandscope_runtime::LaunchSpec;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::death::OomTold;
 use crate::admission::{Inbox, Turn};
 use crate::context::{Context, Handle};
 use crate::recovery::Plan;
@@ -60,6 +62,9 @@ pub(crate) struct Driver {
     /// Who caused what is being done.
     origin: Origin,
     exit: watch::Receiver<Option<Exit>>,
+    oom: watch::Receiver<u64>,
+    oom_told: OomTold,
+    ailment: watch::Receiver<Option<Cause>>,
     /// Its place in the team's limit, while it has one.
     slot: Option<Slot>,
     /// Whom to tell first if the current change cannot be recorded.
@@ -76,8 +81,20 @@ pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>
     let (sender, requests) = mpsc::channel(QUEUE);
     let (view, viewed) = watch::channel(Arc::clone(&sandbox));
     let (exit_sender, exit) = watch::channel(None);
+    let (oom_sender, oom) = watch::channel(0);
+    let (ailment_sender, ailment) = watch::channel(None);
+    let oom_told = match begin {
+        Begin::Create { .. } => OomTold::nothing(),
+        Begin::Recover { .. } => OomTold::default(),
+    };
     let id = sandbox.id.clone();
-    let handle = Handle { requests: sender, view: viewed, exit: exit_sender };
+    let handle = Handle {
+        requests: sender,
+        view: viewed,
+        exit: exit_sender,
+        oom: oom_sender,
+        ailment: ailment_sender,
+    };
     context.registry.insert(id, handle);
     let origin = asked_for_by(&sandbox);
     let driver = Driver {
@@ -88,6 +105,9 @@ pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>
         requests,
         inbox: Inbox::new(INBOX),
         exit,
+        oom,
+        oom_told,
+        ailment,
         slot,
         waiting: None,
         timeout_retry: None,
@@ -117,6 +137,9 @@ impl Driver {
                 continue;
             }
             let has_died = self.exit.borrow().is_some();
+            if !has_died && self.look_after().await {
+                continue;
+            }
             match self.inbox.next(has_died, self.due(), self.context.clock.now()) {
                 Turn::Exit => self.bury_exited().await,
                 Turn::Request(envelope) => self.serve(envelope).await,
@@ -125,6 +148,19 @@ impl Driver {
             }
         }
         self.leave();
+    }
+
+    /// Does what the sandbox itself makes necessary while it lives. Whether there was anything.
+    async fn look_after(&mut self) -> bool {
+        if let Some(cause) = self.fatal_ailment() {
+            self.end_ailing(cause).await;
+            return true;
+        }
+        if self.oom_due().is_some_and(|due| due <= self.context.clock.now()) {
+            self.tell_oom().await;
+            return true;
+        }
+        false
     }
 
     /// Carries out a recorded intent nobody is carrying out: one that was recorded although the store said it was
@@ -164,7 +200,8 @@ impl Driver {
 
     /// Waits until it may be somebody's turn.
     async fn wait(&mut self) {
-        let due = self.due().map(|due| self.context.clock.sleep_until(due));
+        let next_due = [self.due(), self.oom_due()].into_iter().flatten().min();
+        let due = next_due.map(|due| self.context.clock.sleep_until(due));
         let time_up = async {
             match due {
                 Some(sleep) => sleep.await,
@@ -175,6 +212,8 @@ impl Driver {
             biased;
             () = self.context.draining.cancelled() => {}
             _ = self.exit.changed() => {}
+            _ = self.ailment.changed() => {}
+            _ = self.oom.changed() => {}
             envelope = self.requests.recv() => match envelope {
                 Some(envelope) => self.take_in(envelope),
                 // The registry dropped the other end: nobody can ask for anything any more.

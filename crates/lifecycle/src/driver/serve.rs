@@ -70,7 +70,7 @@ impl Driver {
         let build_id = BuildId::generate(&*self.context.entropy);
         if let Err(error) = self.context.runtime.checkpoint(&self.sandbox.id, build_id).await {
             self.remove_layer(build_id).await;
-            self.bury_if_gone(&error, KillReason::Crashed).await?;
+            self.bury_if_gone(&error, KillReason::Orphaned).await?;
             return Err(RequestError::Runtime(error));
         }
         let recorded = self.record_snapshot(build_id, name).await;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{
-    Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName, Transition,
+    Cause, Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName, Transition,
 };
 use sandscope_runtime::{LaunchSpec, RuntimeError};
 use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::cleanup::remove_remains;
-use crate::recovery::{Plan, cause_of_death};
+use crate::recovery::Plan;
 use crate::request::{Lease, Refusal};
 use crate::{CreateError, RequestError};
 
@@ -90,7 +90,7 @@ impl Driver {
                 self.settle(&paused).await
             }
             Err(error) => {
-                self.bury_if_gone(&error, KillReason::Crashed).await?;
+                self.bury_if_gone(&error, KillReason::Orphaned).await?;
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "pause failed; it runs on");
                 // Half of it may stand still.
                 self.restore(StateName::Running).await?;
@@ -145,7 +145,8 @@ impl Driver {
     }
 
     pub(super) async fn kill(&mut self, reason: KillReason) -> Result<(), RequestError> {
-        let intent = self.next(Transition::KillRequested { reason }, self.context.clock.now())?;
+        let intent =
+            self.next(Transition::KillRequested { reason, cause: None }, self.context.clock.now())?;
         self.commit(&intent).await?;
         self.finish_kill().await
     }
@@ -154,7 +155,7 @@ impl Driver {
     pub(super) async fn finish_kill(&mut self) -> Result<(), RequestError> {
         let exit = self.remove_traces().await?;
         let at = self.context.clock.now();
-        let ended = self.next(Transition::Ended { exit, at }, at)?;
+        let ended = self.next_death(Transition::Ended { exit, at }, at).await?;
         self.settle(&ended).await
     }
 
@@ -182,9 +183,8 @@ impl Driver {
 
     /// The runtime has said that the sandbox ended.
     pub(super) async fn bury_exited(&mut self) {
-        let exit = self.exit.borrow().clone();
-        let reason = exit.as_ref().map_or(KillReason::Crashed, cause_of_death);
-        if let Err(error) = self.bury(Component::Runtime, reason, exit).await {
+        let exit = self.exit.borrow().clone().unwrap_or_default();
+        if let Err(error) = self.bury(seen_by(&exit), exit).await {
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "a death could not be recorded");
             // Made from a row that has changed: the next attempt is made from the new one. Nothing else can be done
             // about a death that is not possible in the recorded state.
@@ -192,18 +192,25 @@ impl Driver {
         }
     }
 
+    /// Records a death for the reason its cause stands for.
+    async fn bury(&mut self, seen_by: Component, exit: Exit) -> Result<(), RequestError> {
+        let cause = exit.cause.or(exit.plain_cause());
+        let reason = cause.map_or(KillReason::Crashed, Cause::reason);
+        self.bury_for(seen_by, reason, Exit { cause, ..exit }).await
+    }
+
     /// Records a death, then removes what is left: in this order, because the traces are what the next start would
     /// learn the true exit from.
-    async fn bury(
+    async fn bury_for(
         &mut self,
         seen_by: Component,
         reason: KillReason,
-        exit: Option<Exit>,
+        exit: Exit,
     ) -> Result<(), RequestError> {
         self.origin = Origin::system(seen_by);
         tracing::info!(sandbox_id = %self.sandbox.id, reason = reason.as_str(), ?exit, "sandbox died");
         let at = self.context.clock.now();
-        let died = self.next(Transition::Died { reason, exit, at }, at)?;
+        let died = self.next_death(Transition::Died { reason, exit: Some(exit), at }, at).await?;
         self.settle(&died).await?;
         remove_remains(&self.context, &self.sandbox.id).await;
         Ok(())
@@ -222,8 +229,10 @@ impl Driver {
         }
         let exit = self.exit.borrow().clone();
         match (error, exit) {
-            (_, Some(exit)) => self.bury(Component::Runtime, cause_of_death(&exit), Some(exit)).await?,
-            (RuntimeError::NotFound, None) => self.bury(Component::Runtime, unknown, None).await?,
+            (_, Some(exit)) => self.bury(seen_by(&exit), exit).await?,
+            (RuntimeError::NotFound, None) => {
+                self.bury_for(Component::Runtime, unknown, Exit::of_cause(Cause::Vanished)).await?;
+            }
             _ => return Ok(()),
         }
         Err(RequestError::NotFound)
@@ -248,7 +257,7 @@ impl Driver {
             Plan::FinishPause => self.finish_pause().await,
             Plan::FinishResume => self.finish_resume().await,
             Plan::FinishKill => self.finish_kill().await,
-            Plan::Bury { reason, exit } => self.bury(Component::Recovery, reason, exit).await,
+            Plan::Bury { exit } => self.bury(Component::Recovery, exit).await,
             Plan::Forget => {
                 self.forget().await;
                 Ok(())
@@ -272,13 +281,18 @@ impl Driver {
             let restored =
                 if wanted == StateName::Running { runtime.resume(id).await } else { runtime.pause(id).await };
             let Err(error) = restored else { return Ok(()) };
-            self.bury_if_gone(&error, KillReason::Crashed).await?;
+            self.bury_if_gone(&error, KillReason::Orphaned).await?;
             tracing::error!(sandbox_id = %self.sandbox.id, %error, attempt, %wanted, "cannot be brought there");
             self.back_off(delay).await?;
             delay *= 2;
         }
         self.origin = Origin::system(Component::Runtime);
-        self.kill(KillReason::AgentLost).await?;
+        self.kill_for(Cause::Stuck).await?;
         Err(RequestError::NotFound)
     }
+}
+
+/// Who noticed: that nothing is left of one the runtime never told of.
+fn seen_by(exit: &Exit) -> Component {
+    if exit.cause == Some(Cause::Vanished) { Component::Reconciler } else { Component::Runtime }
 }

@@ -201,7 +201,7 @@ fn a_sandbox_that_vanished_is_told_dead() {
         assert!(matches!(answer, Err(RequestError::NotFound)), "{change:?}: {answer:?}");
         world.assert_settled();
         let reason = world.last_event(id).data.kill_reason;
-        let expected = if change == Change::Resume { KillReason::ResumeFailed } else { KillReason::Crashed };
+        let expected = if change == Change::Resume { KillReason::ResumeFailed } else { KillReason::Orphaned };
         assert_eq!(reason, Some(expected), "{change:?}");
     }
 }
@@ -293,4 +293,34 @@ fn an_intent_recorded_behind_the_drivers_back_is_carried_out() {
         world.assert_settled();
         assert_eq!(world.told(id), [EventType::Created, last]);
     }
+}
+
+#[test]
+fn while_the_store_is_slow_everything_takes_longer_and_nothing_is_lost() {
+    let mut world = World::new();
+    world.faults.slow_down(Some(Duration::from_millis(15)));
+    for change in Change::ALL {
+        let sandbox = change.prepare(&world);
+        let before = world.log().len();
+        world.run_still(change.ask(&world, sandbox.as_deref())).unwrap();
+        assert_eq!(world.log().len(), before + 1, "{change:?}");
+        if let Some(sandbox) = sandbox.filter(|_| change == Change::Extend) {
+            // A death in the middle of a slow change waits for its turn.
+            let (lifecycle, team) = (world.lifecycle.clone(), world.team.clone());
+            world.run_still(async {
+                let pausing = lifecycle.pause(team.id, &sandbox.id);
+                tokio::pin!(pausing);
+                let _not_yet = tokio::time::timeout(Duration::from_millis(5), &mut pausing).await;
+                world.runtime.run_out_of_memory(&sandbox.id);
+                pausing.await.ok();
+            });
+            world.assert_settled();
+            assert_eq!(world.told(&sandbox.id).last(), Some(&EventType::Killed));
+        }
+    }
+    world.assert_settled();
+    let told = world.log();
+    world.crash();
+    world.assert_settled();
+    assert!(world.log().starts_with(&told));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sandscope_model::{Exit, ExitStatus, KillReason, OnTimeout, SandboxId};
+use sandscope_runtime::Ailment;
 use sandscope_store::fault;
 use sandscope_testbed::{Fault, Trigger};
 
@@ -23,6 +24,10 @@ enum Step {
     Kill(usize),
     Exit(usize),
     OutOfMemory(usize),
+    /// The kernel kills a child for lack of memory.
+    LoseProcess(usize),
+    /// Its agent falls silent for good.
+    FallSilent(usize),
     Advance(u64),
     /// The next calls of the runtime meet this.
     RuntimeFault(u64, Fault),
@@ -47,7 +52,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => which.clone().prop_map(Step::Checkpoint),
         2 => which.clone().prop_map(Step::Kill),
         1 => which.clone().prop_map(Step::Exit),
-        1 => which.prop_map(Step::OutOfMemory),
+        1 => which.clone().prop_map(Step::OutOfMemory),
+        1 => which.clone().prop_map(Step::LoseProcess),
+        1 => which.prop_map(Step::FallSilent),
         2 => (0_u64..90).prop_map(Step::Advance),
         3 => (0_u64..3, prop::sample::select(vec![
             Fault::Fail, Fault::FailAfterEffect, Fault::HaltBefore, Fault::HaltAfter,
@@ -92,12 +99,24 @@ fn take(world: &mut World, made: &mut Vec<SandboxId>, step: Step) {
             world.run_until_halt(lifecycle.kill(team.id, &id, KillReason::Request)).map(drop)
         }),
         Step::Exit(n) => {
-            let exit = Exit { status: Some(ExitStatus::Code(1)), n_oom_kills: 0 };
+            let exit = Exit { status: Some(ExitStatus::Code(1)), ..Exit::default() };
             id(n).map(|id| world.runtime.exit(&id, exit));
             Some(())
         }
         Step::OutOfMemory(n) => {
             id(n).map(|id| world.runtime.run_out_of_memory(&id));
+            Some(())
+        }
+        Step::LoseProcess(n) => {
+            if let Some(id) = id(n) {
+                world.runtime.lose_processes(&id, 1);
+            }
+            Some(())
+        }
+        Step::FallSilent(n) => {
+            if let Some(id) = id(n) {
+                world.runtime.ail(&id, Some(Ailment::Silent));
+            }
             Some(())
         }
         Step::Advance(s) => {

@@ -7,12 +7,16 @@
 
 #[path = "crashes.rs"]
 mod crashes;
+#[path = "deaths.rs"]
+mod deaths;
 #[path = "faults.rs"]
 mod faults;
 #[path = "histories.rs"]
 mod histories;
 #[path = "origins.rs"]
 mod origins;
+#[path = "reconciling.rs"]
+mod reconciling;
 #[path = "requests.rs"]
 mod requests;
 #[path = "restarts.rs"]

@@ -58,7 +58,7 @@ fn what_nobody_asked_for_names_the_part_of_the_server() {
     });
     // No port is open in it: what counts is that it was woken.
     let _ = world.run_still(world.lifecycle.dial(&timed.id, 80, Waking::Allowed));
-    assert!(world.runtime.exit(&crashed, Exit { status: Some(ExitStatus::Code(1)), n_oom_kills: 0 }));
+    assert!(world.runtime.exit(&crashed, Exit { status: Some(ExitStatus::Code(1)), ..Exit::default() }));
     world.wait_still("its death is told", async || world.lifecycle.sandbox(&crashed).await.is_none());
     world.stop();
     world.runtime.vanish(&lost);

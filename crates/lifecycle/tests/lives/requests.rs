@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sandscope_lifecycle::{CreateError, DialError, RequestError, SnapshotName, Waking};
 use sandscope_model::{
-    Clock, EventType, Exit, ExitStatus, KillReason, Rootfs, SandboxId, StateName, Team, TeamId,
+    Cause, Clock, EventType, Exit, ExitStatus, KillReason, Rootfs, SandboxId, StateName, Team, TeamId,
 };
 use sandscope_store::{DeleteTemplate, IdempotencyKey};
 use sandscope_testbed::{Fault, Op, Shape, Trigger};
@@ -205,7 +205,7 @@ fn a_crash_is_told_with_its_exit() {
     let world = World::new();
     let (running, paused) = (&world.create().id, &world.create().id);
     world.pause(paused);
-    let exit = Exit { status: Some(ExitStatus::Code(3)), n_oom_kills: 0 };
+    let exit = Exit { status: Some(ExitStatus::Code(3)), cause: Some(Cause::AgentExited), ..Exit::default() };
     for id in [running, paused] {
         assert!(world.runtime.exit(id, exit.clone()));
     }

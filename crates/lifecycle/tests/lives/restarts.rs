@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sandscope_lifecycle::StartError;
 use sandscope_model::{
-    Clock, Entropy, EventType, ExecutionId, Exit, ExitStatus, KillReason, OnTimeout, Rootfs, SandboxId,
-    StateName, TemplateId,
+    Cause, Clock, Entropy, EventType, ExecutionId, Exit, ExitStatus, KillReason, OnTimeout, Rootfs,
+    SandboxId, StateName, TemplateId,
 };
 use sandscope_runtime::LaunchSpec;
 use sandscope_store::{FaultPlan, fault};
@@ -43,9 +43,15 @@ fn after_a_drain_they_are_found_again_too() {
 
 #[test]
 fn a_death_while_the_server_was_down_is_told_with_its_true_exit() {
+    let exit = |status, cause| Exit { status, cause: Some(cause), n_oom_kills: Some(2), ..Exit::default() };
     let exits = [
-        (Exit { status: Some(ExitStatus::Code(7)), n_oom_kills: 0 }, KillReason::Crashed),
-        (Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 2 }, KillReason::Oom),
+        (exit(Some(ExitStatus::Code(0)), Cause::AgentExited), KillReason::Crashed),
+        (exit(Some(ExitStatus::Signal(9)), Cause::OutOfMemory), KillReason::Oom),
+        (exit(Some(ExitStatus::Signal(9)), Cause::AgentSignalled), KillReason::Crashed),
+        (exit(None, Cause::SupervisorKilled), KillReason::Crashed),
+        (exit(None, Cause::ControlGroupsRemoved), KillReason::Crashed),
+        (exit(None, Cause::HostRestarted), KillReason::HostRestart),
+        (exit(None, Cause::DiskMissing), KillReason::BaseTemplateMissing),
     ];
     for (exit, reason) in exits {
         let mut world = World::new();
@@ -77,8 +83,9 @@ fn a_restart_of_the_host_ends_everything_on_it() {
         assert_eq!(world.told(&running), [Created, Killed]);
         assert_eq!(world.told(&paused), [Created, Paused, Killed]);
         let event = world.last_event(&running);
-        assert_eq!(event.data.kill_reason, Some(KillReason::HostRestart));
-        assert_eq!(event.data.exit, None);
+        let cause = if vanished { Cause::Vanished } else { Cause::HostRestarted };
+        assert_eq!(event.data.kill_reason, Some(cause.reason()));
+        assert_eq!(event.data.exit, Some(Exit::of_cause(cause)));
     }
 }
 
@@ -102,7 +109,7 @@ fn what_nobody_owns_is_removed_without_a_word() {
     let known = world.create().id.clone();
     world.stop();
     let entropy: &dyn Entropy = &SeededEntropy::new(99);
-    for shape in [Shape::Running, Shape::Paused, Shape::Dead(None)] {
+    for shape in [Shape::Running, Shape::Paused, Shape::Dead(Exit::default())] {
         let stray = LaunchSpec {
             id: SandboxId::generate(entropy),
             execution_id: ExecutionId::generate(entropy),

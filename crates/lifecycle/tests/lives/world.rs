@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_lifecycle::{CreateRequest, Lifecycle, LifecycleOptions, StartError};
+use sandscope_lifecycle::{CreateRequest, HealthPolicy, Lifecycle, LifecycleOptions, StartError, Upkeep};
 use sandscope_model::{
     Build, BuildId, Clock, Entropy, Event, EventType, OnTimeout, Rootfs, Sandbox, SandboxId, Team, TeamId,
     TeamLimits, Template, TemplateId, TemplateKind,
@@ -15,6 +15,13 @@ use sandscope_testbed::{FakeRuntime, Fault, SeededEntropy, StepClock, Trigger, c
 
 /// The timeout sandboxes get unless a test says otherwise.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
+
+/// How agents and host are looked after.
+pub(crate) const UPKEEP: Upkeep = Upkeep {
+    health: HealthPolicy { interval: Duration::from_secs(30), patience: Duration::from_secs(10) },
+    reconcile_every: Duration::from_secs(60),
+    grace: Duration::from_secs(20),
+};
 
 pub(crate) struct World {
     pub(crate) clock: StepClock,
@@ -217,7 +224,9 @@ async fn start(
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
     };
-    Lifecycle::start(options).await
+    let lifecycle = Lifecycle::start(options).await?;
+    lifecycle.keep_up(UPKEEP);
+    Ok(lifecycle)
 }
 
 fn base(entropy: &dyn Entropy, clock: &StepClock) -> (Template, Build) {

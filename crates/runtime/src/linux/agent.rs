@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read as _};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::rest::{BOOT_TOKEN_HEADER, InitRequest};
@@ -44,16 +44,30 @@ pub(crate) fn init_request(spec: &LaunchSpec) -> io::Result<Bytes> {
 
 /// Tells the agent at the other end who it is.
 pub(crate) async fn initialise(stream: TcpStream, body: Bytes, boot_token: &Secret) -> io::Result<()> {
+    let request = Request::post("/init")
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .header(BOOT_TOKEN_HEADER, boot_token.expose());
+    match exchange(stream, request, body).await? {
+        StatusCode::NO_CONTENT => Ok(()),
+        status => Err(io::Error::other(format!("the agent answered {status} to its initialisation"))),
+    }
+}
+
+/// Asks the agent at the other end whether it is there.
+pub(crate) async fn ask_health(stream: TcpStream) -> io::Result<()> {
+    match exchange(stream, Request::get("/health"), Bytes::new()).await? {
+        StatusCode::NO_CONTENT => Ok(()),
+        status => {
+            Err(io::Error::other(format!("the agent answered {status} when asked whether it is there")))
+        }
+    }
+}
+
+async fn exchange(stream: TcpStream, request: http::request::Builder, body: Bytes) -> io::Result<StatusCode> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri("/init")
-        .header(http::header::HOST, "localhost")
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .header(BOOT_TOKEN_HEADER, boot_token.expose())
-        .body(Full::new(body))
-        .map_err(io::Error::other)?;
+    let request =
+        request.header(http::header::HOST, "localhost").body(Full::new(body)).map_err(io::Error::other)?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
         drop(sender);
@@ -61,8 +75,5 @@ pub(crate) async fn initialise(stream: TcpStream, body: Bytes, boot_token: &Secr
     };
     // The connection is driven here, not in a task of its own: nothing of it is left behind.
     let (status, _closed) = tokio::join!(exchange, connection);
-    match status? {
-        StatusCode::NO_CONTENT => Ok(()),
-        status => Err(io::Error::other(format!("the agent answered {status} to its initialisation"))),
-    }
+    status
 }

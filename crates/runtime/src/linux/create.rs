@@ -12,7 +12,7 @@ use sandscope_cgroup::{CgroupSet, Limits};
 use sandscope_model::{Rootfs, Secret};
 use tokio::net::TcpStream;
 
-use super::protocol::{Done, Failure, Made, MakeRequest, Operation};
+use super::protocol::{COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
 use super::record::{self, SANDBOX_FILE, SandboxRecord};
 use super::runtime::{Shared, blocking, step};
 use super::sandbox::{Live, Sandbox, cgroup_step};
@@ -29,6 +29,7 @@ impl Shared {
         if self.sandbox(&spec.id).is_some() {
             return Ok(());
         }
+        let _until_made = self.busy.with(&spec.id);
         let outcome = self.make(spec).await;
         if outcome.is_err() {
             self.remove_remains(&spec.id).await;
@@ -134,6 +135,9 @@ impl Shared {
 
     /// An empty image of that size, made at the first need.
     pub(super) async fn pristine(&self, disk_mb: u32) -> Result<PathBuf, RuntimeError> {
+        if !self.base.skeleton.is_dir() {
+            return Err(RuntimeError::BaseMissing);
+        }
         let image = self.layout.pristine_image(disk_mb);
         if !image.exists() {
             let _one_at_a_time = self.pristine_lock.lock().await;
@@ -245,8 +249,12 @@ fn write_record(dir: &Path, record: &SandboxRecord) -> Result<(), RuntimeError> 
 
 /// Tells a full host from a broken one.
 fn refine(failure: &Failure) -> RuntimeError {
+    const FULL: [i32; 2] = [libc::ENOSPC, libc::EDQUOT];
     const EXHAUSTED: [i32; 6] =
         [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EDQUOT, libc::EUSERS];
+    if failure.errno.is_some_and(|errno| FULL.contains(&errno)) && failure.step == COPY_DISK {
+        return RuntimeError::DiskFull(failure.to_string());
+    }
     if failure.errno.is_some_and(|errno| EXHAUSTED.contains(&errno)) {
         return RuntimeError::NoCapacity(failure.to_string());
     }

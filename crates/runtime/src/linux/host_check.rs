@@ -24,13 +24,32 @@ impl fmt::Display for HostProblem {
     }
 }
 
+/// One thing looked at, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCheck {
+    /// What was looked at.
+    pub name: &'static str,
+    /// What is wrong, if anything.
+    pub problem: Option<HostProblem>,
+}
+
+/// Looks at everything sandboxes need, changing nothing.
+pub fn host_checks(options: &CgroupOptions) -> Vec<HostCheck> {
+    let check = |name, problem| HostCheck { name, problem };
+    vec![
+        check("root", root()),
+        check("namespaces", namespaces()),
+        check("file systems", file_systems()),
+        check("loop devices", loop_devices()),
+        check("mkfs.ext4", mkfs()),
+        check("control groups", control_groups(options)),
+    ]
+}
+
 /// Looks whether sandboxes can be made here, changing nothing. All problems are told at once.
 pub fn check_host(options: &CgroupOptions) -> Result<(), Vec<HostProblem>> {
     let problems: Vec<HostProblem> =
-        [root(), namespaces(), file_systems(), loop_devices(), mkfs(), control_groups(options)]
-            .into_iter()
-            .flatten()
-            .collect();
+        host_checks(options).into_iter().filter_map(|check| check.problem).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 

@@ -11,7 +11,7 @@ use sandscope_model::{BuildId, SandboxId};
 #[derive(Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Layout {
@@ -23,13 +23,22 @@ impl Layout {
         }
         let lock = File::options().write(true).create(true).truncate(false).open(root.join("lock"))?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { root, _lock: lock }),
+            Ok(()) => Ok(Self { root, _lock: Some(lock) }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!("another server uses {}", root.display()),
             )),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The same without making or locking anything: only for looking.
+    pub(crate) fn look(root: &Path) -> io::Result<Self> {
+        Ok(Self { root: std::path::absolute(root)?, _lock: None })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(crate) fn base_dir(&self) -> PathBuf {

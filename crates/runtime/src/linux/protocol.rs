@@ -86,6 +86,9 @@ pub(crate) struct ProcessName {
     pub(crate) started: u64,
 }
 
+/// The step that takes room on the host's disk.
+pub(crate) const COPY_DISK: &str = "copy the disk";
+
 /// A step that failed in another process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {

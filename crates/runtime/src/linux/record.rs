@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
-use sandscope_model::{Exit, ExitStatus, Secret};
+use sandscope_model::{ExitStatus, Secret};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -42,9 +42,8 @@ pub(crate) struct ExitRecord {
 }
 
 impl ExitRecord {
-    pub(crate) fn exit(&self, n_oom_kills: u64) -> Exit {
-        let status = self.code.map(ExitStatus::Code).or(self.signal.map(ExitStatus::Signal));
-        Exit { status, n_oom_kills }
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.code.map(ExitStatus::Code).or(self.signal.map(ExitStatus::Signal))
     }
 }
 
@@ -118,7 +117,7 @@ mod tests {
             let exit = ExitRecord { code: Some(code), signal: None, at_unix_ms: 0 };
             write_in(&opened, EXIT_FILE, &exit, true).unwrap();
             let found: ExitRecord = read(dir.path(), EXIT_FILE).unwrap().unwrap();
-            assert_eq!(found.exit(3), Exit { status: Some(ExitStatus::Code(code)), n_oom_kills: 3 });
+            assert_eq!(found.status(), Some(ExitStatus::Code(code)));
         }
     }
 }

@@ -6,19 +6,23 @@
 //! | the same, with a checkpoint's mark | a checkpoint was cut short | let go on, held again |
 //! | record, processes alive | running | held again |
 //! | record, processes gone | died meanwhile | exit read from the shim's record; kept until killed |
+//! | the same, without the shim's record | the shim was killed, too | dead, nobody saw how; kept until killed |
+//! | record, processes alive, control groups or disk gone | it cannot be used or held any more | its processes are ended; kept until killed |
 //! | record of another boot | the host restarted | dead, nobody saw how; kept until killed |
 //! | no record | half made, nobody was told | removed |
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
-use sandscope_model::SandboxId;
+use sandscope_model::{Cause, Exit, SandboxId};
 
+use super::protocol::Made;
 use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
 use super::runtime::{Shared, blocking, step};
-use super::sandbox::{Live, Sandbox, cgroup_step};
-use super::{base, disk, sys};
+use super::sandbox::{Live, Sandbox, Search, cgroup_step};
+use super::{base, disk, sandbox, sys};
 use crate::{Found, FoundState, RuntimeError};
 
 impl Shared {
@@ -61,42 +65,67 @@ impl Shared {
     ) -> Result<Found, RuntimeError> {
         let shared = Arc::clone(self);
         let same_boot = record.boot_id == boot_id;
-        let sandbox = blocking("look at a sandbox", move || {
-            let dir = shared.layout.sandbox_dir(&id);
-            let cgroup = match shared.cgroups.open_dirs(&record.cgroup_name, &record.cgroup_dirs) {
-                Ok(Some(cgroup)) => cgroup,
-                // Gone, as after a restart of the host: an empty one takes its place until the sandbox is killed.
-                Ok(None) => shared
-                    .cgroups
-                    .create(&record.cgroup_name)
-                    .map_err(cgroup_step("make the sandbox's control groups"))?,
-                Err(error) => return Err(cgroup_step("open the sandbox's control groups")(error)),
-            };
-            let live = if same_boot {
-                Live::find(&record.made, &dir.join(disk::IMAGE_FILE)).map_err(step("find the sandbox"))?
-            } else {
-                None
-            };
-            let sandbox = Sandbox::new(id, dir, cgroup, live);
-            settle(&sandbox)?;
-            Ok(Arc::new(sandbox))
-        })
-        .await?;
-        let state = if sandbox.live().is_none() {
-            let exit = sandbox.recorded_exit();
-            FoundState::Dead(exit.status.is_some().then_some(exit))
-        } else if sandbox.is_paused() {
-            FoundState::Paused
-        } else {
-            FoundState::Running
-        };
-        let id = sandbox.id.clone();
+        let (sandbox, state) =
+            blocking("look at a sandbox", move || shared.look_at(id, &record, same_boot)).await?;
         if sandbox.live().is_none() {
             // Its end is told by what this returns, not by a notice.
             sandbox.begin_kill();
         }
+        let id = sandbox.id.clone();
         self.adopt(sandbox);
         Ok(Found { id, state })
+    }
+
+    fn look_at(
+        &self,
+        id: SandboxId,
+        record: &SandboxRecord,
+        same_boot: bool,
+    ) -> Result<(Arc<Sandbox>, FoundState), RuntimeError> {
+        let dir = self.layout.sandbox_dir(&id);
+        let has_groups = record.cgroup_dirs.iter().all(|dir| dir.is_dir());
+        let opened = self
+            .cgroups
+            .open_dirs(&record.cgroup_name, &record.cgroup_dirs)
+            .map_err(cgroup_step("open the sandbox's control groups"))?;
+        let cgroup = match opened {
+            Some(cgroup) => cgroup,
+            // Gone, as after a restart of the host: an empty one takes its place until the sandbox is killed.
+            None => self
+                .cgroups
+                .create(&record.cgroup_name)
+                .map_err(cgroup_step("make the sandbox's control groups"))?,
+        };
+        let image = dir.join(disk::IMAGE_FILE);
+        let search = if same_boot {
+            Live::find(&record.made, &image).map_err(step("find the sandbox"))?
+        } else {
+            Search::Gone
+        };
+        if matches!(search, Search::Gone) {
+            release_disk(&record.made, &image);
+        }
+        let (live, unusable) = match search {
+            Search::Found(live) if has_groups => (Some(live), None),
+            Search::Found(live) => {
+                end(live.pidfd.get_ref());
+                (None, Some(Cause::ControlGroupsRemoved))
+            }
+            Search::WithoutDisk(pidfd) => {
+                end(&pidfd);
+                (None, Some(Cause::DiskMissing))
+            }
+            Search::Gone => (None, None),
+        };
+        let sandbox = Sandbox::new(id, dir, cgroup, live);
+        settle(&sandbox)?;
+        let state = match unusable {
+            Some(cause) => FoundState::Dead(Exit::of_cause(cause)),
+            None if sandbox.live().is_none() => FoundState::Dead(sandbox.found_dead(same_boot, has_groups)),
+            None if sandbox.is_paused() => FoundState::Paused,
+            None => FoundState::Running,
+        };
+        Ok((Arc::new(sandbox), state))
     }
 
     /// Removes what belongs to no sandbox.
@@ -117,6 +146,27 @@ impl Shared {
         blocking("sweep the state directory", move || sweep().map_err(step("sweep the state directory")))
             .await
     }
+}
+
+/// A file system that was frozen for a checkpoint outlives everything that used it until it is thawed, and its loop
+/// device with it.
+fn release_disk(made: &Made, image: &Path) {
+    if sandbox::shows_image(made.loop_device, image).unwrap_or(false) {
+        thaw_loop(made.loop_device);
+    }
+}
+
+/// Thaws the file system on a loop device, if there is one.
+pub(super) fn thaw_loop(number: u32) {
+    let thawed = disk::mount(number).and_then(|disk| sys::thaw_filesystem(disk.as_fd()));
+    if let Err(error) = thawed {
+        tracing::debug!(number, %error, "nothing is mounted from this loop device");
+    }
+}
+
+/// Ends a first process, and everything in its sandbox with it.
+fn end(pidfd: &OwnedFd) {
+    let _already_dead = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
 }
 
 /// Ends what a crash cut short, and notes whether the sandbox is paused.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::record::KILL_FILE;
 use super::runtime::{Shared, blocking, step};
 use super::sandbox::{Sandbox, cgroup_step};
+use super::survey::BusyWith;
 use super::sys;
 use super::warm::GROUP_FILE;
 use crate::RuntimeError;
@@ -68,19 +69,21 @@ impl Shared {
                 // A checkpoint that was cut short may have left it so; nothing could end on a frozen disk.
                 let _not_frozen = sys::thaw_filesystem(std::os::fd::AsFd::as_fd(&live.disk));
             }
-            killed.cgroup.kill_all().map_err(cgroup_step("kill the sandbox"))
+            kill_processes(&killed)
         })
         .await?;
         let exit = tokio::time::timeout(KILL_LIMIT, sandbox.ended())
             .await
             .map_err(|_| step("wait for the sandbox's end")(io::ErrorKind::TimedOut.into()))?;
+        let busy = self.busy.with(id);
         self.sandboxes().remove(id);
-        self.discard(sandbox);
-        Ok(exit)
+        self.discard(sandbox, busy);
+        // Asked for: there is nothing behind it.
+        Ok(exit.map(|exit| Exit { cause: None, ..exit }))
     }
 
     /// Removes a dead sandbox's files and control groups, in the background where that takes long.
-    fn discard(self: &Arc<Self>, sandbox: Arc<Sandbox>) {
+    fn discard(self: &Arc<Self>, sandbox: Arc<Sandbox>, busy: BusyWith) {
         let under_way = self.removals.begin();
         let shared = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
@@ -93,11 +96,13 @@ impl Shared {
             // next one finds the rest.
             shared.remove_groups(&group);
             shared.throw_away(&dir);
+            drop(busy);
         });
     }
 
     /// Removes whatever there is of a sandbox that is in nobody's hands: half made, or found without a record.
     pub(super) async fn remove_remains(self: &Arc<Self>, id: &SandboxId) {
+        let _until_done = self.busy.with(id);
         let dir = self.layout.sandbox_dir(id);
         // One that was made ahead has groups of another name.
         let group = fs::read_to_string(dir.join(GROUP_FILE)).unwrap_or_else(|_| id.to_string());
@@ -144,8 +149,25 @@ impl Shared {
     }
 }
 
+/// Kills by control group and by the first process's handle: either reaches everything, and the groups may have been
+/// removed underneath.
+fn kill_processes(sandbox: &Sandbox) -> Result<(), RuntimeError> {
+    let by_group = sandbox.cgroup.kill_all();
+    let Some(live) = sandbox.live() else {
+        return match by_group {
+            Err(error) if !sandbox.cgroup.is_removed() => Err(cgroup_step("kill the sandbox")(error)),
+            _ => Ok(()),
+        };
+    };
+    match (rustix::process::pidfd_send_signal(live.pidfd.get_ref(), rustix::process::Signal::KILL), by_group)
+    {
+        (Ok(()) | Err(rustix::io::Errno::SRCH), _) | (_, Ok(())) => Ok(()),
+        (Err(_), Err(error)) => Err(cgroup_step("kill the sandbox")(error)),
+    }
+}
+
 /// Removes a directory that a shim may still be writing its last words into: once it is gone, nothing new can appear.
-fn remove_whole(dir: &Path) -> io::Result<()> {
+pub(super) fn remove_whole(dir: &Path) -> io::Result<()> {
     const TRIES: u32 = 100;
     const PAUSE: Duration = Duration::from_millis(5);
     let mut tries = 0;

@@ -16,18 +16,21 @@ use super::options::LinuxOptions;
 use super::protocol::{BaseTree, Operation};
 use super::remove::Removals;
 use super::sandbox::{Live, Sandbox, cgroup_step};
+use super::survey::Busy;
 use super::warm::Shelf;
 use super::{base, snapshot};
-use crate::{Capabilities, ConnectError, ExitNotice, Found, LaunchSpec, Runtime, RuntimeError};
+use crate::{
+    Ailment, Capabilities, ConnectError, Found, LaunchSpec, Notice, Runtime, RuntimeError, Stray, Survey,
+};
 
-/// Exits that may wait to be taken. Each is held by the one task of its sandbox, so none is lost beyond that.
-const EXITS: usize = 256;
+/// Notices that may wait to be taken. Each is held by the one task of its sandbox, so none is lost beyond that.
+const NOTICES: usize = 256;
 
 /// The Linux implementation of [`Runtime`]. See the module's head.
 #[derive(Debug)]
 pub struct LinuxRuntime {
     pub(super) shared: Arc<Shared>,
-    exits: Mutex<Option<mpsc::Receiver<ExitNotice>>>,
+    notices: Mutex<Option<mpsc::Receiver<Notice>>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,9 @@ pub(super) struct Shared {
     pub(super) cgroups: Cgroups,
     pub(super) launcher: LauncherClient,
     pub(super) removals: Removals,
-    pub(super) exits: mpsc::Sender<ExitNotice>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    /// Sandboxes being made or removed.
+    pub(super) busy: Busy,
     /// One image of each size is made at a time.
     pub(super) pristine_lock: tokio::sync::Mutex<()>,
     pub(super) shelf: Shelf,
@@ -58,7 +63,7 @@ impl LinuxRuntime {
             Ok((layout, base, cgroups))
         })
         .await?;
-        let (exits, taken) = mpsc::channel(EXITS);
+        let (notices, taken) = mpsc::channel(NOTICES);
         let launcher = LauncherClient::new(&options);
         let shared = Shared {
             options,
@@ -67,12 +72,13 @@ impl LinuxRuntime {
             cgroups,
             launcher,
             removals: Removals::default(),
-            exits,
+            notices,
+            busy: Busy::default(),
             pristine_lock: tokio::sync::Mutex::default(),
             shelf: Shelf::default(),
             sandboxes: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared), exits: Mutex::new(Some(taken)) })
+        Ok(Self { shared: Arc::new(shared), notices: Mutex::new(Some(taken)) })
     }
 
     /// Finishes what is being removed and lets the launcher go. Sandboxes live on.
@@ -100,12 +106,8 @@ impl Shared {
     /// Adds a sandbox and starts the task that waits for its end.
     pub(super) fn adopt(self: &Arc<Self>, sandbox: Arc<Sandbox>) {
         self.sandboxes().insert(sandbox.id.clone(), Arc::clone(&sandbox));
-        let exits = self.exits.clone();
-        tokio::spawn(async move {
-            if let Some(notice) = sandbox.watch().await {
-                let _nobody_listens = exits.send(notice).await;
-            }
-        });
+        let notices = self.notices.clone();
+        tokio::spawn(async move { sandbox.watch(&notices).await });
     }
 
     /// Connects to a port inside a sandbox that lives, listed or not.
@@ -116,16 +118,21 @@ impl Shared {
 
     /// The same by the handles alone.
     pub(super) async fn dial_live(&self, live: &Live, port: u16) -> Result<TcpStream, ConnectError> {
-        let failed = |failure| ConnectError::Socket(io::Error::other(format!("{failure}")));
-        let (_, mut fds) =
-            self.launcher.call(Operation::Socket, &[live.network.as_fd()]).await.map_err(failed)?;
-        let socket = fds.pop().ok_or_else(|| ConnectError::Socket(io::ErrorKind::NotFound.into()))?;
-        let socket = TcpSocket::from_std_stream(socket.into());
+        let socket = self.socket_inside(live).await?;
         match socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
             Ok(stream) => Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(ConnectError::PortClosed),
             Err(error) => Err(ConnectError::Socket(error)),
         }
+    }
+
+    /// A socket in the sandbox's network. That it cannot be made says nothing about the sandbox.
+    pub(super) async fn socket_inside(&self, live: &Live) -> Result<TcpSocket, ConnectError> {
+        let failed = |failure| ConnectError::Socket(io::Error::other(format!("{failure}")));
+        let (_, mut fds) =
+            self.launcher.call(Operation::Socket, &[live.network.as_fd()]).await.map_err(failed)?;
+        let socket = fds.pop().ok_or_else(|| ConnectError::Socket(io::ErrorKind::NotFound.into()))?;
+        Ok(TcpSocket::from_std_stream(socket.into()))
     }
 }
 
@@ -185,8 +192,23 @@ impl Runtime for LinuxRuntime {
         self.shared.recover().await
     }
 
-    fn take_exits(&self) -> Option<mpsc::Receiver<ExitNotice>> {
-        self.exits.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    async fn check(&self, id: &SandboxId) -> Result<(), Ailment> {
+        match self.shared.sandbox(id) {
+            Some(sandbox) => self.shared.check(&sandbox).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn survey(&self) -> Result<Survey, RuntimeError> {
+        self.shared.survey().await
+    }
+
+    async fn remove_stray(&self, stray: &Stray) -> Result<(), RuntimeError> {
+        self.shared.remove_stray(stray).await
     }
 
     fn running(&self) -> Vec<SandboxId> {

@@ -6,22 +6,35 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::PidfdFlags;
 use sandscope_cgroup::{CgroupError, CgroupSet};
-use sandscope_model::{Counters, Exit, SandboxId};
+use sandscope_model::{Cause, Counters, Exit, ExitStatus, SandboxId};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::protocol::{Made, ProcessName};
 use super::record::{self, EXIT_FILE, ExitRecord};
 use super::{disk, sys};
-use crate::{ExitNotice, RuntimeError};
+use crate::{Notice, RuntimeError};
 
 /// How long a shim may take to record an exit it has seen.
 const RECORD_LIMIT: Duration = Duration::from_secs(5);
+/// How long before its end an out-of-memory kill may have been counted to be what ended the sandbox.
+const OOM_WINDOW: Duration = Duration::from_secs(1);
+/// How long the first process, if it was the victim, may take to end after its kill was counted.
+const VICTIM_LIMIT: Duration = Duration::from_millis(100);
+/// Looks at the count after word of a lack of memory came: the kill follows a moment later.
+const OOM_LOOKS_MS: [u64; 9] = [0, 2, 5, 10, 20, 40, 80, 160, 320];
+/// How often the count is looked at where the kernel sends no word.
+const OOM_POLL: Duration = Duration::from_millis(500);
+/// How often, and with what pause, control groups are looked for after their processes were killed: they can only be
+/// removed once those are gone.
+const REMOVAL_LOOKS: u32 = 4;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
+const SIGKILL: i32 = 9;
 
 /// A sandbox with living processes, or one that died and has not been killed yet.
 #[derive(Debug)]
@@ -34,7 +47,18 @@ pub(crate) struct Sandbox {
     paused: AtomicBool,
     /// Set before anything is ended on request: such an end is announced to nobody.
     killing: AtomicBool,
+    /// Set while it stands still for a checkpoint.
+    capturing: AtomicBool,
+    oom: Mutex<OomSeen>,
     exit: watch::Sender<Option<Exit>>,
+}
+
+/// Out-of-memory kills counted so far.
+#[derive(Debug, Default)]
+struct OomSeen {
+    n_kills: u64,
+    /// When the count was last seen to rise.
+    risen_at: Option<Instant>,
 }
 
 /// Handles that mean this sandbox for as long as they are held, whatever happens to its numbers.
@@ -52,12 +76,12 @@ impl Live {
         Ok(Self { pidfd: readable(pidfd)?, shim: readable(shim)?, network, disk })
     }
 
-    /// Takes hold of processes made earlier; `None` if they are gone.
-    pub(crate) fn find(made: &Made, image: &Path) -> io::Result<Option<Self>> {
+    /// Takes hold of processes made earlier.
+    pub(crate) fn find(made: &Made, image: &Path) -> io::Result<Search> {
         let shim = hold(made.shim)?;
         let (Some(pidfd), Some(shim)) = (hold(made.init)?, &shim) else {
             wait_for_record(shim.as_ref());
-            return Ok(None);
+            return Ok(Search::Gone);
         };
         let network = match File::open(format!("/proc/{}/ns/net", made.init.pid)) {
             Ok(network) => network.into(),
@@ -65,23 +89,42 @@ impl Live {
             // namespaces already while it still waits for its children to be gone.
             Err(_) if ends_within(&pidfd, RECORD_LIMIT) => {
                 wait_for_record(Some(shim));
-                return Ok(None);
+                return Ok(Search::Gone);
             }
             Err(error) => return Err(error),
         };
-        let Some(shim) = hold(made.shim)? else { return Ok(None) };
+        let Some(shim) = hold(made.shim)? else { return Ok(Search::Gone) };
         if hold(made.init)?.is_none() {
             wait_for_record(Some(&shim));
-            return Ok(None);
+            return Ok(Search::Gone);
         }
-        let image = std::fs::metadata(image)?;
-        let (_device, inode) = sys::backing_inode(made.loop_device)?;
-        if std::os::unix::fs::MetadataExt::ino(&image) != inode {
-            return Err(io::Error::other("its loop device shows another file"));
+        if !shows_image(made.loop_device, image)? {
+            return Ok(Search::WithoutDisk(pidfd));
         }
         let disk = disk::mount(made.loop_device)?;
-        Self::new(pidfd, shim, network, disk).map(Some)
+        Self::new(pidfd, shim, network, disk).map(Search::Found)
     }
+}
+
+/// Whether a loop device shows this file; numbers pass on to other sandboxes.
+pub(crate) fn shows_image(loop_device: u32, image: &Path) -> io::Result<bool> {
+    match std::fs::metadata(image) {
+        Ok(image) => {
+            let (_device, inode) = sys::backing_inode(loop_device)?;
+            Ok(std::os::unix::fs::MetadataExt::ino(&image) == inode)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What became of processes made earlier.
+pub(crate) enum Search {
+    /// They live.
+    Found(Live),
+    /// They live, but the image their disk shows is gone or another.
+    WithoutDisk(OwnedFd),
+    Gone,
 }
 
 impl Live {
@@ -92,7 +135,7 @@ impl Live {
 }
 
 /// A handle of the process of that name, if it still lives.
-fn hold(name: ProcessName) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn hold(name: ProcessName) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = rustix::process::Pid::from_raw(name.pid) else { return Ok(None) };
     let handle = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Ok(handle) => handle,
@@ -135,6 +178,8 @@ impl Sandbox {
             live: Mutex::new(live.map(std::sync::Arc::new)),
             paused: AtomicBool::new(false),
             killing: AtomicBool::new(false),
+            capturing: AtomicBool::new(false),
+            oom: Mutex::default(),
             exit: watch::Sender::new(None),
         }
     }
@@ -155,6 +200,15 @@ impl Sandbox {
         !self.is_paused() && !self.killing.load(Ordering::Acquire) && self.live().is_some()
     }
 
+    pub(crate) fn set_capturing(&self, capturing: bool) {
+        self.capturing.store(capturing, Ordering::Release);
+    }
+
+    /// Whether its processes are to answer now.
+    pub(crate) fn is_responsive(&self) -> bool {
+        self.is_running() && !self.capturing.load(Ordering::Acquire)
+    }
+
     pub(crate) fn begin_kill(&self) {
         self.killing.store(true, Ordering::Release);
     }
@@ -166,36 +220,139 @@ impl Sandbox {
         ended.ok().and_then(|exit| exit.clone())
     }
 
-    /// Follows the sandbox to its end. Returns what to tell, unless the end was asked for.
-    pub(crate) async fn watch(&self) -> Option<ExitNotice> {
+    /// Follows the sandbox to its end and tells what nobody asked for.
+    pub(crate) async fn watch(&self, notices: &mpsc::Sender<Notice>) {
         if let Some(live) = self.live() {
-            let _always_readable = live.pidfd.readable().await;
+            self.follow(&live, notices).await;
             // It records the exit and then leaves; one that was killed itself leaves without.
             if tokio::time::timeout(RECORD_LIMIT, live.shim.readable()).await.is_err() {
                 tracing::warn!(sandbox_id = %self.id, "the exit has not been recorded in time");
             }
         }
-        let exit = self.recorded_exit();
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut exit = self.last_words();
         let asked_for = self.killing.load(Ordering::Acquire);
+        if !asked_for {
+            exit.cause = Some(self.cause_of(&exit).await);
+        }
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.exit.send_replace(Some(exit.clone()));
-        (!asked_for).then(|| ExitNotice { id: self.id.clone(), exit })
+        if !asked_for {
+            let _nobody_listens = notices.send(Notice::Ended { id: self.id.clone(), exit }).await;
+        }
     }
 
-    /// What is known about the end.
-    pub(crate) fn recorded_exit(&self) -> Exit {
-        let n_oom_kills = self.cgroup.n_oom_kills().unwrap_or_else(|error| {
-            tracing::warn!(sandbox_id = %self.id, %error, "out-of-memory kills cannot be read");
-            0
-        });
-        match record::read::<ExitRecord>(&self.dir, EXIT_FILE) {
-            Ok(Some(record)) => record.exit(n_oom_kills),
-            Ok(None) => Exit { status: None, n_oom_kills },
-            Err(error) => {
-                tracing::warn!(sandbox_id = %self.id, %error, "the exit record cannot be read");
-                Exit { status: None, n_oom_kills }
+    /// Waits for the first process's end, telling of processes killed for lack of memory until then.
+    async fn follow(&self, live: &Live, notices: &mpsc::Sender<Notice>) {
+        let word = self.cgroup.watch_oom().map_err(io::Error::other).and_then(sys::watch_oom);
+        let word = word
+            .inspect_err(|error| {
+                tracing::warn!(sandbox_id = %self.id, %error, "no word when memory runs out; looking now and then");
+            })
+            .ok();
+        // It may have happened before anybody watched.
+        self.tell_oom_kills(live, notices, &[0]).await;
+        loop {
+            let out_of_memory = async {
+                match &word {
+                    Some(word) => sys::next_oom(word).await,
+                    None => tokio::time::sleep(OOM_POLL).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = out_of_memory => self.tell_oom_kills(live, notices, &OOM_LOOKS_MS).await,
+                _always_readable = live.pidfd.readable() => return,
             }
         }
+    }
+
+    /// Looks at the count, after each of the pauses, until it has risen or everything ended.
+    async fn tell_oom_kills(&self, live: &Live, notices: &mpsc::Sender<Notice>, pauses_ms: &[u64]) {
+        for pause_ms in pauses_ms {
+            tokio::time::sleep(Duration::from_millis(*pause_ms)).await;
+            if let Some(n_oom_kills) = self.count_oom_kills() {
+                // Of the first process's own the end tells.
+                let ended = tokio::time::timeout(VICTIM_LIMIT, live.pidfd.readable()).await.is_ok();
+                if !ended && !self.killing.load(Ordering::Acquire) {
+                    let notice = Notice::OutOfMemory { id: self.id.clone(), n_oom_kills };
+                    let _nobody_listens = notices.send(notice).await;
+                }
+                return;
+            }
+            if live.has_ended() {
+                return;
+            }
+        }
+    }
+
+    /// The number of out-of-memory kills, if it has risen.
+    fn count_oom_kills(&self) -> Option<u64> {
+        let n_kills = self.cgroup.n_oom_kills().ok()?;
+        let mut seen = self.oom.lock().unwrap_or_else(PoisonError::into_inner);
+        if n_kills <= seen.n_kills {
+            return None;
+        }
+        *seen = OomSeen { n_kills, risen_at: Some(Instant::now()) };
+        Some(n_kills)
+    }
+
+    /// What is known about the end, but for the cause. To be asked before the control groups go.
+    fn last_words(&self) -> Exit {
+        let status = match record::read::<ExitRecord>(&self.dir, EXIT_FILE) {
+            Ok(record) => record.and_then(|record| record.status()),
+            Err(error) => {
+                tracing::warn!(sandbox_id = %self.id, %error, "the exit record cannot be read");
+                None
+            }
+        };
+        let totals = self.cgroup.totals();
+        Exit {
+            status,
+            cause: None,
+            n_oom_kills: totals.n_oom_kills,
+            peak_memory_bytes: totals.peak_memory_bytes,
+            cpu_time_usec: totals.cpu_usage_usec,
+        }
+    }
+
+    /// What ended it, though nobody asked.
+    async fn cause_of(&self, exit: &Exit) -> Cause {
+        self.count_oom_kills();
+        let was_killed = exit.status == Some(ExitStatus::Signal(SIGKILL));
+        if was_killed && self.just_ran_out_of_memory() {
+            return Cause::OutOfMemory;
+        }
+        for look in 0..if was_killed { REMOVAL_LOOKS } else { 1 } {
+            if look > 0 {
+                tokio::time::sleep(REMOVAL_PAUSE).await;
+            }
+            if self.cgroup.is_removed() {
+                return Cause::ControlGroupsRemoved;
+            }
+        }
+        exit.plain_cause().unwrap_or(Cause::SupervisorKilled)
+    }
+
+    fn just_ran_out_of_memory(&self) -> bool {
+        let risen_at = self.oom.lock().unwrap_or_else(PoisonError::into_inner).risen_at;
+        risen_at.is_some_and(|at| at.elapsed() <= OOM_WINDOW)
+    }
+
+    /// What is known about the end of one that was found dead. `has_groups`: its control groups are still its own;
+    /// others would say that it used nothing.
+    pub(crate) fn found_dead(&self, same_boot: bool, has_groups: bool) -> Exit {
+        let told = self.last_words();
+        let exit = if has_groups { told } else { Exit { status: told.status, ..Exit::default() } };
+        let was_killed = exit.status == Some(ExitStatus::Signal(SIGKILL));
+        let cause = match exit.plain_cause() {
+            None if !same_boot => Cause::HostRestarted,
+            // Nobody looked: a kill for lack of memory that nobody was told of is taken for the end's.
+            Some(_) if was_killed && exit.n_oom_kills.is_some_and(|n| n > 0) => Cause::OutOfMemory,
+            Some(Cause::AgentExited) => Cause::AgentExited,
+            _ if same_boot && !has_groups => Cause::ControlGroupsRemoved,
+            plain => plain.unwrap_or(Cause::SupervisorKilled),
+        };
+        Exit { cause: Some(cause), ..exit }
     }
 
     pub(crate) fn counters(&self) -> Result<Counters, RuntimeError> {

@@ -20,11 +20,13 @@ pub(super) fn capture(sandbox: &Sandbox, target: &Path, dir: &Path) -> Result<u6
     if was_running {
         // Lets whoever comes after a crash tell this stillness from a pause.
         File::create(&marker).map_err(step("note the checkpoint"))?;
+        sandbox.set_capturing(true);
         sandbox.cgroup.freeze().map_err(cgroup_step("freeze the sandbox"))?;
     }
     let copied = copy(sandbox, &live, target, dir);
     if was_running {
         sandbox.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))?;
+        sandbox.set_capturing(false);
         std::fs::remove_file(&marker).map_err(step("note the checkpoint's end"))?;
     }
     copied.map_err(step("copy the disk"))

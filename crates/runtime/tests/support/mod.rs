@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::frame::{self, FrameDecoder};
 use sandscope_agent_protocol::process::{Output, ProcessConfig, ProcessEvent, ProcessResponse, StartRequest};
 use sandscope_cgroup::{CgroupOptions, Cgroups};
-use sandscope_model::{Entropy, ExecutionId, Rootfs, SandboxId, TemplateId};
+use sandscope_model::{Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
 use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime};
-use sandscope_runtime::{LaunchSpec, Runtime};
+use sandscope_runtime::{LaunchSpec, Notice, Runtime};
+use tokio::sync::mpsc;
 
 /// The group of this package's tests; sandboxes' names are unique within it.
 pub(crate) const CGROUP_PARENT: &str = "sandscope-runtime-test";
@@ -163,6 +164,12 @@ pub(crate) async fn run(runtime: &LinuxRuntime, id: &SandboxId, user: User, scri
         .expect("a script hangs")
 }
 
+/// Starts a shell script inside that outlives whoever started it.
+pub(crate) async fn start_detached(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) {
+    let script = format!("nohup bash -c '{script}' >/dev/null 2>&1 & echo started");
+    assert_eq!(run(runtime, id, user, &script).await.stdout, "started\n");
+}
+
 fn start_request(user: User, script: &str) -> http::Request<Full<Bytes>> {
     let start = StartRequest {
         process: Some(ProcessConfig {
@@ -272,14 +279,45 @@ pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) 
     }
 }
 
+/// The next notice, which tells of the end of `id`.
+pub(crate) async fn ended(notices: &mut mpsc::Receiver<Notice>, id: &SandboxId) -> Exit {
+    match tokio::time::timeout(PATIENCE, notices.recv()).await.unwrap().unwrap() {
+        Notice::Ended { id: of, exit } if of == *id => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// The sandbox's first process, by the host's number, from its record.
 pub(crate) fn init_pid(state_dir: &Path, id: &SandboxId) -> i32 {
+    pid(state_dir, id, "init")
+}
+
+/// The process that looks after it.
+pub(crate) fn shim_pid(state_dir: &Path, id: &SandboxId) -> i32 {
+    pid(state_dir, id, "shim")
+}
+
+fn pid(state_dir: &Path, id: &SandboxId, which: &str) -> i32 {
     let file = state_dir.join("sandboxes").join(id.as_str()).join("sandbox.json");
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    record["made"]["init"]["pid"].as_i64().unwrap().try_into().unwrap()
+    record["made"][which]["pid"].as_i64().unwrap().try_into().unwrap()
+}
+
+/// Loop devices whose image lies below the directory.
+pub(crate) fn loops_of(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/sys/block").unwrap() {
+        let backing = entry.unwrap().path().join("loop/backing_file");
+        found.extend(std::fs::read_to_string(backing).ok().filter(|file| Path::new(file).starts_with(dir)));
+    }
+    found
 }
 
 pub(crate) fn kill_process(pid: i32) {
+    signal_process(pid, rustix::process::Signal::KILL);
+}
+
+pub(crate) fn signal_process(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }

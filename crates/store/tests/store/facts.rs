@@ -276,11 +276,11 @@ async fn a_closed_store_refuses_and_an_opened_one_knows_everything() {
 }
 
 #[tokio::test]
-async fn operational_events_are_shown_to_those_who_name_them() {
+async fn what_is_no_change_of_a_lifecycle_is_read_by_those_who_name_it() {
     let house = House::new().await;
     let mut sandbox = house.running(0).await;
-    let draft = crate::support::draft(&sandbox, EventType::WebhookLagging, at(1));
-    let change = sandscope_store::Change { sandbox: sandbox.clone(), event: Some(draft), snapshot: None };
+    let draft = draft(&sandbox, EventType::OutOfMemory, at(1));
+    let change = Change { sandbox: sandbox.clone(), event: Some(draft.clone()), snapshot: None };
     house.store.commit(change).await.unwrap();
     sandbox.generation += 1;
     let sequences = async |types: &[EventType], sandbox_id| {
@@ -289,9 +289,13 @@ async fn operational_events_are_shown_to_those_who_name_them() {
         let events = house.store.events(house.team.id, query).await.unwrap();
         events.iter().map(|event| event.sequence).collect::<Vec<_>>()
     };
-    assert_eq!(sequences(&[], None).await, [1]);
-    assert_eq!(sequences(&[], Some(sandbox.id.clone())).await, [1]);
-    assert_eq!(sequences(&EventType::LIFECYCLE, None).await, [1]);
-    assert_eq!(sequences(&[EventType::WebhookLagging], None).await, [2]);
-    assert_eq!(sequences(&EventType::ALL, Some(sandbox.id)).await, [2, 1]);
+    for of in [None, Some(sandbox.id.clone())] {
+        assert_eq!(sequences(&[], of.clone()).await, [2, 1]);
+        assert_eq!(sequences(&EventType::LIFECYCLE, of.clone()).await, [1]);
+        assert_eq!(sequences(&[EventType::OutOfMemory], of.clone()).await, [2]);
+        assert_eq!(sequences(&EventType::ALL, of).await, [2, 1]);
+    }
+    let newest = house.store.newest_event(house.team.id, &sandbox.id, EventType::OutOfMemory).await.unwrap();
+    assert_eq!(newest.map(|event| event.id), Some(draft.id));
+    assert_eq!(house.store.newest_event(house.team.id, &sandbox.id, EventType::Killed).await.unwrap(), None);
 }

@@ -22,15 +22,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sandscope_model::{BuildId, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp};
-use sandscope_runtime::{ExitNotice, LaunchSpec};
+use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp};
+use sandscope_runtime::{Ailment, LaunchSpec, Notice, Stray};
 use tokio::sync::{mpsc, watch};
 
 use faults::Faults;
 pub use faults::{Fault, Op, Trigger};
 
-/// How many exits may wait for the server.
-const EXIT_QUEUE: usize = 1024;
+/// How many notices may wait for the server.
+const NOTICES: usize = 1024;
 
 /// In what shape a sandbox of the fake is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Shape {
     /// It stands still.
     Paused,
     /// It ended and nobody cleaned up yet.
-    Dead(Option<Exit>),
+    Dead(Exit),
 }
 
 /// A runtime that keeps its sandboxes in memory. Clones are the same server's view of the same host.
@@ -65,10 +65,11 @@ struct WorldState {
     halted: bool,
     sandboxes: BTreeMap<SandboxId, FakeSandbox>,
     layers: BTreeSet<BuildId>,
+    strays: BTreeSet<Stray>,
     faults: Faults,
     listeners: BTreeMap<(Option<SandboxId>, u16), SocketAddr>,
-    exits_sender: Option<mpsc::Sender<ExitNotice>>,
-    exits_receiver: Option<mpsc::Receiver<ExitNotice>>,
+    notices_sender: Option<mpsc::Sender<Notice>>,
+    notices_receiver: Option<mpsc::Receiver<Notice>>,
 }
 
 #[derive(Debug)]
@@ -79,15 +80,16 @@ struct FakeSandbox {
     counters: Counters,
     /// CPUs its processes keep busy while it runs.
     load_cpus: f64,
+    ailment: Option<Ailment>,
 }
 
 impl FakeRuntime {
     /// An empty host. CPU time passes as `clock` says.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let (exits_sender, exits_receiver) = mpsc::channel(EXIT_QUEUE);
+        let (notices_sender, notices_receiver) = mpsc::channel(NOTICES);
         let state = WorldState {
-            exits_sender: Some(exits_sender),
-            exits_receiver: Some(exits_receiver),
+            notices_sender: Some(notices_sender),
+            notices_receiver: Some(notices_receiver),
             ..WorldState::default()
         };
         let world = World { clock, state: Mutex::new(state), changes: watch::Sender::new(0) };
@@ -98,13 +100,13 @@ impl FakeRuntime {
     /// is dead, planned faults and holds are forgotten.
     #[must_use]
     pub fn next_life(&self) -> Self {
-        let (exits_sender, exits_receiver) = mpsc::channel(EXIT_QUEUE);
+        let (notices_sender, notices_receiver) = mpsc::channel(NOTICES);
         let epoch = self.change(|state| {
             state.epoch += 1;
             state.halted = false;
             state.faults = Faults::default();
-            state.exits_sender = Some(exits_sender);
-            state.exits_receiver = Some(exits_receiver);
+            state.notices_sender = Some(notices_sender);
+            state.notices_receiver = Some(notices_receiver);
             state.epoch
         });
         Self { world: Arc::clone(&self.world), epoch }
@@ -114,14 +116,15 @@ impl FakeRuntime {
     pub fn restart_host(&self) {
         self.change(|state| {
             for sandbox in state.sandboxes.values_mut() {
-                sandbox.shape = Shape::Dead(None);
+                sandbox.shape = Shape::Dead(Exit::of_cause(Cause::HostRestarted));
             }
         });
     }
 
-    /// Ends a live sandbox although nobody asked, and tells the server unless it is down. `false` if there is no
-    /// such live sandbox.
-    pub fn exit(&self, id: &SandboxId, exit: Exit) -> bool {
+    /// Ends a live sandbox although nobody asked, and tells the server unless it is down. An exit without a cause gets
+    /// the one its status speaks for. `false` if there is no such live sandbox.
+    pub fn exit(&self, id: &SandboxId, mut exit: Exit) -> bool {
+        exit.cause = exit.cause.or(exit.plain_cause());
         self.change(|state| {
             let Some(sandbox) = state.sandboxes.get_mut(id) else {
                 return false;
@@ -129,19 +132,57 @@ impl FakeRuntime {
             if matches!(sandbox.shape, Shape::Dead(_)) {
                 return false;
             }
-            sandbox.counters.n_oom_kills = exit.n_oom_kills;
-            sandbox.shape = Shape::Dead(Some(exit.clone()));
-            if let Some(sender) = &state.exits_sender {
-                // Nobody listens (the server is down) or nobody keeps up: recovery finds the dead sandbox.
-                let _ = sender.try_send(ExitNotice { id: id.clone(), exit });
-            }
+            sandbox.counters.n_oom_kills = exit.n_oom_kills.unwrap_or(0);
+            sandbox.shape = Shape::Dead(exit.clone());
+            state.tell(Notice::Ended { id: id.clone(), exit });
             true
         })
     }
 
     /// Ends a live sandbox as the kernel does when memory runs out.
     pub fn run_out_of_memory(&self, id: &SandboxId) -> bool {
-        self.exit(id, Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 1 })
+        let n_oom_kills = self.lock().sandboxes.get(id).map(|sandbox| sandbox.counters.n_oom_kills + 1);
+        let exit = Exit {
+            status: Some(ExitStatus::Signal(9)),
+            cause: Some(Cause::OutOfMemory),
+            n_oom_kills,
+            ..Exit::default()
+        };
+        self.exit(id, exit)
+    }
+
+    /// Kills processes other than the first of a live sandbox, as the kernel does when memory runs out.
+    pub fn lose_processes(&self, id: &SandboxId, n: u64) {
+        self.change(|state| {
+            let Some(sandbox) = state.sandboxes.get_mut(id) else { return };
+            sandbox.counters.n_oom_kills += n;
+            let n_oom_kills = sandbox.counters.n_oom_kills;
+            state.tell(Notice::OutOfMemory { id: id.clone(), n_oom_kills });
+        });
+    }
+
+    /// What [`check`](sandscope_runtime::Runtime::check) says about a sandbox from now on.
+    pub fn ail(&self, id: &SandboxId, ailment: Option<Ailment>) {
+        self.change(|state| {
+            if let Some(sandbox) = state.sandboxes.get_mut(id) {
+                sandbox.ailment = ailment;
+            }
+        });
+    }
+
+    /// Leaves something on the host that belongs to nothing.
+    pub fn stray(&self, stray: Stray) {
+        self.change(|state| state.strays.insert(stray));
+    }
+
+    /// What belongs to nothing on the host.
+    pub fn strays(&self) -> BTreeSet<Stray> {
+        self.lock().strays.clone()
+    }
+
+    /// Captures a layer nobody asked for.
+    pub fn plant_layer(&self, build: BuildId) {
+        self.change(|state| state.layers.insert(build));
     }
 
     /// Puts a sandbox the server never asked for on the host, or changes one behind its back.
@@ -244,6 +285,15 @@ impl FakeRuntime {
     }
 }
 
+impl WorldState {
+    /// Nobody listens (the server is down) or nobody keeps up: recovery finds out.
+    fn tell(&self, notice: Notice) {
+        if let Some(sender) = &self.notices_sender {
+            let _ = sender.try_send(notice);
+        }
+    }
+}
+
 impl FakeSandbox {
     fn new(spec: LaunchSpec, now: Timestamp) -> Self {
         let disk_total_bytes = u64::from(spec.disk_mb) << 20;
@@ -258,7 +308,7 @@ impl FakeSandbox {
             disk_total_bytes,
             disk_available_bytes: disk_total_bytes.saturating_sub(1 << 20),
         };
-        Self { spec, shape: Shape::Running, counters, load_cpus: 0.0 }
+        Self { spec, shape: Shape::Running, counters, load_cpus: 0.0, ailment: None }
     }
 
     /// Adds up the CPU time used since the last reading.

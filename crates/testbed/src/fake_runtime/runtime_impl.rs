@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 use sandscope_model::{BuildId, Counters, Exit, ExitStatus, Rootfs, SandboxId};
 use sandscope_runtime::{
-    Capabilities, ConnectError, ExitNotice, Found, FoundState, LaunchSpec, Runtime, RuntimeError,
+    Ailment, Capabilities, ConnectError, Found, FoundState, LaunchSpec, Notice, Runtime, RuntimeError, Stray,
+    Survey,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{FakeRuntime, FakeSandbox, Fault, Op, Shape, WorldState};
 
 /// What a killed sandbox's first process ends with.
-const KILLED: Exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 0 };
+const KILLED: ExitStatus = ExitStatus::Signal(9);
 
 /// What every captured layer weighs.
 const LAYER_BYTES: u64 = 4096;
@@ -141,12 +142,20 @@ impl Runtime for FakeRuntime {
     }
 
     async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, RuntimeError> {
+        let now = self.world.clock.now();
         self.operate(Op::Kill, |state| {
-            Ok(match state.sandboxes.remove(id).map(|sandbox| sandbox.shape) {
-                None => None,
-                Some(Shape::Dead(exit)) => exit,
-                Some(Shape::Running | Shape::Paused) => Some(KILLED),
-            })
+            let Some(mut sandbox) = state.sandboxes.remove(id) else { return Ok(None) };
+            sandbox.pass_time(now);
+            Ok(Some(match sandbox.shape {
+                Shape::Dead(exit) => Exit { cause: None, ..exit },
+                Shape::Running | Shape::Paused => Exit {
+                    status: Some(KILLED),
+                    cause: None,
+                    n_oom_kills: Some(sandbox.counters.n_oom_kills),
+                    peak_memory_bytes: Some(sandbox.counters.memory_current_bytes),
+                    cpu_time_usec: Some(sandbox.counters.cpu_usage_usec),
+                },
+            }))
         })
         .await
     }
@@ -164,9 +173,32 @@ impl Runtime for FakeRuntime {
         Ok(found.collect())
     }
 
-    fn take_exits(&self) -> Option<mpsc::Receiver<ExitNotice>> {
+    fn take_notices(&self) -> Option<mpsc::Receiver<Notice>> {
         let mut state = self.lock();
-        if state.epoch == self.epoch { state.exits_receiver.take() } else { None }
+        if state.epoch == self.epoch { state.notices_receiver.take() } else { None }
+    }
+
+    async fn check(&self, id: &SandboxId) -> Result<(), Ailment> {
+        self.live().await;
+        let state = self.lock();
+        let asked = state.sandboxes.get(id).filter(|sandbox| sandbox.shape == Shape::Running);
+        asked.and_then(|sandbox| sandbox.ailment).map_or(Ok(()), Err)
+    }
+
+    async fn survey(&self) -> Result<Survey, RuntimeError> {
+        self.live().await;
+        let state = self.lock();
+        Ok(Survey {
+            sandboxes: state.sandboxes.keys().cloned().collect(),
+            layers: state.layers.iter().copied().collect(),
+            strays: state.strays.iter().cloned().collect(),
+        })
+    }
+
+    async fn remove_stray(&self, stray: &Stray) -> Result<(), RuntimeError> {
+        self.live().await;
+        self.change(|state| state.strays.remove(stray));
+        Ok(())
     }
 
     fn running(&self) -> Vec<SandboxId> {

@@ -15,7 +15,7 @@ use super::rootfs;
 use super::verify;
 use crate::linux::channel;
 use crate::linux::disk;
-use crate::linux::protocol::{Done, Failure, InStep as _, Made, MakeRequest};
+use crate::linux::protocol::{COPY_DISK, Done, Failure, InStep as _, Made, MakeRequest};
 use crate::linux::record::{self, EXIT_FILE, ExitRecord};
 use crate::linux::sys::{self, Cloned};
 
@@ -54,8 +54,7 @@ fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result
     let (unified, join_files) = (groups.pop(), rest);
 
     let ids = IdRange::claim(&request.id)?;
-    let image =
-        disk::copy_image(&request.image, &request.dir.join(disk::IMAGE_FILE)).step("copy the disk")?;
+    let image = disk::copy_image(&request.image, &request.dir.join(disk::IMAGE_FILE)).step(COPY_DISK)?;
     let (loop_device, device) = sys::attach_loop(&image).step("attach the disk")?;
     let disk = disk::mount(loop_device).step("mount the disk")?;
     drop((device, image));

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_GET_STATUS64: libc::c_ulong = 0x4C05;
+const LOOP_CLR_FD: libc::c_ulong = 0x4C01;
 const FIFREEZE: libc::c_ulong = 0xC004_5877;
 const FITHAW: libc::c_ulong = 0xC004_5878;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
@@ -107,6 +108,17 @@ fn open_loop(number: u32) -> io::Result<File> {
         }
         other => other,
     }
+}
+
+/// Detaches a loop device as soon as its last user is gone. One that shows nothing is fine.
+pub(crate) fn detach_loop(number: u32) -> io::Result<()> {
+    let device = File::open(format!("/dev/loop{number}"))?;
+    // SAFETY: this request takes no argument.
+    if unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD, 0) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENXIO) { Ok(()) } else { Err(error) }
 }
 
 /// Device and inode number of the file behind a loop device.

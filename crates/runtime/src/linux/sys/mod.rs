@@ -4,7 +4,7 @@
 mod loop_device;
 mod process;
 
-pub(crate) use loop_device::{attach_loop, backing_inode, freeze_filesystem, thaw_filesystem};
+pub(crate) use loop_device::{attach_loop, backing_inode, detach_loop, freeze_filesystem, thaw_filesystem};
 pub(crate) use process::{
     Cloned, Forked, clone_into_namespaces, close_from, exec_fd, exit_now, fork, join_new_keyring,
     own_descriptor, place_at, place_at_closing, reset_signals, set_filesystem_ids, unshare_cgroups,
@@ -14,6 +14,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use sandscope_cgroup::OomWatch;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -79,4 +80,25 @@ pub(crate) fn bring_loopback_up() -> io::Result<()> {
 pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` answers with the same open descriptor for as long as it lives.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
+}
+
+/// Lets a task wait until memory runs out.
+pub(crate) fn watch_oom(watch: OomWatch) -> io::Result<AsyncFd<OomWatch>> {
+    let interest = if watch.is_urgent() { Interest::PRIORITY } else { Interest::READABLE };
+    // SAFETY: an `OomWatch` owns its descriptor and answers with the same one for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(watch, interest) }.map_err(io::Error::from)
+}
+
+/// Completes when memory runs out the next time.
+pub(crate) async fn next_oom(watch: &AsyncFd<OomWatch>) {
+    let interest = if watch.get_ref().is_urgent() { Interest::PRIORITY } else { Interest::READABLE };
+    match watch.ready(interest).await {
+        Ok(mut ready) => {
+            // In this order: word that comes in between makes it ready again.
+            watch.get_ref().clear();
+            ready.clear_ready();
+        }
+        // Only while the server's runtime is shutting down.
+        Err(_) => std::future::pending().await,
+    }
 }

@@ -1,0 +1,46 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::health::{self, HealthPolicy};
+use crate::lifecycle::Lifecycle;
+use crate::reconcile::{self, Reconciled};
+
+/// How sandboxes and host are looked after while the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// How agents are.
+    pub health: HealthPolicy,
+    /// How often store and host are compared.
+    pub reconcile_every: Duration,
+    /// For how long a disagreement must last before it is put right: what is under way disagrees for a moment.
+    pub grace: Duration,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            health: HealthPolicy { interval: Duration::from_secs(30), patience: Duration::from_secs(30) },
+            reconcile_every: Duration::from_secs(300),
+            grace: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Lifecycle {
+    /// Looks after agents and host from now on, until the server stops. Returns what the reconciler says of itself.
+    pub fn keep_up(&self, upkeep: Upkeep) -> watch::Receiver<Reconciled> {
+        let (status, reconciled) = watch::channel(Reconciled::default());
+        let context = &self.context;
+        context.tasks.spawn(health::watch(Arc::clone(context), upkeep.health));
+        let rounds = reconcile::run(Arc::clone(context), upkeep.reconcile_every, upkeep.grace, status);
+        context.tasks.spawn(rounds);
+        reconciled
+    }
+
+    /// Lets the reconciler look now.
+    pub fn nudge_reconciler(&self) {
+        self.context.nudge.notify_one();
+    }
+}

@@ -1,0 +1,274 @@
+//! How sandboxes end: the reason a client is told, the cause behind it, and what the kernel said at the end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Sample, Timestamp};
+
+/// Why a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillReason {
+    /// A client asked for it.
+    Request,
+    /// Its time was up.
+    Timeout,
+    /// The operator asked for it.
+    Admin,
+    /// It was recorded as alive, but nothing of it was left on the host.
+    Orphaned,
+    /// Its first process ended by itself or by a signal nobody here sent.
+    Crashed,
+    /// The kernel killed its first process for lack of memory.
+    Oom,
+    /// Its agent no longer answers.
+    AgentLost,
+    /// The host was restarted under it.
+    HostRestart,
+    /// It could not be resumed.
+    ResumeFailed,
+    /// Its root filesystem is gone from the host.
+    BaseTemplateMissing,
+}
+
+impl KillReason {
+    /// The wire's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Timeout => "timeout",
+            Self::Admin => "admin",
+            Self::Orphaned => "orphaned",
+            Self::Crashed => "crashed",
+            Self::Oom => "oom",
+            Self::AgentLost => "agent_lost",
+            Self::HostRestart => "host_restart",
+            Self::ResumeFailed => "resume_failed",
+            Self::BaseTemplateMissing => "base_template_missing",
+        }
+    }
+}
+
+/// What lies behind a death nobody asked for, as exactly as it was seen. Each belongs to one [`KillReason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Its first process, the agent, returned a code.
+    AgentExited,
+    /// A signal nobody here sent ended its first process.
+    AgentSignalled,
+    /// The kernel killed its first process for lack of memory.
+    OutOfMemory,
+    /// The process on the host that looks after it was killed, and it with that.
+    SupervisorKilled,
+    /// Its control groups were removed from the host underneath it.
+    ControlGroupsRemoved,
+    /// Its agent lives but did not answer for too long.
+    AgentSilent,
+    /// It could neither be frozen nor thawed any more.
+    Stuck,
+    /// The host was restarted.
+    HostRestarted,
+    /// Nothing of it was left on the host.
+    Vanished,
+    /// Its disk is gone from the host.
+    DiskMissing,
+}
+
+impl Cause {
+    /// Every cause, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::AgentExited,
+        Self::AgentSignalled,
+        Self::OutOfMemory,
+        Self::SupervisorKilled,
+        Self::ControlGroupsRemoved,
+        Self::AgentSilent,
+        Self::Stuck,
+        Self::HostRestarted,
+        Self::Vanished,
+        Self::DiskMissing,
+    ];
+
+    /// The wire's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentExited => "agent_exited",
+            Self::AgentSignalled => "agent_signalled",
+            Self::OutOfMemory => "out_of_memory",
+            Self::SupervisorKilled => "supervisor_killed",
+            Self::ControlGroupsRemoved => "control_groups_removed",
+            Self::AgentSilent => "agent_silent",
+            Self::Stuck => "stuck",
+            Self::HostRestarted => "host_restarted",
+            Self::Vanished => "vanished",
+            Self::DiskMissing => "disk_missing",
+        }
+    }
+
+    /// What a client is told.
+    pub const fn reason(self) -> KillReason {
+        match self {
+            Self::AgentExited
+            | Self::AgentSignalled
+            | Self::SupervisorKilled
+            | Self::ControlGroupsRemoved => KillReason::Crashed,
+            Self::OutOfMemory => KillReason::Oom,
+            Self::AgentSilent | Self::Stuck => KillReason::AgentLost,
+            Self::HostRestarted => KillReason::HostRestart,
+            Self::Vanished => KillReason::Orphaned,
+            Self::DiskMissing => KillReason::BaseTemplateMissing,
+        }
+    }
+}
+
+/// What is known about the end of a sandbox. Whatever could not be seen is `None`, never zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How its first process ended.
+    pub status: Option<ExitStatus>,
+    /// What lies behind it, if nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Processes of this sandbox the kernel killed for lack of memory, over its whole life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_oom_kills: Option<u64>,
+    /// The most memory it ever used at once, page cache included, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// CPU time all its processes used together, over its whole life, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_time_usec: Option<u64>,
+}
+
+impl Exit {
+    /// An end of which nothing but its cause is known.
+    pub fn of_cause(cause: Cause) -> Self {
+        Self { cause: Some(cause), ..Self::default() }
+    }
+
+    /// The cause that the status speaks for, where nothing more exact is known.
+    pub const fn plain_cause(&self) -> Option<Cause> {
+        match self.status {
+            Some(ExitStatus::Code(_)) => Some(Cause::AgentExited),
+            Some(ExitStatus::Signal(_)) => Some(Cause::AgentSignalled),
+            None => None,
+        }
+    }
+}
+
+/// Code or signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// The last samples taken of a sandbox, summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleSummary {
+    /// How many samples these are.
+    pub n_samples: u32,
+    /// When the first of them was taken.
+    pub first_at: Timestamp,
+    /// When the last of them was taken.
+    pub last_at: Timestamp,
+    /// CPU used, in hundredths of a percent of all its CPUs together.
+    pub cpu_used_centi_pct: LastAndMax,
+    /// Memory in use without reclaimable cache, in bytes.
+    pub mem_used_bytes: LastAndMax,
+    /// Used part of the writable layer, in bytes.
+    pub disk_used_bytes: LastAndMax,
+}
+
+/// One value of a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastAndMax {
+    /// In the last sample.
+    pub last: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+impl SampleSummary {
+    /// Sums up samples of one sandbox, oldest first. `None` if there are none.
+    pub fn of(samples: &[Sample]) -> Option<Self> {
+        let (first, last) = (samples.first()?, samples.last()?);
+        let sum_up = |value: &dyn Fn(&Sample) -> u64| LastAndMax {
+            last: value(last),
+            max: samples.iter().map(value).max().unwrap_or_default(),
+        };
+        Some(Self {
+            n_samples: u32::try_from(samples.len()).unwrap_or(u32::MAX),
+            first_at: first.at,
+            last_at: last.at,
+            cpu_used_centi_pct: sum_up(&|sample| centi_pct(sample.cpu_used_pct)),
+            mem_used_bytes: sum_up(&|sample| sample.mem_used_bytes),
+            disk_used_bytes: sum_up(&|sample| sample.disk_used_bytes),
+        })
+    }
+}
+
+/// Hundredths of a percent. Not a number counts as nothing used.
+fn centi_pct(pct: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded by clamp; a cast of NaN gives 0"
+    )]
+    let centi = (pct * 100.0).round().clamp(0.0, 1_000_000.0) as u64;
+    centi
+}
+
+/// Processes the kernel killed for lack of memory while the sandbox lived on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OomKills {
+    /// Since the last event of this kind, or the sandbox's creation.
+    pub n_new: u64,
+    /// Over the sandbox's whole life.
+    pub n_total: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_the_stored_one() {
+        for cause in Cause::ALL {
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
+            assert_eq!(serde_json::to_value(cause.reason()).unwrap(), cause.reason().as_str());
+        }
+    }
+
+    #[test]
+    fn an_end_recorded_by_an_earlier_version_is_understood() {
+        let exit: Exit = serde_json::from_str(r#"{"status":{"signal":9},"n_oom_kills":2}"#).unwrap();
+        let expected = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: Some(2), ..Exit::default() };
+        assert_eq!(exit, expected);
+        assert_eq!(serde_json::from_str::<Exit>(r#"{"status":null}"#).unwrap(), Exit::default());
+    }
+
+    #[test]
+    fn samples_are_summed_up_to_last_and_largest() {
+        let sample = |second, cpu_used_pct, mem_used_bytes| Sample {
+            sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
+            at: Timestamp::from_second(second).unwrap(),
+            cpu_used_pct,
+            cpu_count: 2,
+            mem_used_bytes,
+            mem_total_bytes: 100,
+            mem_cache_bytes: 0,
+            disk_used_bytes: 7,
+            disk_total_bytes: 10,
+        };
+        assert_eq!(SampleSummary::of(&[]), None);
+        let summary = SampleSummary::of(&[sample(1, 99.5, 1), sample(6, f64::NAN, 5)]).unwrap();
+        assert_eq!(summary.n_samples, 2);
+        assert_eq!((summary.first_at.as_second(), summary.last_at.as_second()), (1, 6));
+        assert_eq!(summary.cpu_used_centi_pct, LastAndMax { last: 0, max: 9_950 });
+        assert_eq!(summary.mem_used_bytes, LastAndMax { last: 5, max: 5 });
+    }
+}

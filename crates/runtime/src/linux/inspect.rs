@@ -1,0 +1,97 @@
+//! A look at the host from outside the server: nothing is held, changed or locked, so that it can be taken beside a
+//! running server and without one.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_model::{BuildId, ExitStatus, SandboxId};
+
+use super::disk;
+use super::layout::Layout;
+use super::record::{self, EXIT_FILE, ExitRecord, SANDBOX_FILE, SandboxRecord};
+use super::sandbox::{hold, shows_image};
+use super::survey::{belongs_to, layers, strays_below};
+use crate::Stray;
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Inspection {
+    /// Every sandbox that has a directory.
+    pub sandboxes: Vec<(SandboxId, Seen)>,
+    /// The captured layers.
+    pub layers: Vec<BuildId>,
+    /// What else a sandbox leaves and no directory accounts for: loop devices, mounts, trash.
+    pub others: Vec<Stray>,
+    /// The names of control groups of this host's sandboxes, other servers' among them.
+    pub control_groups: Vec<SandboxId>,
+}
+
+/// In what shape a sandbox is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Its processes run.
+    Running,
+    /// Its processes stand still.
+    Paused,
+    /// Its processes are gone.
+    Dead(Option<ExitStatus>),
+    /// Its processes live, but something they need is gone from the host.
+    Broken(&'static str),
+    /// It was being made, or its record cannot be read.
+    HalfMade,
+}
+
+/// Looks at everything below `state_dir`.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn inspect(state_dir: &Path, options: &CgroupOptions) -> io::Result<Inspection> {
+    let layout = Layout::look(state_dir)?;
+    let boot_id = record::boot_id()?;
+    let cgroups = Cgroups::probe(options).ok();
+    let mut found = Inspection::default();
+    let strays = strays_below(&layout)?;
+    let held: HashSet<SandboxId> = strays.iter().filter_map(directory_of).collect();
+    for stray in strays {
+        match stray {
+            Stray::Directory(id) => {
+                let seen = look_at(&layout.sandbox_dir(&id), &boot_id, cgroups.as_ref());
+                found.sandboxes.push((id, seen));
+            }
+            other if !belongs_to(&other, &layout, &held) => found.others.push(other),
+            _ => {}
+        }
+    }
+    found.layers = layers(&layout)?;
+    let names = cgroups.and_then(|cgroups| cgroups.list().ok()).unwrap_or_default();
+    found.control_groups = names.into_iter().filter_map(|name| name.parse().ok()).collect();
+    Ok(found)
+}
+
+fn directory_of(stray: &Stray) -> Option<SandboxId> {
+    match stray {
+        Stray::Directory(id) => Some(id.clone()),
+        _ => None,
+    }
+}
+
+fn look_at(dir: &Path, boot_id: &str, cgroups: Option<&Cgroups>) -> Seen {
+    let Ok(Some(record)) = record::read::<SandboxRecord>(dir, SANDBOX_FILE) else { return Seen::HalfMade };
+    let lives = |name| matches!(hold(name), Ok(Some(_)));
+    if record.boot_id != boot_id || !lives(record.made.init) || !lives(record.made.shim) {
+        let exit = record::read::<ExitRecord>(dir, EXIT_FILE).ok().flatten();
+        return Seen::Dead(exit.and_then(|exit| exit.status()));
+    }
+    if !shows_image(record.made.loop_device, &dir.join(disk::IMAGE_FILE)).unwrap_or(false) {
+        return Seen::Broken("its disk image is gone");
+    }
+    let set =
+        cgroups.and_then(|cgroups| cgroups.look(&record.cgroup_name, &record.cgroup_dirs).ok().flatten());
+    match set.map(|set| set.is_frozen()) {
+        Some(Ok(true)) => Seen::Paused,
+        Some(Ok(false)) => Seen::Running,
+        Some(Err(_)) | None => Seen::Broken("its control groups are gone"),
+    }
+}
