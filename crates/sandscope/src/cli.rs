@@ -34,6 +34,10 @@ pub(crate) enum Command {
     /// Work with the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Say in words what is wrong with this host, and how to mend it
+    Doctor(Box<DoctorArgs>),
+    /// Prove that store, kernel and event log agree, beside a running server or without one
+    Fsck(Box<FsckArgs>),
     /// Measure this machine: prints figures, promises nothing
     Bench(BenchArgs),
     /// Print the API's OpenAPI document
@@ -240,6 +244,24 @@ pub(crate) enum TlsCommand {
         #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=825))]
         days: u16,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// One JSON document instead of words
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: ServeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    /// One JSON document instead of words
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: ServeArgs,
 }
 
 #[derive(Debug, Args)]

@@ -97,6 +97,10 @@ pub(crate) struct Sandbox {
     pub disk_mb: u32,
     /// Sandboxes kept ready before anybody asks.
     pub n_warm: usize,
+    /// How often each agent is asked whether it is there, and for how long it may be silent.
+    pub agent_check: Duration,
+    /// How often store and host are compared.
+    pub reconcile: Duration,
 }
 
 #[derive(Debug, Clone)]

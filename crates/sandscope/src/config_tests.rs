@@ -24,6 +24,8 @@ fn nothing_said_means_the_defaults() {
     memory_mb = 512
     disk_mb = 2454
     warm = 4
+    agent_check_s = 30
+    reconcile_s = 300
 
     [team]
     max_concurrent_sandboxes = 100

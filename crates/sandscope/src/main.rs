@@ -14,6 +14,8 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod doctor;
+mod fsck;
 mod keys;
 mod metrics_line;
 mod output;
@@ -56,6 +58,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(settings) => serve::run(*settings).await,
         Command::Demo => demo::run().await,
         Command::Bench(arguments) => bench::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(*arguments).await,
+        Command::Fsck(arguments) => fsck::run(*arguments).await,
         Command::Openapi => commands::openapi::run(),
     }
 }

@@ -66,9 +66,13 @@ fn show(event: &Event, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `killed` means `sandbox.lifecycle.killed`.
+/// `killed` means `sandbox.lifecycle.killed`, `oom` means `sandbox.oom`.
 fn full_name(name: &str) -> String {
-    if name.contains('.') { name.to_owned() } else { format!("sandbox.lifecycle.{name}") }
+    match name {
+        "oom" => "sandbox.oom".to_owned(),
+        name if name.contains('.') => name.to_owned(),
+        name => format!("sandbox.lifecycle.{name}"),
+    }
 }
 
 /// Events as a small table.
@@ -93,10 +97,11 @@ fn details(event: &Event) -> String {
     let Some(data) = &event.event_data else { return String::new() };
     let mut parts = Vec::new();
     if let Some(reason) = data["kill_reason"].as_str() {
-        parts.push(format!("reason {reason}"));
+        let detail = data["kill_detail"].as_str().map(|detail| format!(" ({detail})"));
+        parts.push(format!("reason {reason}{}", detail.unwrap_or_default()));
     }
     for (key, word) in [("exit_code", "exit code"), ("exit_signal", "signal"), ("oom_kills", "OOM kills")] {
-        if let Some(value) = data[key].as_i64() {
+        if let Some(value) = data[key].as_i64().filter(|value| key != "oom_kills" || *value > 0) {
             parts.push(format!("{word} {value}"));
         }
     }

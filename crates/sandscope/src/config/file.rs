@@ -43,6 +43,8 @@ struct SandboxSection {
     memory_mb: Option<u32>,
     disk_mb: Option<u32>,
     warm: Option<u32>,
+    agent_check_s: Option<u32>,
+    reconcile_s: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,6 +113,8 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         memory_mb: sandbox.memory_mb,
         disk_mb: sandbox.disk_mb,
         warm_sandboxes: sandbox.warm,
+        agent_check_s: sandbox.agent_check_s,
+        reconcile_s: sandbox.reconcile_s,
         max_concurrent_sandboxes: team.max_concurrent_sandboxes,
         max_timeout_hours: team.max_timeout_hours,
         event_retention_days: team.event_retention_days,

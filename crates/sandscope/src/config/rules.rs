@@ -93,6 +93,14 @@ impl Config {
             memory_mb: rules.within("memory_mb", over.memory_mb.or(under.memory_mb), 512, 128, 1_048_576),
             disk_mb: rules.within("disk_mb", over.disk_mb.or(under.disk_mb), 2454, 64, 1_048_576),
             n_warm: rules.within("warm", over.warm_sandboxes.or(under.warm_sandboxes), 4, 0, 256) as usize,
+            agent_check: rules.seconds(
+                "agent_check_s",
+                over.agent_check_s.or(under.agent_check_s),
+                30,
+                1,
+                3600,
+            ),
+            reconcile: rules.seconds("reconcile_s", over.reconcile_s.or(under.reconcile_s), 300, 1, 86_400),
         };
         let hours = over.max_timeout_hours.or(under.max_timeout_hours);
         let days = over.event_retention_days.or(under.event_retention_days).map(u32::from);

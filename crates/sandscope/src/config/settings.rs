@@ -60,6 +60,12 @@ pub(crate) struct ServeArgs {
     /// Sandboxes kept ready before anybody asks, which makes creating faster; 0 for none [default: 4]
     #[arg(long, value_name = "N", env = "SANDSCOPE_WARM_SANDBOXES")]
     pub warm_sandboxes: Option<u32>,
+    /// Seconds between two questions to each agent; one silent for as long again is given up [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_AGENT_CHECK_S")]
+    pub agent_check_s: Option<u32>,
+    /// Seconds between two comparisons of what is recorded with what is on the host [default: 300]
+    #[arg(long, value_name = "SECONDS", env = "SANDSCOPE_RECONCILE_S")]
+    pub reconcile_s: Option<u32>,
     /// Sandboxes of the first team at once [default: 100]
     #[arg(long, value_name = "N", env = "SANDSCOPE_MAX_CONCURRENT_SANDBOXES")]
     pub max_concurrent_sandboxes: Option<u32>,

@@ -47,6 +47,8 @@ impl Config {
                 ("memory_mb", sandbox.memory_mb.to_string()),
                 ("disk_mb", sandbox.disk_mb.to_string()),
                 ("warm", sandbox.n_warm.to_string()),
+                ("agent_check_s", sandbox.agent_check.as_secs().to_string()),
+                ("reconcile_s", sandbox.reconcile.as_secs().to_string()),
             ],
         );
         section(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sandscope_api::{ApiOptions, Health, StreamOptions};
 use sandscope_edge::{Edge, EdgeOptions};
-use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
+use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
 use sandscope_model::{Clock, Entropy, Secret};
 use sandscope_sampler::{Sampler, SamplerOptions};
 use sandscope_store::{Store, StoreOptions};
@@ -78,6 +78,7 @@ impl Running {
         })
         .await
         .context("cannot take over what the last run left")?;
+        lifecycle.keep_up(upkeep(&config.sandbox));
         let guard = guard(&config.webhooks, config.server.dev);
         let sampler = Sampler::start(SamplerOptions {
             store: store.clone(),
@@ -201,6 +202,14 @@ fn warn_about_names(tls: &Tls, domain: &config::Domain) {
     };
     for name in tls.missing(&names) {
         tracing::warn!(name, "clients will refuse the certificate for this name");
+    }
+}
+
+fn upkeep(sandbox: &config::Sandbox) -> Upkeep {
+    Upkeep {
+        health: HealthPolicy { interval: sandbox.agent_check, patience: sandbox.agent_check },
+        reconcile_every: sandbox.reconcile,
+        grace: Upkeep::default().grace.min(sandbox.reconcile),
     }
 }
 

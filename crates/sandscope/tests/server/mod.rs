@@ -41,25 +41,52 @@ pub(crate) async fn eventually(what: &str, limit: Duration, question: impl Fn() 
 pub(crate) struct Server {
     child: Child,
     data: tempfile::TempDir,
+    extra: Vec<String>,
     environment: BTreeMap<String, String>,
 }
 
 impl Server {
     pub(crate) async fn start() -> Result<Self> {
-        Self::start_in(tempfile::Builder::new().prefix("sandscope-test-").tempdir()?).await
+        Self::start_with(&[]).await
+    }
+
+    /// With more arguments.
+    pub(crate) async fn start_with(extra: &[&str]) -> Result<Self> {
+        Self::start_in_with(tempfile::Builder::new().prefix("sandscope-test-").tempdir()?, extra).await
     }
 
     /// The first start over `data` that succeeds.
     pub(crate) async fn start_in(data: tempfile::TempDir) -> Result<Self> {
+        Self::start_in_with(data, &[]).await
+    }
+
+    pub(crate) async fn start_in_with(data: tempfile::TempDir, extra: &[&str]) -> Result<Self> {
+        let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
         let mut environment = BTreeMap::new();
-        let child = spawn(&data, &mut environment, "E2B_API_KEY").await?;
-        Ok(Self { child, data, environment })
+        let child = spawn(&data, &extra, &mut environment, "E2B_API_KEY").await?;
+        Ok(Self { child, data, extra, environment })
+    }
+
+    /// What `sandscope fsck` says.
+    pub(crate) async fn fsck(&self) -> Result<std::process::Output> {
+        let mut fsck = Command::new(env!("CARGO_BIN_EXE_sandscope"));
+        fsck.args(["fsck", "--data-dir"]).arg(self.data.path()).kill_on_drop(true);
+        tokio::time::timeout(Duration::from_secs(120), fsck.output()).await?.context("cannot run fsck")
+    }
+
+    /// Insists that store, kernel and event log agree.
+    pub(crate) async fn check_agreement(&self) -> Result<()> {
+        let fsck = self.fsck().await?;
+        let words = String::from_utf8_lossy(&fsck.stdout);
+        let complaint = String::from_utf8_lossy(&fsck.stderr);
+        ensure!(fsck.status.success(), "fsck ended with {}:\n{words}{complaint}", fsck.status);
+        Ok(())
     }
 
     /// Starts the server anew over the same data.
     pub(crate) async fn start_again(&mut self) -> Result<()> {
         // The key is printed only once; the domain is the last line of every start.
-        self.child = spawn(&self.data, &mut self.environment, "E2B_DOMAIN").await?;
+        self.child = spawn(&self.data, &self.extra, &mut self.environment, "E2B_DOMAIN").await?;
         Ok(())
     }
 
@@ -101,9 +128,14 @@ impl Server {
     }
 }
 
-async fn spawn(data: &tempfile::TempDir, found: &mut BTreeMap<String, String>, last: &str) -> Result<Child> {
+async fn spawn(
+    data: &tempfile::TempDir,
+    extra: &[String],
+    found: &mut BTreeMap<String, String>,
+    last: &str,
+) -> Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
-    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let log = std::fs::File::options().create(true).append(true).open(data.path().join("server.log"))?;
     let mut child = command.stderr(log).spawn().context("cannot start the server")?;

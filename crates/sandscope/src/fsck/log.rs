@@ -1,0 +1,150 @@
+//! The log against itself, and against the rows and the webhooks' cursors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sandscope_model::{History, Sandbox, SandboxId, StateName, TeamId, Told};
+use sandscope_store::Store;
+
+use super::report::Finding;
+
+const PAGE: u32 = 1000;
+
+/// Every team's log, as far as it has been read.
+pub(super) struct Logs {
+    teams: BTreeMap<TeamId, Log>,
+    complaints: Vec<Finding>,
+    n_events: u64,
+}
+
+struct Log {
+    history: History,
+    /// What the store says the newest event's number is.
+    last_sequence: u64,
+}
+
+impl Logs {
+    pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
+        let mut teams = BTreeMap::new();
+        for team in store.teams().await? {
+            // What is past its retention is gone from the front.
+            let first = store.events_after(team.id, 0, 1).await?;
+            let before = match first.first() {
+                Some(event) => event.sequence - 1,
+                None => store.last_sequence(team.id).await?,
+            };
+            teams.insert(team.id, Log { history: History::after(before), last_sequence: before });
+        }
+        Ok(Self { teams, complaints: Vec::new(), n_events: 0 })
+    }
+
+    /// Reads whatever has been added.
+    pub(super) async fn read_on(&mut self, store: &Store) -> anyhow::Result<()> {
+        for (team, log) in &mut self.teams {
+            loop {
+                let page = store.events_after(*team, log.history.last_sequence(), PAGE).await?;
+                if page.is_empty() {
+                    break;
+                }
+                for event in &page {
+                    self.n_events += 1;
+                    for complaint in log.history.push(event) {
+                        let what = format!("event {}: {}", complaint.sequence, complaint.what);
+                        self.complaints.push(Finding::wrong(&complaint.sandbox_id, what));
+                    }
+                }
+            }
+            log.last_sequence = store.last_sequence(*team).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn n_teams(&self) -> usize {
+        self.teams.len()
+    }
+
+    pub(super) const fn n_events(&self) -> u64 {
+        self.n_events
+    }
+
+    /// What contradicts itself in the log.
+    pub(super) fn take_complaints(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// Folding the log gives the live rows, and nothing else is live.
+    pub(super) fn compare_rows(&self, rows: &[Sandbox], found: &mut BTreeSet<Finding>) {
+        let live: BTreeSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
+        for row in rows {
+            let told = self.teams.get(&row.team_id).and_then(|log| log.history.told().get(&row.id));
+            found.extend(compare_row(row, told).map(|what| Finding::wrong(&row.id, what)));
+        }
+        for (team, log) in &self.teams {
+            let read = log.history.last_sequence();
+            if log.last_sequence < read {
+                let what = format!("its counter says {}, its log ends with {read}", log.last_sequence);
+                found.insert(Finding::wrong(&format!("team {team}"), what));
+            }
+            for (id, told) in log.history.told() {
+                if told.state != StateName::Killed && !live.contains(id) {
+                    let what = format!("the log says it is {}, but it is not recorded as alive", told.state);
+                    found.insert(Finding::wrong(id, what));
+                }
+            }
+        }
+    }
+
+    /// No cursor is past the end of its log, and nothing is owed that was never told.
+    pub(super) async fn compare_webhooks(
+        &self,
+        store: &Store,
+        found: &mut BTreeSet<Finding>,
+    ) -> anyhow::Result<()> {
+        for webhook in store.all_webhooks().await? {
+            let subject = format!("webhook {}", webhook.id);
+            let cursor = store.cursor(webhook.id).await?;
+            let exceptions = store.exceptions(webhook.id).await?;
+            // After the others: the end of the log never goes back.
+            let end = store.last_sequence(webhook.team_id).await?;
+            if let Some(cursor) = cursor.filter(|cursor| *cursor > end) {
+                let what = format!("its cursor stands at {cursor}, its team's log ends with {end}");
+                found.insert(Finding::wrong(&subject, what));
+            }
+            for exception in exceptions.iter().filter(|exception| exception.sequence > end) {
+                let what = format!("it is owed event {}, its team's log ends with {end}", exception.sequence);
+                found.insert(Finding::wrong(&subject, what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a live row, held against what was told.
+fn compare_row(row: &Sandbox, told: Option<&Told>) -> Option<String> {
+    let (state, generation) = (row.state.name(), row.generation);
+    let at = |what: String| Some(format!("{what} (generation {generation})"));
+    let Some(told) = told else {
+        return (state != StateName::Creating)
+            .then(|| format!("it is {state}, but nobody was told of it (generation {generation})"));
+    };
+    // An intent has not been told yet.
+    let may_be_told: &[StateName] = match state {
+        StateName::Running | StateName::Pausing => &[StateName::Running],
+        StateName::Paused | StateName::Resuming => &[StateName::Paused],
+        StateName::Killing => &[StateName::Running, StateName::Paused],
+        StateName::Creating | StateName::Killed => &[],
+    };
+    if !may_be_told.contains(&told.state) {
+        return at(format!("it is {state}, the log says {}", told.state));
+    }
+    let is_resuming = state == StateName::Resuming;
+    if !is_resuming && told.execution_id != row.state.execution_id() {
+        return at("it is in another execution than the log says".to_owned());
+    }
+    let told_end = told.set_timeout.filter(|_| state == StateName::Running);
+    match told_end {
+        Some(end) if end.as_microsecond() != row.end_at.as_microsecond() => {
+            at(format!("it ends at {}, the log says {end}", row.end_at))
+        }
+        _ => None,
+    }
+}
