@@ -5,10 +5,12 @@
 //! - `cargo xtask e2e`: the official clients against the real binary;
 //! - `cargo xtask soak`: many sandboxes in use for long, and nothing left of it;
 //! - `cargo xtask bench-sdk`: what a command costs through the official SDKs;
+//! - `cargo xtask crash`: the server killed at random, as often as wanted, checked after every time;
 //! - `cargo xtask openapi`: writes the OpenAPI document to `docs/openapi.json`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod crash;
 mod e2e;
 mod footprint;
 mod install;
@@ -32,9 +34,11 @@ fn main() -> ExitCode {
         ["soak", arguments @ ..] => soak::run(arguments),
         ["bench-sdk"] => soak::figures(),
         ["openapi"] => steps::openapi(),
+        ["crash", options @ ..] => crash::run_rounds(options),
         _ => {
             eprintln!(
-                "usage: cargo xtask test | tidy | e2e [js|python|tls|fuzz]… | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
+                "usage: cargo xtask test | tidy | e2e [js|python|tls|fuzz]… | crash [--rounds N] [--seed N] [--from N] \
+                 | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
             );
             return ExitCode::from(2);
         }
