@@ -79,7 +79,7 @@ impl Lived {
                     life.pass(if fails { Transition::ResumeFailed } else { Transition::Resumed });
                 }
                 What::Kill if running || paused => {
-                    life.pass(Transition::KillRequested { reason: KillReason::Request });
+                    life.pass(Transition::KillRequested { reason: KillReason::Request, cause: None });
                     life.now += step.takes;
                     life.pass(Transition::Ended { exit: None, at: at(life.now) });
                 }
