@@ -166,10 +166,7 @@ impl Hub {
     /// Makes one of the kernel's events one of each watcher of its directory.
     async fn take(&self, raw: &Raw, moving: &mut Vec<Moving>, pending: &mut Vec<Pending>) {
         if raw.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            let everybody = self.nodes.borrow();
-            for place in everybody.values().flat_map(|node| &node.places).filter(|place| place.is_root()) {
-                place.watcher.queue.lose(lost("changes came faster than they could be read"));
-            }
+            self.begin_again(pending).await;
             return;
         }
         if raw.flags.contains(ReadFlags::IGNORED) {
@@ -211,6 +208,24 @@ impl Hub {
         } else if raw.flags.contains(ReadFlags::CREATE) {
             for (watcher, at) in known {
                 self.enter_new(&watcher, at, true, pending).await;
+            }
+        }
+    }
+
+    /// The kernel had more to say than it could keep. What is missing may be new directories: trees are gone through
+    /// once more.
+    async fn begin_again(&self, pending: &mut Vec<Pending>) {
+        let watchers: Vec<Rc<Watcher>> = {
+            let nodes = self.nodes.borrow();
+            let places = nodes.values().flat_map(|node| &node.places).filter(|place| place.is_root());
+            places.map(|place| Rc::clone(&place.watcher)).collect()
+        };
+        for watcher in watchers {
+            let why = lost("changes came faster than they could be read");
+            pending.push(Pending { watcher: Rc::clone(&watcher), what: What::Lost(why) });
+            if watcher.recursive {
+                self.remove(&watcher);
+                self.enter_new(&watcher, PathBuf::new(), false, pending).await;
             }
         }
     }

@@ -164,6 +164,39 @@ async fn too_many_directories_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn after_more_than_the_kernel_keeps_everything_is_watched_again() {
+    LocalSet::new()
+        .run_until(async {
+            let (root, _watches, watching) = scene(true).await;
+            let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+            // Nobody reads while this runs.
+            for number in 0..limit.trim().parse::<u32>().unwrap() + 10 {
+                std::fs::File::create(root.path().join(number.to_string())).unwrap();
+                std::fs::remove_file(root.path().join(number.to_string())).unwrap();
+            }
+            std::fs::create_dir_all(root.path().join("late/deep")).unwrap();
+            let mut lost = false;
+            let mut told = false;
+            let mut number = 0;
+            while !told {
+                assert!(number < 3000, "never told");
+                number += 1;
+                std::fs::write(root.path().join(format!("late/deep/{number}")), "").unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                match watching.watcher.queue.drain() {
+                    Ok(events) => {
+                        let deep = |event: &Vec<u8>| String::from_utf8_lossy(event).contains("late/deep/");
+                        told = events.iter().any(deep);
+                    }
+                    Err(why) => lost |= why.code == Code::DataLoss,
+                }
+            }
+            assert!(lost, "and nobody said that events are missing");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn watchers_are_counted() {
     LocalSet::new()
         .run_until(async {
