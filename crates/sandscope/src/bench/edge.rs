@@ -1,5 +1,6 @@
 //! What the way through the edge costs: one command, large bodies both ways, many streams at once.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -51,7 +52,10 @@ async fn commands(inside: &Inside) -> anyhow::Result<Vec<Row>> {
         inside.run(&mut sender, "true").await?;
         let took = began.elapsed();
         let began = Instant::now();
-        let status = Command::new("/bin/bash").args(["-l", "-c", "true"]).env_clear().status().await?;
+        // Without anybody's own start-up files: a sandbox has none either.
+        let mut shell = Command::new("/bin/bash");
+        shell.args(["-l", "-c", "true"]).env_clear().env("HOME", "/nonexistent").stderr(Stdio::null());
+        let status = shell.status().await?;
         anyhow::ensure!(status.success(), "/bin/bash does not start");
         if number >= N_WARM_UP {
             through.push(took);

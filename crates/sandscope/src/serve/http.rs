@@ -14,6 +14,7 @@
 mod activity;
 mod connection;
 mod head;
+mod linger;
 mod remote;
 mod tls;
 

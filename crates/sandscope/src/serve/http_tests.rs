@@ -116,3 +116,33 @@ async fn whoever_comes_new_gets_the_place_of_one_that_only_keeps_its_connection(
         kept.push(socket);
     }
 }
+
+#[tokio::test]
+async fn who_is_refused_while_still_writing_hears_why() {
+    let refuse = async || (http::StatusCode::FORBIDDEN, "not you");
+    let http = start(Router::new().route("/", axum::routing::post(refuse)), limits(8, 10_000)).await;
+    let mut socket = TcpStream::connect(http.address()).await.unwrap();
+    let length = 16 << 20;
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let writing = async {
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let chunk = vec![0; 1 << 16];
+        for _ in 0..length / chunk.len() {
+            socket.write_all(&chunk).await.unwrap();
+        }
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(BOUND, writing).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("not you"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_asks_before_writing_is_refused_without_being_told_to_go_on() {
+    let refuse = async || (http::StatusCode::FORBIDDEN, "not you");
+    let http = start(Router::new().route("/", axum::routing::post(refuse)), limits(8, 10_000)).await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    let answer = exchange(http.address(), head).await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("not you"), "{answer}");
+}
