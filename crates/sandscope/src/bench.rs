@@ -10,6 +10,7 @@ mod history;
 mod idle;
 mod processes;
 mod quantiles;
+mod streams;
 mod transfer;
 mod webhook;
 mod wire;
@@ -44,6 +45,9 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted(Figure::History) {
         rows.extend(history::measure(args.events).await?);
+    }
+    if wanted(Figure::Streams) {
+        rows.extend(streams::measure(args.readers).await?);
     }
     output::line(output::table(&["FIGURE", "VALUE", "REMARK"], &rows, Paint::for_stdout()))?;
     output::line(machine())?;

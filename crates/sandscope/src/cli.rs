@@ -281,6 +281,9 @@ pub(crate) struct BenchArgs {
     /// Size of the large bodies of the edge figures, in MiB
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub mib: u64,
+    /// Streams that read at once
+    #[arg(long, default_value_t = 1_000)]
+    pub readers: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -295,8 +298,10 @@ pub(crate) enum Figure {
     Webhook,
     /// A command, large bodies and 1,000 streams through the edge
     Edge,
-    /// A page of 100 events out of many
+    /// Pages of a long history: newest, by cursor; commits one after the other
     History,
+    /// Event committed to received by many streams
+    Streams,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

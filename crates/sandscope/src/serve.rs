@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use crate::config::{Config, ServeArgs};
 use crate::output;
 
+pub(crate) use engine::raise_descriptor_limit;
 pub(crate) use http::Tls;
 pub(crate) use running::Running;
 pub(crate) use signals::Signals;

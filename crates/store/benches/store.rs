@@ -1,6 +1,7 @@
 //! Figures of the store: events committed a second by how many commit at once, and pages of a long log.
 //!
-//! Run with `cargo bench -p sandscope-store`. Prints; asserts nothing about speed.
+//! Run with `cargo bench -p sandscope-store`, or `-- 10000000` for as many events in the log. Prints; asserts nothing
+//! about speed.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures and prints")]
 #![expect(clippy::disallowed_methods, reason = "measures real time")]
 
@@ -11,11 +12,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use sandscope_model::{EventFilter, EventType, Sandbox, SandboxId};
-use sandscope_store::{Change, EventQuery, Store};
+use sandscope_store::{Change, EventQuery, Order, Store};
 use support::{House, at, draft};
 
-/// Events in the log that pages are read from.
+/// Events in the log that pages are read from, unless a number is given.
 const N_EVENTS: u32 = 1_000_000;
+/// How deep the page lies that is read by position.
+const DEPTH: u64 = 100_000;
 /// Sandboxes they are spread over.
 const N_SANDBOXES: u32 = 10_000;
 /// How long each number of clients commits.
@@ -27,7 +30,8 @@ fn main() {
         for n_clients in [1, 8, 64, 512] {
             commits(n_clients).await;
         }
-        pages().await;
+        let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+        pages(given.unwrap_or(N_EVENTS)).await;
     });
 }
 
@@ -69,26 +73,39 @@ fn percentiles(durations: &mut [Duration]) -> (f64, f64) {
     (at(50), at(99))
 }
 
-async fn pages() {
+async fn pages(n_events: u32) {
     let house = House::new().await;
     let first = house.running(0).await;
-    fill(&house, &first.id);
+    let started = Instant::now();
+    fill(&house, &first.id, n_events);
+    println!("{n_events} events filled in within {:.0} s", started.elapsed().as_secs_f64());
     let size = std::fs::metadata(house.dir.path().join("facts.sqlite")).unwrap().len();
-    println!("{N_EVENTS} events: {} bytes each", size / u64::from(N_EVENTS));
+    println!("{n_events} events: {} bytes each", size / u64::from(n_events));
     let newest = EventQuery { limit: 100, ..EventQuery::default() };
     let with = |filter| EventQuery { filter, ..newest.clone() };
     let of_one = EventFilter { sandbox_id: Some(sandbox_id(77)), ..EventFilter::default() };
     let rare = vec![EventType::Created, EventType::Checkpointed];
+    let deep = u64::from(n_events).saturating_sub(DEPTH);
+    let (start, end) = (at(i64::from(n_events / 3)), at(i64::from(n_events / 3) + 50));
+    let label = vec![("no".to_owned(), "such".to_owned())];
     for (what, query) in [
+        ("newest 10 of the team", EventQuery { limit: 10, ..newest.clone() }),
         ("newest 100 of the team", newest.clone()),
+        ("100 at a cursor 100,000 deep", EventQuery { position: Some(deep), ..newest.clone() }),
+        (
+            "100 at a cursor 100,000 deep, oldest first",
+            EventQuery { position: Some(DEPTH), order: Order::Asc, ..newest.clone() },
+        ),
+        ("50 by time", with(EventFilter { start: Some(start), end: Some(end), ..EventFilter::default() })),
+        ("none of 5,000 by label", with(EventFilter { metadata: label, ..EventFilter::default() })),
         ("newest 100 of a sandbox", with(of_one)),
         ("100 of two rare types", with(EventFilter { types: rare, ..EventFilter::default() })),
         ("100 at offset 10,000", EventQuery { offset: 10_000, ..newest.clone() }),
     ] {
         let mut latencies = Vec::new();
-        for _ in 0..500 {
+        for _ in 0..if what.starts_with("none") { 50 } else { 500 } {
             let started = Instant::now();
-            house.store.events(house.team.id, query.clone()).await.unwrap();
+            house.store.event_page(house.team.id, query.clone()).await.unwrap();
             latencies.push(started.elapsed());
         }
         let (p50, p99) = percentiles(&mut latencies);
@@ -101,7 +118,7 @@ fn sandbox_id(n: u32) -> SandboxId {
 }
 
 /// A long log, past the store: committing a million events one by one is not what is measured.
-fn fill(house: &House, first: &SandboxId) {
+fn fill(house: &House, first: &SandboxId, n_events: u32) {
     let connection = rusqlite::Connection::open(house.dir.path().join("facts.sqlite")).unwrap();
     connection
         .execute(
@@ -109,11 +126,18 @@ fn fill(house: &House, first: &SandboxId) {
              INSERT INTO events (team_no, sequence, id, event_type, sandbox_id, execution_id, template_id,
                  build_id, timestamp, data)
              SELECT e.team_no, n, randomblob(16), CASE WHEN n % 5000 = 0 THEN 6 ELSE 2 + n % 4 END,
-                 printf('i%020d', n % ?2), randomblob(16), e.template_id, e.build_id, e.timestamp + n, e.data
+                 printf('i%020d', n % ?2), randomblob(16), e.template_id, e.build_id, e.timestamp + n * 1000000, e.data
              FROM n, events e WHERE e.sandbox_id = ?3",
-            rusqlite::params![N_EVENTS, N_SANDBOXES, first.as_str()],
+            rusqlite::params![n_events, N_SANDBOXES, first.as_str()],
         )
         .unwrap();
-    connection.execute("UPDATE teams SET last_sequence = ?", [N_EVENTS]).unwrap();
+    connection.execute("UPDATE teams SET last_sequence = ?", [n_events]).unwrap();
+    connection
+        .execute_batch(
+            "DELETE FROM event_blocks;
+             INSERT INTO event_blocks SELECT team_no, sequence / 4096, MIN(timestamp), MAX(timestamp) FROM events
+                 GROUP BY 1, 2;",
+        )
+        .unwrap();
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }

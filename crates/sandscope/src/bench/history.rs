@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sandscope_client::EventQuery;
 use sandscope_model::{
@@ -20,7 +20,10 @@ const N_SANDBOXES: usize = 512;
 /// Pages asked for.
 const N_PAGES: usize = 500;
 
-/// A page of a hundred events out of `n`.
+/// How deep the history is read by cursor.
+const DEPTH: usize = 100_000;
+
+/// Pages out of `n` events.
 pub(super) async fn measure(n: usize) -> anyhow::Result<Vec<Row>> {
     let directory = tempfile::Builder::new().prefix("sandscope-bench-").tempdir()?;
     let key = keys::draw(&OsEntropy);
@@ -30,40 +33,67 @@ pub(super) async fn measure(n: usize) -> anyhow::Result<Vec<Row>> {
     let per_second = n_stored as f64 / began.elapsed().as_secs_f64();
 
     let server = Child::start_in(directory, key.expose()).await?;
-    let query = EventQuery { limit: 100, ..EventQuery::default() };
-    let mut durations: Vec<Duration> = Vec::with_capacity(N_PAGES);
-    for _ in 0..N_PAGES {
-        let began = Instant::now();
-        let page = server.client().events(&query).await?;
-        durations.push(began.elapsed());
-        anyhow::ensure!(page.len() == 100.min(n_stored), "a page of {} events", page.len());
-    }
-    server.stop().await?;
-    Ok(vec![
-        row(
-            "events stored",
-            format!("{per_second:.0} /s"),
-            format!("{N_SANDBOXES} commits at once, each durable"),
-        ),
-        row(
-            format!("/events/sandboxes?limit=100 of {n_stored}"),
+    let newest = |limit| EventQuery { limit, ..EventQuery::default() };
+    let mut rows = vec![row(
+        "events stored",
+        format!("{per_second:.0} /s"),
+        format!("{N_SANDBOXES} commits at once, each durable"),
+    )];
+    for limit in [10, 100] {
+        let mut durations = Vec::with_capacity(N_PAGES);
+        for _ in 0..N_PAGES {
+            let began = Instant::now();
+            let page = server.client().events(&newest(limit)).await?;
+            durations.push(began.elapsed());
+            anyhow::ensure!(page.len() == n_stored.min(limit as usize), "a page of {} events", page.len());
+        }
+        rows.push(row(
+            format!("/events/sandboxes?limit={limit} of {n_stored}"),
             quantiles::describe(&mut durations),
             format!("{N_PAGES} requests, one after the other"),
-        ),
-    ])
+        ));
+    }
+    let mut query = newest(100);
+    let mut durations = Vec::new();
+    for _ in 0..DEPTH / 100 {
+        let began = Instant::now();
+        let page = server.client().event_page(&query).await?;
+        durations.push(began.elapsed());
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let mut deepest = durations.split_off(durations.len().saturating_sub(N_PAGES));
+    rows.push(row(
+        format!("  by cursor, down to {DEPTH} deep"),
+        quantiles::describe(&mut deepest),
+        format!("the last {} pages of 100", deepest.len()),
+    ));
+    server.stop().await?;
+    rows.push(alone().await?);
+    Ok(rows)
+}
+
+/// One commit after the other: what durability adds to a change that nobody shares its fsync with.
+async fn alone() -> anyhow::Result<Row> {
+    let directory = tempfile::Builder::new().prefix("sandscope-bench-").tempdir()?;
+    let store = Store::open(&directory.path().join("data"), Arc::new(SystemClock))?;
+    let mut durations = Vec::with_capacity(N_PAGES);
+    for _ in 0..N_PAGES {
+        let began = Instant::now();
+        store.create_team(team()).await?;
+        durations.push(began.elapsed());
+    }
+    store.close().await;
+    Ok(row("one durable commit, alone", quantiles::describe(&mut durations), "a create waits for two"))
 }
 
 /// Makes a store with about `n` events of one team, whose key is `key`.
 async fn fill(directory: &Path, key: sandscope_model::Secret, n: usize) -> anyhow::Result<usize> {
     let store = Store::open(directory, Arc::new(SystemClock))?;
     let now = SystemClock.now();
-    let team = Team {
-        id: TeamId::generate(&OsEntropy),
-        name: "Default".to_owned(),
-        slug: "default".to_owned(),
-        limits: TeamLimits::default(),
-        created_at: now,
-    };
+    let team = team();
     let team_id = team.id;
     let fresh = keys::describe(key, team_id, "bench", now, &OsEntropy);
     store.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
@@ -77,6 +107,17 @@ async fn fill(directory: &Path, key: sandscope_model::Secret, n: usize) -> anyho
     }
     store.close().await;
     Ok(each * N_SANDBOXES)
+}
+
+fn team() -> Team {
+    let id = TeamId::generate(&OsEntropy);
+    Team {
+        id,
+        name: "Default".to_owned(),
+        slug: id.to_string(),
+        limits: TeamLimits::default(),
+        created_at: SystemClock.now(),
+    }
 }
 
 /// One ended sandbox with `n` events.

@@ -53,7 +53,7 @@ impl Engine {
 }
 
 /// Each sandbox takes about a dozen descriptors of the server's, and the usual soft limit is 1024.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
