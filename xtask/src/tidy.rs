@@ -21,6 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("agent", &["agent-protocol"]),
     ("lifecycle", &["model", "store", "runtime", "telemetry"]),
     ("sampler", &["model", "store", "runtime", "telemetry"]),
+    ("logs", &["model", "store", "runtime", "agent-protocol", "telemetry"]),
     ("webhooks", &["model", "store", "wire", "telemetry"]),
     ("client", &["wire", "agent-protocol", "telemetry"]),
     ("api", &["wire", "model", "store", "lifecycle", "telemetry"]),

@@ -50,6 +50,7 @@ pub const TARGETS: &[Target] = &[
             br#"{"event":{"end":{"exitCode":1,"exited":true,"status":"exit status 1","error":"x"}}}"#,
             br#"{"event":{"data":{"stdout":"aGkK"}}}"#,
             br#"{"processes":[{"config":{"cmd":"cat"},"pid":7,"tag":"x"}]}"#,
+            br#"{"lines":[{"seq":2,"at":-1,"pid":7,"source":"stderr","text":"x","cut":3}],"upto":9}"#,
         ],
     },
     Target {
@@ -174,6 +175,7 @@ fn process_messages(data: &[u8]) {
     round_trip::<process::SendSignalRequest>(data);
     round_trip::<process::ListResponse>(data);
     round_trip::<process::ProcessResponse>(data);
+    round_trip::<crate::logs::Lines>(data);
 }
 
 fn filesystem_messages(data: &[u8]) {

@@ -13,6 +13,7 @@ pub mod file_query;
 pub mod filesystem;
 pub mod frame;
 pub mod fuzz;
+pub mod logs;
 pub mod multipart;
 pub mod paths;
 pub mod process;

@@ -8,7 +8,7 @@
 //!  127.0.0.1:49983 ──► connection ──► route ──► auth ──┬─► process table ──► driver task ──► pipes / terminal
 //!                                                      ├─► files, filesystem ──► pool (threads that may block)
 //!                                                      ├─► watches ◄── inotify
-//!                                                      └─► init, envs, metrics
+//!                                                      └─► init, envs, metrics, logs
 //!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
 //! ```
 //!
@@ -22,6 +22,7 @@ mod connect;
 mod files;
 mod filesystem;
 mod init;
+mod logs;
 mod metrics;
 mod options;
 mod paths;

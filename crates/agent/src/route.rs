@@ -11,7 +11,7 @@ use sandscope_agent_protocol::{Code, ConnectError, filesystem, process};
 use crate::body::{self, Answer, Refusal};
 use crate::connect::{self, Kind};
 use crate::state::{Agent, Settings};
-use crate::{auth, files, init, metrics};
+use crate::{auth, files, init, logs, metrics};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<Incoming>) -> Answer {
@@ -49,8 +49,13 @@ async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, 
             let metrics = metrics::read(settings.limits, &agent.last_cpu).await?;
             Ok(body::json(StatusCode::OK, &metrics))
         }
+        (&Method::GET, sandscope_agent_protocol::logs::PATH) => {
+            logs::answer(&agent.logs, request.uri().query()).await
+        }
         (&Method::POST, "/files/compose") => Box::pin(files::compose(&settings, request)).await,
-        (_, "/envs" | "/metrics" | "/files/compose") => Err(wrong_method()),
+        (_, "/envs" | "/metrics" | "/files/compose" | sandscope_agent_protocol::logs::PATH) => {
+            Err(wrong_method())
+        }
         (method, _) => match path.trim_start_matches('/').split_once('/') {
             Some((service @ (process::SERVICE | filesystem::SERVICE), call)) => {
                 if method != Method::POST {

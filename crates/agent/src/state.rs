@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use sandscope_agent_protocol::{Code, ConnectError};
 
+use crate::logs::Logs;
 use crate::metrics::{CpuReading, Limits};
 use crate::process::ProcessTable;
 use crate::reaper::Exits;
@@ -17,6 +18,7 @@ pub(crate) struct Agent {
     pub(crate) exits: Rc<Exits>,
     pub(crate) processes: Rc<ProcessTable>,
     pub(crate) watches: Rc<Watches>,
+    pub(crate) logs: Rc<Logs>,
     pub(crate) last_cpu: RefCell<Option<CpuReading>>,
 }
 
@@ -38,6 +40,7 @@ impl Agent {
             processes: Rc::new(ProcessTable::new(Rc::clone(&exits))),
             watches: Rc::default(),
             exits,
+            logs: Logs::new(),
             last_cpu: RefCell::new(None),
         })
     }

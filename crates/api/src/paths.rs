@@ -8,6 +8,8 @@ pub(crate) const SANDBOXES_V2: &str = "/v2/sandboxes";
 pub(crate) const SANDBOXES_METRICS: &str = "/sandboxes/metrics";
 pub(crate) const SANDBOX: &str = "/sandboxes/{sandboxID}";
 pub(crate) const SANDBOX_METRICS: &str = "/sandboxes/{sandboxID}/metrics";
+pub(crate) const SANDBOX_LOGS: &str = "/sandboxes/{sandboxID}/logs";
+pub(crate) const SANDBOX_LOGS_V2: &str = "/v2/sandboxes/{sandboxID}/logs";
 pub(crate) const SANDBOX_PAUSE: &str = "/sandboxes/{sandboxID}/pause";
 pub(crate) const SANDBOX_RESUME: &str = "/sandboxes/{sandboxID}/resume";
 pub(crate) const SANDBOX_CONNECT: &str = "/sandboxes/{sandboxID}/connect";
@@ -49,8 +51,6 @@ pub(crate) const WEBHOOK_STATS: &str = "/events/webhooks/{webhookID}/stats";
 pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("POST", "/sandboxes/{sandboxID}/fork"),
     ("PUT", "/sandboxes/{sandboxID}/network"),
-    ("GET", "/sandboxes/{sandboxID}/logs"),
-    ("GET", "/v2/sandboxes/{sandboxID}/logs"),
     ("GET", "/sandboxes/{sandboxID}/record"),
     ("GET", "/teams/{teamID}/metrics"),
     ("GET", "/teams/{teamID}/metrics/max"),

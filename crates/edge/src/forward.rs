@@ -26,7 +26,8 @@ use crate::upgrade::{Outside, Upgrade};
 use crate::{Inner, Target};
 
 /// Routes of the agent that only the server itself may call.
-const RESERVED: [&str; 4] = ["/init", "/freeze", "/unfreeze", "/collapse"];
+const RESERVED: [&str; 5] =
+    ["/init", "/freeze", "/unfreeze", "/collapse", sandscope_agent_protocol::logs::PATH];
 
 pub(crate) async fn carry(
     edge: &Inner,

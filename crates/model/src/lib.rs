@@ -11,6 +11,7 @@ mod event_filter;
 mod history;
 mod id;
 pub mod ledger;
+mod log;
 mod metrics;
 mod origin;
 mod prices;
@@ -31,6 +32,7 @@ pub use id::{
     ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, ReplayId, SandboxId, TeamId,
     TemplateId, WebhookId,
 };
+pub use log::{LogEntry, LogLevel, LogSource};
 pub use metrics::{Counters, Sample};
 pub use origin::{Actor, Component, Origin};
 pub use prices::{Amount, MalformedAmount, Prices};

@@ -1,16 +1,16 @@
 //! The embedded store: the only crate that knows SQL.
 //!
 //! ```text
-//!            facts.sqlite (durable before the answer)   attempts.sqlite, samples.sqlite (relaxed)
+//!            facts.sqlite (durable before the answer)   attempts, samples, logs.sqlite (relaxed)
 //!            ┌───────────────┬──────────────┐           ┌───────────────┬──────────────┐
-//! Store ────►│ 1 writer      │ n readers    │           │ 1 writer      │ n readers    │  × 2
+//! Store ────►│ 1 writer      │ n readers    │           │ 1 writer      │ n readers    │  × 3
 //!            │ group commit  │ WAL snapshot │           └───────────────┴──────────────┘
 //!            └──────┬────────┴──────────────┘
 //!                   └─ after each commit: the feed of events, the count of webhook changes
 //! ```
 //!
 //! The facts are teams, keys, templates, sandboxes, the log of events and webhooks with their cursors: a change of a
-//! sandbox and its event are one transaction. Attempts and samples live in files of their own, so that their bulk
+//! sandbox and its event are one transaction. Attempts, samples and logs live in files of their own, so that their bulk
 //! neither slows a fact down nor is made durable at a fact's price.
 //!
 //! Ownership: [`Store`] is a cheap handle; the threads own the connections. Another process may open the same files
@@ -29,6 +29,7 @@ pub mod fault;
 mod file;
 mod keys;
 mod ledger;
+mod logs;
 mod migrations;
 mod readers;
 mod replays;
@@ -68,6 +69,7 @@ pub use keys::NewApiKey;
 pub use ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };
+pub use logs::{LogBatch, LogBounds, LogQuery};
 pub use replays::ReplayPage;
 pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
@@ -126,6 +128,8 @@ pub struct StoreOptions {
     pub faults: FaultPlan,
     /// What seals webhooks' secrets; without it they are stored as they are.
     pub sealer: Option<Arc<Sealer>>,
+    /// How much of sandboxes' logs is kept.
+    pub log_bounds: LogBounds,
 }
 
 impl Default for StoreOptions {
@@ -135,6 +139,7 @@ impl Default for StoreOptions {
             busy_timeout: Duration::from_secs(5),
             faults: FaultPlan::none(),
             sealer: None,
+            log_bounds: LogBounds::default(),
         }
     }
 }
@@ -151,6 +156,8 @@ struct Inner {
     facts: File,
     attempts: File,
     samples: File,
+    logs: File,
+    log_bounds: LogBounds,
     feed: Feed,
     touched: Touched,
     sealer: Option<Arc<Sealer>>,
@@ -185,15 +192,17 @@ impl Store {
     ) -> Result<Self, StoreError> {
         file::make_directory(dir)?;
         let feed = Feed { events: broadcast::Sender::new(FEED), webhooks: watch::Sender::new(0) };
-        let StoreOptions { read_connections, busy_timeout, faults, sealer } = options;
+        let StoreOptions { read_connections, busy_timeout, faults, sealer, log_bounds } = options;
         let open = |schema, n_readers, faults| {
             File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults)
         };
         let facts = open(&migrations::FACTS, read_connections, faults)?;
         let attempts = open(&migrations::ATTEMPTS, 1, FaultPlan::none())?;
         let samples = open(&migrations::SAMPLES, 2, FaultPlan::none())?;
+        let logs = open(&migrations::LOGS, 1, FaultPlan::none())?;
         let touched = Touched::default();
-        Ok(Self { inner: Arc::new(Inner { clock, facts, attempts, samples, feed, touched, sealer }) })
+        let inner = Inner { clock, facts, attempts, samples, logs, log_bounds, feed, touched, sealer };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Commits what was asked before, then ends the threads. Whatever is asked later gets [`StoreError::Closed`].
@@ -201,6 +210,7 @@ impl Store {
         self.inner.facts.close().await;
         self.inner.attempts.close().await;
         self.inner.samples.close().await;
+        self.inner.logs.close().await;
     }
 
     /// The feed: every event committed by this process from now on, in the order of its team's log. A receiver that

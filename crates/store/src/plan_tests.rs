@@ -5,7 +5,7 @@ use rusqlite::{Connection, params_from_iter};
 use sandscope_model::{EventFilter, EventType, KillReason, TeamId, Timestamp};
 
 use crate::attempts::{AttemptQuery, STATS};
-use crate::migrations::{ATTEMPTS, FACTS, SAMPLES, Schema, migrate};
+use crate::migrations::{ATTEMPTS, FACTS, LOGS, SAMPLES, Schema, migrate};
 use crate::{ListedState, Order, SandboxFilter, attempts, event_pages, ledger, sandboxes};
 
 fn empty(schema: &Schema) -> Connection {
@@ -143,5 +143,10 @@ fn attempts_and_samples_are_found_by_index() {
             "{steps:#?}"
         );
         assert!(steps.iter().all(|step| !step.starts_with("SCAN")), "{steps:#?}");
+    }
+
+    let connection = empty(&LOGS);
+    for order in [Order::Asc, Order::Desc] {
+        assert_indexed(&plan(&connection, &crate::logs::query_sql(order), None), "entries_by_stream");
     }
 }

@@ -10,14 +10,14 @@ use crate::admission::KEY_LIFETIME_USEC;
 use crate::events::BLOCK;
 use crate::row::all;
 use crate::writer::Tx;
-use crate::{Store, StoreError, webhooks};
+use crate::{Store, StoreError, logs, webhooks};
 
 /// Rows deleted in one operation.
 const BATCH: u32 = 500;
 /// Series looked at in one operation.
 const SERIES_BATCH: u32 = 64;
 const DAY_USEC: i64 = 24 * 3600 * 1_000_000;
-/// How long attempts and samples are kept.
+/// How long attempts, samples and logs are kept.
 const BULK_LIFETIME_USEC: i64 = 7 * DAY_USEC;
 
 /// How many rows retention removed.
@@ -33,6 +33,8 @@ pub struct Removed {
     pub attempts: u64,
     /// Samples older than 7 days.
     pub samples: u64,
+    /// Log entries older than 7 days.
+    pub log_entries: u64,
 }
 
 /// One team's number and the time before which its history may go.
@@ -201,7 +203,8 @@ fn count(n: usize) -> u64 {
 
 impl Store {
     /// Removes what is past its time at `now`: events (per team, and only what no webhook still has to deliver),
-    /// killed sandboxes (like events), idempotency keys (24 hours), attempts and samples (7 days).
+    /// killed sandboxes (like events), idempotency keys (24 hours), attempts, samples and
+    /// logs (7 days).
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
@@ -231,6 +234,13 @@ impl Store {
             let walk = self.inner.samples.write(move |tx| forget_samples(tx, position, cutoff)).await?;
             removed.samples += walk.deleted;
             after = walk.next;
+        }
+        loop {
+            let n = self.inner.logs.write(move |tx| logs::forget(tx, cutoff, BATCH)).await?;
+            removed.log_entries += n;
+            if n < u64::from(BATCH) {
+                break;
+            }
         }
         Ok(removed)
     }

@@ -50,7 +50,7 @@ impl Cells<'_, '_> {
         self.next += n;
     }
 
-    fn mapped<T: FromSql, U>(
+    pub(crate) fn mapped<T: FromSql, U>(
         &mut self,
         column: &'static str,
         map: impl FnOnce(T) -> Option<U>,
@@ -189,6 +189,6 @@ pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
     }
 }
 
-fn event_type_of(code: i64) -> Option<EventType> {
+pub(crate) fn event_type_of(code: i64) -> Option<EventType> {
     EventType::ALL.into_iter().find(|event_type| event_type_code(*event_type) == code)
 }

@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod key;
 pub mod ledger;
+pub mod log;
 pub mod metadata;
 pub mod metrics;
 pub mod name;

@@ -1,7 +1,7 @@
 // What every test here needs: the server's address and key (from the environment, as the server printed them),
 // plain requests, and waiting for a condition with a bound.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, request as httpRequest } from 'node:http'
@@ -142,9 +142,25 @@ export async function receiver(answer = () => 200) {
   }
 }
 
-/** Runs the official CLI. */
+const cliFile = path.join(here, 'node_modules', '@e2b', 'cli', 'dist', 'index.js')
+const cliEnvironment = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', HOME: path.join(here, 'node_modules') }
+
+/** Runs the official CLI, with nothing to read. */
 export async function cli(...args) {
-  const file = path.join(here, 'node_modules', '@e2b', 'cli', 'dist', 'index.js')
-  const environment = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', HOME: path.join(here, 'node_modules') }
-  return run(process.execPath, [file, ...args], { env: environment, timeout: 60_000 })
+  const running = run(process.execPath, [cliFile, ...args], { env: cliEnvironment, timeout: 60_000 })
+  running.child.stdin.end()
+  return running
+}
+
+/** Runs the official CLI on a terminal of its own. */
+export function terminal(...args) {
+  const command = [process.execPath, cliFile, ...args].map((word) => `'${word}'`).join(' ')
+  const session = spawn('script', ['-qfec', command, '/dev/null'], { env: cliEnvironment, timeout: 60_000 })
+  let shown = ''
+  session.stdout.on('data', (chunk) => (shown += chunk))
+  return {
+    type: (keys) => session.stdin.write(keys),
+    shown: () => shown,
+    ended: new Promise((resolve) => session.on('close', resolve)),
+  }
 }

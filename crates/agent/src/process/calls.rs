@@ -23,6 +23,7 @@ use super::table::Process;
 use crate::auth;
 use crate::body::{self, Answer, Body};
 use crate::connect::{self, Kind, invalid};
+use crate::logs::ProcessLog;
 use crate::route::unimplemented;
 use crate::state::{Agent, Settings};
 
@@ -96,6 +97,11 @@ async fn stream(
                 config: RefCell::new(start.process.unwrap_or_default()),
                 tag: start.tag,
                 fanout: Fanout::default(),
+                log: ProcessLog::new(
+                    &agent.logs,
+                    launched.pid.as_raw_pid().unsigned_abs(),
+                    terminal.is_some(),
+                ),
                 input: Input::new(launched.stdin, terminal),
                 end: RefCell::new(None),
             });

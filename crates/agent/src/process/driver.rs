@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::process::{Signal, WaitStatus, kill_process_group};
 use sandscope_agent_protocol::Blob;
+use sandscope_agent_protocol::logs::Source;
 use sandscope_agent_protocol::process::{
     EndEvent, OUTPUT_CHUNK_BYTES, Output, PTY_CHUNK_BYTES, ProcessEvent, ProcessResponse,
 };
@@ -51,7 +52,9 @@ pub(crate) async fn drive(
     if pumping {
         pumping = timeout(DRAIN_LIMIT, &mut pumps).await.is_err();
     }
-    let end = connect::frame(&ProcessResponse::from(ProcessEvent::End(end_event(status))));
+    let end = end_event(status);
+    process.log.ended(&end.status);
+    let end = connect::frame(&ProcessResponse::from(ProcessEvent::End(end)));
     process.end.replace(Some(end.clone()));
     process.fanout.send(Message::End(end)).await;
     process.fanout.close();
@@ -108,8 +111,8 @@ async fn pump_all(process: &Process, outputs: Outputs) {
     match outputs {
         Outputs::Pipes { stdout, stderr } => {
             tokio::join!(
-                pump_pipe(process, stdout, Output::Stdout),
-                pump_pipe(process, stderr, Output::Stderr)
+                pump_pipe(process, stdout, Output::Stdout, Source::Stdout),
+                pump_pipe(process, stderr, Output::Stderr, Source::Stderr)
             );
         }
         Outputs::Terminal(terminal) => pump_terminal(process, terminal).await,
@@ -117,18 +120,19 @@ async fn pump_all(process: &Process, outputs: Outputs) {
 }
 
 /// Until the pipe's last writer is gone.
-async fn pump_pipe(process: &Process, pipe: pipe::Receiver, output: fn(Blob) -> Output) {
+async fn pump_pipe(process: &Process, pipe: pipe::Receiver, output: fn(Blob) -> Output, source: Source) {
     loop {
         if pipe.readable().await.is_err() {
-            return;
+            break;
         }
         match read_chunk::<OUTPUT_CHUNK_BYTES>(|buffer| pipe.try_read(buffer)) {
-            Ok(Some(chunk)) => announce(process, output, chunk).await,
-            Ok(None) => return,
+            Ok(Some(chunk)) => announce(process, output, source, chunk).await,
+            Ok(None) => break,
             Err(error) if waits(&error) => {}
-            Err(_) => return,
+            Err(_) => break,
         }
     }
+    process.log.finish(source);
 }
 
 /// Until the last process on the terminal is gone: the kernel then answers EIO.
@@ -140,7 +144,7 @@ async fn pump_terminal(process: &Process, terminal: Terminal) {
         let read =
             ready.try_io(|fd| read_chunk::<PTY_CHUNK_BYTES>(|buffer| Ok(rustix::io::read(fd, buffer)?)));
         match read {
-            Ok(Ok(Some(chunk))) => announce(process, Output::Pty, chunk).await,
+            Ok(Ok(Some(chunk))) => announce(process, Output::Pty, Source::Pty, chunk).await,
             Ok(Err(error)) if waits(&error) => {}
             Err(_would_block) => {}
             Ok(Ok(None) | Err(_)) => return,
@@ -165,7 +169,8 @@ fn read_chunk<const N: usize>(
     }
 }
 
-async fn announce(process: &Process, output: fn(Blob) -> Output, chunk: Bytes) {
+async fn announce(process: &Process, output: fn(Blob) -> Output, source: Source, chunk: Bytes) {
+    process.log.take(source, &chunk);
     if process.fanout.has_readers() {
         let event = ProcessEvent::Data(output(Blob(chunk)));
         process.fanout.send(Message::Event(connect::frame(&ProcessResponse::from(event)))).await;

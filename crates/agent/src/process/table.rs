@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::fanout::Fanout;
 use super::input::Input;
 use crate::connect::invalid;
+use crate::logs::ProcessLog;
 use crate::reaper::Exits;
 
 /// Processes that run, or ended and are still read from because they left somebody behind.
@@ -31,6 +32,8 @@ pub(crate) struct Process {
     pub(crate) tag: Option<String>,
     pub(crate) fanout: Fanout,
     pub(crate) input: Input,
+    /// What it writes, for the server.
+    pub(crate) log: ProcessLog,
     /// The encoded end event, once it ended.
     pub(crate) end: RefCell<Option<Bytes>>,
 }
@@ -176,6 +179,7 @@ mod tests {
 
     fn ended(number: i32) -> Rc<Process> {
         Rc::new(Process {
+            log: ProcessLog::new(&crate::logs::Logs::new(), 1, false),
             pid: Pid::from_raw(number).unwrap(),
             config: RefCell::default(),
             tag: Some(format!("t{number}")),

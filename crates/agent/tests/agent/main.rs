@@ -7,6 +7,7 @@ mod client;
 mod compose;
 mod encodings;
 mod files;
+mod logs;
 mod start_up;
 mod streams;
 mod watch;

@@ -13,6 +13,7 @@ mod sandbox_create;
 mod sandbox_events;
 mod sandbox_get;
 mod sandbox_kill;
+mod sandbox_logs;
 mod sandbox_metrics;
 mod sandbox_pause;
 mod sandbox_refresh;
@@ -59,6 +60,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes_metrics::get_sandboxes_metrics))
         .routes(routes!(sandbox_get::get_sandbox, sandbox_kill::kill_sandbox))
         .routes(routes!(sandbox_metrics::get_sandbox_metrics))
+        .routes(routes!(sandbox_logs::get_sandbox_logs))
+        .routes(routes!(sandbox_logs::get_sandbox_logs_v2))
         .routes(routes!(sandbox_pause::pause_sandbox))
         .routes(routes!(sandbox_resume::resume_sandbox))
         .routes(routes!(sandbox_connect::connect_sandbox))

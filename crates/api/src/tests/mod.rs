@@ -5,6 +5,7 @@ mod coverage;
 mod door;
 mod histories;
 mod ledger;
+mod logs;
 mod origins;
 mod recorded;
 mod refusals;

@@ -57,6 +57,17 @@ async fn nonsense_gets_the_right_status_and_a_sentence() {
         ("GET", at("/metrics?start=-1"), ""),
         ("GET", at("/metrics?start=x"), ""),
         ("GET", at("/metrics?end=99999999999"), ""),
+        ("GET", at("/logs?start=-1"), ""),
+        ("GET", at("/logs?start=now"), ""),
+        ("GET", at("/logs?limit=-1"), ""),
+        ("GET", at("/logs?limit=2147483648"), ""),
+        ("GET", format!("/v2{}", at("/logs?cursor=-1")), ""),
+        ("GET", format!("/v2{}", at("/logs?limit=1001")), ""),
+        ("GET", format!("/v2{}", at("/logs?direction=sideways")), ""),
+        ("GET", format!("/v2{}", at("/logs?level=INFO")), ""),
+        ("GET", format!("/v2{}", at(&format!("/logs?search={}", "x".repeat(257)))), ""),
+        ("GET", "/sandboxes/undefined/logs".into(), ""),
+        ("GET", "/v2/sandboxes/i00000000000000000000/logs".into(), ""),
         ("GET", "/sandboxes/metrics".into(), ""),
         ("GET", "/sandboxes/metrics?sandbox_ids=x".into(), ""),
         ("GET", format!("/sandboxes/metrics?sandbox_ids={id},{id}"), ""),
@@ -196,6 +207,8 @@ fn any_query_is_answered() {
         "/v2/templates",
         "/sandboxes/metrics",
         "/sandboxes/i00000000000000000000/metrics",
+        "/sandboxes/i00000000000000000000/logs",
+        "/v2/sandboxes/i00000000000000000000/logs",
     ]);
     let names = prop::sample::select(vec![
         "limit",
@@ -212,6 +225,10 @@ fn any_query_is_answered() {
         "order",
         "start",
         "end",
+        "cursor",
+        "direction",
+        "level",
+        "search",
     ]);
     let values = prop_oneof![
         "[a-zA-Z0-9%+=&,_.:-]{0,40}",

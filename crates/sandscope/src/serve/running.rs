@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use sandscope_api::{ApiOptions, Health, StreamOptions};
 use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
+use sandscope_logs::{Logs, LogsOptions};
 use sandscope_model::{Clock, Entropy, Secret};
 use sandscope_sampler::{Sampler, SamplerOptions};
 use sandscope_store::{Store, StoreOptions};
@@ -39,6 +40,7 @@ pub(crate) struct Running {
     addresses: Addresses,
     lifecycle: Lifecycle,
     sampler: Sampler,
+    logs: Logs,
     webhooks: Webhooks,
     engine: Engine,
     store: Store,
@@ -85,6 +87,11 @@ impl Running {
             runtime: engine.runtime(),
             clock: Arc::clone(&clock),
             interval: config.metrics.interval,
+        });
+        let logs = Logs::start(LogsOptions {
+            store: store.clone(),
+            runtime: engine.runtime(),
+            clock: Arc::clone(&clock),
         });
         let mut options =
             WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
@@ -142,6 +149,7 @@ impl Running {
             addresses,
             lifecycle,
             sampler,
+            logs,
             webhooks,
             engine,
             store,
@@ -186,6 +194,8 @@ impl Running {
             tracing::warn!("transitions under way are left to the next start");
         }
         self.sampler.drain().await;
+        // After the last transition: its line belongs into the log.
+        self.logs.drain().await;
         self.webhooks.drain(left()).await;
         self.engine.shutdown().await;
         self.store.close().await;

@@ -5,6 +5,7 @@ mod child;
 mod deliveries;
 mod durability;
 mod facts;
+mod logs;
 mod pages;
 mod samples;
 mod support;
