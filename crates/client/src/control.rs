@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,8 +37,14 @@ pub struct Client {
 impl Client {
     /// A client; connects at the first request.
     pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        let control = Transport::new(&options.api_url)?;
-        let edge = options.sandbox_url.as_deref().map(Transport::new).transpose()?;
+        Self::trusting(options, None)
+    }
+
+    /// Like [`new`](Self::new), trusting besides the system's authorities those in `ca_file` (PEM).
+    pub fn trusting(options: &ClientOptions, ca_file: Option<&Path>) -> Result<Self, ClientError> {
+        let to = |url: &str| Transport::trusting(url, ca_file);
+        let control = to(&options.api_url)?;
+        let edge = options.sandbox_url.as_deref().map(to).transpose()?;
         let mut api_key = HeaderValue::from_str(&options.api_key).map_err(|_| {
             ClientError::Malformed("the API key has characters no header can carry".to_owned())
         })?;
@@ -123,6 +130,18 @@ impl Client {
     /// One sandbox.
     pub async fn sandbox(&self, id: &str) -> Result<SandboxDetail, ClientError> {
         self.get(&format!("/sandboxes/{}", segment(id))).await
+    }
+
+    /// What is needed to work inside a sandbox. Neither resumes it nor changes when it times out.
+    pub async fn access(&self, id: &str) -> Result<(Sandbox, String), ClientError> {
+        #[derive(serde::Deserialize)]
+        struct Access {
+            #[serde(flatten)]
+            sandbox: Sandbox,
+            state: String,
+        }
+        let Access { sandbox, state } = self.get(&format!("/sandboxes/{}", segment(id))).await?;
+        Ok((sandbox, state))
     }
 
     /// One sandbox, with every key the server sent.

@@ -19,6 +19,19 @@ pub enum ClientError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// It is not who it claims to be, or speaks no TLS.
+    #[error(
+        "no secure connection to {authority} (if its certificate is your own, name its authority with --ca-file or SSL_CERT_FILE)"
+    )]
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// There is nothing to check servers' certificates with.
+    #[error("trusted certificates: {0}")]
+    Certificates(String),
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[from] hyper::Error),

@@ -4,26 +4,32 @@
 //!
 //! ```text
 //! Client ──► Transport ──► control plane   (X-API-Key)
-//!    └─► Processes ──► Transport ──► edge ──► agent   (E2b-Sandbox-Id/-Port, X-Access-Token)
+//!    └─► processes, files ──► Transport ──► edge ──► agent   (E2b-Sandbox-Id/-Port, X-Access-Token)
 //! ```
 //!
-//! HTTP/1.1 over plain TCP; connections are kept and reused. Every request has a deadline, every body a limit. A
+//! HTTP/1.1 over plain TCP or TLS; connections are kept and reused. Every request has a deadline, every body a limit. A
 //! request is sent once: what to do after a failure is the caller's decision, but for [`Follow`], which takes a broken
 //! stream up again.
 
+mod agent;
 mod control;
 mod error;
 mod events;
+mod files;
 mod follow;
+mod logs;
 mod process;
+mod tls;
 mod transport;
 mod types;
 
 pub use control::{Client, ClientOptions};
 pub use error::ClientError;
 pub use events::{EventFilter, EventPage, EventQuery};
+pub use files::{Download, EntryInfo, FileType};
 pub use follow::{Follow, Followed};
-pub use process::{Command, ProcessEvent, ProcessStream};
+pub use logs::{LogEntry, LogQuery};
+pub use process::{Command, ProcessEvent, ProcessStream, Signal, TerminalSize};
 pub use transport::{Reply, Transport};
 pub use types::{
     Event, ListedSandbox, Metric, NewSandbox, NewWebhook, Sandbox, SandboxDetail, Snapshot, Webhook,

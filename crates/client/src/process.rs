@@ -1,24 +1,30 @@
-//! Commands in a sandbox: the agent's `process.Process/Start` stream, reached through the edge.
+//! Commands in a sandbox: the agent's `process.Process` calls, reached through the edge.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full, Limited};
+use http::Method;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use sandscope_agent_protocol::connect::{EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER};
-use sandscope_agent_protocol::process::{self, Output, ProcessConfig, ProcessResponse, StartRequest};
-use sandscope_agent_protocol::{AGENT_PORT, FrameDecoder, frame};
+use sandscope_agent_protocol::process::{
+    self, Output, ProcessConfig, ProcessInput, ProcessRequest, ProcessResponse, ProcessSelector, Pty,
+    PtySize, SendInputRequest, SendSignalRequest, StartRequest, UpdateRequest,
+};
+use sandscope_agent_protocol::{FrameDecoder, frame};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::control::refusal;
+use crate::agent::{CALL_DEADLINE, refused, request};
 use crate::types::Sandbox;
-use crate::{Client, ClientError, Reply};
+use crate::{Client, ClientError};
 
 /// How long the agent may take to answer that it started a command.
 const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long input may wait for a command that does not read.
+const INPUT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// A command to be run.
 #[derive(Debug, Clone, Default)]
@@ -29,10 +35,40 @@ pub struct Command {
     pub args: Vec<String>,
     /// Its environment, over the sandbox's own.
     pub envs: BTreeMap<String, String>,
+    /// Where it starts; in the user's home where absent.
+    pub cwd: Option<String>,
     /// As whom; the sandbox's default user where absent.
     pub user: Option<String>,
+    /// Whether it gets standard input from [`Client::send_stdin`]; otherwise that is empty.
+    pub stdin: bool,
+    /// The size of the terminal it runs on, if it runs on one.
+    pub terminal: Option<TerminalSize>,
     /// The agent kills it after this long; never where absent.
     pub time_limit: Option<Duration>,
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+impl From<TerminalSize> for Pty {
+    fn from(TerminalSize { cols, rows }: TerminalSize) -> Self {
+        Self { size: Some(PtySize { cols: cols.into(), rows: rows.into() }) }
+    }
+}
+
+/// How a command is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Please.
+    Terminate,
+    /// Now.
+    Kill,
 }
 
 impl Command {
@@ -58,9 +94,11 @@ pub enum ProcessEvent {
     Stdout(Bytes),
     /// It wrote to standard error.
     Stderr(Bytes),
+    /// Its terminal shows more.
+    Terminal(Bytes),
     /// It ended; nothing follows.
     Ended {
-        /// Its exit code.
+        /// Its exit code; -1 if a signal ended it.
         exit_code: i32,
         /// In words, for example `exit status 1`.
         status: String,
@@ -82,27 +120,16 @@ impl Client {
                 cmd: command.cmd.clone(),
                 args: command.args.clone(),
                 envs: command.envs.clone(),
-                cwd: None,
+                cwd: command.cwd.clone(),
             }),
-            pty: None,
+            pty: command.terminal.map(Into::into),
             tag: None,
-            stdin: Some(false),
+            stdin: Some(command.stdin),
         };
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri("/process.Process/Start")
+        let mut request = request(sandbox, command.user.as_deref(), Method::POST, "/process.Process/Start")
             .header("content-type", STREAM_CONTENT_TYPE)
             .header("connect-protocol-version", "1")
-            .header(KEEPALIVE_HEADER, "50")
-            .header("e2b-sandbox-id", &sandbox.sandbox_id)
-            .header("e2b-sandbox-port", AGENT_PORT);
-        if let Some(token) = &sandbox.envd_access_token {
-            request = request.header("x-access-token", token);
-        }
-        if let Some(user) = &command.user {
-            request =
-                request.header("authorization", format!("Basic {}", STANDARD.encode(format!("{user}:"))));
-        }
+            .header(KEEPALIVE_HEADER, "50");
         if let Some(limit) = command.time_limit {
             request = request.header(TIMEOUT_HEADER, limit.as_millis().to_string());
         }
@@ -112,10 +139,7 @@ impl Client {
         if head.status.is_success() {
             return Ok(ProcessStream { body, decoder: FrameDecoder::default() });
         }
-        let body = Limited::new(body, 64 * 1024);
-        let body =
-            body.collect().await.map_err(|error| ClientError::Malformed(error.to_string()))?.to_bytes();
-        Err(refusal(&Reply { status: head.status, headers: head.headers, body }))
+        Err(refused(head, body).await)
     }
 
     /// Runs `command` to its end and returns its exit code and what it wrote to standard output, of which at most
@@ -133,6 +157,53 @@ impl Client {
             }
         }
         Err(ClientError::Malformed("the stream ended before the command did".to_owned()))
+    }
+
+    /// Hands `bytes` to a command's standard input. Waits while it does not read.
+    pub async fn send_stdin(&self, sandbox: &Sandbox, pid: u32, bytes: Bytes) -> Result<(), ClientError> {
+        self.send_input(sandbox, pid, ProcessInput::Stdin(bytes.into())).await
+    }
+
+    /// Types `bytes` on a command's terminal.
+    pub async fn send_keys(&self, sandbox: &Sandbox, pid: u32, bytes: Bytes) -> Result<(), ClientError> {
+        self.send_input(sandbox, pid, ProcessInput::Pty(bytes.into())).await
+    }
+
+    async fn send_input(&self, sandbox: &Sandbox, pid: u32, input: ProcessInput) -> Result<(), ClientError> {
+        let message = SendInputRequest { process: Some(ProcessSelector::Pid(pid)), input: Some(input) };
+        self.tell(sandbox, "process.Process/SendInput", &message, INPUT_DEADLINE).await
+    }
+
+    /// Ends a command's standard input.
+    pub async fn close_stdin(&self, sandbox: &Sandbox, pid: u32) -> Result<(), ClientError> {
+        let message = ProcessRequest { process: Some(ProcessSelector::Pid(pid)) };
+        self.tell(sandbox, "process.Process/CloseStdin", &message, CALL_DEADLINE).await
+    }
+
+    /// Asks a command, and whatever it started, to end.
+    pub async fn signal(&self, sandbox: &Sandbox, pid: u32, signal: Signal) -> Result<(), ClientError> {
+        let signal = match signal {
+            Signal::Terminate => process::Signal::Sigterm,
+            Signal::Kill => process::Signal::Sigkill,
+        };
+        let message = SendSignalRequest { process: Some(ProcessSelector::Pid(pid)), signal };
+        self.tell(sandbox, "process.Process/SendSignal", &message, CALL_DEADLINE).await
+    }
+
+    /// Changes the size of a command's terminal.
+    pub async fn resize(&self, sandbox: &Sandbox, pid: u32, size: TerminalSize) -> Result<(), ClientError> {
+        let message = UpdateRequest { process: Some(ProcessSelector::Pid(pid)), pty: Some(size.into()) };
+        self.tell(sandbox, "process.Process/Update", &message, CALL_DEADLINE).await
+    }
+
+    async fn tell(
+        &self,
+        sandbox: &Sandbox,
+        procedure: &str,
+        message: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<(), ClientError> {
+        self.call::<Map<String, Value>>(sandbox, None, procedure, message, deadline).await.map(|_| ())
     }
 }
 
@@ -165,15 +236,16 @@ impl ProcessStream {
     }
 }
 
-/// What a message says; `None` where it only keeps the stream alive. There is no terminal, as none is asked for.
+/// What a message says; `None` where it only keeps the stream alive.
 fn meaning(event: process::ProcessEvent) -> Option<ProcessEvent> {
     match event {
         process::ProcessEvent::Start { pid } => Some(ProcessEvent::Started { pid }),
         process::ProcessEvent::Data(Output::Stdout(bytes)) => Some(ProcessEvent::Stdout(bytes.0)),
         process::ProcessEvent::Data(Output::Stderr(bytes)) => Some(ProcessEvent::Stderr(bytes.0)),
+        process::ProcessEvent::Data(Output::Pty(bytes)) => Some(ProcessEvent::Terminal(bytes.0)),
         process::ProcessEvent::End(end) => {
             Some(ProcessEvent::Ended { exit_code: end.exit_code, status: end.status })
         }
-        process::ProcessEvent::Data(Output::Pty(_)) | process::ProcessEvent::Keepalive {} => None,
+        process::ProcessEvent::Keepalive {} => None,
     }
 }

@@ -1,25 +1,34 @@
 //! One server, kept connections, bounded answers.
 
 use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
 use crate::ClientError;
+use crate::tls::Tls;
 
 /// Largest answer taken, in bytes: a page of a hundred deliveries with bodies of 64 KiB fits.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 /// Connections kept for reuse.
 const MAX_IDLE_CONNECTIONS: usize = 64;
+
+/// What goes to the server: at once or piece by piece.
+pub(crate) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A connection to one server, many at once if need be. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -32,7 +41,8 @@ struct Shared {
     port: u16,
     authority: String,
     base_path: String,
-    idle: Mutex<VecDeque<SendRequest<Full<Bytes>>>>,
+    tls: Option<Tls>,
+    idle: Mutex<VecDeque<SendRequest<Outgoing>>>,
 }
 
 /// A complete answer.
@@ -46,14 +56,27 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// A body that is there already.
+fn whole(body: Full<Bytes>) -> Outgoing {
+    body.map_err(|never| match never {}).boxed_unsync()
+}
+
 impl Transport {
     /// A transport to the server at `base`, for example `http://127.0.0.1:3000`. Connects lazily.
     pub fn new(base: &str) -> Result<Self, ClientError> {
+        Self::trusting(base, None)
+    }
+
+    /// Like [`new`](Self::new); with `https` also a server whose certificate comes from an authority in `ca_file`
+    /// (PEM) is trusted.
+    pub fn trusting(base: &str, ca_file: Option<&Path>) -> Result<Self, ClientError> {
         let refuse = |reason| ClientError::Url { url: base.to_owned(), reason };
         let url = Url::parse(base).map_err(|_| refuse("it is not an absolute URL"))?;
-        if url.scheme() != "http" {
-            return Err(refuse("only http:// is supported by this command"));
-        }
+        let is_secure = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(refuse("it must begin with http:// or https://")),
+        };
         let host = match url.host().ok_or_else(|| refuse("it names no host"))? {
             url::Host::Domain(name) => name.to_owned(),
             url::Host::Ipv4(address) => address.to_string(),
@@ -65,9 +88,9 @@ impl Transport {
             None => url.host_str().unwrap_or(&host).to_owned(),
         };
         let base_path = url.path().trim_end_matches('/').to_owned();
-        Ok(Self {
-            shared: Arc::new(Shared { host, port, authority, base_path, idle: Mutex::new(VecDeque::new()) }),
-        })
+        let tls = is_secure.then(|| Tls::new(&host, &authority, ca_file)).transpose()?;
+        let idle = Mutex::new(VecDeque::new());
+        Ok(Self { shared: Arc::new(Shared { host, port, authority, base_path, tls, idle }) })
     }
 
     /// Sends `request`, whose URI is a path with query, and reads the whole answer within `deadline`.
@@ -76,12 +99,12 @@ impl Transport {
         request: Request<Full<Bytes>>,
         deadline: Duration,
     ) -> Result<Reply, ClientError> {
-        tokio::time::timeout(deadline, self.exchange(request))
+        tokio::time::timeout(deadline, self.exchange(request.map(whole)))
             .await
             .map_err(|_| ClientError::Timeout(deadline))?
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
+    async fn exchange(&self, request: Request<Outgoing>) -> Result<Reply, ClientError> {
         let (response, connection) = self.start(request).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(body_error)?.to_bytes();
@@ -95,7 +118,16 @@ impl Transport {
         &self,
         request: Request<Full<Bytes>>,
         deadline: Duration,
-    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), ClientError> {
+    ) -> Result<(Response<Incoming>, SendRequest<Outgoing>), ClientError> {
+        self.open_with(request.map(whole), deadline).await
+    }
+
+    /// Like [`open`](Self::open), with a body that may come piece by piece.
+    pub(crate) async fn open_with(
+        &self,
+        request: Request<Outgoing>,
+        deadline: Duration,
+    ) -> Result<(Response<Incoming>, SendRequest<Outgoing>), ClientError> {
         tokio::time::timeout(deadline, self.start(request))
             .await
             .map_err(|_| ClientError::Timeout(deadline))?
@@ -103,8 +135,8 @@ impl Transport {
 
     async fn start(
         &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), ClientError> {
+        mut request: Request<Outgoing>,
+    ) -> Result<(Response<Incoming>, SendRequest<Outgoing>), ClientError> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let target = format!("{}{path}", self.shared.base_path);
         *request.uri_mut() = target.parse::<Uri>().map_err(http::Error::from)?;
@@ -118,7 +150,7 @@ impl Transport {
         Ok((response, connection))
     }
 
-    async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+    async fn connection(&self) -> Result<SendRequest<Outgoing>, ClientError> {
         while let Some(mut connection) = self.take_idle() {
             if connection.ready().await.is_ok() {
                 return Ok(connection);
@@ -126,19 +158,19 @@ impl Transport {
         }
         let shared = &self.shared;
         let failed = |source| ClientError::Connect { authority: shared.authority.clone(), source };
-        let socket = TcpStream::connect((shared.host.as_str(), shared.port)).await.map_err(failed)?;
+        let socket = dial(&shared.host, shared.port).await.map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?;
-        let (connection, driver) = http1::handshake(TokioIo::new(socket)).await?;
-        // The driver ends with the connection; what goes wrong there is reported to whoever holds the sender.
-        tokio::spawn(driver);
-        Ok(connection)
+        match &shared.tls {
+            Some(tls) => handshake(tls.connect(socket).await?).await,
+            None => handshake(socket).await,
+        }
     }
 
-    fn take_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+    fn take_idle(&self) -> Option<SendRequest<Outgoing>> {
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()
     }
 
-    fn keep(&self, connection: SendRequest<Full<Bytes>>) {
+    fn keep(&self, connection: SendRequest<Outgoing>) {
         if connection.is_closed() {
             return;
         }
@@ -147,6 +179,25 @@ impl Transport {
             idle.push_back(connection);
         }
     }
+}
+
+/// Names below `localhost` are this machine (RFC 6761), whatever its resolver knows of them.
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    if host.ends_with(".localhost") {
+        let loopback = [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()];
+        return TcpStream::connect(&loopback[..]).await;
+    }
+    TcpStream::connect((host, port)).await
+}
+
+async fn handshake<S>(stream: S) -> Result<SendRequest<Outgoing>, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (connection, driver) = http1::handshake(TokioIo::new(stream)).await?;
+    // The driver ends with the connection; what goes wrong there is reported to whoever holds the sender.
+    tokio::spawn(driver);
+    Ok(connection)
 }
 
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
@@ -166,8 +217,8 @@ mod tests {
     #[test]
     fn an_address_that_cannot_be_used_says_why() {
         for (base, reason) in [
-            ("localhost:3000", "only http:// is supported by this command"),
-            ("https://example.org", "only http:// is supported by this command"),
+            ("localhost:3000", "it must begin with http:// or https://"),
+            ("ftp://example.org", "it must begin with http:// or https://"),
             ("/x", "it is not an absolute URL"),
         ] {
             match Transport::new(base) {
@@ -179,5 +230,7 @@ mod tests {
         assert_eq!(transport.shared.host, "::1");
         assert_eq!(transport.shared.authority, "[::1]:3000");
         assert_eq!(transport.shared.base_path, "/x");
+        let transport = Transport::new("https://api.example.org").unwrap();
+        assert_eq!((transport.shared.port, transport.shared.tls.is_some()), (443, true));
     }
 }

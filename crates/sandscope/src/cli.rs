@@ -1,10 +1,16 @@
 //! The command line.
 
+mod sandbox;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::ServeArgs;
+
+pub(crate) use sandbox::{
+    ConnectArgs, CopyArgs, CreateArgs, ExecArgs, FilesCommand, LogsArgs, ProcessArgs, SandboxCommand,
+};
 
 /// Sandboxes for AI agents on machines you own.
 #[derive(Debug, Parser)]
@@ -22,7 +28,10 @@ pub(crate) enum Command {
     Demo,
     /// Work with sandboxes of a running server
     #[command(subcommand, visible_alias = "sbx")]
-    Sandbox(SandboxCommand),
+    Sandbox(Box<SandboxCommand>),
+    /// Copy files into and out of sandboxes
+    #[command(subcommand)]
+    Files(FilesCommand),
     /// Show what happened to sandboxes, newest first, or as it happens
     Events(EventsArgs),
     /// Manage API keys in the data directory, also beside a running server
@@ -42,20 +51,31 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Print the API's OpenAPI document
     Openapi,
+    /// Print a script that teaches a shell to complete this command line
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Which server, and who is asking.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// Control plane's address
-    #[arg(long, env = "E2B_API_URL", default_value = "http://127.0.0.1:3000", value_name = "URL")]
-    pub api_url: String,
+    /// Control plane's address [default: https://api.<domain> if there is one, else http://127.0.0.1:3000]
+    #[arg(long, env = "E2B_API_URL", value_name = "URL")]
+    pub api_url: Option<String>,
     /// Data plane's address, if it differs
     #[arg(long, env = "E2B_SANDBOX_URL", value_name = "URL")]
     pub sandbox_url: Option<String>,
+    /// The server's domain, where its addresses are not given
+    #[arg(long, env = "E2B_DOMAIN", value_name = "NAME")]
+    pub domain: Option<String>,
     /// API key
     #[arg(long, env = "E2B_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub api_key: Option<String>,
+    /// Authority (PEM) to trust beside the system's, for an https address with a certificate of your own
+    #[arg(long, env = "SANDSCOPE_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,97 +86,20 @@ pub(crate) enum Format {
     Json,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum SandboxCommand {
-    /// Create a sandbox and print its id
-    #[command(visible_alias = "cr")]
-    Create {
-        /// Template
-        #[arg(default_value = "base")]
-        template: String,
-        /// Seconds until it times out
-        #[arg(long, default_value_t = 300)]
-        timeout: u32,
-        /// Pause it rather than kill it when its time is up
-        #[arg(long)]
-        auto_pause: bool,
-        /// Label, `key=value`; may be repeated
-        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-        metadata: Vec<(String, String)>,
-        /// Environment variable, `KEY=VALUE`; may be repeated
-        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-        env: Vec<(String, String)>,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// List sandboxes, newest first
-    #[command(visible_alias = "ls")]
-    List {
-        /// Which states: running, paused or running,paused
-        #[arg(short, long, default_value = "running,paused")]
-        state: String,
-        /// How many at most
-        #[arg(short, long, default_value_t = 1000)]
-        limit: usize,
-        #[arg(long, value_enum, default_value_t = Format::Pretty)]
-        format: Format,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Show one sandbox
-    #[command(visible_alias = "in")]
-    Info {
-        /// Sandbox id
-        id: String,
-        #[arg(long, value_enum, default_value_t = Format::Pretty)]
-        format: Format,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Print a sandbox's metrics
-    #[command(visible_alias = "mt")]
-    Metrics {
-        /// Sandbox id
-        id: String,
-        /// Go on until the sandbox ends
-        #[arg(short, long)]
-        follow: bool,
-        #[arg(long, value_enum, default_value_t = Format::Pretty)]
-        format: Format,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// End sandboxes
-    #[command(visible_alias = "kl")]
-    Kill {
-        /// Sandbox ids
-        #[arg(required_unless_present = "all")]
-        ids: Vec<String>,
-        /// All of them
-        #[arg(short, long, conflicts_with = "ids")]
-        all: bool,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Stop a sandbox's processes; memory and files are kept
-    #[command(visible_alias = "ps")]
-    Pause {
-        /// Sandbox id
-        id: String,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Continue a paused sandbox
-    #[command(visible_alias = "rs")]
-    Resume {
-        /// Sandbox id
-        id: String,
-        /// Seconds until it times out
-        #[arg(long, default_value_t = 300)]
-        timeout: u32,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct FormatArgs {
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+impl FormatArgs {
+    pub(crate) fn get(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -363,6 +306,24 @@ mod tests {
         for bad in ["", "h", "10", "10w", "-1h", "99999999d", "é"] {
             assert!(since(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_command_for_a_sandbox_is_taken_as_it_is() {
+        let exec = |line: &[&str]| {
+            let cli = Cli::try_parse_from([&["sandscope", "sandbox", "exec"], line].concat()).unwrap();
+            match cli.command {
+                Command::Sandbox(command) => match *command {
+                    SandboxCommand::Exec(exec) => (exec.process.user, exec.command),
+                    _ => panic!("another command"),
+                },
+                _ => panic!("another command"),
+            }
+        };
+        let (user, command) = exec(&["id", "--user", "root", "ls", "--user", "-l", "--", "x"]);
+        assert_eq!(user.as_deref(), Some("root"));
+        assert_eq!(command, ["ls", "--user", "-l", "--", "x"]);
+        assert_eq!(exec(&["id", "--", "-x"]).1, ["-x"]);
     }
 
     #[test]

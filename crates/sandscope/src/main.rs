@@ -5,7 +5,7 @@
 //! ```text
 //! sandscope internal-launcher   makes sandboxes; single-threaded, started by the server, before anything else exists
 //! sandscope serve | demo | bench   configuration → build → run → drain
-//! sandscope sandbox | events …     a client like any other: only the public API
+//! sandscope sandbox | files | events …     a client like any other: only the public API
 //! ```
 
 mod bench;
@@ -21,6 +21,7 @@ mod metrics_line;
 mod output;
 mod serve;
 mod system;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -50,7 +51,8 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Sandbox(command) => commands::sandbox::run(command).await,
+        Command::Sandbox(command) => commands::sandbox::run(*command).await,
+        Command::Files(command) => commands::files::run(command).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Config(command) => commands::config::run(command),
         Command::Tls(command) => commands::tls::run(command),
@@ -61,5 +63,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(arguments) => doctor::run(*arguments).await,
         Command::Fsck(arguments) => fsck::run(*arguments).await,
         Command::Openapi => commands::openapi::run(),
+        Command::Completions { shell } => commands::completions::run(shell),
     }
 }

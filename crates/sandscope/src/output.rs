@@ -18,6 +18,44 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", Paint::for_stderr().dim(text));
 }
 
+/// Writes bytes to standard output as they are, flushed.
+pub(crate) fn raw_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Writes bytes to standard error as they are.
+pub(crate) fn raw_stderr(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().lock().write_all(bytes)
+}
+
+/// Tells something on standard error that is no reason to stop.
+pub(crate) fn warn(text: impl Display) {
+    let paint = Paint::for_stderr();
+    let _ = writeln!(io::stderr(), "{} {text}", paint.yellow("warning:"));
+}
+
+/// `text` with everything escaped that would steer a terminal or turn its writing around: sandboxes' words, and their
+/// owners' labels, are other people's.
+pub(crate) fn printable(text: &str) -> String {
+    let steers = |char: char| {
+        (char.is_control() && char != '\t')
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut printable, char| {
+        if steers(char) {
+            printable.extend(char.escape_default());
+        } else {
+            printable.push(char);
+        }
+        printable
+    })
+}
+
 /// Writes an error and its causes to standard error.
 pub(crate) fn complain(error: &anyhow::Error) {
     if let Some(broken) = error.downcast_ref::<io::Error>()
@@ -42,6 +80,11 @@ impl Paint {
         Self { colours: io::stdout().is_terminal() && wanted() }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn none() -> Self {
+        Self { colours: false }
+    }
+
     fn for_stderr() -> Self {
         Self { colours: io::stderr().is_terminal() && wanted() }
     }
@@ -60,6 +103,10 @@ impl Paint {
 
     pub(crate) fn green(self, text: impl Display) -> String {
         self.with("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: impl Display) -> String {
+        self.with("33", text)
     }
 
     pub(crate) fn cyan(self, text: impl Display) -> String {

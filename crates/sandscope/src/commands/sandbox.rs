@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sandscope_client::{Client, ClientError, ListedSandbox, NewSandbox};
+use serde_json::json;
 
-use crate::cli::{Format, SandboxCommand};
-use crate::output::{self, Paint};
+use crate::cli::{CreateArgs, Format, SandboxCommand};
+use crate::output::{self, Paint, printable};
 use crate::{commands, metrics_line};
 
 /// How often `metrics --follow` looks: what the official command line does.
@@ -14,24 +15,19 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(400);
 /// `sandscope sandbox …`
 pub(crate) async fn run(command: SandboxCommand) -> anyhow::Result<ExitCode> {
     match command {
-        SandboxCommand::Create { template, timeout, auto_pause, metadata, env, server } => {
-            let sandbox = NewSandbox {
-                template_id: template,
-                timeout: Some(timeout),
-                auto_pause,
-                metadata: metadata.into_iter().collect(),
-                env_vars: env.into_iter().collect(),
-            };
-            let made = commands::client(server)?.create_sandbox(&sandbox).await?;
-            output::line(made.sandbox_id)?;
-        }
+        SandboxCommand::Create(arguments) => create(arguments).await?,
+        SandboxCommand::Exec(arguments) => return Ok(commands::exec::run(arguments).await),
+        SandboxCommand::Connect(arguments) => return commands::connect::run(arguments).await,
+        SandboxCommand::Logs(arguments) => return commands::logs::run(arguments).await,
         SandboxCommand::List { state, limit, format, server } => {
             let sandboxes = commands::client(server)?.sandboxes(&state, limit).await?;
-            list(&sandboxes, format)?;
+            list(&sandboxes, format.get())?;
         }
-        SandboxCommand::Info { id, format, server } => info(&commands::client(server)?, &id, format).await?,
+        SandboxCommand::Info { id, format, server } => {
+            info(&commands::client(server)?, &id, format.get()).await?;
+        }
         SandboxCommand::Metrics { id, follow, format, server } => {
-            metrics(&commands::client(server)?, &id, follow, format).await?;
+            metrics(&commands::client(server)?, &id, follow, format.get()).await?;
         }
         SandboxCommand::Kill { ids, all, server } => return kill(&commands::client(server)?, ids, all).await,
         SandboxCommand::Pause { id, server } => {
@@ -46,6 +42,26 @@ pub(crate) async fn run(command: SandboxCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
+    let CreateArgs { template, named, timeout, auto_pause, metadata, env, format, server } = arguments;
+    let sandbox = NewSandbox {
+        template_id: template.or(named).unwrap_or_else(|| "base".to_owned()),
+        timeout: Some(timeout),
+        auto_pause,
+        metadata: metadata.into_iter().collect(),
+        env_vars: env.into_iter().collect(),
+    };
+    let made = commands::client(server)?.create_sandbox(&sandbox).await?;
+    match format.get() {
+        Format::Pretty => output::line(made.sandbox_id)?,
+        Format::Json => {
+            let made = json!({ "sandboxID": made.sandbox_id, "templateID": made.template_id });
+            output::line(made)?;
+        }
+    }
+    Ok(())
+}
+
 fn list(sandboxes: &[ListedSandbox], format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         for sandbox in sandboxes {
@@ -56,7 +72,7 @@ fn list(sandboxes: &[ListedSandbox], format: Format) -> anyhow::Result<()> {
     let row = |sandbox: &ListedSandbox| {
         vec![
             sandbox.sandbox_id.clone(),
-            sandbox.alias.clone().unwrap_or_else(|| sandbox.template_id.clone()),
+            printable(sandbox.alias.as_ref().unwrap_or(&sandbox.template_id)),
             sandbox.state.clone(),
             sandbox.started_at.clone(),
             sandbox.end_at.clone(),
@@ -72,7 +88,8 @@ fn list(sandboxes: &[ListedSandbox], format: Format) -> anyhow::Result<()> {
 }
 
 fn labels(sandbox: &ListedSandbox) -> String {
-    let pairs: Vec<String> = sandbox.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> =
+        sandbox.metadata.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect();
     pairs.join(" ")
 }
 
@@ -85,7 +102,7 @@ async fn info(client: &Client, id: &str, format: Format) -> anyhow::Result<()> {
     for (name, value) in [
         ("Sandbox ID", sandbox.sandbox_id.clone()),
         ("Template ID", sandbox.template_id.clone()),
-        ("Alias", sandbox.alias.clone().unwrap_or_default()),
+        ("Alias", printable(sandbox.alias.as_deref().unwrap_or_default())),
         ("State", sandbox.state.clone()),
         ("Started at", sandbox.started_at.clone()),
         ("End at", sandbox.end_at.clone()),

@@ -88,7 +88,9 @@ async fn load(client: &Client, stage: &Stage, sandbox: &Sandbox) -> anyhow::Resu
     while let Some(event) = stream.next().await? {
         match event {
             ProcessEvent::Started { pid: started } => pid = Some(started),
-            ProcessEvent::Stdout(bytes) | ProcessEvent::Stderr(bytes) => output.extend_from_slice(&bytes),
+            ProcessEvent::Stdout(bytes) | ProcessEvent::Stderr(bytes) | ProcessEvent::Terminal(bytes) => {
+                output.extend_from_slice(&bytes);
+            }
             ProcessEvent::Ended { status, .. } => {
                 anyhow::bail!("the load ended with {status}: {}", String::from_utf8_lossy(&output).trim())
             }

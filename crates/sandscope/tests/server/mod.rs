@@ -104,6 +104,10 @@ impl Server {
         &self.environment
     }
 
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.child.id().context("the server is not running")
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.data.path().to_owned()
     }
