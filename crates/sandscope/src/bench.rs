@@ -10,9 +10,11 @@ mod history;
 mod idle;
 mod processes;
 mod quantiles;
+mod sink;
 mod streams;
 mod transfer;
 mod webhook;
+mod webhooks;
 mod wire;
 
 use std::process::ExitCode;
@@ -42,6 +44,9 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted(Figure::Edge) {
         rows.extend(edge::measure(args.mib).await?);
+    }
+    if wanted(Figure::Webhooks) {
+        rows.extend(webhooks::measure().await?);
     }
     if wanted(Figure::History) {
         rows.extend(history::measure(args.events).await?);

@@ -239,6 +239,8 @@ pub(crate) enum Figure {
     Sampler,
     /// Event committed to webhook received
     Webhook,
+    /// Deliveries by themselves: throughput, latency, bad company, replay, idle
+    Webhooks,
     /// A command, large bodies and 1,000 streams through the edge
     Edge,
     /// Pages of a long history: newest, by cursor; commits one after the other

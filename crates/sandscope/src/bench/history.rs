@@ -125,24 +125,30 @@ async fn write(store: Store, team_id: TeamId, n: usize) -> anyhow::Result<()> {
     let mut sandbox = ended(team_id);
     store.admit_sandbox(&sandbox, u32::MAX, None).await?;
     for _ in 0..n {
-        let event = EventDraft {
-            id: EventId::generate(&OsEntropy),
-            event_type: EventType::Updated,
-            data: EventData { set_timeout: Some(SystemClock.now()), ..EventData::default() },
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id,
-            timestamp: SystemClock.now(),
-        };
+        let event = event(&sandbox);
         store.commit(Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None }).await?;
         sandbox.generation += 1;
     }
     Ok(())
 }
 
-fn ended(team_id: TeamId) -> Sandbox {
+/// Something that happens to `sandbox` now.
+pub(super) fn event(sandbox: &Sandbox) -> EventDraft {
+    EventDraft {
+        id: EventId::generate(&OsEntropy),
+        event_type: EventType::Updated,
+        data: EventData { set_timeout: Some(SystemClock.now()), ..EventData::default() },
+        sandbox_id: sandbox.id.clone(),
+        execution_id: sandbox.state.execution_id(),
+        template_id: sandbox.spec.template_id.clone(),
+        build_id: sandbox.spec.build_id,
+        team_id: sandbox.team_id,
+        timestamp: SystemClock.now(),
+    }
+}
+
+/// A sandbox that ended.
+pub(super) fn ended(team_id: TeamId) -> Sandbox {
     let now = SystemClock.now();
     Sandbox {
         id: SandboxId::generate(&OsEntropy),
