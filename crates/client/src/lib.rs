@@ -22,6 +22,7 @@ mod process;
 mod tls;
 mod transport;
 mod types;
+mod webhooks;
 
 pub use control::{Client, ClientOptions};
 pub use error::ClientError;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod sandbox;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use crate::config::ServeArgs;
 pub(crate) use sandbox::{
     ConnectArgs, CopyArgs, CreateArgs, ExecArgs, FilesCommand, LogsArgs, ProcessArgs, SandboxCommand,
 };
+pub(crate) use webhook::{CreateWebhookArgs, WebhookCommand};
 
 /// Sandboxes for AI agents on machines you own.
 #[derive(Debug, Parser)]
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     Files(FilesCommand),
     /// Show what happened to sandboxes, newest first, or as it happens
     Events(EventsArgs),
+    /// Work with webhooks: register, test, see deliveries, replay, listen locally
+    #[command(subcommand, visible_alias = "wh")]
+    Webhook(WebhookCommand),
     /// Manage API keys in the data directory, also beside a running server
     #[command(subcommand)]
     Key(KeyCommand),

@@ -11,6 +11,7 @@ pub(crate) mod logs;
 pub(crate) mod openapi;
 pub(crate) mod sandbox;
 pub(crate) mod tls;
+pub(crate) mod webhook;
 
 use anyhow::{Context as _, bail};
 use sandscope_client::{Client, ClientOptions, Command, Sandbox};

@@ -20,6 +20,7 @@ mod show;
 #[path = "config_tests.rs"]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sandscope_model::{Prices, Secret, TeamLimits};
 use sandscope_telemetry::LogFormat;
-use sandscope_webhooks::AllowedTarget;
+use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
 pub(crate) use domain::Domain;
 pub(crate) use rules::ConfigError;
@@ -115,6 +116,10 @@ pub(crate) struct Webhooks {
     pub disable_after: Option<Duration>,
     /// What secrets are sealed with, and what they were sealed with before; empty: the data directory's own key.
     pub sealing_keys: Vec<Secret>,
+    /// Ports that are not dialled, instead of the usual ones.
+    pub deny_ports: Option<BTreeSet<u16>>,
+    /// The proxy that connections go through.
+    pub proxy: Option<ProxyAddress>,
 }
 
 #[derive(Debug, Clone, Copy)]

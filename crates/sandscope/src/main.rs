@@ -54,6 +54,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sandbox(command) => commands::sandbox::run(*command).await,
         Command::Files(command) => commands::files::run(command).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
+        Command::Webhook(command) => commands::webhook::run(command).await,
         Command::Config(command) => commands::config::run(command),
         Command::Tls(command) => commands::tls::run(command),
         Command::Key(command) => commands::key::run(command).await,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sandscope_model::{RetiredSecret, Secret, TeamId, Webhook, WebhookId};
+use sandscope_model::{RetiredSecret, SandboxId, Secret, TeamId, Webhook, WebhookId};
 use serde::{Deserialize, Serialize};
 
 use crate::row::{Cells, all, first, integer, to_json};
@@ -108,6 +108,29 @@ pub(crate) fn insert(
     Ok(true)
 }
 
+/// Registers a sandbox's own webhooks from its first event on; one that has any keeps them.
+fn insert_of_sandbox(
+    tx: &mut Tx<'_>,
+    sandbox_id: &SandboxId,
+    webhooks: &[Webhook],
+    sealer: Option<&Sealer>,
+) -> Result<(), StoreError> {
+    if tx.prepare_cached("SELECT 1 FROM webhooks WHERE sandbox_id = ?")?.exists([sandbox_id.as_str()])? {
+        return Ok(());
+    }
+    for webhook in webhooks {
+        insert(tx, webhook, u32::MAX, sealer)?;
+        tx.prepare_cached(
+            "UPDATE webhooks SET cursor = COALESCE((
+                 SELECT MIN(sequence) - 1 FROM events INDEXED BY events_by_sandbox
+                 WHERE events.team_no = webhooks.team_no AND events.sandbox_id = ?2
+             ), cursor) WHERE id = ?1",
+        )?
+        .execute(params![webhook.id.as_uuid().as_bytes(), sandbox_id.as_str()])?;
+    }
+    Ok(())
+}
+
 fn update(tx: &mut Tx<'_>, webhook: &Webhook, sealer: Option<&Sealer>) -> Result<bool, StoreError> {
     let id = webhook.id.as_uuid().as_bytes();
     let found: Option<(bool, i64, i64)> = tx
@@ -206,6 +229,20 @@ impl Store {
     pub async fn insert_webhook(&self, webhook: Webhook, max: u32) -> Result<bool, StoreError> {
         let sealer = self.inner.sealer.clone();
         self.facts().write(move |tx| insert(tx, &webhook, max, sealer.as_deref())).await
+    }
+
+    /// Registers the webhooks a sandbox was made with: they get its events from the first on. A sandbox that has any
+    /// already (its request was repeated) keeps those.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn insert_sandbox_webhooks(
+        &self,
+        sandbox_id: SandboxId,
+        webhooks: Vec<Webhook>,
+    ) -> Result<(), StoreError> {
+        let sealer = self.inner.sealer.clone();
+        self.facts().write(move |tx| insert_of_sandbox(tx, &sandbox_id, &webhooks, sealer.as_deref())).await
     }
 
     /// The team's webhooks, oldest first.

@@ -55,7 +55,7 @@ impl ExchangeError {
         match self {
             Self::Dial(DialError::Refused(_)) | Self::Request => ErrorClass::RequestError,
             Self::Dial(DialError::Unresolved) => ErrorClass::DnsError,
-            Self::Dial(DialError::Connect(_)) | Self::Tls(_) => ErrorClass::TransportError,
+            Self::Dial(DialError::Connect(_) | DialError::Proxy) | Self::Tls(_) => ErrorClass::TransportError,
             Self::HeadTooLarge | Self::NotHttp | Self::Broken => ErrorClass::TransportError,
         }
     }

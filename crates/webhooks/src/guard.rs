@@ -14,8 +14,9 @@
 //! Resolving blocks a thread, which the deadline of an attempt cannot end: every [`Dialer`] therefore resolves one
 //! name at a time, and all of them together a bounded number, counted until the thread is really free again.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 use crate::address::is_public;
+use crate::proxy::ProxyAddress;
 
 /// Longest URL accepted, in bytes.
 const MAX_URL_BYTES: usize = 2_048;
@@ -100,6 +102,9 @@ pub enum GuardError {
     /// A user name or password in it.
     #[error("must not contain a user name or password")]
     Credentials,
+    /// Its port belongs to something that is no web server, and is not on the allow-list.
+    #[error("the target port is not allowed")]
+    Port,
     /// Its host is not on the public internet, and not on the allow-list.
     #[error("the target address is not allowed")]
     Forbidden,
@@ -117,6 +122,9 @@ pub enum DialError {
     /// No address of it took the connection.
     #[error("could not connect: {}", .0.kind())]
     Connect(io::Error),
+    /// The proxy did not make the connection.
+    #[error("the server's proxy could not connect")]
+    Proxy,
 }
 
 /// How names become addresses. The system's way, except in tests.
@@ -133,29 +141,62 @@ impl Resolve for SystemResolver {
     }
 }
 
+/// What a guard permits, beside the public internet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressRules {
+    /// Targets that are permitted although they are not public, or although their port is denied (where an entry names
+    /// ports).
+    pub allow: Vec<AllowedTarget>,
+    /// Ports that are not dialled.
+    pub deny_ports: BTreeSet<u16>,
+    /// The port this server listens on: never dialled at an address of this machine, whatever is allowed.
+    pub own_port: Option<u16>,
+    /// Through which HTTP proxy connections are made. It is told checked addresses and no names.
+    pub proxy: Option<ProxyAddress>,
+}
+
+impl Default for EgressRules {
+    fn default() -> Self {
+        Self { allow: Vec::new(), deny_ports: DENIED_PORTS.into(), own_port: None, proxy: None }
+    }
+}
+
+/// Ports of services that a request might do harm to although they speak no HTTP: mail, shells, files, names, chat.
+const DENIED_PORTS: [u16; 83] = [
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104,
+    109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515,
+    526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049,
+    3306, 3659, 4045, 4190, 5060, 5061, 5432, 6000, 6379, 6566, 6665, 6666, 6667, 6697, 10080, 11211,
+];
+
 /// Decides which targets may be dialled, and dials them. Clones share the same limits.
 #[derive(Clone)]
 pub struct EgressGuard {
-    allow: Arc<[AllowedTarget]>,
+    rules: Arc<EgressRules>,
     resolver: Arc<dyn Resolve>,
     lookups: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for EgressGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EgressGuard").field("allow", &self.allow).finish_non_exhaustive()
+        f.debug_struct("EgressGuard").field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 
 impl EgressGuard {
-    /// A guard that permits the public internet and `allow`.
+    /// A guard that permits the public internet but for the usual denied ports, and `allow`.
     pub fn new(allow: Vec<AllowedTarget>) -> Self {
-        Self::with_resolver(allow, SystemResolver)
+        Self::with_rules(EgressRules { allow, ..EgressRules::default() })
     }
 
-    pub(crate) fn with_resolver(allow: Vec<AllowedTarget>, resolver: impl Resolve) -> Self {
+    /// A guard that permits the public internet as far as `rules` say.
+    pub fn with_rules(rules: EgressRules) -> Self {
+        Self::with_resolver(rules, SystemResolver)
+    }
+
+    pub(crate) fn with_resolver(rules: EgressRules, resolver: impl Resolve) -> Self {
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Self { allow: allow.into(), resolver: Arc::new(resolver), lookups }
+        Self { rules: Arc::new(rules), resolver: Arc::new(resolver), lookups }
     }
 
     /// Parses `text` and refuses what can be refused by looking at it: use it when a webhook is registered. Names
@@ -181,7 +222,14 @@ impl EgressGuard {
             Host::Ipv4(address) => self.check_address(address.into(), port)?,
             Host::Ipv6(address) => self.check_address(address.into(), port)?,
             Host::Domain(name) if is_localhost(name) => self.check_address([127, 0, 0, 1].into(), port)?,
-            Host::Domain(_) => {}
+            // Where it leads is seen when it is dialled; an allow-list entry may name the port.
+            Host::Domain(_) => {
+                let by_port =
+                    |target: &AllowedTarget| target.ports.as_ref().is_some_and(|ports| ports.contains(&port));
+                if !self.rules.allow.iter().any(by_port) {
+                    self.check_port(port)?;
+                }
+            }
         }
         Ok(url)
     }
@@ -190,9 +238,22 @@ impl EgressGuard {
     pub fn check_address(&self, address: IpAddr, port: u16) -> Result<(), GuardError> {
         // An IPv4-mapped address reaches the IPv4 address, so that is what the allow-list is asked about.
         let reached = address.to_canonical();
-        let allowed = port != 0
-            && (is_public(address) || self.allow.iter().any(|target| target.permits(reached, port)));
-        if allowed { Ok(()) } else { Err(GuardError::Forbidden) }
+        let by_name = self.rules.allow.iter().filter(|target| target.permits(reached, port));
+        let by_port = by_name.clone().any(|target| target.ports.is_some());
+        if port == 0 || (!is_public(address) && by_name.count() == 0) || self.is_own(reached, port) {
+            return Err(GuardError::Forbidden);
+        }
+        self.check_port(port).or(if by_port { Ok(()) } else { Err(GuardError::Port) })
+    }
+
+    fn check_port(&self, port: u16) -> Result<(), GuardError> {
+        if self.rules.deny_ports.contains(&port) { Err(GuardError::Port) } else { Ok(()) }
+    }
+
+    /// Whether it is this server itself: only an address of this machine can be bound to.
+    fn is_own(&self, address: IpAddr, port: u16) -> bool {
+        self.rules.own_port == Some(port)
+            && (address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok())
     }
 
     /// A dialler for one webhook.
@@ -229,7 +290,13 @@ impl Dialer {
         for address in &addresses {
             self.guard.check_address(*address, port)?;
         }
-        connect(&addresses, port).await
+        match &self.guard.rules.proxy {
+            Some(proxy) => {
+                let address = addresses.first().ok_or(DialError::Unresolved)?;
+                proxy.connect(SocketAddr::new(*address, port)).await
+            }
+            None => connect(&addresses, port).await,
+        }
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
@@ -274,6 +341,9 @@ async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError
     Err(DialError::Connect(last_error))
 }
 
+#[cfg(test)]
+#[path = "guard_packet_tests.rs"]
+mod packet_tests;
 #[cfg(test)]
 #[path = "guard_tests.rs"]
 mod tests;

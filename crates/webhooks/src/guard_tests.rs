@@ -6,10 +6,10 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// Answers each lookup with the next of its answers, and with the last one from then on.
-struct Scripted(Mutex<VecDeque<Vec<IpAddr>>>);
+pub(super) struct Scripted(Mutex<VecDeque<Vec<IpAddr>>>);
 
 impl Scripted {
-    fn new(answers: &[&[&str]]) -> Self {
+    pub(super) fn new(answers: &[&[&str]]) -> Self {
         let parse = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
         Self(Mutex::new(answers.iter().map(parse).collect()))
     }
@@ -183,7 +183,7 @@ async fn one_forbidden_address_in_the_answer_refuses_it_whole() {
     let v6_only: &[&str] = &["::1"];
     let mapped: &[&str] = &["::ffff:10.0.0.1"];
     for answer in [private, mixed, v6_only, mapped] {
-        let guard = EgressGuard::with_resolver(Vec::new(), Scripted::new(&[answer]));
+        let guard = EgressGuard::with_resolver(EgressRules::default(), Scripted::new(&[answer]));
         let refused = dial(&guard, "http://rebind.example/").await.unwrap_err();
         assert!(matches!(refused, DialError::Refused(GuardError::Forbidden)), "{answer:?}: {refused:?}");
         assert!(!refused.to_string().contains(answer[0]), "the error tells what the name resolved to");
@@ -193,7 +193,7 @@ async fn one_forbidden_address_in_the_answer_refuses_it_whole() {
 #[tokio::test]
 async fn a_name_without_addresses_does_not_resolve() {
     for answers in [&[][..], &[&[] as &[&str]][..]] {
-        let guard = EgressGuard::with_resolver(Vec::new(), Scripted::new(answers));
+        let guard = EgressGuard::with_resolver(EgressRules::default(), Scripted::new(answers));
         let error = dial(&guard, "http://nowhere.example/").await.unwrap_err();
         assert!(matches!(error, DialError::Unresolved), "{error:?}");
     }
@@ -206,7 +206,10 @@ async fn what_is_dialled_is_what_was_checked_even_if_the_name_changes() {
     let url = format!("http://rebind.example:{port}/");
     let allow = vec![AllowedTarget { net: "127.0.0.1/32".parse().unwrap(), ports: Some(port..=port) }];
     // The first answer is allowed; every later one is another machine.
-    let guard = EgressGuard::with_resolver(allow, Scripted::new(&[&["127.0.0.1"], &["127.0.0.2"]]));
+    let guard = EgressGuard::with_resolver(
+        EgressRules { allow, ..EgressRules::default() },
+        Scripted::new(&[&["127.0.0.1"], &["127.0.0.2"]]),
+    );
     let stream = dial(&guard, &url).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
     let error = dial(&guard, &url).await.unwrap_err();
@@ -219,4 +222,43 @@ async fn literal_addresses_are_checked_when_dialled_too() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     assert!(matches!(dial(&strict(), &url).await.unwrap_err(), DialError::Refused(GuardError::Forbidden)));
     assert!(dial(&EgressGuard::new(AllowedTarget::loopback()), &url).await.is_ok());
+}
+
+#[test]
+fn ports_of_other_services_are_refused_unless_the_allow_list_names_them() {
+    for text in [
+        "http://8.8.8.8:25/",
+        "https://example.com:22/",
+        "http://example.com:6379/",
+        "http://[2606:4700::1]:53/",
+    ] {
+        assert_eq!(strict().check_url(text), Err(GuardError::Port), "{text}");
+    }
+    let guard = EgressGuard::new(vec!["10.0.0.0/8".parse().unwrap(), "10.1.0.0/16:22".parse().unwrap()]);
+    assert_eq!(
+        guard.check_url("http://10.2.0.1:25/"),
+        Err(GuardError::Port),
+        "an address alone allows no such port"
+    );
+    assert!(guard.check_url("http://10.1.0.1:22/").is_ok());
+    let none = EgressRules { deny_ports: BTreeSet::new(), ..EgressRules::default() };
+    assert!(EgressGuard::with_rules(none).check_url("http://8.8.8.8:25/").is_ok());
+}
+
+#[test]
+fn this_server_is_never_a_target() {
+    let rules =
+        EgressRules { allow: AllowedTarget::loopback(), own_port: Some(3000), ..EgressRules::default() };
+    let guard = EgressGuard::with_rules(rules);
+    for text in [
+        "http://127.0.0.1:3000/",
+        "http://127.0.0.2:3000/",
+        "http://localhost:3000/",
+        "http://[::1]:3000/",
+        "http://[::ffff:127.0.0.1]:3000/",
+    ] {
+        assert_eq!(guard.check_url(text), Err(GuardError::Forbidden), "{text}");
+    }
+    assert!(guard.check_url("http://127.0.0.1:3001/").is_ok());
+    assert!(guard.check_url("http://8.8.8.8:3000/").is_ok(), "another machine's port");
 }

@@ -36,6 +36,7 @@ mod inbox;
 mod ledger;
 mod policy;
 mod pool;
+mod proxy;
 mod recorder;
 mod replaying;
 pub mod signature;
@@ -44,8 +45,9 @@ mod tester;
 mod tls;
 
 pub use address::is_public;
-pub use guard::{AllowedTarget, DialError, Dialer, EgressGuard, GuardError, MalformedTarget};
+pub use guard::{AllowedTarget, DialError, Dialer, EgressGuard, EgressRules, GuardError, MalformedTarget};
 pub use policy::RetryPolicy;
+pub use proxy::{MalformedProxy, ProxyAddress};
 pub use supervisor::{Defaults, Webhooks, WebhooksOptions};
 pub use tester::Tester;
 

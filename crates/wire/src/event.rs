@@ -30,12 +30,12 @@ pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
                 .iter()
                 .filter(|(key, _)| ["version", "id", "type", "timestamp"].contains(&key.as_str()));
             let mut body = shared.map(|(key, value)| (key.clone(), value.clone())).collect();
-            add_snake_case(&mut body, event, &camel, data);
+            add_snake_case(&mut body, event.event_type, &camel, data);
             body
         }
         PayloadStyle::Both => {
             let mut body = camel.clone();
-            add_snake_case(&mut body, event, &camel, data);
+            add_snake_case(&mut body, event.event_type, &camel, data);
             body
         }
         PayloadStyle::Cloudevents => cloud_event(event, camel),
@@ -46,6 +46,15 @@ pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
     Value::Object(body).to_string().into_bytes()
 }
 
+/// The body in the usual style of an event as the API rendered it; `None` if it is of an unknown type.
+pub fn body_of_rendered(rendered: &Map<String, Value>) -> Option<Vec<u8>> {
+    let event_type = rendered.get("type")?.as_str()?.parse().ok()?;
+    let data = rendered.get("eventData").cloned().unwrap_or_default();
+    let mut body = rendered.clone();
+    add_snake_case(&mut body, event_type, rendered, data);
+    Some(Value::Object(body).to_string().into_bytes())
+}
+
 /// What `content-type` says of a body in this style.
 pub const fn content_type(style: PayloadStyle) -> &'static str {
     match style {
@@ -54,9 +63,14 @@ pub const fn content_type(style: PayloadStyle) -> &'static str {
     }
 }
 
-fn add_snake_case(body: &mut Map<String, Value>, event: &Event, camel: &Map<String, Value>, data: Value) {
-    body.insert("event_category".to_owned(), json!(category(event.event_type)));
-    if let Some(label) = label(event.event_type) {
+fn add_snake_case(
+    body: &mut Map<String, Value>,
+    event_type: EventType,
+    camel: &Map<String, Value>,
+    data: Value,
+) {
+    body.insert("event_category".to_owned(), json!(category(event_type)));
+    if let Some(label) = label(event_type) {
         body.insert("event_label".to_owned(), json!(label));
     }
     if !data.is_null() {

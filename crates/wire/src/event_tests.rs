@@ -175,3 +175,11 @@ fn a_process_killed_for_lack_of_memory_is_no_change_of_the_lifecycle() {
     assert_eq!(body["eventData"], json!({"oom_kills": 5, "new_oom_kills": 2}));
     assert_eq!((body["event_category"].as_str(), body.get("event_label")), (Some("resource"), None));
 }
+
+#[test]
+fn the_body_of_what_was_rendered_is_the_body() {
+    let Value::Object(rendered) = render(&killed()) else { panic!("an object") };
+    let again: Value = serde_json::from_slice(&body_of_rendered(&rendered).unwrap()).unwrap();
+    let direct: Value = serde_json::from_slice(&webhook_body(&killed(), PayloadStyle::Both)).unwrap();
+    assert_eq!(again, direct);
+}

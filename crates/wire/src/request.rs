@@ -49,6 +49,10 @@ pub struct NewSandbox {
     /// Environment of every process started in the sandbox.
     #[serde(rename = "envVars", default, skip_serializing_if = "Option::is_none")]
     pub env_vars: Option<BTreeMap<String, String>>,
+    /// Webhooks that get this sandbox's events, its `created` among them, and go with it: up to 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 5)]
+    pub webhooks: Vec<crate::webhook::WebhookCreate>,
     /// Not there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]

@@ -9,12 +9,13 @@ use axum::extract::State;
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 use sandscope_lifecycle::CreateRequest;
-use sandscope_model::{NetworkConfig, OnTimeout};
+use sandscope_model::{NetworkConfig, OnTimeout, WebhookId};
 use sandscope_store::IdempotencyKey;
 use sandscope_wire::request::NewSandbox;
 use sandscope_wire::sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 
+use super::webhook_create;
 use crate::auth::Caller;
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
@@ -26,6 +27,10 @@ const BAD_IDEMPOTENCY_KEY: &str =
     "Idempotency-Key must be 1 to 255 characters long and consist of a-z, 0-9 and -";
 const TRAFFIC_NEEDS_SECURE: &str = "network.allowPublicTraffic: false requires secure: true";
 const BAD_ENV_VAR: &str = "envVars: a name must not be empty or contain '=', and nothing may contain NUL";
+
+const MAX_WEBHOOKS: usize = 5;
+const TOO_MANY_WEBHOOKS: &str = "webhooks: must be at most 5";
+const WEBHOOK_NAME: &str = "of a sandbox";
 
 /// The two generations of the operation differ in their defaults only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,10 +93,27 @@ async fn create(
     body: &[u8],
     generation: Generation,
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
-    let new: NewSandbox = parse(body)?;
+    let mut new: NewSandbox = parse(body)?;
+    let mut webhooks = Vec::new();
+    if new.webhooks.len() > MAX_WEBHOOKS {
+        return Err(ApiError::bad_request(TOO_MANY_WEBHOOKS));
+    }
+    for mut webhook in std::mem::take(&mut new.webhooks) {
+        if webhook.name.is_empty() {
+            webhook.name = WEBHOOK_NAME.to_owned();
+        }
+        webhooks.push(webhook_create::build(app, caller, webhook, WebhookId::generate(&*app.entropy)).await?);
+    }
     let request =
         CreateRequest { idempotency: idempotency(headers, body, generation)?, ..request(new, generation)? };
     let created = caller.lifecycle(app).create(&caller.team, request).await?;
+    if !webhooks.is_empty() {
+        let id = &created.sandbox.id;
+        for webhook in &mut webhooks {
+            webhook.options.sandbox_id = Some(id.clone());
+        }
+        app.store.insert_sandbox_webhooks(id.clone(), webhooks).await?;
+    }
     let answer = Sandbox::new(&created.sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
     Ok((StatusCode::CREATED, Json(answer)))
 }

@@ -43,13 +43,29 @@ pub(crate) async fn create_webhook(
 ) -> Result<(StatusCode, Json<WebhookDetail>), ApiError> {
     // The usual words of a parser could repeat the secret.
     let new: WebhookCreate = parse(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let webhook = build(&app, &caller, new, WebhookId::generate(&*app.entropy)).await?;
+    let detail = WebhookDetail::from(&webhook);
+    if app.store.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {
+        Ok((StatusCode::CREATED, Json(detail)))
+    } else {
+        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, LIMIT_REACHED).permanent())
+    }
+}
+
+/// The webhook that `new` describes, if nothing is wrong with it.
+pub(super) async fn build(
+    app: &App,
+    caller: &Caller,
+    new: WebhookCreate,
+    id: WebhookId,
+) -> Result<Webhook, ApiError> {
     let mut violations = Violations::default();
     violations.check_name(&new.name);
     violations.check_url(&new.url, &app.webhook_url_check);
     let events = violations.events(&new.events);
     violations.check_secret(&new.signature_secret);
     let mut webhook = Webhook {
-        id: WebhookId::generate(&*app.entropy),
+        id,
         team_id: caller.team.id,
         name: new.name,
         url: new.url,
@@ -61,14 +77,9 @@ pub(crate) async fn create_webhook(
         options: WebhookOptions::default(),
         created_at: app.clock.now(),
     };
-    webhook_options::apply(&app, caller.team.id, new.delivery, &mut webhook, &mut violations).await?;
+    webhook_options::apply(app, caller.team.id, new.delivery, &mut webhook, &mut violations).await?;
     violations.into_result()?;
-    let detail = WebhookDetail::from(&webhook);
-    if app.store.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {
-        Ok((StatusCode::CREATED, Json(detail)))
-    } else {
-        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, LIMIT_REACHED).permanent())
-    }
+    Ok(webhook)
 }
 
 /// Everything wrong with a registration: told at once, joined by `; `.

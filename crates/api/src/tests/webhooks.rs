@@ -134,3 +134,27 @@ async fn a_secret_is_changed_with_an_overlap_and_a_drawn_one_is_shown_once() {
     let test = format!("/events/webhooks/{id}/test");
     assert_eq!(ask(&door, "POST", &test, &json!(null)).await.0, StatusCode::TOO_MANY_REQUESTS);
 }
+
+#[tokio::test]
+async fn a_sandbox_is_made_with_webhooks_of_its_own_that_hear_of_its_beginning() {
+    let door = Door::open().await;
+    door.sandbox(r#"{"templateID":"base"}"#).await;
+    let body = json!({
+        "templateID": "base",
+        "webhooks": [{
+            "url": "https://example.com/h", "events": ["sandbox.lifecycle.created"], "signatureSecret": "s",
+            "ordering": "strict",
+        }],
+    });
+    let (status, made) = ask(&door, "POST", "/v2/sandboxes", &body).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let (_, listed) = ask(&door, "GET", "/events/webhooks", &json!(null)).await;
+    assert_eq!(listed[0]["sandboxID"], made["sandboxID"]);
+    assert_eq!(listed[0]["ordering"], "strict");
+    let id = listed[0]["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(door.store.cursor(id).await.unwrap(), Some(1), "its `created` is the second event");
+    for bad in [json!([{"url": "ftp://x"}]), json!([{}, {}, {}, {}, {}, {}]), json!({})] {
+        let body = json!({"templateID": "base", "webhooks": bad});
+        assert_eq!(ask(&door, "POST", "/v2/sandboxes", &body).await.0, StatusCode::BAD_REQUEST, "{body}");
+    }
+}

@@ -67,7 +67,7 @@ fn show(event: &Event, format: Format) -> anyhow::Result<()> {
 }
 
 /// `killed` means `sandbox.lifecycle.killed`, `oom` means `sandbox.oom`.
-fn full_name(name: &str) -> String {
+pub(super) fn full_name(name: &str) -> String {
     match name {
         "oom" => "sandbox.oom".to_owned(),
         name if name.contains('.') => name.to_owned(),

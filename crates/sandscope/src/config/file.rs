@@ -63,6 +63,8 @@ struct WebhooksSection {
     timeout_s: Option<u32>,
     retry_delays_s: Option<Vec<u32>>,
     disable_after_hours: Option<u32>,
+    deny_ports: Option<Vec<u16>>,
+    proxy: Option<String>,
     sealing_keys: Option<Vec<String>>,
 }
 
@@ -124,6 +126,8 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         webhook_retry_delays_s: webhooks.retry_delays_s,
         webhook_disable_after_hours: webhooks.disable_after_hours,
         sealing_keys: webhooks.sealing_keys,
+        webhook_deny_ports: webhooks.deny_ports,
+        webhook_proxy: webhooks.proxy,
         metrics_interval_s: metrics.interval_s,
         prices,
         log: log.filter,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sandscope_model::{Amount, Prices, Secret, TeamLimits};
-use sandscope_webhooks::AllowedTarget;
+use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
 use super::settings::{Number, PriceSettings, ServeArgs};
 use super::{Config, Domain, Log, Metrics, Sandbox, Server, TlsFiles, Webhooks, file};
@@ -146,6 +146,11 @@ impl Config {
                 120,
                 8760,
             ),
+            deny_ports: over
+                .webhook_deny_ports
+                .or(under.webhook_deny_ports)
+                .map(|ports| ports.into_iter().collect()),
+            proxy: rules.proxy(over.webhook_proxy.or(under.webhook_proxy).as_deref()),
             sealing_keys: rules.sealing_keys(over.sealing_keys.or(under.sealing_keys).unwrap_or_default()),
         };
         let interval = over.metrics_interval_s.or(under.metrics_interval_s);
@@ -245,6 +250,12 @@ impl Rules {
     ) -> Option<Duration> {
         let hours = self.within(setting, given, default, 0, most);
         (hours > 0).then(|| Duration::from_secs(u64::from(hours) * 3600))
+    }
+
+    fn proxy(&mut self, given: Option<&str>) -> Option<ProxyAddress> {
+        let parsed = given.filter(|text| !text.is_empty())?.parse();
+        self.check(parsed.is_ok(), "webhook proxy", "an address such as http://proxy.internal:3128");
+        parsed.ok()
     }
 
     fn sealing_keys(&mut self, given: Vec<String>) -> Vec<Secret> {

@@ -87,6 +87,12 @@ pub(crate) struct ServeArgs {
     /// Waits before the second, third … attempt, in seconds [default: 10,10,10]
     #[arg(long, value_name = "SECONDS,…", env = "SANDSCOPE_WEBHOOK_RETRY_DELAYS_S", value_delimiter = ',')]
     pub webhook_retry_delays_s: Option<Vec<u32>>,
+    /// Ports webhooks do not go to, instead of the usual ones of other services
+    #[arg(long, value_name = "PORT,…", env = "SANDSCOPE_WEBHOOK_DENY_PORTS", value_delimiter = ',')]
+    pub webhook_deny_ports: Option<Vec<u16>>,
+    /// HTTP proxy through which webhooks go: http://proxy.internal:3128
+    #[arg(long, value_name = "URL", env = "SANDSCOPE_WEBHOOK_PROXY")]
+    pub webhook_proxy: Option<String>,
     /// Hours without a success after which a webhook is disabled; 0 is never [default: 120]
     #[arg(long, value_name = "HOURS", env = "SANDSCOPE_WEBHOOK_DISABLE_AFTER_HOURS")]
     pub webhook_disable_after_hours: Option<u32>,

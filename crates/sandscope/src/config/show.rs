@@ -63,18 +63,26 @@ impl Config {
         let allow: Vec<String> = webhooks.allow.iter().map(|allowed| quoted(&target(allowed))).collect();
         let delays: Vec<String> =
             webhooks.retry_delays.iter().map(|wait| wait.as_secs().to_string()).collect();
-        section(
-            "webhooks",
-            &[
-                ("allow", format!("[{}]", allow.join(", "))),
-                ("timeout_s", webhooks.attempt_timeout.as_secs().to_string()),
-                ("retry_delays_s", format!("[{}]", delays.join(", "))),
-                (
-                    "disable_after_hours",
-                    webhooks.disable_after.map_or(0, |time| time.as_secs() / 3600).to_string(),
-                ),
-            ],
-        );
+        let mut lines = vec![
+            ("allow", format!("[{}]", allow.join(", "))),
+            ("timeout_s", webhooks.attempt_timeout.as_secs().to_string()),
+            ("retry_delays_s", format!("[{}]", delays.join(", "))),
+            (
+                "disable_after_hours",
+                webhooks.disable_after.map_or(0, |time| time.as_secs() / 3600).to_string(),
+            ),
+        ];
+        if let Some(ports) = &webhooks.deny_ports {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            lines.push(("deny_ports", format!("[{}]", ports.join(", "))));
+        }
+        if let Some(proxy) = &webhooks.proxy {
+            lines.push(("proxy", quoted(&proxy.to_string())));
+        }
+        if !webhooks.sealing_keys.is_empty() {
+            lines.push(("sealing_keys", format!("[{}]", quoted("[secret]"))));
+        }
+        section("webhooks", &lines);
         section("metrics", &[("interval_s", metrics.interval.as_secs().to_string())]);
         if let Some(prices) = prices {
             section(

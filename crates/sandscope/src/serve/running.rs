@@ -12,7 +12,7 @@ use sandscope_logs::{Logs, LogsOptions};
 use sandscope_model::{Clock, Entropy, Secret};
 use sandscope_sampler::{Sampler, SamplerOptions};
 use sandscope_store::{Store, StoreOptions};
-use sandscope_webhooks::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
+use sandscope_webhooks::{AllowedTarget, EgressGuard, EgressRules, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -81,7 +81,8 @@ impl Running {
         .await
         .context("cannot take over what the last run left")?;
         lifecycle.keep_up(upkeep(&config.sandbox));
-        let guard = guard(&config.webhooks, config.server.dev);
+        let own_port = socket.local_addr().context("cannot tell the port")?.port();
+        let guard = guard(&config.webhooks, config.server.dev, own_port);
         let sampler = Sampler::start(SamplerOptions {
             store: store.clone(),
             runtime: engine.runtime(),
@@ -232,7 +233,13 @@ fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn guard(webhooks: &config::Webhooks, dev: bool) -> EgressGuard {
+fn guard(webhooks: &config::Webhooks, dev: bool, own_port: u16) -> EgressGuard {
     let loopback = if dev { AllowedTarget::loopback() } else { Vec::new() };
-    EgressGuard::new(webhooks.allow.iter().cloned().chain(loopback).collect())
+    let usual = EgressRules::default();
+    EgressGuard::with_rules(EgressRules {
+        allow: webhooks.allow.iter().cloned().chain(loopback).collect(),
+        deny_ports: webhooks.deny_ports.clone().unwrap_or(usual.deny_ports),
+        own_port: Some(own_port),
+        proxy: webhooks.proxy.clone(),
+    })
 }
