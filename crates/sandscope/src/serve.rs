@@ -21,6 +21,7 @@ mod http;
 mod running;
 mod sealing;
 mod signals;
+mod unread;
 
 use std::process::ExitCode;
 

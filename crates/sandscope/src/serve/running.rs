@@ -22,7 +22,7 @@ use super::data_dir::DataDir;
 use super::engine::Engine;
 use super::exports::Addresses;
 use super::http::{Http, Limits, Tls};
-use super::sealing;
+use super::{sealing, unread};
 use crate::config::{self, Config};
 use crate::system::{OsEntropy, SystemClock};
 
@@ -135,6 +135,7 @@ impl Running {
         let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
             .await
             .context("cannot prepare the first team and the shipped templates")?;
+        let router = router.layer(axum::middleware::from_fn(unread::settle));
         let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {listen}"))?;
         let limits = Limits {
             max_connections: config.server.max_connections,
