@@ -33,6 +33,10 @@ fn tell(event: &EventDraft) -> Option<(LogLevel, String)> {
             (LogLevel::Info, format!("snapshot{} taken", of.unwrap_or_default()))
         }
         EventType::Killed => killed(event),
+        EventType::OutOfMemory => {
+            let n = data.oom_kills.map_or(0, |kills| kills.n_new);
+            (LogLevel::Warn, format!("out of memory: {n} processes killed"))
+        }
         EventType::WebhookLagging
         | EventType::WebhookDisabled
         | EventType::WebhookRecovered
@@ -56,8 +60,8 @@ fn killed(event: &EventDraft) -> (LogLevel, String) {
             Some(ExitStatus::Signal(signal)) => write!(message, ", signal {signal}"),
             None => Ok(()),
         };
-        if exit.n_oom_kills > 0 {
-            let _ = write!(message, ", {} OOM kills", exit.n_oom_kills);
+        if let Some(n) = exit.n_oom_kills.filter(|n| *n > 0) {
+            let _ = write!(message, ", {n} OOM kills");
         }
     }
     if let Some(execution) = &event.data.execution {
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_death_says_why() {
-        let exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: 2 };
+        let exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: Some(2), ..Exit::default() };
         let data = EventData { kill_reason: Some(KillReason::Oom), exit: Some(exit), ..EventData::default() };
         let told = tell(&event(EventType::Killed, data));
         assert_eq!(told, Some((LogLevel::Error, "sandbox killed: oom, signal 9, 2 OOM kills".to_owned())));
