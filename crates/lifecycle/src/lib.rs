@@ -21,6 +21,7 @@ mod dial;
 mod driver;
 mod error;
 mod lifecycle;
+mod look;
 mod recovery;
 mod request;
 mod slots;
@@ -28,5 +29,6 @@ mod start;
 
 pub use error::{CreateError, DialError, RequestError, StartError};
 pub use lifecycle::Lifecycle;
+pub use look::Look;
 pub use request::{Connected, CreateRequest, Created, Dialed, Snapshot, SnapshotName};
 pub use start::LifecycleOptions;

@@ -4,6 +4,7 @@
 //! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
 
 mod clock;
+mod details;
 mod entropy;
 mod event;
 mod event_filter;
@@ -20,6 +21,10 @@ mod template;
 mod webhook;
 
 pub use clock::{Clock, Sleep};
+pub use details::{
+    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure, Process,
+    ProcessReading, Stall,
+};
 pub use entropy::Entropy;
 pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType, WebhookNotice};
 pub use event_filter::EventFilter;

@@ -5,6 +5,7 @@
 
 pub mod cursor;
 pub mod delivery;
+pub mod details;
 pub mod error;
 pub mod event;
 pub mod key;

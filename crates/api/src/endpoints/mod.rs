@@ -10,11 +10,13 @@ mod events_stream;
 mod health;
 mod sandbox_connect;
 mod sandbox_create;
+mod sandbox_details;
 mod sandbox_events;
 mod sandbox_get;
 mod sandbox_kill;
 mod sandbox_metrics;
 mod sandbox_pause;
+mod sandbox_processes;
 mod sandbox_refresh;
 mod sandbox_resume;
 mod sandbox_snapshot;
@@ -59,6 +61,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes_metrics::get_sandboxes_metrics))
         .routes(routes!(sandbox_get::get_sandbox, sandbox_kill::kill_sandbox))
         .routes(routes!(sandbox_metrics::get_sandbox_metrics))
+        .routes(routes!(sandbox_details::get_sandbox_details))
+        .routes(routes!(sandbox_processes::list_sandbox_processes))
         .routes(routes!(sandbox_pause::pause_sandbox))
         .routes(routes!(sandbox_resume::resume_sandbox))
         .routes(routes!(sandbox_connect::connect_sandbox))

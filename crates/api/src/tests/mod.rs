@@ -2,6 +2,7 @@
 
 mod contract;
 mod coverage;
+mod details;
 mod door;
 mod histories;
 mod ledger;

@@ -57,6 +57,8 @@ async fn nonsense_gets_the_right_status_and_a_sentence() {
         ("GET", at("/metrics?start=-1"), ""),
         ("GET", at("/metrics?start=x"), ""),
         ("GET", at("/metrics?end=99999999999"), ""),
+        ("GET", at("/processes?limit=101"), ""),
+        ("GET", "/sandboxes/i00000000000000000000/metrics/extended".into(), ""),
         ("GET", "/sandboxes/metrics".into(), ""),
         ("GET", "/sandboxes/metrics?sandbox_ids=x".into(), ""),
         ("GET", format!("/sandboxes/metrics?sandbox_ids={id},{id}"), ""),

@@ -77,7 +77,7 @@ impl Shared {
             } else {
                 None
             };
-            let sandbox = Sandbox::new(id, dir, cgroup, live);
+            let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live);
             settle(&sandbox)?;
             Ok(Arc::new(sandbox))
         })
