@@ -23,7 +23,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("sampler", &["model", "store", "runtime", "telemetry"]),
     ("webhooks", &["model", "store", "wire", "telemetry"]),
     ("client", &["wire", "agent-protocol", "telemetry"]),
-    ("api", &["wire", "model", "store", "lifecycle", "telemetry"]),
+    ("api", &["wire", "model", "store", "lifecycle", "sampler", "telemetry"]),
     ("edge", &["model", "lifecycle", "agent-protocol", "telemetry"]),
     ("testbed", &["*"]),
     ("sandscope", &["*"]),

@@ -22,6 +22,7 @@ mod error;
 mod event_filter;
 mod layers;
 mod live;
+mod live_metrics;
 mod not_implemented;
 mod openapi;
 mod paths;
@@ -41,6 +42,7 @@ use tokio::sync::watch;
 pub use auth::RemoteAddress;
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
 pub use live::{Hangup, StreamOptions};
+pub use live_metrics::LiveMetrics;
 pub use openapi::openapi;
 
 /// Whether the server takes requests.
@@ -81,6 +83,8 @@ pub struct ApiOptions {
     pub prices: Option<Prices>,
     /// Bounds of event streams.
     pub streams: StreamOptions,
+    /// The last minutes of every sandbox.
+    pub live_metrics: LiveMetrics,
 }
 
 /// What the endpoints share.

@@ -9,6 +9,8 @@ pub(crate) const SANDBOXES_METRICS: &str = "/sandboxes/metrics";
 pub(crate) const SANDBOX: &str = "/sandboxes/{sandboxID}";
 pub(crate) const SANDBOX_METRICS: &str = "/sandboxes/{sandboxID}/metrics";
 pub(crate) const SANDBOX_DETAILS: &str = "/sandboxes/{sandboxID}/metrics/extended";
+pub(crate) const SANDBOX_METRICS_STREAM: &str = "/sandboxes/{sandboxID}/metrics/stream";
+pub(crate) const SANDBOXES_METRICS_STREAM: &str = "/sandboxes/metrics/stream";
 pub(crate) const SANDBOX_PROCESSES: &str = "/sandboxes/{sandboxID}/processes";
 pub(crate) const SANDBOX_PAUSE: &str = "/sandboxes/{sandboxID}/pause";
 pub(crate) const SANDBOX_RESUME: &str = "/sandboxes/{sandboxID}/resume";
@@ -26,6 +28,8 @@ pub(crate) const TEMPLATE_ALIAS: &str = "/templates/aliases/{alias}";
 pub(crate) const DEFAULT_TEMPLATES: &str = "/default-templates";
 
 pub(crate) const TEAMS: &str = "/teams";
+pub(crate) const TEAM_METRICS: &str = "/teams/{teamID}/metrics";
+pub(crate) const TEAM_METRICS_MAX: &str = "/teams/{teamID}/metrics/max";
 pub(crate) const API_KEYS: &str = "/api-keys";
 pub(crate) const API_KEY: &str = "/api-keys/{apiKeyID}";
 
@@ -54,8 +58,6 @@ pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("GET", "/sandboxes/{sandboxID}/logs"),
     ("GET", "/v2/sandboxes/{sandboxID}/logs"),
     ("GET", "/sandboxes/{sandboxID}/record"),
-    ("GET", "/teams/{teamID}/metrics"),
-    ("GET", "/teams/{teamID}/metrics/max"),
     ("POST", "/templates"),
     ("POST", "/v2/templates"),
     ("POST", "/v3/templates"),

@@ -12,12 +12,8 @@ pub struct Details {
     pub cpu: CpuDetails,
     /// Memory.
     pub memory: MemoryDetails,
-    /// Time in which somebody waited for CPU.
-    pub cpu_pressure: Option<Pressure>,
-    /// Time in which somebody waited for memory.
-    pub memory_pressure: Option<Pressure>,
-    /// Time in which somebody waited for I/O.
-    pub io_pressure: Option<Pressure>,
+    /// Stalls.
+    pub pressures: Pressures,
     /// Processes and threads alive.
     pub n_pids: Option<u64>,
     /// How many there may be; `None` also where there is no limit.
@@ -60,6 +56,17 @@ pub struct MemoryDetails {
     pub n_oom_kills: Option<u64>,
 }
 
+/// Time in which somebody waited, by what for.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pressures {
+    /// For CPU.
+    pub cpu: Option<Pressure>,
+    /// For memory.
+    pub memory: Option<Pressure>,
+    /// For I/O.
+    pub io: Option<Pressure>,
+}
+
 /// Stalls: somebody waited ([`some`](Self::some)), or everybody did ([`full`](Self::full)).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pressure {
@@ -88,17 +95,25 @@ impl CgroupSet {
         let groups = self.groups();
         let with = |controller| groups.iter().find(|group| group.has(controller));
         let unified = groups.iter().find(|group| group.version == Version::V2);
-        let pressure =
-            |file| unified.and_then(|group| group.text(file)).and_then(|text| parse::pressure(&text));
         let pids = with(Controller::Pids);
         Details {
             cpu: cpu(unified, with(Controller::Cpu), with(Controller::Cpuacct)),
             memory: with(Controller::Memory).map(memory).unwrap_or_default(),
-            cpu_pressure: pressure("cpu.pressure"),
-            memory_pressure: pressure("memory.pressure"),
-            io_pressure: pressure("io.pressure"),
+            pressures: self.pressures(),
             n_pids: pids.and_then(|group| number(group, "pids.current")),
             max_pids: pids.and_then(|group| number(group, "pids.max")),
+        }
+    }
+
+    /// Reads the stalls alone: three files.
+    pub fn pressures(&self) -> Pressures {
+        let unified = self.groups().iter().find(|group| group.version == Version::V2);
+        let pressure =
+            |file| unified.and_then(|group| group.text(file)).and_then(|text| parse::pressure(&text));
+        Pressures {
+            cpu: pressure("cpu.pressure"),
+            memory: pressure("memory.pressure"),
+            io: pressure("io.pressure"),
         }
     }
 

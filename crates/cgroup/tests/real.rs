@@ -290,7 +290,8 @@ fn details_agree_with_the_readings(host: &Host) {
     assert_eq!(set.processes(10).expect("listed"), [i32::try_from(child.id()).expect("small")]);
     // Where version 2 is mounted and the kernel counts stalls, all three are there.
     let counts = set.unified_dir().is_some() && std::path::Path::new("/proc/pressure/cpu").exists();
-    for pressure in [details.cpu_pressure, details.memory_pressure, details.io_pressure] {
+    let stalls = details.pressures;
+    for pressure in [stalls.cpu, stalls.memory, stalls.io] {
         assert_eq!(pressure.is_some(), counts);
     }
     set.kill_all().expect("killed");

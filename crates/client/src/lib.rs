@@ -15,6 +15,7 @@ mod control;
 mod error;
 mod events;
 mod follow;
+mod metrics;
 mod process;
 mod transport;
 mod types;
@@ -23,9 +24,15 @@ pub use control::{Client, ClientOptions};
 pub use error::ClientError;
 pub use events::{EventFilter, EventPage, EventQuery};
 pub use follow::{Follow, Followed};
+pub use metrics::Seconds;
 pub use process::{Command, ProcessEvent, ProcessStream};
 pub use transport::{Reply, Transport};
 pub use types::{
     Event, ListedSandbox, Metric, NewSandbox, NewWebhook, Sandbox, SandboxDetail, Snapshot, Webhook,
     WebhookDelivery, WebhookDeliveryGroup,
 };
+
+pub use sandscope_wire::details::{
+    PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric,
+};
+pub use sandscope_wire::metrics::{LiveMetric, LiveTeam, SandboxMetric};

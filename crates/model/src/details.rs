@@ -8,12 +8,8 @@ pub struct Details {
     pub cpu: CpuDetails,
     /// Memory.
     pub memory: MemoryDetails,
-    /// Waiting for CPU.
-    pub cpu_pressure: Option<Pressure>,
-    /// Waiting for memory.
-    pub memory_pressure: Option<Pressure>,
-    /// Waiting for I/O.
-    pub io_pressure: Option<Pressure>,
+    /// Stalls.
+    pub pressures: Pressures,
     /// The writable layer's size and use.
     pub disk: DiskDetails,
     /// What the writable layer's device did since the sandbox was created.
@@ -62,6 +58,17 @@ pub struct MemoryDetails {
     pub swap_bytes: Option<u64>,
     /// Processes killed for lack of memory.
     pub n_oom_kills: Option<u64>,
+}
+
+/// What processes waited for; `None` where the kernel does not count it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pressures {
+    /// CPU.
+    pub cpu: Option<Pressure>,
+    /// Memory.
+    pub memory: Option<Pressure>,
+    /// I/O.
+    pub io: Option<Pressure>,
 }
 
 /// Time in which processes waited for something.

@@ -3,6 +3,7 @@
 //! Nothing here performs I/O, reads a clock, draws randomness or spawns anything. Time and chance come in as
 //! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
 
+mod activity;
 mod clock;
 mod details;
 mod entropy;
@@ -20,10 +21,11 @@ mod team;
 mod template;
 mod webhook;
 
+pub use activity::{Activity, ActivityPoint};
 pub use clock::{Clock, Sleep};
 pub use details::{
-    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure, Process,
-    ProcessReading, Stall,
+    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
+    Pressures, Process, ProcessReading, Stall,
 };
 pub use entropy::Entropy;
 pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType, WebhookNotice};

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use sandscope_model::{
-    BuildId, Counters, Details, ExecutionId, Exit, ProcessReading, Rootfs, SandboxId, Secret, TemplateId,
+    BuildId, Counters, Details, ExecutionId, Exit, Pressures, ProcessReading, Rootfs, SandboxId, Secret,
+    TemplateId,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -53,6 +54,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Everything the kernel says about a live sandbox, running or paused. About a hundred system calls: blocks.
     fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError>;
+
+    /// Its stalls alone. Fast and without waiting.
+    fn pressures(&self, id: &SandboxId) -> Result<Pressures, RuntimeError>;
 
     /// Its processes, a few thousand at most, in no particular order. Blocks for a few system calls each.
     fn processes(&self, id: &SandboxId) -> Result<Vec<ProcessReading>, RuntimeError>;

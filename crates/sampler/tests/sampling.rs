@@ -11,8 +11,8 @@ use sandscope_model::{
     State, Team, TeamId, TeamLimits, TemplateId, Timestamp,
 };
 use sandscope_runtime::{LaunchSpec, Runtime as _};
-use sandscope_sampler::{Sampler, SamplerOptions};
-use sandscope_store::Store;
+use sandscope_sampler::{Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_store::{SampleRetention, Store};
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
 
 const MB: u64 = 1 << 20;
@@ -28,6 +28,8 @@ struct House {
     runtime: FakeRuntime,
     team: Team,
     sampler: Option<Sampler>,
+    live: Option<Live>,
+    stats: Arc<SamplerStats>,
 }
 
 impl House {
@@ -45,7 +47,17 @@ impl House {
         };
         store.create_team(team.clone()).await.unwrap();
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
-        Self { _dir: dir, entropy, clock, store, runtime, team, sampler: None }
+        Self {
+            _dir: dir,
+            entropy,
+            clock,
+            store,
+            runtime,
+            team,
+            sampler: None,
+            live: None,
+            stats: Arc::default(),
+        }
     }
 
     async fn start(&mut self) {
@@ -54,6 +66,9 @@ impl House {
             runtime: Arc::new(self.runtime.clone()),
             clock: Arc::new(self.clock.clone()),
             interval: Duration::from_secs(5),
+            live: self.live.clone(),
+            retention: SampleRetention::default(),
+            stats: Arc::clone(&self.stats),
         }));
         self.clock.wait_for_sleepers(ASLEEP).await;
     }
@@ -248,4 +263,29 @@ async fn samples_are_kept_for_seven_days() {
     house.clock.advance(Duration::from_secs(3600));
     house.clock.wait_for_sleepers(ASLEEP).await;
     assert!(house.samples(&id).await.is_empty());
+}
+
+#[tokio::test]
+async fn every_second_is_there_for_whoever_follows_and_ticks_alone_are_stored() {
+    let mut house = House::new().await;
+    let live = Live::default();
+    house.live = Some(live.clone());
+    let id = house.sandbox(2).await;
+    let mut rounds = live.follow();
+    house.start().await;
+    house.runtime.set_load(&id, 1.0);
+    let mut shares = Vec::new();
+    while shares.len() < 12 {
+        house.clock.advance(LOOK);
+        house.clock.wait_for_sleepers(ASLEEP).await;
+        while let Ok(round) = rounds.try_recv() {
+            shares.extend(round.points.iter().map(|point| point.sample.cpu_used_pct));
+        }
+    }
+    assert!(shares.iter().all(|pct| (*pct - 50.0).abs() < 0.1), "{shares:?}");
+    assert_eq!(live.recent(&id, 100).len(), 12);
+    let stored = house.store.samples(&id, None, None, None).await.unwrap().len();
+    assert!((2..=4).contains(&stored), "{stored} of twelve seconds");
+    let counts = house.stats.counts();
+    assert_eq!((counts.n_stored, counts.n_live, counts.n_lost), (u64::try_from(stored).unwrap(), 12, 0));
 }

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Sandbox(SandboxCommand),
     /// Show what happened to sandboxes, newest first, or as it happens
     Events(EventsArgs),
+    /// Show all sandboxes on one screen, every second
+    Top(TopArgs),
     /// Manage API keys in the data directory, also beside a running server
     #[command(subcommand)]
     Key(KeyCommand),
@@ -112,6 +114,9 @@ pub(crate) enum SandboxCommand {
         /// Go on until the sandbox ends
         #[arg(short, long)]
         follow: bool,
+        /// Draw the last minutes as curves, every second, instead of lines
+        #[arg(long, requires = "follow", conflicts_with = "format")]
+        chart: bool,
         #[arg(long, value_enum, default_value_t = Format::Pretty)]
         format: Format,
         #[command(flatten)]
@@ -191,6 +196,12 @@ pub(crate) struct EventsArgs {
     pub server: ServerArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key and print it: the only time it can be seen
@@ -249,6 +260,8 @@ pub(crate) enum Figure {
     Webhook,
     /// A page of 100 events out of many
     History,
+    /// Metrics beside what is known to have been used; needs stress-ng, and is not among all
+    Accuracy,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod key;
 pub(crate) mod openapi;
 pub(crate) mod sandbox;
+pub(crate) mod top;
 
 use anyhow::Context as _;
 use sandscope_client::{Client, ClientOptions};

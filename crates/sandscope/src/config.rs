@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sandscope_model::{Prices, Secret, TeamLimits};
+use sandscope_store::SampleRetention;
 use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::AllowedTarget;
 
@@ -104,6 +105,12 @@ pub(crate) struct Webhooks {
 pub(crate) struct Metrics {
     /// Between two samples of a sandbox.
     pub interval: Duration,
+    /// How long samples are kept.
+    pub retention: SampleRetention,
+    /// Where the operator's port listens, if anywhere.
+    pub operator_listen: Option<SocketAddr>,
+    /// Single sandboxes it tells of.
+    pub n_top_sandboxes: usize,
 }
 
 #[derive(Debug, Clone)]

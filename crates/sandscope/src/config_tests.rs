@@ -38,6 +38,11 @@ fn nothing_said_means_the_defaults() {
 
     [metrics]
     interval_s = 5
+    retention_days = 7
+    rollup_days = 30
+    max_mb = 0
+    listen = ""
+    top_sandboxes = 0
 
     [log]
     filter = "info"

@@ -9,6 +9,7 @@
 //! ```
 
 mod bench;
+mod chart;
 mod cli;
 mod commands;
 mod config;
@@ -49,6 +50,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Sandbox(command) => commands::sandbox::run(command).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
+        Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Config(command) => commands::config::run(command),
         Command::Key(command) => commands::key::run(command).await,
         Command::Serve(settings) => serve::run(*settings).await,

@@ -18,8 +18,10 @@
 //!
 //! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
 
+mod activity;
 mod admission;
 mod attempts;
+mod columns;
 mod commit;
 mod deliveries;
 mod error;
@@ -30,6 +32,7 @@ mod file;
 mod keys;
 mod ledger;
 mod migrations;
+mod point;
 mod readers;
 mod replays;
 mod retention;
@@ -37,6 +40,7 @@ mod row;
 mod samples;
 mod sandboxes;
 mod seal;
+mod sealed;
 mod snapshots;
 mod teams;
 mod templates;
@@ -57,6 +61,7 @@ use crate::file::File;
 use crate::keys::Touched;
 use crate::writer::Feed;
 
+pub use activity::TeamActivity;
 pub use admission::{Admission, IdempotencyKey};
 pub use attempts::{AttemptQuery, StatsBucket};
 pub use commit::{Change, NewSnapshot};
@@ -68,10 +73,12 @@ pub use keys::NewApiKey;
 pub use ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };
+pub use point::Aggregate;
 pub use replays::ReplayPage;
 pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
 pub use seal::{SEALING_KEY_BYTES, Sealer};
+pub use sealed::{SampleRetention, Sealed};
 pub use snapshots::SnapshotFilter;
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};

@@ -36,7 +36,7 @@ pub(crate) const ATTEMPTS: Schema = Schema {
 };
 pub(crate) const SAMPLES: Schema = Schema {
     file: "samples.sqlite",
-    steps: &[include_str!("migrations/samples_0001.sql")],
+    steps: &[include_str!("migrations/samples_0001.sql"), include_str!("migrations/samples_0002.sql")],
     synchronous: "NORMAL",
 };
 

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use sandscope_model::{Details, Interface, LinkTraffic, Pressure, Process, Sandbox, Stall, Timestamp};
+use sandscope_model::{
+    Details, Interface, LinkTraffic, Pressure, Pressures, Process, Sandbox, Stall, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -214,11 +216,7 @@ impl SandboxDetails {
                 swap: memory.swap_bytes,
                 oom_kills: memory.n_oom_kills,
             },
-            pressure: PressureMetrics {
-                cpu: details.cpu_pressure.map(Into::into),
-                memory: details.memory_pressure.map(Into::into),
-                io: details.io_pressure.map(Into::into),
-            },
+            pressure: details.pressures.into(),
             disk: DiskMetrics {
                 used: disk.total_bytes.saturating_sub(disk.available_bytes),
                 total: disk.total_bytes,
@@ -235,6 +233,16 @@ impl SandboxDetails {
                 max: details.max_pids,
                 open_files: details.n_open_files,
             },
+        }
+    }
+}
+
+impl From<Pressures> for PressureMetrics {
+    fn from(pressures: Pressures) -> Self {
+        Self {
+            cpu: pressures.cpu.map(Into::into),
+            memory: pressures.memory.map(Into::into),
+            io: pressures.io.map(Into::into),
         }
     }
 }

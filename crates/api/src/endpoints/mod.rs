@@ -15,6 +15,7 @@ mod sandbox_events;
 mod sandbox_get;
 mod sandbox_kill;
 mod sandbox_metrics;
+mod sandbox_metrics_stream;
 mod sandbox_pause;
 mod sandbox_processes;
 mod sandbox_refresh;
@@ -25,7 +26,9 @@ mod sandbox_timeout;
 mod sandboxes_list;
 mod sandboxes_list_v2;
 mod sandboxes_metrics;
+mod sandboxes_metrics_stream;
 mod snapshots_list;
+mod team_metrics;
 mod teams_list;
 mod template_alias;
 mod template_delete;
@@ -61,6 +64,10 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes_metrics::get_sandboxes_metrics))
         .routes(routes!(sandbox_get::get_sandbox, sandbox_kill::kill_sandbox))
         .routes(routes!(sandbox_metrics::get_sandbox_metrics))
+        .routes(routes!(sandbox_metrics_stream::stream_sandbox_metrics))
+        .routes(routes!(sandboxes_metrics_stream::stream_sandboxes_metrics))
+        .routes(routes!(team_metrics::get_team_metrics))
+        .routes(routes!(team_metrics::get_team_metrics_max))
         .routes(routes!(sandbox_details::get_sandbox_details))
         .routes(routes!(sandbox_processes::list_sandbox_processes))
         .routes(routes!(sandbox_pause::pause_sandbox))

@@ -6,6 +6,7 @@ mod details;
 mod door;
 mod histories;
 mod ledger;
+mod live_metrics;
 mod origins;
 mod recorded;
 mod refusals;

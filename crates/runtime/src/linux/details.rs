@@ -11,7 +11,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use sandscope_cgroup as cgroup;
 use sandscope_model::{
-    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure, Stall,
+    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
+    Pressures, Stall,
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +72,7 @@ impl Sandbox {
         Ok(Details {
             cpu: cpu(read.cpu, &self.baseline),
             memory: memory(read.memory),
-            cpu_pressure: read.cpu_pressure.map(pressure),
-            memory_pressure: read.memory_pressure.map(pressure),
-            io_pressure: read.io_pressure.map(pressure),
+            pressures: pressures(read.pressures),
             disk,
             disk_traffic: traffic,
             interfaces,
@@ -81,6 +80,10 @@ impl Sandbox {
             max_pids: read.max_pids,
             n_open_files,
         })
+    }
+
+    pub(crate) fn pressures(&self) -> Pressures {
+        pressures(self.cgroup.pressures())
     }
 
     /// Open files of all processes. The kernel tells their number as the size of a directory since Linux 6.2; listing
@@ -183,6 +186,10 @@ const fn memory(read: cgroup::MemoryDetails) -> MemoryDetails {
         swap_bytes: read.swap_bytes,
         n_oom_kills: read.n_oom_kills,
     }
+}
+
+fn pressures(read: cgroup::Pressures) -> Pressures {
+    Pressures { cpu: read.cpu.map(pressure), memory: read.memory.map(pressure), io: read.io.map(pressure) }
 }
 
 fn pressure(read: cgroup::Pressure) -> Pressure {

@@ -6,7 +6,7 @@ use sandscope_client::{Client, ClientError, ListedSandbox, NewSandbox};
 
 use crate::cli::{Format, SandboxCommand};
 use crate::output::{self, Paint};
-use crate::{commands, metrics_line};
+use crate::{chart, commands, metrics_line};
 
 /// How often `metrics --follow` looks: what the official command line does.
 const FOLLOW_EVERY: Duration = Duration::from_millis(400);
@@ -30,7 +30,10 @@ pub(crate) async fn run(command: SandboxCommand) -> anyhow::Result<ExitCode> {
             list(&sandboxes, format)?;
         }
         SandboxCommand::Info { id, format, server } => info(&commands::client(server)?, &id, format).await?,
-        SandboxCommand::Metrics { id, follow, format, server } => {
+        SandboxCommand::Metrics { id, chart: true, server, .. } => {
+            chart::run(&commands::client(server)?, &id).await?;
+        }
+        SandboxCommand::Metrics { id, follow, format, server, .. } => {
             metrics(&commands::client(server)?, &id, follow, format).await?;
         }
         SandboxCommand::Kill { ids, all, server } => return kill(&commands::client(server)?, ids, all).await,

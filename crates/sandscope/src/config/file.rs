@@ -66,6 +66,11 @@ struct WebhooksSection {
 #[serde(default, deny_unknown_fields)]
 struct MetricsSection {
     interval_s: Option<u32>,
+    retention_days: Option<u32>,
+    rollup_days: Option<u32>,
+    max_mb: Option<u32>,
+    listen: Option<String>,
+    top_sandboxes: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,6 +123,11 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         sealing_keys: webhooks.sealing_keys,
         metrics_interval_s: metrics.interval_s,
         prices,
+        metrics_retention_days: metrics.retention_days,
+        metrics_rollup_days: metrics.rollup_days,
+        metrics_max_mb: metrics.max_mb,
+        operator_listen: metrics.listen,
+        metrics_top_sandboxes: metrics.top_sandboxes,
         log: log.filter,
         log_format: log.format,
     })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sandscope_model::{Amount, Prices, Secret, TeamLimits};
+use sandscope_store::SampleRetention;
 use sandscope_webhooks::AllowedTarget;
 
 use super::settings::{Number, PriceSettings, ServeArgs};
@@ -141,7 +142,24 @@ impl Config {
             sealing_keys: rules.sealing_keys(over.sealing_keys.or(under.sealing_keys).unwrap_or_default()),
         };
         let interval = over.metrics_interval_s.or(under.metrics_interval_s);
-        let metrics = Metrics { interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600) };
+        let metrics = Metrics {
+            interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600),
+            retention: rules.retention(
+                over.metrics_retention_days.or(under.metrics_retention_days),
+                over.metrics_rollup_days.or(under.metrics_rollup_days),
+                over.metrics_max_mb.or(under.metrics_max_mb),
+            ),
+            operator_listen: (over.operator_listen.or(under.operator_listen))
+                .filter(|address| !address.is_empty())
+                .map(|address| rules.address("metrics listen", &address)),
+            n_top_sandboxes: rules.within(
+                "metrics top_sandboxes",
+                over.metrics_top_sandboxes.or(under.metrics_top_sandboxes),
+                0,
+                0,
+                1000,
+            ) as usize,
+        };
         let prices = over.prices.or(under.prices).and_then(|prices| rules.prices(&prices));
         let filter = over.log.or(under.log).unwrap_or_else(|| "info".to_owned());
         rules.check(
@@ -195,6 +213,24 @@ impl Rules {
         most: u32,
     ) -> Duration {
         Duration::from_secs(self.within(setting, given, default, least, most).into())
+    }
+
+    fn retention(
+        &mut self,
+        days: Option<u32>,
+        rollup_days: Option<u32>,
+        max_mb: Option<u32>,
+    ) -> SampleRetention {
+        const DAY_S: u32 = 24 * 3600;
+        let days = self.within("metrics retention_days", days, 7, 1, 3650);
+        let rollup_days = self.within("metrics rollup_days", rollup_days, days.max(30), 1, 3650);
+        self.check(rollup_days >= days, "metrics rollup_days", "no fewer than retention_days");
+        let max_mb = self.within("metrics max_mb", max_mb, 0, 0, u32::MAX);
+        SampleRetention {
+            samples: Duration::from_secs(u64::from(days) * u64::from(DAY_S)),
+            spans: Duration::from_secs(u64::from(rollup_days) * u64::from(DAY_S)),
+            max_bytes: (max_mb > 0).then_some(u64::from(max_mb) << 20),
+        }
     }
 
     fn networks(&mut self, setting: &str, given: &[String]) -> Vec<IpNet> {

@@ -69,7 +69,19 @@ impl Config {
                 ),
             ],
         );
-        section("metrics", &[("interval_s", metrics.interval.as_secs().to_string())]);
+        let days = |span: std::time::Duration| (span.as_secs() / (24 * 3600)).to_string();
+        let listen = metrics.operator_listen.map(|address| address.to_string()).unwrap_or_default();
+        section(
+            "metrics",
+            &[
+                ("interval_s", metrics.interval.as_secs().to_string()),
+                ("retention_days", days(metrics.retention.samples)),
+                ("rollup_days", days(metrics.retention.spans)),
+                ("max_mb", (metrics.retention.max_bytes.unwrap_or(0) >> 20).to_string()),
+                ("listen", quoted(&listen)),
+                ("top_sandboxes", metrics.n_top_sandboxes.to_string()),
+            ],
+        );
         if let Some(prices) = prices {
             section(
                 "prices",

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sandscope_api::{ApiOptions, Health, StreamOptions};
+use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
 use sandscope_edge::Edge;
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{Clock, Entropy, Secret};
-use sandscope_sampler::{Sampler, SamplerOptions};
+use sandscope_sampler::{Live, Sampler, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::data_dir::DataDir;
 use super::engine::Engine;
 use super::http::{Http, Limits};
+use super::operator::{self, Operator};
 use super::{bootstrap, exports, sealing};
 use crate::config::{self, Config};
 use crate::system::{OsEntropy, SystemClock};
@@ -29,10 +30,15 @@ const HTTP_SHARE: f32 = 0.5;
 /// Connections that wait in the kernel's queue.
 const BACKLOG: u32 = 1024;
 
+/// Connections to the operator's port, at once and waiting.
+const OPERATOR_CONNECTIONS: usize = 16;
+const OPERATOR_BACKLOG: u32 = 16;
+
 /// Everything that runs. The fields are in the order in which [`drain`](Self::drain) stops them.
 pub(crate) struct Running {
     health: watch::Sender<Health>,
     http: Http,
+    operator: Option<Http>,
     lifecycle: Lifecycle,
     sampler: Sampler,
     webhooks: Webhooks,
@@ -54,6 +60,11 @@ impl Running {
         let data_dir = DataDir::hold(&config.server.data_dir)?;
         let listen = config.server.listen;
         let socket = reserve(listen).with_context(|| format!("cannot listen on {listen}"))?;
+        let operator_socket = config
+            .metrics
+            .operator_listen
+            .map(|listen| reserve(listen).with_context(|| format!("cannot listen on {listen}")));
+        let operator_socket = operator_socket.transpose()?;
         let sealer = sealing::sealer(&data_dir, config, &entropy)?;
         let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
         let store = Store::open_options(data_dir.path(), Arc::clone(&clock), options)
@@ -69,12 +80,25 @@ impl Running {
         .await
         .context("cannot take over what the last run left")?;
         let guard = guard(&config.webhooks, config.server.dev);
+        let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
         let sampler = Sampler::start(SamplerOptions {
             store: store.clone(),
             runtime: engine.runtime(),
             clock: Arc::clone(&clock),
             interval: config.metrics.interval,
+            live: Some(live.clone()),
+            retention: config.metrics.retention,
+            stats: Arc::clone(&stats),
         });
+        let operator = Operator {
+            lifecycle: lifecycle.clone(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            live: live.clone(),
+            stats,
+            n_sandboxes: config.metrics.n_top_sandboxes,
+            started_at: clock.now(),
+        };
         let mut options =
             WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
         options.defaults.retry = RetryPolicy {
@@ -108,6 +132,7 @@ impl Running {
                 max_per_team: config.server.max_event_streams,
                 ..StreamOptions::default()
             },
+            live_metrics: LiveMetrics::new(live),
         });
         let router = sandscope_edge::serve_either(Edge::new(lifecycle.clone(), domain), api);
         let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
@@ -119,10 +144,22 @@ impl Running {
             header_timeout: config.server.header_timeout,
         };
         let http = Http::start(listener, router, limits, config.server.trusted_proxies.clone())?;
+        let operator = match operator_socket {
+            Some(socket) => {
+                let listener =
+                    socket.listen(OPERATOR_BACKLOG).context("cannot listen on the operator's port")?;
+                let limits = Limits { max_connections: OPERATOR_CONNECTIONS, ..limits };
+                let http = Http::start(listener, operator::router(operator), limits, Vec::new())?;
+                tracing::info!(url = format!("http://{}/metrics", http.address()), "the operator's port");
+                Some(http)
+            }
+            None => None,
+        };
         let drain_timeout = config.server.drain_timeout;
         Ok(Self {
             health,
             http,
+            operator,
             lifecycle,
             sampler,
             webhooks,
@@ -156,6 +193,9 @@ impl Running {
         self.health.send_replace(Health::Draining);
         // Long streams into sandboxes would take all of it, and transitions under way need their share.
         self.http.drain(self.drain_timeout.mul_f32(HTTP_SHARE)).await;
+        if let Some(operator) = &self.operator {
+            operator.drain(Duration::ZERO).await;
+        }
         if tokio::time::timeout_at(deadline, self.lifecycle.drain()).await.is_err() {
             tracing::warn!("transitions under way are left to the next start");
         }

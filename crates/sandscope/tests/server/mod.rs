@@ -49,6 +49,14 @@ impl Server {
         Self::start_in(tempfile::Builder::new().prefix("sandscope-test-").tempdir()?).await
     }
 
+    /// A server with further arguments.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
+        let data = tempfile::Builder::new().prefix("sandscope-test-").tempdir()?;
+        let mut environment = BTreeMap::new();
+        let child = spawn_with(&data, arguments, &mut environment, "E2B_API_KEY").await?;
+        Ok(Self { child, data, environment })
+    }
+
     /// The first start over `data` that succeeds.
     pub(crate) async fn start_in(data: tempfile::TempDir) -> Result<Self> {
         let mut environment = BTreeMap::new();
@@ -102,8 +110,20 @@ impl Server {
 }
 
 async fn spawn(data: &tempfile::TempDir, found: &mut BTreeMap<String, String>, last: &str) -> Result<Child> {
+    spawn_with(data, &[], found, last).await
+}
+
+async fn spawn_with(
+    data: &tempfile::TempDir,
+    arguments: &[&str],
+    found: &mut BTreeMap<String, String>,
+    last: &str,
+) -> Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
-    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+    command
+        .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let log = std::fs::File::options().create(true).append(true).open(data.path().join("server.log"))?;
     let mut child = command.stderr(log).spawn().context("cannot start the server")?;

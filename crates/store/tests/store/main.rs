@@ -7,5 +7,6 @@ mod durability;
 mod facts;
 mod pages;
 mod samples;
+mod sealing;
 mod support;
 mod templates;

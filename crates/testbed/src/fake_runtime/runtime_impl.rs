@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use sandscope_model::{
-    BuildId, Counters, CpuDetails, Details, DiskDetails, Exit, ExitStatus, MemoryDetails, ProcessReading,
-    Rootfs, SandboxId,
+    BuildId, Counters, CpuDetails, Details, DiskDetails, Exit, ExitStatus, MemoryDetails, Pressures,
+    ProcessReading, Rootfs, SandboxId,
 };
 use sandscope_runtime::{
     Capabilities, ConnectError, ExitNotice, Found, FoundState, LaunchSpec, Runtime, RuntimeError,
@@ -204,6 +204,10 @@ impl Runtime for FakeRuntime {
             n_pids: Some(counters.n_pids),
             ..Details::default()
         })
+    }
+
+    fn pressures(&self, id: &SandboxId) -> Result<Pressures, RuntimeError> {
+        self.counters(id).map(|_| Pressures::default())
     }
 
     fn processes(&self, id: &SandboxId) -> Result<Vec<ProcessReading>, RuntimeError> {
