@@ -30,7 +30,7 @@ mkdir -p image/bin image/proc image/sys image/dev image/tmp image/test
 cp "$(command -v busybox)" image/bin/busybox
 for applet in sh mount umount cat dd head mkdir poweroff echo sleep uname sync tail; do ln -s busybox "image/bin/$applet"; done
 cp "$test" image/test/real
-ldd "$test" | sed -n 's/.*\(\/[^ ]*\) (0x.*/\1/p' | while read -r library; do
+ldd "$test" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^\//) print $i }' | while read -r library; do
     mkdir -p "image$(dirname "$library")"
     cp -L "$library" "image$library"
 done
