@@ -35,7 +35,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{Attempt, Clock, Entropy, Prices, Webhook};
+use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Webhook};
 use sandscope_store::Store;
 use tokio::sync::watch;
 
@@ -85,6 +85,8 @@ pub struct ApiOptions {
     pub streams: StreamOptions,
     /// The last minutes of every sandbox.
     pub live_metrics: LiveMetrics,
+    /// When alerts fire.
+    pub alert_rules: Vec<AlertRule>,
 }
 
 /// What the endpoints share.

@@ -28,6 +28,7 @@ pub(crate) const TEMPLATE_ALIAS: &str = "/templates/aliases/{alias}";
 pub(crate) const DEFAULT_TEMPLATES: &str = "/default-templates";
 
 pub(crate) const TEAMS: &str = "/teams";
+pub(crate) const ALERTS: &str = "/alerts";
 pub(crate) const TEAM_METRICS: &str = "/teams/{teamID}/metrics";
 pub(crate) const TEAM_METRICS_MAX: &str = "/teams/{teamID}/metrics/max";
 pub(crate) const API_KEYS: &str = "/api-keys";

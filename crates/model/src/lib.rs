@@ -4,6 +4,7 @@
 //! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
 
 mod activity;
+mod alert;
 mod clock;
 mod details;
 mod entropy;
@@ -22,6 +23,9 @@ mod template;
 mod webhook;
 
 pub use activity::{Activity, ActivityPoint};
+pub use alert::{
+    AlertChange, AlertMetric, AlertNotice, AlertRule, AlertSide, AlertWatch, UnknownAlertMetric, milli,
+};
 pub use clock::{Clock, Sleep};
 pub use details::{
     CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,

@@ -23,6 +23,7 @@
 //! samples of those rounds are lost and said to be, once. A paused sandbox is not read, and starts over when it is
 //! resumed, so no sample averages over the pause.
 
+mod alerts;
 mod derive;
 mod live;
 mod retention;
@@ -30,6 +31,7 @@ mod rounds;
 mod sampler;
 mod stats;
 
+pub use alerts::AlertOptions;
 pub use derive::{Subject, derive};
 pub use live::{KEPT, Live, LivePoint, LiveRound};
 pub use sampler::{Sampler, SamplerOptions};

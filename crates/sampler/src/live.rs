@@ -12,6 +12,7 @@
 //! time, so that the seconds before its end can still be seen.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandscope_model::{Pressures, Sample, SandboxId, TeamId, Timestamp};
@@ -51,6 +52,8 @@ pub struct LiveRound {
 pub struct Live {
     rings: Arc<Mutex<HashMap<SandboxId, Ring>>>,
     rounds: broadcast::Sender<Arc<LiveRound>>,
+    /// Receivers of this package's own, which need no stalls.
+    n_own: Arc<AtomicUsize>,
 }
 
 /// What differs from second to second; the rest is the sandbox's.
@@ -71,7 +74,7 @@ struct Ring {
 
 impl Default for Live {
     fn default() -> Self {
-        Self { rings: Arc::default(), rounds: broadcast::Sender::new(ROUNDS) }
+        Self { rings: Arc::default(), rounds: broadcast::Sender::new(ROUNDS), n_own: Arc::default() }
     }
 }
 
@@ -108,9 +111,15 @@ impl Live {
         self.rounds.subscribe()
     }
 
+    /// The same for as long as the server runs, by whoever needs no stalls.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<LiveRound>> {
+        self.n_own.fetch_add(1, Ordering::Relaxed);
+        self.rounds.subscribe()
+    }
+
     /// Whether anybody follows.
     pub fn is_followed(&self) -> bool {
-        self.rounds.receiver_count() > 0
+        self.rounds.receiver_count() > self.n_own.load(Ordering::Relaxed)
     }
 
     /// Takes a round.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::rounds::Rounds;
-use crate::{Live, LivePoint, LiveRound, SamplerStats, Subject, retention};
+use crate::{AlertOptions, Live, LivePoint, LiveRound, SamplerStats, Subject, alerts, retention};
 
 /// How often the sampler looks for sandboxes it does not know.
 const LOOK: Duration = Duration::from_millis(250);
@@ -32,6 +32,8 @@ pub struct SamplerOptions {
     pub retention: SampleRetention,
     /// Where it is counted what was done.
     pub stats: Arc<SamplerStats>,
+    /// What alerts are made of, if there are rules. Needs `live`.
+    pub alerts: Option<AlertOptions>,
 }
 
 impl std::fmt::Debug for SamplerOptions {
@@ -53,6 +55,9 @@ impl Sampler {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (store, clock) = (options.store.clone(), Arc::clone(&options.clock));
         tasks.spawn(retention::run(store, clock, options.retention, stop.clone()));
+        if let Some(alerts) = options.alerts.clone() {
+            tasks.spawn(alerts::run(alerts, stop.clone()));
+        }
         tasks.spawn(run(options, stop.clone()));
         tasks.close();
         Self { stop, tasks }

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sandscope_model::{Prices, Secret, TeamLimits};
+use sandscope_model::{AlertRule, Prices, Secret, TeamLimits};
 use sandscope_store::SampleRetention;
 use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::AllowedTarget;
@@ -101,7 +101,7 @@ pub(crate) struct Webhooks {
     pub sealing_keys: Vec<Secret>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     /// Between two samples of a sandbox.
     pub interval: Duration,
@@ -111,6 +111,8 @@ pub(crate) struct Metrics {
     pub operator_listen: Option<SocketAddr>,
     /// Single sandboxes it tells of.
     pub n_top_sandboxes: usize,
+    /// When alerts fire.
+    pub alerts: Vec<AlertRule>,
 }
 
 #[derive(Debug, Clone)]

@@ -20,6 +20,7 @@
 
 mod activity;
 mod admission;
+mod alerts;
 mod attempts;
 mod columns;
 mod commit;
@@ -63,6 +64,7 @@ use crate::writer::Feed;
 
 pub use activity::TeamActivity;
 pub use admission::{Admission, IdempotencyKey};
+pub use alerts::FiringAlert;
 pub use attempts::{AttemptQuery, StatsBucket};
 pub use commit::{Change, NewSnapshot};
 pub use deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};

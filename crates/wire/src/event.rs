@@ -4,7 +4,8 @@
 //! kinds of consumers exist; a webhook may ask for one spelling, or for CloudEvents. Keys inside `eventData` are snake_case in both.
 
 use sandscope_model::{
-    Actor, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin, PayloadStyle, WebhookNotice,
+    Actor, AlertNotice, Event, EventData, EventType, ExecutionSummary, ExitStatus, Origin, PayloadStyle,
+    WebhookNotice,
 };
 use serde_json::{Map, Value, json};
 
@@ -54,7 +55,11 @@ pub const fn content_type(style: PayloadStyle) -> &'static str {
 }
 
 fn add_snake_case(body: &mut Map<String, Value>, event: &Event, camel: &Map<String, Value>, data: Value) {
-    let category = if event.event_type.is_operational() { "webhook" } else { "lifecycle" };
+    let category = match event.event_type {
+        EventType::AlertFiring | EventType::AlertResolved => "alert",
+        operational if operational.is_operational() => "webhook",
+        _ => "lifecycle",
+    };
     body.insert("event_category".to_owned(), json!(category));
     if let Some(label) = label(event.event_type) {
         body.insert("event_label".to_owned(), json!(label));
@@ -144,6 +149,9 @@ fn event_data(data: &EventData) -> Value {
             insert("remote_address", json!(address));
         }
     }
+    if let Some(alert) = &data.alert {
+        insert("alert", render_alert(alert));
+    }
     if let Some(webhook) = &data.webhook {
         insert("webhook", render_notice(webhook));
     }
@@ -168,6 +176,18 @@ fn render_notice(notice: &WebhookNotice) -> Value {
     })
 }
 
+#[expect(clippy::cast_precision_loss, reason = "thousandths of shares and small counts")]
+fn render_alert(notice: &AlertNotice) -> Value {
+    let number = |milli: i64| milli as f64 / 1000.0;
+    let mut alert = Map::new();
+    alert.insert("rule".to_owned(), json!(notice.rule));
+    alert.insert("metric".to_owned(), json!(notice.metric.as_str()));
+    alert.insert("threshold".to_owned(), json!(number(notice.threshold_milli)));
+    alert.extend(notice.value_milli.map(|value| ("value".to_owned(), json!(number(value)))));
+    alert.extend(notice.reason.as_ref().map(|reason| ("reason".to_owned(), json!(reason))));
+    Value::Object(alert)
+}
+
 fn render_execution(execution: &ExecutionSummary) -> Value {
     json!({
         "started_at": to_second(execution.started_at),
@@ -190,6 +210,8 @@ const fn label(event_type: EventType) -> Option<&'static str> {
         EventType::WebhookDisabled => Some("disabled"),
         EventType::WebhookRecovered => Some("recovered"),
         EventType::WebhookExhausted => Some("exhausted"),
+        EventType::AlertFiring => Some("firing"),
+        EventType::AlertResolved => Some("resolved"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The endpoints, each in its file: what it refuses, its documentation, what it does.
 
+mod alerts_list;
 mod api_keys_create;
 mod api_keys_delete;
 mod api_keys_list;
@@ -66,6 +67,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sandbox_metrics::get_sandbox_metrics))
         .routes(routes!(sandbox_metrics_stream::stream_sandbox_metrics))
         .routes(routes!(sandboxes_metrics_stream::stream_sandboxes_metrics))
+        .routes(routes!(alerts_list::list_alerts))
         .routes(routes!(team_metrics::get_team_metrics))
         .routes(routes!(team_metrics::get_team_metrics_max))
         .routes(routes!(sandbox_details::get_sandbox_details))

@@ -109,6 +109,7 @@ impl Door {
                 stall: Duration::from_millis(300),
             },
             live_metrics: LiveMetrics::new(live.clone()),
+            alert_rules: sandscope_model::AlertRule::defaults(),
         });
         Self {
             clock,

@@ -166,3 +166,9 @@ async fn a_team_s_activity_is_there_from_its_first_minute() {
         StatusCode::BAD_REQUEST
     );
 }
+
+#[tokio::test]
+async fn rules_and_what_fires_can_be_asked_for() {
+    let door = Door::open().await;
+    insta::assert_json_snapshot!(door.ask(Some(KEY), "GET", "/alerts", "").await.body);
+}

@@ -102,6 +102,13 @@ pub(crate) struct ServeArgs {
     /// Busiest sandboxes that have series of their own there [default: 0]
     #[arg(long, value_name = "N", env = "SANDSCOPE_METRICS_TOP_SANDBOXES")]
     pub metrics_top_sandboxes: Option<u32>,
+    /// Rules of alerts; file only.
+    #[arg(skip)]
+    pub alerts: Option<Vec<super::file::AlertSection>>,
+    /// Fire the alerts that are worth knowing of any sandbox [default: false]
+    #[arg(long, env = "SANDSCOPE_DEFAULT_ALERTS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub default_alerts: Option<bool>,
     /// Which records are logged, for example `info,sandscope_webhooks=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "SANDSCOPE_LOG")]
     pub log: Option<String>,

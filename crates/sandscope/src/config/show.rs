@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sandscope_model::AlertSide;
 use sandscope_webhooks::AllowedTarget;
 
 use super::Config;
@@ -89,6 +90,22 @@ impl Config {
                     ("currency", quoted(&prices.currency)),
                     ("vcpu_hour", quoted(&prices.vcpu_hour.to_string())),
                     ("gib_hour", quoted(&prices.gib_hour.to_string())),
+                ],
+            );
+        }
+        for rule in &metrics.alerts {
+            let side = match rule.side {
+                AlertSide::Above => "above",
+                AlertSide::Below => "below",
+            };
+            section(
+                "[alerts]",
+                &[
+                    ("name", quoted(&rule.name)),
+                    ("metric", quoted(rule.metric.as_str())),
+                    (side, rule.threshold.to_string()),
+                    ("clear", rule.clear.to_string()),
+                    ("for_s", rule.for_s.to_string()),
                 ],
             );
         }

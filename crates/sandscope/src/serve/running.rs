@@ -9,7 +9,7 @@ use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
 use sandscope_edge::Edge;
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{Clock, Entropy, Secret};
-use sandscope_sampler::{Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
@@ -89,6 +89,13 @@ impl Running {
             live: Some(live.clone()),
             retention: config.metrics.retention,
             stats: Arc::clone(&stats),
+            alerts: (!config.metrics.alerts.is_empty()).then(|| AlertOptions {
+                rules: config.metrics.alerts.clone(),
+                store: store.clone(),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                live: live.clone(),
+            }),
         });
         let operator = Operator {
             lifecycle: lifecycle.clone(),
@@ -133,6 +140,7 @@ impl Running {
                 ..StreamOptions::default()
             },
             live_metrics: LiveMetrics::new(live),
+            alert_rules: config.metrics.alerts.clone(),
         });
         let router = sandscope_edge::serve_either(Edge::new(lifecycle.clone(), domain), api);
         let first_key = bootstrap::prepare(&store, config, &*clock, &*entropy)
