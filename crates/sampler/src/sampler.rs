@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sandscope_model::{Clock, Counters, Pressures, Sample, SandboxId, Timestamp};
 use sandscope_runtime::{Runtime, RuntimeError};
@@ -80,9 +80,9 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
         if meant_at.is_some_and(|meant_at| now.duration_since(meant_at).as_secs() >= LATE_S) {
             options.stats.late();
         }
-        let begun = Instant::now();
         let found = round(&options, &mut rounds, now).await;
-        options.stats.round(found.points.len(), begun.elapsed());
+        let took = Duration::try_from(options.clock.now().duration_since(now)).unwrap_or_default();
+        options.stats.round(found.points.len(), took);
         // Once a second also if there is nothing to tell: followers see time pass.
         if let Some(live) = &options.live
             && (!found.points.is_empty() || told_at != Some(now.as_second()))

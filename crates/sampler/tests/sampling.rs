@@ -82,18 +82,15 @@ impl House {
             rules: self.rules.clone(),
             store: self.store.clone(),
             clock: Arc::new(self.clock.clone()),
-            entropy: Arc::new(self.entropy.clone()),
+            entropy: Arc::new(SeededEntropy::new(self.clock.now().as_millisecond().unsigned_abs())),
             live,
         })
     }
 
-    /// Lets `seconds` pass, a look at a time.
-    async fn pass(&self, seconds: u32) {
-        for _ in 0..seconds * 4 {
-            self.clock.advance(LOOK);
-            self.clock.wait_for_sleepers(ASLEEP).await;
-            tokio::task::yield_now().await;
-        }
+    /// Lets `n` seconds pass.
+    async fn seconds(&self, n: u64) {
+        self.pass(Duration::from_secs(n)).await;
+        tokio::task::yield_now().await;
     }
 
     /// What was told about alerts: type and rule.
@@ -113,7 +110,7 @@ impl House {
                 if told.len() >= n {
                     return told;
                 }
-                self.pass(1).await;
+                self.seconds(1).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap()
@@ -354,19 +351,19 @@ async fn an_alert_is_told_once_survives_a_restart_and_resolves() {
     house.rules = vec![busy()];
     let id = house.sandbox(2).await;
     house.start().await;
-    house.pass(6).await;
+    house.seconds(6).await;
     assert_eq!(house.told().await, []);
     house.runtime.set_load(&id, 1.0);
     let firing = (EventType::AlertFiring, "busy".to_owned());
-    assert_eq!(house.wait_told(1).await, [firing.clone()]);
-    house.pass(6).await;
+    assert_eq!(house.wait_told(1).await, std::slice::from_ref(&firing));
+    house.seconds(6).await;
 
     // Another server over the same store.
     house.sampler.take().unwrap().drain().await;
     house.live = Some(Live::default());
     house.start().await;
-    house.pass(8).await;
-    assert_eq!(house.told().await, [firing.clone()], "told once, also after a restart");
+    house.seconds(8).await;
+    assert_eq!(house.told().await, std::slice::from_ref(&firing), "told once, also after a restart");
     assert_eq!(house.store.firing_alerts(Some(house.team.id)).await.unwrap().len(), 1);
     house.runtime.set_load(&id, 0.0);
     assert_eq!(house.wait_told(2).await, [firing, (EventType::AlertResolved, "busy".to_owned())]);
