@@ -14,11 +14,12 @@ pub(crate) fn home() -> PathBuf {
 }
 
 /// Programs and the Debian packages that bring them.
-const SYSTEM: [(&str, &[&str], &str); 4] = [
+const SYSTEM: [(&str, &[&str], &str); 5] = [
     ("mkfs.ext4", &["-V"], "e2fsprogs"),
     ("cc", &["--version"], "build-essential"),
     ("node", &["--version"], "nodejs"),
     ("npm", &["--version"], "npm"),
+    ("promtool", &["--version"], "prometheus"),
 ];
 
 pub(crate) fn tools() -> Result<()> {

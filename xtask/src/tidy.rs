@@ -24,7 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("logs", &["model", "store", "runtime", "agent-protocol", "telemetry"]),
     ("webhooks", &["model", "store", "wire", "telemetry"]),
     ("client", &["wire", "agent-protocol", "telemetry"]),
-    ("api", &["wire", "model", "store", "lifecycle", "telemetry"]),
+    ("api", &["wire", "model", "store", "lifecycle", "sampler", "telemetry"]),
     ("edge", &["model", "lifecycle", "agent-protocol", "telemetry"]),
     ("testbed", &["*"]),
     ("sandscope", &["*"]),

@@ -22,6 +22,7 @@ mod error;
 mod event_filter;
 mod layers;
 mod live;
+mod live_metrics;
 mod not_implemented;
 mod openapi;
 mod paths;
@@ -34,13 +35,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{Attempt, Clock, Entropy, Prices, Webhook};
+use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Webhook};
 use sandscope_store::Store;
 use tokio::sync::watch;
 
 pub use auth::RemoteAddress;
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
 pub use live::{Hangup, StreamOptions};
+pub use live_metrics::LiveMetrics;
 pub use openapi::openapi;
 
 /// Whether the server takes requests.
@@ -81,6 +83,10 @@ pub struct ApiOptions {
     pub prices: Option<Prices>,
     /// Bounds of event streams.
     pub streams: StreamOptions,
+    /// The last minutes of every sandbox.
+    pub live_metrics: LiveMetrics,
+    /// When alerts fire.
+    pub alert_rules: Vec<AlertRule>,
 }
 
 /// What the endpoints share.

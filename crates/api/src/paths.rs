@@ -10,6 +10,10 @@ pub(crate) const SANDBOX: &str = "/sandboxes/{sandboxID}";
 pub(crate) const SANDBOX_METRICS: &str = "/sandboxes/{sandboxID}/metrics";
 pub(crate) const SANDBOX_LOGS: &str = "/sandboxes/{sandboxID}/logs";
 pub(crate) const SANDBOX_LOGS_V2: &str = "/v2/sandboxes/{sandboxID}/logs";
+pub(crate) const SANDBOX_DETAILS: &str = "/sandboxes/{sandboxID}/metrics/extended";
+pub(crate) const SANDBOX_METRICS_STREAM: &str = "/sandboxes/{sandboxID}/metrics/stream";
+pub(crate) const SANDBOXES_METRICS_STREAM: &str = "/sandboxes/metrics/stream";
+pub(crate) const SANDBOX_PROCESSES: &str = "/sandboxes/{sandboxID}/processes";
 pub(crate) const SANDBOX_PAUSE: &str = "/sandboxes/{sandboxID}/pause";
 pub(crate) const SANDBOX_RESUME: &str = "/sandboxes/{sandboxID}/resume";
 pub(crate) const SANDBOX_CONNECT: &str = "/sandboxes/{sandboxID}/connect";
@@ -26,6 +30,9 @@ pub(crate) const TEMPLATE_ALIAS: &str = "/templates/aliases/{alias}";
 pub(crate) const DEFAULT_TEMPLATES: &str = "/default-templates";
 
 pub(crate) const TEAMS: &str = "/teams";
+pub(crate) const ALERTS: &str = "/alerts";
+pub(crate) const TEAM_METRICS: &str = "/teams/{teamID}/metrics";
+pub(crate) const TEAM_METRICS_MAX: &str = "/teams/{teamID}/metrics/max";
 pub(crate) const API_KEYS: &str = "/api-keys";
 pub(crate) const API_KEY: &str = "/api-keys/{apiKeyID}";
 
@@ -52,8 +59,6 @@ pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("POST", "/sandboxes/{sandboxID}/fork"),
     ("PUT", "/sandboxes/{sandboxID}/network"),
     ("GET", "/sandboxes/{sandboxID}/record"),
-    ("GET", "/teams/{teamID}/metrics"),
-    ("GET", "/teams/{teamID}/metrics/max"),
     ("POST", "/templates"),
     ("POST", "/v2/templates"),
     ("POST", "/v3/templates"),

@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use http::StatusCode;
 use http::request::Parts;
-use sandscope_model::{ApiKeyId, MalformedId, SandboxId, WebhookId};
+use sandscope_model::{ApiKeyId, MalformedId, SandboxId, TeamId, WebhookId};
 
 use crate::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// Longest part of a client's text that is repeated in an answer.
@@ -113,5 +115,31 @@ impl<T: FromStr<Err = MalformedId> + Send> FromRequestParts<App> for WebhookPart
             .parse()
             .map_err(|error: MalformedId| ApiError::bad_request(format!("Invalid {}", error.kind)))?;
         Ok(Self { webhook, part })
+    }
+}
+
+/// `{teamID}`.
+#[derive(Debug)]
+pub(crate) struct TeamPath(pub(crate) NamedTeam);
+
+/// The team a path names, whether or not it is the caller's.
+#[derive(Debug)]
+pub(crate) struct NamedTeam(Option<TeamId>);
+
+impl NamedTeam {
+    /// Refuses whoever asks for another team.
+    pub(crate) fn check(&self, caller: &Caller) -> Result<(), ApiError> {
+        if self.0 == Some(caller.team.id) {
+            return Ok(());
+        }
+        Err(ApiError::new(StatusCode::FORBIDDEN, "You are not authorized to access this team's metrics"))
+    }
+}
+
+impl FromRequestParts<App> for TeamPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Ok(Self(NamedTeam(first(parts, app).await?.parse().ok())))
     }
 }

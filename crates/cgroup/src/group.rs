@@ -80,6 +80,11 @@ impl Group {
         self.keep(name)?.number()
     }
 
+    /// A file's text; none where there is no such file or it cannot be read, as where a kernel counts no pressure.
+    pub(crate) fn text(&self, name: &str) -> Option<Vec<u8>> {
+        self.keep(name).ok()?.with_text(|text| Some(text.to_vec()), "text").ok()
+    }
+
     /// The processes in it, however many: read in pieces.
     pub(crate) fn processes(&self) -> Result<Vec<i32>, CgroupError> {
         let file = self.keep("cgroup.procs")?;

@@ -37,6 +37,7 @@
 
 mod cgroups;
 mod counters;
+mod details;
 mod error;
 mod group;
 mod hierarchy;
@@ -49,6 +50,7 @@ mod set;
 
 pub use cgroups::{CgroupOptions, Cgroups};
 pub use counters::{Readings, Totals};
+pub use details::{CpuDetails, Details, MemoryDetails, Pressure, Stall};
 pub use error::CgroupError;
 pub use hierarchy::{Controller, Hierarchy, Version};
 pub use layout::SERVER_LEAF;

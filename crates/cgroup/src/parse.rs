@@ -1,4 +1,6 @@
-//! Parsers of the kernel's two text shapes: one number, and lines of `key value`.
+//! Parsers of the kernel's text shapes: one number, lines of `key value`, and stalls.
+
+use crate::{Pressure, Stall};
 
 /// The number a file holds; `max`, which stands for no limit, is the largest number.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
@@ -21,6 +23,26 @@ pub(crate) fn pids(text: &[u8]) -> Vec<i32> {
         .filter_map(|pid| i32::try_from(pid).ok())
         .filter(|pid| *pid > 0)
         .collect()
+}
+
+/// A file of stalls: a line `some` and, for memory, I/O and with newer kernels CPU, a line `full`.
+pub(crate) fn pressure(text: &[u8]) -> Option<Pressure> {
+    let text = std::str::from_utf8(text).ok()?;
+    let line = |name: &str| text.lines().find_map(|line| stall(line.strip_prefix(name)?));
+    Some(Pressure { some: line("some ")?, full: line("full ") })
+}
+
+fn stall(fields: &str) -> Option<Stall> {
+    let field = |name: &str| {
+        fields.split_ascii_whitespace().find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+    };
+    let pct = |name| field(name)?.parse::<f64>().ok().filter(|pct| pct.is_finite());
+    Some(Stall {
+        avg10_pct: pct("avg10")?,
+        avg60_pct: pct("avg60")?,
+        avg300_pct: pct("avg300")?,
+        total_usec: field("total")?.parse().ok()?,
+    })
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {

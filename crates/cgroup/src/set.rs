@@ -44,6 +44,10 @@ impl CgroupSet {
         Ok(Self { name: name.to_owned(), groups, counters })
     }
 
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

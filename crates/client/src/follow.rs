@@ -175,21 +175,21 @@ fn is_transient(error: &ClientError) -> bool {
 
 /// One message of the stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Message {
+pub(crate) struct Message {
     id: Option<u64>,
-    name: String,
-    data: String,
+    pub(crate) name: String,
+    pub(crate) data: String,
 }
 
 /// Takes the stream's text apart.
 #[derive(Default)]
-struct Parser {
+pub(crate) struct Parser {
     line: Vec<u8>,
     message: Message,
 }
 
 impl Parser {
-    fn feed(&mut self, bytes: &[u8], messages: &mut VecDeque<Message>) -> Result<(), ClientError> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], messages: &mut VecDeque<Message>) -> Result<(), ClientError> {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.line.extend_from_slice(&rest[..end]);

@@ -18,6 +18,7 @@ mod events;
 mod files;
 mod follow;
 mod logs;
+mod metrics;
 mod process;
 mod tls;
 mod transport;
@@ -30,9 +31,15 @@ pub use events::{EventFilter, EventPage, EventQuery};
 pub use files::{Download, EntryInfo, FileType};
 pub use follow::{Follow, Followed};
 pub use logs::{LogEntry, LogQuery};
+pub use metrics::Seconds;
 pub use process::{Command, ProcessEvent, ProcessStream, Signal, TerminalSize};
 pub use transport::{Reply, Transport};
 pub use types::{
     Event, ListedSandbox, Metric, NewSandbox, NewWebhook, Sandbox, SandboxDetail, Snapshot, Webhook,
     WebhookDelivery, WebhookDeliveryGroup,
 };
+
+pub use sandscope_wire::details::{
+    PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric,
+};
+pub use sandscope_wire::metrics::{LiveMetric, LiveTeam, SandboxMetric};

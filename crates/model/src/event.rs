@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, EventId, Execution, ExecutionId, Exit, KillReason, OomKills, Origin, SampleSummary, SandboxId,
-    TeamId, TemplateId, Timestamp, WebhookId,
+    AlertNotice, BuildId, EventId, Execution, ExecutionId, Exit, KillReason, OomKills, Origin, SampleSummary,
+    SandboxId, TeamId, TemplateId, Timestamp, WebhookId,
 };
 
 /// What happened.
@@ -47,11 +47,17 @@ pub enum EventType {
     /// A delivery ran out of attempts: the first since the webhook was last well.
     #[serde(rename = "webhook.exhausted")]
     WebhookExhausted,
+    /// An alert fires.
+    #[serde(rename = "sandbox.alert.firing")]
+    AlertFiring,
+    /// An alert fires no more.
+    #[serde(rename = "sandbox.alert.resolved")]
+    AlertResolved,
 }
 
 impl EventType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Created,
         Self::Killed,
         Self::Updated,
@@ -63,6 +69,8 @@ impl EventType {
         Self::WebhookDisabled,
         Self::WebhookRecovered,
         Self::WebhookExhausted,
+        Self::AlertFiring,
+        Self::AlertResolved,
     ];
 
     /// The changes of a sandbox's life: what a list shows that is not asked for types, and all that consumers know who
@@ -70,8 +78,8 @@ impl EventType {
     pub const LIFECYCLE: [Self; 6] =
         [Self::Created, Self::Killed, Self::Updated, Self::Paused, Self::Resumed, Self::Checkpointed];
 
-    /// Whether it tells of this server's own work rather than of a sandbox. Such an event borrows the sandbox of the
-    /// event it came from.
+    /// Whether it tells of this server's own work, or of what it noticed, rather than of a change. Such an event borrows
+    /// the sandbox of the event it came from.
     pub const fn is_operational(self) -> bool {
         match self {
             Self::Created
@@ -84,7 +92,9 @@ impl EventType {
             Self::WebhookLagging
             | Self::WebhookDisabled
             | Self::WebhookRecovered
-            | Self::WebhookExhausted => true,
+            | Self::WebhookExhausted
+            | Self::AlertFiring
+            | Self::AlertResolved => true,
         }
     }
 
@@ -102,6 +112,8 @@ impl EventType {
             Self::WebhookDisabled => "webhook.disabled",
             Self::WebhookRecovered => "webhook.recovered",
             Self::WebhookExhausted => "webhook.exhausted",
+            Self::AlertFiring => "sandbox.alert.firing",
+            Self::AlertResolved => "sandbox.alert.resolved",
         }
     }
 }
@@ -158,6 +170,9 @@ pub struct EventData {
     /// Which webhook it is about, on operational events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookNotice>,
+    /// Which alert it is about, on alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertNotice>,
 }
 
 /// What an operational event says about a webhook.

@@ -30,7 +30,9 @@ pub const fn after(event: &Event) -> Option<Presence> {
         | EventType::WebhookLagging
         | EventType::WebhookDisabled
         | EventType::WebhookRecovered
-        | EventType::WebhookExhausted => None,
+        | EventType::WebhookExhausted
+        | EventType::AlertFiring
+        | EventType::AlertResolved => None,
     }
 }
 
@@ -42,7 +44,9 @@ pub const fn before(event: &Event) -> Option<Presence> {
         | EventType::WebhookLagging
         | EventType::WebhookDisabled
         | EventType::WebhookRecovered
-        | EventType::WebhookExhausted => None,
+        | EventType::WebhookExhausted
+        | EventType::AlertFiring
+        | EventType::AlertResolved => None,
         EventType::Resumed => Some(Presence::Paused),
         EventType::Paused | EventType::Updated | EventType::Checkpointed => Some(Presence::Running),
         EventType::Killed if event.draft.data.execution.is_some() => Some(Presence::Running),
@@ -116,7 +120,9 @@ pub fn segments(events: &[Event], state: Option<&State>) -> Vec<Segment> {
             | EventType::WebhookLagging
             | EventType::WebhookDisabled
             | EventType::WebhookRecovered
-            | EventType::WebhookExhausted => {}
+            | EventType::WebhookExhausted
+            | EventType::AlertFiring
+            | EventType::AlertResolved => {}
         }
     }
     match state {

@@ -3,8 +3,11 @@
 //! Nothing here performs I/O, reads a clock, draws randomness or spawns anything. Time and chance come in as
 //! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
 
+mod activity;
+mod alert;
 mod clock;
 mod death;
+mod details;
 mod entropy;
 mod event;
 mod event_filter;
@@ -22,8 +25,16 @@ mod team;
 mod template;
 mod webhook;
 
+pub use activity::{Activity, ActivityPoint};
+pub use alert::{
+    AlertChange, AlertMetric, AlertNotice, AlertRule, AlertSide, AlertWatch, UnknownAlertMetric, milli,
+};
 pub use clock::{Clock, Sleep};
 pub use death::{Cause, Exit, ExitStatus, KillReason, LastAndMax, OomKills, SampleSummary};
+pub use details::{
+    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
+    Pressures, Process, ProcessReading, Stall,
+};
 pub use entropy::Entropy;
 pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType, WebhookNotice};
 pub use event_filter::EventFilter;

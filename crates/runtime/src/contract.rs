@@ -2,15 +2,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use sandscope_model::{BuildId, Cause, Counters, ExecutionId, Exit, Rootfs, SandboxId, Secret, TemplateId};
+use sandscope_model::{
+    BuildId, Cause, Counters, Details, ExecutionId, Exit, Pressures, ProcessReading, Rootfs, SandboxId, Secret,
+    TemplateId,
+};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// What makes sandboxes and holds power over them.
 ///
 /// Every operation may be repeated: asking for what already is succeeds. Operations on one sandbox are never called
-/// at the same time (its driver task is the only caller), except [`counters`](Self::counters) and
-/// [`connect`](Self::connect).
+/// at the same time (its driver task is the only caller), except readings
+/// and [`connect`](Self::connect).
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
     /// What this runtime can do on this host.
@@ -62,6 +65,15 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Reads the kernel's counters. Fast (tens of microseconds) and without waiting.
     fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError>;
+
+    /// Everything the kernel says about a live sandbox, running or paused. About a hundred system calls: blocks.
+    fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError>;
+
+    /// Its stalls alone. Fast and without waiting.
+    fn pressures(&self, id: &SandboxId) -> Result<Pressures, RuntimeError>;
+
+    /// Its processes, a few thousand at most, in no particular order. Blocks for a few system calls each.
+    fn processes(&self, id: &SandboxId) -> Result<Vec<ProcessReading>, RuntimeError>;
 
     /// Connects to `127.0.0.1:port` inside the sandbox.
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, ConnectError>;

@@ -1,10 +1,12 @@
-use sandscope_model::{Counters, Sample, SandboxId, Timestamp};
+use sandscope_model::{Counters, Sample, SandboxId, TeamId, Timestamp};
 
 /// Whose readings they are, and what they are measured against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The sandbox.
     pub sandbox_id: SandboxId,
+    /// Whose that is.
+    pub team_id: TeamId,
     /// CPUs it may use, at least 1.
     pub cpu_count: u32,
     /// Memory it may use, in bytes.

@@ -3,7 +3,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn subject(cpu_count: u32) -> Subject {
-    Subject { sandbox_id: "i0123456789abcdefghij".parse().unwrap(), cpu_count, memory_bytes: 512 << 20 }
+    Subject {
+        sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
+        team_id: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+        cpu_count,
+        memory_bytes: 512 << 20,
+    }
 }
 
 fn reading(taken_at_usec: u64, cpu_usage_usec: u64) -> Counters {

@@ -8,7 +8,9 @@
 //!                                                               │
 //!                                                               ▼
 //!                                        all samples of a round: one Store::insert_samples
-//!   every hour: Store::delete_expired
+//!
+//!   every second, in between: the same into memory ──► Live (see `live`)
+//!   every ten minutes: Store::seal_samples; every hour: Store::drop_samples, Store::delete_expired
 //! ```
 //!
 //! A sandbox has its first sample within 2 s of its creation, then one per interval, at whole multiples of the interval
@@ -21,10 +23,16 @@
 //! samples of those rounds are lost and said to be, once. A paused sandbox is not read, and starts over when it is
 //! resumed, so no sample averages over the pause.
 
+mod alerts;
 mod derive;
+mod live;
 mod retention;
 mod rounds;
 mod sampler;
+mod stats;
 
+pub use alerts::AlertOptions;
 pub use derive::{Subject, derive};
+pub use live::{KEPT, Live, LivePoint, LiveRound};
 pub use sampler::{Sampler, SamplerOptions};
+pub use stats::{SamplerCounts, SamplerStats};

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use sandscope_model::{Counters, Sample, SandboxId, Timestamp};
+use sandscope_model::{Counters, Sample, SandboxId, TeamId, Timestamp};
 
 use crate::{Subject, derive};
 
@@ -15,14 +15,31 @@ const SHORTEST_SPAN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Tracked {
     subject: Subject,
+    /// What the next sample is measured from.
     last: Counters,
     due: Timestamp,
+    /// What the next second is measured from.
+    last_second: Counters,
+    second_due: Timestamp,
+}
+
+/// What one reading was good for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Taken {
+    /// A sample, to be stored.
+    pub(crate) sample: Option<Sample>,
+    /// What happened since the last reading but one second, to be shown.
+    pub(crate) second: Option<Sample>,
+    /// Whose it is.
+    pub(crate) team_id: Option<TeamId>,
 }
 
 /// The sandboxes that are being sampled.
 #[derive(Debug)]
 pub(crate) struct Rounds {
     interval: Duration,
+    /// Whether there is a reading every second, whatever the interval.
+    every_second: bool,
     tracked: HashMap<SandboxId, Tracked>,
 }
 
@@ -36,8 +53,8 @@ pub(crate) struct Round {
 }
 
 impl Rounds {
-    pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval: interval.max(SHORTEST_SPAN), tracked: HashMap::new() }
+    pub(crate) fn new(interval: Duration, every_second: bool) -> Self {
+        Self { interval: interval.max(SHORTEST_SPAN), every_second, tracked: HashMap::new() }
     }
 
     /// What to read at `now`, given what runs. Whatever does not run is forgotten: when it is resumed it starts over,
@@ -49,7 +66,9 @@ impl Rounds {
         for id in running {
             match self.tracked.get(&id) {
                 None => round.new.push(id),
-                Some(tracked) if tracked.due <= now => round.due.push(id),
+                Some(tracked) if tracked.due <= now || (self.every_second && tracked.second_due <= now) => {
+                    round.due.push(id);
+                }
                 Some(_) => {}
             }
         }
@@ -58,18 +77,34 @@ impl Rounds {
 
     /// Takes a sandbox's first reading, which says nothing yet.
     pub(crate) fn start(&mut self, now: Timestamp, subject: Subject, reading: Counters) {
-        let tracked = Tracked { due: after(now, SHORTEST_SPAN), last: reading, subject };
+        let tracked = Tracked {
+            due: after(now, SHORTEST_SPAN),
+            second_due: after(now, SHORTEST_SPAN),
+            last_second: reading.clone(),
+            last: reading,
+            subject,
+        };
         self.tracked.insert(tracked.subject.sandbox_id.clone(), tracked);
     }
 
-    /// Takes a further reading. `None` if no sample can be made of it.
-    pub(crate) fn take(&mut self, now: Timestamp, id: &SandboxId, reading: Counters) -> Option<Sample> {
+    /// Takes a further reading and says what can be made of it.
+    pub(crate) fn take(&mut self, now: Timestamp, id: &SandboxId, reading: Counters) -> Taken {
         let due = self.next_due(now);
-        let tracked = self.tracked.get_mut(id)?;
-        let sample = derive(&tracked.last, &reading, &tracked.subject, now);
-        tracked.last = reading;
-        tracked.due = due;
-        sample
+        let second_due = next_multiple(after(now, SHORTEST_SPAN / 2), SHORTEST_SPAN);
+        let every_second = self.every_second;
+        let Some(tracked) = self.tracked.get_mut(id) else { return Taken::default() };
+        let mut taken = Taken { team_id: Some(tracked.subject.team_id), ..Taken::default() };
+        if every_second {
+            taken.second = derive(&tracked.last_second, &reading, &tracked.subject, now);
+            tracked.second_due = second_due;
+        }
+        if tracked.due <= now {
+            taken.sample = derive(&tracked.last, &reading, &tracked.subject, now);
+            tracked.due = due;
+            tracked.last = reading.clone();
+        }
+        tracked.last_second = reading;
+        taken
     }
 
     /// Forgets a sandbox that could not be read.
@@ -80,16 +115,25 @@ impl Rounds {
     /// The next tick after `now`: ticks are the whole multiples of the interval since 1970, so that a bucket of that
     /// width holds one sample.
     pub(crate) fn next_tick(&self, now: Timestamp) -> Timestamp {
-        let interval_usec = i64::try_from(self.interval.as_micros()).unwrap_or(i64::MAX);
-        let now_usec = now.as_microsecond();
-        let tick_usec = now_usec.div_euclid(interval_usec).saturating_add(1).saturating_mul(interval_usec);
-        Timestamp::from_microsecond(tick_usec).unwrap_or(Timestamp::MAX)
+        next_multiple(now, self.interval)
+    }
+
+    /// When to wake next.
+    pub(crate) fn next_wake(&self, now: Timestamp) -> Timestamp {
+        if self.every_second { next_multiple(now, SHORTEST_SPAN) } else { self.next_tick(now) }
     }
 
     fn next_due(&self, now: Timestamp) -> Timestamp {
         let tick = self.next_tick(now);
         if tick >= after(now, SHORTEST_SPAN) { tick } else { after(tick, self.interval) }
     }
+}
+
+/// The first whole multiple of `span` since 1970 that comes after `at`.
+fn next_multiple(at: Timestamp, span: Duration) -> Timestamp {
+    let span_usec = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    let next_usec = at.as_microsecond().div_euclid(span_usec).saturating_add(1).saturating_mul(span_usec);
+    Timestamp::from_microsecond(next_usec).unwrap_or(Timestamp::MAX)
 }
 
 fn after(now: Timestamp, span: Duration) -> Timestamp {

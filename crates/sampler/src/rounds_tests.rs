@@ -8,8 +8,12 @@ fn id(n: u32) -> SandboxId {
     format!("i{n:020}").parse().unwrap()
 }
 
+fn team() -> sandscope_model::TeamId {
+    "00000000-0000-4000-8000-000000000001".parse().unwrap()
+}
+
 fn subject(n: u32) -> Subject {
-    Subject { sandbox_id: id(n), cpu_count: 1, memory_bytes: 1 << 20 }
+    Subject { sandbox_id: id(n), team_id: team(), cpu_count: 1, memory_bytes: 1 << 20 }
 }
 
 fn reading(now: Timestamp) -> Counters {
@@ -27,7 +31,7 @@ fn reading(now: Timestamp) -> Counters {
 }
 
 fn rounds() -> Rounds {
-    Rounds::new(Duration::from_secs(5))
+    Rounds::new(Duration::from_secs(5), false)
 }
 
 fn due(rounds: &mut Rounds, now: Timestamp) -> bool {
@@ -44,10 +48,10 @@ fn the_second_reading_follows_after_a_second_and_then_come_the_ticks() {
     rounds.start(at(0, 300), subject(1), reading(at(0, 300)));
     assert!(!due(&mut rounds, at(1, 299)));
     assert!(due(&mut rounds, at(1, 300)));
-    assert!(rounds.take(at(1, 300), &id(1), reading(at(1, 300))).is_some());
+    assert!(rounds.take(at(1, 300), &id(1), reading(at(1, 300))).sample.is_some());
     assert!(!due(&mut rounds, at(4, 999)));
     assert!(due(&mut rounds, at(5, 0)));
-    assert!(rounds.take(at(5, 0), &id(1), reading(at(5, 0))).is_some());
+    assert!(rounds.take(at(5, 0), &id(1), reading(at(5, 0))).sample.is_some());
     assert!(!due(&mut rounds, at(9, 999)));
     assert!(due(&mut rounds, at(10, 0)));
 }
@@ -69,7 +73,7 @@ fn what_stood_still_starts_over() {
     let mut rounds = rounds();
     rounds.start(at(0, 0), subject(1), reading(at(0, 0)));
     rounds.begin(at(2, 0), vec![]);
-    assert_eq!(rounds.take(at(3, 0), &id(1), reading(at(3, 0))), None);
+    assert_eq!(rounds.take(at(3, 0), &id(1), reading(at(3, 0))), Taken::default());
     assert_eq!(rounds.begin(at(3, 0), vec![id(1)]).new, [id(1)]);
 }
 
@@ -80,8 +84,62 @@ fn ticks_are_whole_multiples_of_the_interval() {
     assert_eq!(rounds.next_tick(at(4, 999)), at(5, 0));
     assert_eq!(rounds.next_tick(Timestamp::from_millisecond(-1).unwrap()), Timestamp::UNIX_EPOCH);
     assert_eq!(
-        Rounds::new(Duration::ZERO).next_tick(at(0, 0)),
+        Rounds::new(Duration::ZERO, false).next_tick(at(0, 0)),
         at(1, 0),
         "an interval of nothing is one second"
     );
+}
+
+#[test]
+fn every_second_is_shown_and_only_ticks_are_stored() {
+    let mut rounds = Rounds::new(Duration::from_secs(5), true);
+    rounds.start(at(0, 300), subject(1), reading(at(0, 300)));
+    let mut told = Vec::new();
+    for tenth in 4..=105_i64 {
+        let now = at(tenth / 10, tenth % 10 * 100);
+        if due(&mut rounds, now) {
+            let taken = rounds.take(now, &id(1), reading(now));
+            assert_eq!(taken.team_id, Some(team()));
+            told.push((tenth, taken.sample.is_some(), taken.second.is_some()));
+        }
+    }
+    let seconds: Vec<i64> = told.iter().map(|(tenth, ..)| *tenth).collect();
+    assert_eq!(seconds, [13, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+    let stored: Vec<i64> = told.iter().filter(|told| told.1).map(|told| told.0).collect();
+    assert_eq!(stored, [13, 50, 100]);
+    assert!(told.iter().all(|told| told.2));
+}
+
+mod property {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a sandbox's counters do, pauses included, no sample says more than there was.
+        #[test]
+        fn neither_resets_nor_pauses_make_spikes(
+            steps in proptest::collection::vec((0_u64..3_000, any::<bool>(), any::<bool>()), 1..60),
+        ) {
+            let mut rounds = Rounds::new(Duration::from_secs(5), true);
+            let (mut now_ms, mut usage) = (0_i64, 0_u64);
+            for (elapsed, resets, pauses) in steps {
+                now_ms += i64::try_from(elapsed).unwrap();
+                // Half a CPU, unless the group was made anew.
+                usage = if resets { 0 } else { usage + elapsed * 500 };
+                let now = at(0, now_ms);
+                let running = if pauses { vec![] } else { vec![id(1)] };
+                let round = rounds.begin(now, running);
+                let next = Counters { cpu_usage_usec: usage, ..reading(now) };
+                if !round.new.is_empty() {
+                    rounds.start(now, subject(1), next);
+                } else if !round.due.is_empty() {
+                    let taken = rounds.take(now, &id(1), next);
+                    for sample in [taken.sample, taken.second].into_iter().flatten() {
+                        prop_assert!(sample.cpu_used_pct <= 50.01, "{}", sample.cpu_used_pct);
+                    }
+                }
+            }
+        }
+    }
 }

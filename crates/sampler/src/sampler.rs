@@ -1,17 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Counters, SandboxId, Timestamp};
+use sandscope_model::{Clock, Counters, Pressures, Sample, SandboxId, Timestamp};
 use sandscope_runtime::{Runtime, RuntimeError};
-use sandscope_store::Store;
+use sandscope_store::{SampleRetention, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::rounds::Rounds;
-use crate::{Subject, retention};
+use crate::{AlertOptions, Live, LivePoint, LiveRound, SamplerStats, Subject, alerts, retention};
 
 /// How often the sampler looks for sandboxes it does not know.
 const LOOK: Duration = Duration::from_millis(250);
+/// Seconds after its time at which a round counts as late.
+const LATE_S: i64 = 1;
 
 /// What a sampler is made of.
 #[derive(Clone)]
@@ -24,6 +26,14 @@ pub struct SamplerOptions {
     pub clock: Arc<dyn Clock>,
     /// How often each running sandbox is sampled; at least one second.
     pub interval: Duration,
+    /// Where every second goes, if anywhere.
+    pub live: Option<Live>,
+    /// How long samples are kept.
+    pub retention: SampleRetention,
+    /// Where it is counted what was done.
+    pub stats: Arc<SamplerStats>,
+    /// What alerts are made of, if there are rules. Needs `live`.
+    pub alerts: Option<AlertOptions>,
 }
 
 impl std::fmt::Debug for SamplerOptions {
@@ -43,7 +53,11 @@ impl Sampler {
     /// Starts both tasks.
     pub fn start(options: SamplerOptions) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(retention::run(options.store.clone(), Arc::clone(&options.clock), stop.clone()));
+        let (store, clock) = (options.store.clone(), Arc::clone(&options.clock));
+        tasks.spawn(retention::run(store, clock, options.retention, stop.clone()));
+        if let Some(alerts) = options.alerts.clone() {
+            tasks.spawn(alerts::run(alerts, stop.clone()));
+        }
         tasks.spawn(run(options, stop.clone()));
         tasks.close();
         Self { stop, tasks }
@@ -57,14 +71,30 @@ impl Sampler {
 }
 
 async fn run(options: SamplerOptions, stop: CancellationToken) {
-    let mut rounds = Rounds::new(options.interval);
+    let mut rounds = Rounds::new(options.interval, options.live.is_some());
     let mut is_storing = true;
+    let mut meant_at: Option<Timestamp> = None;
+    let mut told_at = None;
     loop {
         let now = options.clock.now();
-        let samples = round(&options, &mut rounds, now).await;
+        if meant_at.is_some_and(|meant_at| now.duration_since(meant_at).as_secs() >= LATE_S) {
+            options.stats.late();
+        }
+        let found = round(&options, &mut rounds, now).await;
+        let took = Duration::try_from(options.clock.now().duration_since(now)).unwrap_or_default();
+        options.stats.round(found.points.len(), took);
+        // Once a second also if there is nothing to tell: followers see time pass.
+        if let Some(live) = &options.live
+            && (!found.points.is_empty() || told_at != Some(now.as_second()))
+        {
+            told_at = Some(now.as_second());
+            live.publish(LiveRound { at: now, points: found.points });
+        }
+        let samples = found.samples;
         if !samples.is_empty() {
             let n_samples = samples.len();
             let stored = options.store.insert_samples(samples).await;
+            options.stats.stored(n_samples, stored.is_ok());
             // One line when it begins and one when it is over, not one per tick.
             match &stored {
                 Err(error) if is_storing => tracing::warn!(%error, n_samples, "samples are lost"),
@@ -74,7 +104,8 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
             is_storing = stored.is_ok();
         }
         let next_look = now.checked_add(LOOK).unwrap_or(Timestamp::MAX);
-        let wake_at = next_look.min(rounds.next_tick(now));
+        let wake_at = next_look.min(rounds.next_wake(now));
+        meant_at = Some(wake_at);
         tokio::select! {
             () = stop.cancelled() => return,
             () = options.clock.sleep_until(wake_at) => {}
@@ -82,52 +113,69 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
     }
 }
 
+/// What a round made of its readings.
+#[derive(Default)]
+struct Found {
+    /// To be stored.
+    samples: Vec<Sample>,
+    /// To be shown.
+    points: Vec<LivePoint>,
+}
+
 /// Reads whatever is due and derives its samples.
-async fn round(
-    options: &SamplerOptions,
-    rounds: &mut Rounds,
-    now: Timestamp,
-) -> Vec<sandscope_model::Sample> {
+async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) -> Found {
     let round = rounds.begin(now, options.runtime.running());
+    let mut found = Found::default();
     if round.new.is_empty() && round.due.is_empty() {
-        return Vec::new();
+        return found;
     }
-    let mut samples = Vec::with_capacity(round.due.len());
-    for (id, reading) in read_all(&options.runtime, round.due).await {
+    let with_pressures = options.live.as_ref().is_some_and(Live::is_followed);
+    for (id, reading) in read_all(&options.runtime, round.due, with_pressures).await {
         match reading {
-            Ok(reading) => samples.extend(rounds.take(now, &id, reading)),
+            Ok((reading, pressures)) => {
+                let (n_pids, n_oom_kills) = (reading.n_pids, reading.n_oom_kills);
+                let taken = rounds.take(now, &id, reading);
+                found.samples.extend(taken.sample);
+                if let (Some(sample), Some(team_id)) = (taken.second, taken.team_id) {
+                    found.points.push(LivePoint { team_id, sample, n_pids, n_oom_kills, pressures });
+                }
+            }
             Err(error) => {
-                report(&id, &error);
+                report(options, &id, &error);
                 rounds.forget(&id);
             }
         }
     }
-    for (id, reading) in read_all(&options.runtime, round.new).await {
+    for (id, reading) in read_all(&options.runtime, round.new, false).await {
         match reading {
-            Ok(reading) => {
+            Ok((reading, _)) => {
                 if let Some(subject) = subject(&options.store, &id).await {
                     rounds.start(now, subject, reading);
                 }
             }
-            Err(error) => report(&id, &error),
+            Err(error) => report(options, &id, &error),
         }
     }
-    samples
+    found
 }
+
+type Reading = Result<(Counters, Option<Pressures>), RuntimeError>;
 
 /// Reads counters one after the other, away from the threads that serve requests: each takes tens of microseconds,
 /// all of them together do not.
 async fn read_all(
     runtime: &Arc<dyn Runtime>,
     ids: Vec<SandboxId>,
-) -> Vec<(SandboxId, Result<Counters, RuntimeError>)> {
+    with_pressures: bool,
+) -> Vec<(SandboxId, Reading)> {
     if ids.is_empty() {
         return Vec::new();
     }
     let runtime = Arc::clone(runtime);
     let read = move || {
         let read_one = |id: SandboxId| {
-            let reading = runtime.counters(&id);
+            let pressures = with_pressures.then(|| runtime.pressures(&id).ok()).flatten();
+            let reading = runtime.counters(&id).map(|counters| (counters, pressures));
             (id, reading)
         };
         ids.into_iter().map(read_one).collect()
@@ -138,9 +186,10 @@ async fn read_all(
     })
 }
 
-fn report(sandbox_id: &SandboxId, error: &RuntimeError) {
+fn report(options: &SamplerOptions, sandbox_id: &SandboxId, error: &RuntimeError) {
     // It may have ended between being listed and being read.
     if !matches!(error, RuntimeError::NotFound) {
+        options.stats.unreadable();
         tracing::debug!(%sandbox_id, %error, "cannot read counters");
     }
 }
@@ -150,6 +199,7 @@ async fn subject(store: &Store, id: &SandboxId) -> Option<Subject> {
     match store.sandbox(id).await {
         Ok(sandbox) => sandbox.map(|sandbox| Subject {
             sandbox_id: sandbox.id,
+            team_id: sandbox.team_id,
             cpu_count: sandbox.spec.vcpu_count,
             memory_bytes: u64::from(sandbox.spec.memory_mb) << 20,
         }),

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{
-    BuildId, Clock as _, Execution, ExecutionId, OnTimeout, Rootfs, Sample, Sandbox, SandboxId, SandboxSpec,
-    State, Team, TeamId, TeamLimits, TemplateId, Timestamp,
+    AlertMetric, AlertRule, AlertSide, BuildId, Clock as _, EventType, Execution, ExecutionId, OnTimeout,
+    Rootfs, Sample, Sandbox, SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId, Timestamp,
 };
 use sandscope_runtime::{LaunchSpec, Runtime as _};
-use sandscope_sampler::{Sampler, SamplerOptions};
-use sandscope_store::Store;
+use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_store::{SampleRetention, Store};
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
 
 const MB: u64 = 1 << 20;
@@ -28,6 +28,9 @@ struct House {
     runtime: FakeRuntime,
     team: Team,
     sampler: Option<Sampler>,
+    live: Option<Live>,
+    stats: Arc<SamplerStats>,
+    rules: Vec<AlertRule>,
 }
 
 impl House {
@@ -45,7 +48,18 @@ impl House {
         };
         store.create_team(team.clone()).await.unwrap();
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
-        Self { _dir: dir, entropy, clock, store, runtime, team, sampler: None }
+        Self {
+            _dir: dir,
+            entropy,
+            clock,
+            store,
+            runtime,
+            team,
+            sampler: None,
+            live: None,
+            stats: Arc::default(),
+            rules: Vec::new(),
+        }
     }
 
     async fn start(&mut self) {
@@ -54,8 +68,52 @@ impl House {
             runtime: Arc::new(self.runtime.clone()),
             clock: Arc::new(self.clock.clone()),
             interval: Duration::from_secs(5),
+            live: self.live.clone(),
+            retention: SampleRetention::default(),
+            stats: Arc::clone(&self.stats),
+            alerts: self.alerts(),
         }));
         self.clock.wait_for_sleepers(ASLEEP).await;
+    }
+
+    fn alerts(&self) -> Option<AlertOptions> {
+        let live = self.live.clone().filter(|_| !self.rules.is_empty())?;
+        Some(AlertOptions {
+            rules: self.rules.clone(),
+            store: self.store.clone(),
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(self.clock.now().as_millisecond().unsigned_abs())),
+            live,
+        })
+    }
+
+    /// Lets `n` seconds pass.
+    async fn seconds(&self, n: u64) {
+        self.pass(Duration::from_secs(n)).await;
+        tokio::task::yield_now().await;
+    }
+
+    /// What was told about alerts: type and rule.
+    async fn told(&self) -> Vec<(EventType, String)> {
+        let events = self.store.events_after(self.team.id, 0, 100).await.unwrap();
+        let alerts = events.iter().filter_map(|event| {
+            event.data.alert.as_ref().map(|alert| (event.event_type, alert.rule.clone()))
+        });
+        alerts.collect()
+    }
+
+    /// Waits until that many were told.
+    async fn wait_told(&self, n: usize) -> Vec<(EventType, String)> {
+        let waiting = async {
+            loop {
+                let told = self.told().await;
+                if told.len() >= n {
+                    return told;
+                }
+                self.seconds(1).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap()
     }
 
     async fn sandbox(&self, vcpu_count: u32) -> SandboxId {
@@ -249,4 +307,83 @@ async fn samples_are_kept_for_seven_days() {
     house.clock.advance(Duration::from_secs(3600));
     house.clock.wait_for_sleepers(ASLEEP).await;
     assert!(house.samples(&id).await.is_empty());
+}
+
+#[tokio::test]
+async fn every_second_is_there_for_whoever_follows_and_ticks_alone_are_stored() {
+    let mut house = House::new().await;
+    let live = Live::default();
+    house.live = Some(live.clone());
+    let id = house.sandbox(2).await;
+    let mut rounds = live.follow();
+    house.start().await;
+    house.runtime.set_load(&id, 1.0);
+    let mut shares = Vec::new();
+    while shares.len() < 12 {
+        house.clock.advance(LOOK);
+        house.clock.wait_for_sleepers(ASLEEP).await;
+        while let Ok(round) = rounds.try_recv() {
+            shares.extend(round.points.iter().map(|point| point.sample.cpu_used_pct));
+        }
+    }
+    assert!(shares.iter().all(|pct| (*pct - 50.0).abs() < 0.1), "{shares:?}");
+    assert_eq!(live.recent(&id, 100).len(), 12);
+    let stored = house.store.samples(&id, None, None, None).await.unwrap().len();
+    assert!((2..=4).contains(&stored), "{stored} of twelve seconds");
+    let counts = house.stats.counts();
+    assert_eq!((counts.n_stored, counts.n_live, counts.n_lost), (u64::try_from(stored).unwrap(), 12, 0));
+}
+
+fn busy() -> AlertRule {
+    AlertRule {
+        name: "busy".to_owned(),
+        metric: AlertMetric::CpuPct,
+        side: AlertSide::Above,
+        threshold: 40.0,
+        clear: 20.0,
+        for_s: 3,
+    }
+}
+
+#[tokio::test]
+async fn an_alert_is_told_once_survives_a_restart_and_resolves() {
+    let mut house = House::new().await;
+    house.live = Some(Live::default());
+    house.rules = vec![busy()];
+    let id = house.sandbox(2).await;
+    house.start().await;
+    house.seconds(6).await;
+    assert_eq!(house.told().await, []);
+    house.runtime.set_load(&id, 1.0);
+    let firing = (EventType::AlertFiring, "busy".to_owned());
+    assert_eq!(house.wait_told(1).await, std::slice::from_ref(&firing));
+    house.seconds(6).await;
+
+    // Another server over the same store.
+    house.sampler.take().unwrap().drain().await;
+    house.live = Some(Live::default());
+    house.start().await;
+    house.seconds(8).await;
+    assert_eq!(house.told().await, std::slice::from_ref(&firing), "told once, also after a restart");
+    assert_eq!(house.store.firing_alerts(Some(house.team.id)).await.unwrap().len(), 1);
+    house.runtime.set_load(&id, 0.0);
+    assert_eq!(house.wait_told(2).await, [firing, (EventType::AlertResolved, "busy".to_owned())]);
+    assert_eq!(house.store.firing_alerts(None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_alert_whose_rule_is_gone_resolves_at_the_next_start() {
+    let mut house = House::new().await;
+    house.live = Some(Live::default());
+    house.rules = vec![busy()];
+    let id = house.sandbox(2).await;
+    house.runtime.set_load(&id, 2.0);
+    house.start().await;
+    house.wait_told(1).await;
+    house.sampler.take().unwrap().drain().await;
+    house.live = Some(Live::default());
+    house.rules = vec![AlertRule { name: "other".to_owned(), threshold: 101.0, clear: 101.0, ..busy() }];
+    house.start().await;
+    let told = house.wait_told(2).await;
+    assert_eq!(told[1], (EventType::AlertResolved, "busy".to_owned()));
 }

@@ -3,6 +3,7 @@
 //! Each figure runs against the real binary as a child process with a temporary data directory, asked over HTTP as a
 //! user would. What else the machine was doing is printed with the figures, as it decides what they mean.
 
+mod accuracy;
 mod child;
 mod create;
 mod edge;
@@ -53,6 +54,10 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted(Figure::Streams) {
         rows.extend(streams::measure(args.readers).await?);
+    }
+    // Not among all: it takes two minutes and stress-ng.
+    if args.figures.contains(&Figure::Accuracy) {
+        rows.extend(accuracy::measure().await?);
     }
     output::line(output::table(&["FIGURE", "VALUE", "REMARK"], &rows, Paint::for_stdout()))?;
     output::line(machine())?;

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Work with webhooks: register, test, see deliveries, replay, listen locally
     #[command(subcommand, visible_alias = "wh")]
     Webhook(WebhookCommand),
+    /// Show all sandboxes on one screen, every second
+    Top(TopArgs),
     /// Manage API keys in the data directory, also beside a running server
     #[command(subcommand)]
     Key(KeyCommand),
@@ -148,6 +150,12 @@ pub(crate) struct EventsArgs {
     pub server: ServerArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key and print it: the only time it can be seen
@@ -252,6 +260,8 @@ pub(crate) enum Figure {
     History,
     /// Event committed to received by many streams
     Streams,
+    /// Metrics beside what is known to have been used; needs stress-ng, and is not among all
+    Accuracy,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

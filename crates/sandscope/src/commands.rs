@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod logs;
 pub(crate) mod openapi;
 pub(crate) mod sandbox;
+pub(crate) mod top;
 pub(crate) mod tls;
 pub(crate) mod webhook;
 

@@ -26,7 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sandscope_model::{Prices, Secret, TeamLimits};
+use sandscope_model::{AlertRule, Prices, Secret, TeamLimits};
+use sandscope_store::SampleRetention;
 use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
@@ -122,10 +123,18 @@ pub(crate) struct Webhooks {
     pub proxy: Option<ProxyAddress>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     /// Between two samples of a sandbox.
     pub interval: Duration,
+    /// How long samples are kept.
+    pub retention: SampleRetention,
+    /// Where the operator's port listens, if anywhere.
+    pub operator_listen: Option<SocketAddr>,
+    /// Single sandboxes it tells of.
+    pub n_top_sandboxes: usize,
+    /// When alerts fire.
+    pub alerts: Vec<AlertRule>,
 }
 
 #[derive(Debug, Clone)]

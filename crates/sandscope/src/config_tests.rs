@@ -40,6 +40,11 @@ fn nothing_said_means_the_defaults() {
 
     [metrics]
     interval_s = 5
+    retention_days = 7
+    rollup_days = 30
+    max_mb = 0
+    listen = ""
+    top_sandboxes = 0
 
     [log]
     filter = "info"
@@ -186,4 +191,39 @@ fn the_shipped_example_holds_and_changes_nothing_but_the_data_directory() {
 fn a_file_that_is_not_there_is_refused() {
     let args = ServeArgs { config: Some("/nonexistent/sandscope.toml".into()), ..ServeArgs::default() };
     assert!(matches!(Config::resolve(args), Err(ConfigError::Unreadable { .. })));
+}
+
+#[test]
+fn alerts_come_from_the_file_and_replace_shipped_ones_of_their_name() {
+    let text = r#"
+        [metrics]
+        default_alerts = true
+        [[alerts]]
+        name = "idle"
+        metric = "cpuPct"
+        below = 0.1
+        clear = 1.0
+        for_s = 60
+    "#;
+    let config = Config::resolve_text(ServeArgs::default(), text).unwrap();
+    assert_eq!(config.metrics.alerts.len(), sandscope_model::AlertRule::defaults().len());
+    let shown = config.show();
+    assert!(
+        shown.contains("name = \"idle\"\nmetric = \"cpuPct\"\nbelow = 0.1\nclear = 1\nfor_s = 60"),
+        "{shown}"
+    );
+    assert!(
+        Config::resolve_text(ServeArgs::default(), "").unwrap().metrics.alerts.is_empty(),
+        "off by default"
+    );
+    for bad in [
+        "name = 'a'\nmetric = 'nonsense'\nabove = 1",
+        "name = 'a'\nmetric = 'cpuPct'",
+        "name = 'a'\nmetric = 'cpuPct'\nabove = 1\nbelow = 2",
+        "name = 'a'\nmetric = 'cpuPct'\nabove = 50\nclear = 60",
+        "name = ''\nmetric = 'cpuPct'\nabove = 50",
+        "name = 'a'\nmetric = 'cpuPct'\nabove = 50\nfor_s = 100000",
+    ] {
+        assert!(Config::resolve_text(ServeArgs::default(), &format!("[[alerts]]\n{bad}")).is_err(), "{bad}");
+    }
 }

@@ -10,6 +10,7 @@
 
 mod bench;
 mod certificate;
+mod chart;
 mod cli;
 mod commands;
 mod config;
@@ -54,6 +55,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sandbox(command) => commands::sandbox::run(*command).await,
         Command::Files(command) => commands::files::run(command).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
+        Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Webhook(command) => commands::webhook::run(command).await,
         Command::Config(command) => commands::config::run(command),
         Command::Tls(command) => commands::tls::run(command),

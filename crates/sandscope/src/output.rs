@@ -118,6 +118,11 @@ impl Paint {
     }
 }
 
+/// Whether a whole screen may have colours.
+pub(crate) fn colours_wanted() -> bool {
+    wanted()
+}
+
 fn wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

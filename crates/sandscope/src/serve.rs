@@ -18,6 +18,7 @@ mod data_dir;
 mod engine;
 mod exports;
 mod http;
+mod operator;
 mod running;
 mod sealing;
 mod signals;

@@ -18,8 +18,11 @@
 //!
 //! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
 
+mod activity;
 mod admission;
+mod alerts;
 mod attempts;
+mod columns;
 mod commit;
 mod deliveries;
 mod error;
@@ -31,6 +34,7 @@ mod keys;
 mod ledger;
 mod logs;
 mod migrations;
+mod point;
 mod readers;
 mod replays;
 mod retention;
@@ -38,6 +42,7 @@ mod row;
 mod samples;
 mod sandboxes;
 mod seal;
+mod sealed;
 mod snapshots;
 mod teams;
 mod templates;
@@ -58,7 +63,9 @@ use crate::file::File;
 use crate::keys::Touched;
 use crate::writer::Feed;
 
+pub use activity::TeamActivity;
 pub use admission::{Admission, IdempotencyKey};
+pub use alerts::FiringAlert;
 pub use attempts::{AttemptQuery, StatsBucket};
 pub use commit::{Change, NewSnapshot};
 pub use deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
@@ -70,10 +77,12 @@ pub use ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };
 pub use logs::{LogBatch, LogBounds, LogQuery};
+pub use point::Aggregate;
 pub use replays::ReplayPage;
 pub use retention::Removed;
 pub use sandboxes::{ListedState, SandboxFilter};
 pub use seal::{SEALING_KEY_BYTES, Sealer};
+pub use sealed::{SampleRetention, Sealed};
 pub use snapshots::SnapshotFilter;
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};

@@ -26,6 +26,7 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0002.sql"),
         include_str!("migrations/facts_0003.sql"),
         include_str!("migrations/facts_0004.sql"),
+        include_str!("migrations/facts_0005.sql"),
     ],
     synchronous: "FULL",
 };
@@ -36,7 +37,7 @@ pub(crate) const ATTEMPTS: Schema = Schema {
 };
 pub(crate) const SAMPLES: Schema = Schema {
     file: "samples.sqlite",
-    steps: &[include_str!("migrations/samples_0001.sql")],
+    steps: &[include_str!("migrations/samples_0001.sql"), include_str!("migrations/samples_0002.sql")],
     synchronous: "NORMAL",
 };
 pub(crate) const LOGS: Schema =

@@ -136,14 +136,14 @@ fn attempts_and_samples_are_found_by_index() {
     assert!(stats[0].contains("USING COVERING INDEX attempts_by_webhook"), "{stats:#?}");
 
     let connection = empty(&SAMPLES);
-    for step in [None, Some(1)] {
-        let steps = plan(&connection, &crate::samples::range_sql(step), None);
-        assert!(
-            steps.iter().any(|step| step.contains("PRIMARY KEY (series=? AND at>? AND at<?)")),
-            "{steps:#?}"
-        );
-        assert!(steps.iter().all(|step| !step.starts_with("SCAN")), "{steps:#?}");
-    }
+    assert_indexed(
+        &plan(&connection, &crate::samples::rows_sql(), None),
+        "PRIMARY KEY (series=? AND at>? AND at<?)",
+    );
+    assert_indexed(
+        &plan(&connection, crate::sealed::BLOCKS_IN_RANGE, None),
+        "blocks_by_series (series=? AND level=? AND first_at>? AND first_at<?)",
+    );
 
     let connection = empty(&LOGS);
     for order in [Order::Asc, Order::Desc] {

@@ -3,12 +3,13 @@
 //! Each batch is an operation like any other and shares its transaction with whatever else is written at the time.
 //! The log is only ever cut from its beginning, and never past what a webhook still has to deliver.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use sandscope_model::Timestamp;
 
 use crate::admission::KEY_LIFETIME_USEC;
 use crate::events::BLOCK;
 use crate::row::all;
+use crate::sealed::forget_if_empty;
 use crate::writer::Tx;
 use crate::{Store, StoreError, logs, webhooks};
 
@@ -185,10 +186,7 @@ fn forget_samples(tx: &Tx<'_>, after: i64, cutoff: i64) -> Result<Walk, StoreErr
             tx.prepare_cached("DELETE FROM samples WHERE series = ? AND at <= ?")?.execute([*no, last])?,
         );
         deleted += n;
-        let mut any = tx.prepare_cached("SELECT 1 FROM samples WHERE series = ? LIMIT 1")?;
-        if any.query_row([no], |_| Ok(())).optional()?.is_none() {
-            tx.prepare_cached("DELETE FROM series WHERE no = ?")?.execute([no])?;
-        }
+        forget_if_empty(tx, *no)?;
         if n >= u64::from(BATCH) {
             return Ok(Walk { next: Some(no - 1), deleted });
         }

@@ -186,6 +186,8 @@ pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
         EventType::WebhookRecovered => FIRST_OPERATIONAL + 2,
         EventType::WebhookExhausted => FIRST_OPERATIONAL + 3,
         EventType::OutOfMemory => FIRST_OPERATIONAL + 10,
+        EventType::AlertFiring => FIRST_OPERATIONAL + 20,
+        EventType::AlertResolved => FIRST_OPERATIONAL + 21,
     }
 }
 

@@ -1,28 +1,16 @@
-//! Samples of the sandboxes' metrics, in a file of their own.
+//! Samples of the sandboxes' metrics, in a file of their own: written as rows, read from rows and from what [`sealed`]
+//! made of them.
+//!
+//! [`sealed`]: crate::sealed
 
 use rusqlite::{Connection, params};
 use sandscope_model::{Sample, SandboxId, Timestamp};
 
-use crate::row::{Cells, all, first, integer};
+use crate::point::{Aggregate, Point, SECOND, join};
+use crate::row::{all, first, integer};
+use crate::sealed::{ROW_COLUMNS, SAMPLES, SPANS, decode_block, decode_row, read_blocks};
 use crate::writer::Tx;
 use crate::{Store, StoreError};
-
-const COLUMNS: &str = "at, cpu_used_centi_pct, cpu_count, mem_used_bytes, mem_total_bytes, mem_cache_bytes, \
-     disk_used_bytes, disk_total_bytes";
-
-fn decode(cells: &mut Cells<'_, '_>, sandbox_id: &SandboxId) -> Result<Sample, StoreError> {
-    Ok(Sample {
-        sandbox_id: sandbox_id.clone(),
-        at: cells.time("at")?,
-        cpu_used_pct: f64::from(cells.number::<u32>("cpu_used_centi_pct")?) / 100.0,
-        cpu_count: cells.number("cpu_count")?,
-        mem_used_bytes: cells.number("mem_used_bytes")?,
-        mem_total_bytes: cells.number("mem_total_bytes")?,
-        mem_cache_bytes: cells.number("mem_cache_bytes")?,
-        disk_used_bytes: cells.number("disk_used_bytes")?,
-        disk_total_bytes: cells.number("disk_total_bytes")?,
-    })
-}
 
 /// Hundredths of a percent. Not a number counts as nothing used.
 fn centi_pct(pct: f64) -> i64 {
@@ -61,33 +49,75 @@ fn insert(tx: &Tx<'_>, sample: &Sample) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The query for a sandbox (`?1`) from (`?2`) to (`?3`), in steps of `?4` microseconds if there are any.
-pub(crate) fn range_sql(step_usec: Option<i64>) -> String {
-    let condition = "series = (SELECT no FROM series WHERE sandbox_id = ?1) AND at BETWEEN ?2 AND ?3";
-    match step_usec {
-        None => format!("SELECT {COLUMNS} FROM samples WHERE {condition} ORDER BY at"),
-        Some(_) => format!(
-            "SELECT at - at % ?4, MAX(cpu_used_centi_pct), MAX(cpu_count), MAX(mem_used_bytes),
-                 MAX(mem_total_bytes), MAX(mem_cache_bytes), MAX(disk_used_bytes), MAX(disk_total_bytes)
-             FROM samples WHERE {condition} GROUP BY 1 ORDER BY 1"
-        ),
-    }
+/// The rows of a series (`?1`) from `?2` to `?3`.
+pub(crate) fn rows_sql() -> String {
+    format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ?1 AND at BETWEEN ?2 AND ?3 ORDER BY at")
 }
 
-fn range(
-    connection: &Connection,
-    id: &SandboxId,
-    start: i64,
-    end: i64,
-    step_usec: Option<i64>,
-) -> Result<Vec<Sample>, StoreError> {
-    let statement = connection.prepare_cached(&range_sql(step_usec))?;
-    match step_usec {
-        None => all(statement, params![id.as_str(), start, end], "samples", |cells| decode(cells, id)),
-        Some(step) => {
-            all(statement, params![id.as_str(), start, end, step], "samples", |cells| decode(cells, id))
-        }
+fn rows(connection: &Connection, series: i64, (start, end): (i64, i64)) -> Result<Vec<Point>, StoreError> {
+    all(connection.prepare_cached(&rows_sql())?, params![series, start, end], "samples", decode_row)
+}
+
+fn series_of(connection: &Connection, id: &SandboxId) -> Result<Option<i64>, StoreError> {
+    let statement = connection.prepare_cached("SELECT no FROM series WHERE sandbox_id = ?")?;
+    first(statement, [id.as_str()], "series", |cells| cells.plain("no"))
+}
+
+/// Samples one by one, from rows and blocks, in the order of time.
+fn single(connection: &Connection, series: i64, range: (i64, i64)) -> Result<Vec<Point>, StoreError> {
+    if range.0 > range.1 {
+        return Ok(Vec::new());
     }
+    let mut points = read_blocks(connection, series, SAMPLES, range)?;
+    points.extend(rows(connection, series, range)?);
+    points.sort_by_key(|point| point.at);
+    Ok(points)
+}
+
+/// One point per step. Whole spans come from the coarsest level that divides the step; what the range cuts off at its
+/// ends, and what is not sealed yet, from samples. So the answer is the same as if all were samples still.
+fn stepped(
+    connection: &Connection,
+    series: i64,
+    (start, end): (i64, i64),
+    step_usec: i64,
+) -> Result<Vec<Point>, StoreError> {
+    let level = SPANS.into_iter().find(|level| step_usec % (level * SECOND) == 0);
+    let Some(level) = level else { return Ok(join(single(connection, series, (start, end))?, step_usec)) };
+    let span = level * SECOND;
+    let floor = |at: i64| at - at.rem_euclid(span);
+    // The extremes stand for no bound at all.
+    let whole_from = if start < i64::MIN + span { start } else { floor(start.saturating_add(span - 1)) };
+    let whole_to = if end > i64::MAX - span { end } else { floor(end + 1) - 1 };
+    if whole_from > whole_to {
+        return Ok(join(single(connection, series, (start, end))?, step_usec));
+    }
+    let mut points = read_blocks(connection, series, level, (whole_from, whole_to))?;
+    points.extend(rows(connection, series, (whole_from, whole_to))?);
+    if start < whole_from {
+        points.extend(single(connection, series, (start, whole_from - 1))?);
+    }
+    if whole_to < end {
+        points.extend(single(connection, series, (whole_to + 1, end))?);
+    }
+    Ok(join(points, step_usec))
+}
+
+/// The newest sample of a series.
+fn newest(connection: &Connection, series: i64) -> Result<Option<Point>, StoreError> {
+    let sql = format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ? ORDER BY at DESC LIMIT 1");
+    let row = first(connection.prepare_cached(&sql)?, [series], "samples", decode_row)?;
+    if row.is_some() {
+        return Ok(row);
+    }
+    let statement = connection.prepare_cached(
+        "SELECT no, data FROM blocks WHERE series = ? AND level = 0 ORDER BY first_at DESC LIMIT 1",
+    )?;
+    let block = first(statement, [series], "blocks", |cells| {
+        Ok((cells.plain::<i64>("no")?, cells.plain::<Vec<u8>>("data")?))
+    })?;
+    let Some((no, data)) = block else { return Ok(None) };
+    Ok(decode_block(no, SAMPLES, &data)?.pop())
 }
 
 impl Store {
@@ -111,11 +141,35 @@ impl Store {
         end: Option<Timestamp>,
         step_s: Option<u32>,
     ) -> Result<Vec<Sample>, StoreError> {
+        self.aggregated_samples(id, start, end, step_s, Aggregate::Max).await
+    }
+
+    /// The same with another value standing for the samples of a step.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn aggregated_samples(
+        &self,
+        id: &SandboxId,
+        start: Option<Timestamp>,
+        end: Option<Timestamp>,
+        step_s: Option<u32>,
+        aggregate: Aggregate,
+    ) -> Result<Vec<Sample>, StoreError> {
         let id = id.clone();
         let start = start.map_or(i64::MIN, Timestamp::as_microsecond);
         let end = end.map_or(i64::MAX, Timestamp::as_microsecond);
-        let step_usec = step_s.map(|step| i64::from(step.max(1)) * 1_000_000);
-        self.inner.samples.read(move |connection| range(connection, &id, start, end, step_usec)).await
+        let op = move |connection: &Connection| {
+            // One view of the file: what is sealed meanwhile is seen in its rows or in its block.
+            let view = connection.unchecked_transaction()?;
+            let Some(series) = series_of(&view, &id)? else { return Ok(Vec::new()) };
+            let points = match step_s {
+                None => single(&view, series, (start, end))?,
+                Some(step) => stepped(&view, series, (start, end), i64::from(step.max(1)) * SECOND)?,
+            };
+            Ok(points.iter().filter_map(|point| point.sample(&id, aggregate)).collect())
+        };
+        self.inner.samples.read(op).await
     }
 
     /// When the sandbox's first and last sample were taken.
@@ -125,17 +179,38 @@ impl Store {
     pub async fn sample_range(&self, id: &SandboxId) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         let id = id.clone();
         let op = move |connection: &Connection| {
-            // Two subqueries, because MIN and MAX in one would read every sample.
+            let Some(series) = series_of(connection, &id)? else { return Ok(None) };
+            // Subqueries, because MIN and MAX in one would read every sample. The spans of what is sealed lie within
+            // the same hour as its samples; where both are kept, the samples' own times are the exact ones.
             let statement = connection.prepare_cached(
-                "SELECT (SELECT MIN(at) FROM samples WHERE series = s.no),
-                     (SELECT MAX(at) FROM samples WHERE series = s.no)
-                 FROM series s WHERE s.sandbox_id = ?",
+                "SELECT (SELECT MIN(at) FROM samples WHERE series = ?1),
+                     (SELECT MAX(at) FROM samples WHERE series = ?1),
+                     (SELECT MIN(first_at) FROM blocks WHERE series = ?1 AND level = 0),
+                     (SELECT MAX(last_at) FROM blocks WHERE series = ?1 AND level = 0),
+                     (SELECT MIN(first_at) FROM blocks WHERE series = ?1 AND level = 300),
+                     (SELECT MAX(last_at) FROM blocks WHERE series = ?1 AND level = 300)",
             )?;
-            first(statement, [id.as_str()], "samples", |cells| {
-                Ok(cells.optional_time("at")?.zip(cells.optional_time("at")?))
-            })
+            let bounds = first(statement, [series], "samples", |cells| {
+                let mut bounds = [None; 6];
+                for bound in &mut bounds {
+                    *bound = cells.optional_time("at")?;
+                }
+                Ok(bounds)
+            })?;
+            let [row_min, row_max, block_min, block_max, span_min, span_max] = bounds.unwrap_or_default();
+            let hour = std::time::Duration::from_secs(3600);
+            // Older spans, of which the samples are gone already.
+            let older =
+                |span: Timestamp, block: Timestamp| span.checked_add(hour).is_ok_and(|later| later < block);
+            let min = match (block_min.or(row_min), span_min) {
+                (Some(samples), Some(spans)) if older(spans, samples) => Some(spans),
+                (Some(samples), _) => Some(row_min.map_or(samples, |row| row.min(samples))),
+                (None, spans) => spans,
+            };
+            let max = row_max.max(block_max).or(span_max);
+            Ok(min.zip(max))
         };
-        Ok(self.inner.samples.read(op).await?.flatten())
+        self.inner.samples.read(op).await
     }
 
     /// The sandbox's newest samples, `n` at most, oldest first.
@@ -164,14 +239,12 @@ impl Store {
     pub async fn latest_samples(&self, ids: &[SandboxId]) -> Result<Vec<Sample>, StoreError> {
         let ids = ids.to_vec();
         let op = move |connection: &Connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM samples WHERE series = (SELECT no FROM series WHERE sandbox_id = ?)
-                 ORDER BY at DESC LIMIT 1"
-            );
             let mut latest = Vec::with_capacity(ids.len());
             for id in &ids {
-                let statement = connection.prepare_cached(&sql)?;
-                latest.extend(first(statement, [id.as_str()], "samples", |cells| decode(cells, id))?);
+                if let Some(series) = series_of(connection, id)? {
+                    let newest = newest(connection, series)?;
+                    latest.extend(newest.and_then(|point| point.sample(id, Aggregate::Max)));
+                }
             }
             Ok(latest)
         };

@@ -34,6 +34,9 @@ pub async fn check_runtime_contract(
     for what in ["pause", "pause of a paused one"] {
         done(what, runtime.pause(id).await)?;
     }
+    keep("a paused one's details can be read", runtime.details(id).is_ok())?;
+    let processes = runtime.processes(id).map_err(|error| format!("processes of a paused one: {error}"))?;
+    keep("a sandbox has a first process", processes.iter().any(|process| process.pid == 1))?;
     keep("a paused one is not listed as running", !runtime.running().contains(id))?;
     let refused = runtime.connect(id, 6).await.err();
     keep("a paused one cannot be reached", matches!(refused, Some(ConnectError::NotRunning)))?;
@@ -84,6 +87,8 @@ async fn unknown_to(runtime: &dyn Runtime, id: &SandboxId, layer: BuildId) -> Re
     keep("resume of an unknown one", is_unknown(runtime.resume(id).await.err()))?;
     keep("checkpoint of an unknown one", is_unknown(runtime.checkpoint(id, layer).await.err()))?;
     keep("counters of an unknown one", is_unknown(runtime.counters(id).err()))?;
+    keep("details of an unknown one", is_unknown(runtime.details(id).err()))?;
+    keep("processes of an unknown one", is_unknown(runtime.processes(id).err()))?;
     let refused = runtime.connect(id, 6).await.err();
     keep("connect to an unknown one", matches!(refused, Some(ConnectError::NotRunning)))?;
     let killed = runtime.kill(id).await.map_err(|error| format!("kill of an unknown one: {error}"))?;

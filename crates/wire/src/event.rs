@@ -4,8 +4,8 @@
 //! kinds of consumers exist; a webhook may ask for one spelling, or for CloudEvents. Keys inside `eventData` are snake_case in both.
 
 use sandscope_model::{
-    Actor, Event, EventData, EventType, ExecutionSummary, Exit, ExitStatus, LastAndMax, Origin, PayloadStyle,
-    SampleSummary, WebhookNotice,
+    Actor, AlertNotice, Event, EventData, EventType, ExecutionSummary, Exit, ExitStatus, LastAndMax, Origin,
+    PayloadStyle, SampleSummary, WebhookNotice,
 };
 use serde_json::{Map, Value, json};
 
@@ -159,6 +159,9 @@ fn event_data(data: &EventData) -> Value {
             insert("remote_address", json!(address));
         }
     }
+    if let Some(alert) = &data.alert {
+        insert("alert", render_alert(alert));
+    }
     if let Some(webhook) = &data.webhook {
         insert("webhook", render_notice(webhook));
     }
@@ -181,6 +184,18 @@ fn render_notice(notice: &WebhookNotice) -> Value {
         "failed_attempts": notice.n_failed,
         "event_id": notice.event_id,
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "thousandths of shares and small counts")]
+fn render_alert(notice: &AlertNotice) -> Value {
+    let number = |milli: i64| milli as f64 / 1000.0;
+    let mut alert = Map::new();
+    alert.insert("rule".to_owned(), json!(notice.rule));
+    alert.insert("metric".to_owned(), json!(notice.metric.as_str()));
+    alert.insert("threshold".to_owned(), json!(number(notice.threshold_milli)));
+    alert.extend(notice.value_milli.map(|value| ("value".to_owned(), json!(number(value)))));
+    alert.extend(notice.reason.as_ref().map(|reason| ("reason".to_owned(), json!(reason))));
+    Value::Object(alert)
 }
 
 fn render_execution(execution: &ExecutionSummary) -> Value {
@@ -228,6 +243,7 @@ fn render_samples(samples: &SampleSummary) -> Value {
 const fn category(event_type: EventType) -> &'static str {
     match event_type {
         EventType::OutOfMemory => "resource",
+        EventType::AlertFiring | EventType::AlertResolved => "alert",
         event_type if event_type.is_operational() => "webhook",
         _ => "lifecycle",
     }
@@ -246,6 +262,8 @@ const fn label(event_type: EventType) -> Option<&'static str> {
         EventType::WebhookDisabled => Some("disabled"),
         EventType::WebhookRecovered => Some("recovered"),
         EventType::WebhookExhausted => Some("exhausted"),
+        EventType::AlertFiring => Some("firing"),
+        EventType::AlertResolved => Some("resolved"),
     }
 }
 

@@ -3,8 +3,10 @@
 //! Every type both reads and writes, because servers and clients use the same ones. Keys a client sends that are not
 //! listed are ignored; `null` means the same as leaving the key out.
 
+pub mod alert;
 pub mod cursor;
 pub mod delivery;
+pub mod details;
 pub mod error;
 pub mod event;
 pub mod key;

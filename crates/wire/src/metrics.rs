@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sandscope_model::{Sample, Timestamp};
+use sandscope_model::{ActivityPoint, Sample, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::details::PressureMetrics;
 use crate::time::to_second;
 
 /// One sample. All nine keys are always there: clients fail on a missing one.
@@ -54,4 +55,85 @@ impl From<&Sample> for SandboxMetric {
 pub struct SandboxesWithMetrics {
     /// By sandbox id.
     pub sandboxes: BTreeMap<String, SandboxMetric>,
+}
+
+/// A team's activity in one step of time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TeamMetric {
+    /// Start of the step.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// The same as unix seconds.
+    pub timestamp_unix: i64,
+    /// The most sandboxes that ran at once.
+    pub concurrent_sandboxes: u32,
+    /// Sandboxes created per second, over the step.
+    pub sandbox_start_rate: f64,
+}
+
+/// The largest value of a team's activity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MaxTeamMetric {
+    /// When it was reached.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// The same as unix seconds.
+    pub timestamp_unix: i64,
+    /// The value.
+    pub value: f64,
+}
+
+impl TeamMetric {
+    /// What a step of `step_s` seconds was like.
+    pub fn new(point: &ActivityPoint, step_s: u32) -> Self {
+        Self {
+            timestamp: point.at,
+            timestamp_unix: point.at.as_second(),
+            concurrent_sandboxes: point.max_concurrent,
+            sandbox_start_rate: f64::from(point.n_created) / f64::from(step_s.max(1)),
+        }
+    }
+}
+
+impl MaxTeamMetric {
+    /// A value reached at `at`.
+    pub fn new(at: Timestamp, value: f64) -> Self {
+        Self { timestamp: to_second(at), timestamp_unix: at.as_second(), value }
+    }
+}
+
+/// One sandbox in one second, in a live stream: the usual numbers over that second, and a few more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveMetric {
+    /// The usual numbers.
+    #[serde(flatten)]
+    pub metric: SandboxMetric,
+    /// Processes and threads alive; absent from seconds before the stream began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Processes killed for lack of memory so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<u64>,
+    /// Stalls; absent where the kernel does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<PressureMetrics>,
+}
+
+impl From<&Sample> for LiveMetric {
+    fn from(sample: &Sample) -> Self {
+        Self { metric: sample.into(), processes: None, oom_kills: None, pressure: None }
+    }
+}
+
+/// All running sandboxes of a team in one second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveTeam {
+    /// When, as unix seconds.
+    pub timestamp_unix: i64,
+    /// By sandbox id.
+    pub sandboxes: BTreeMap<String, LiveMetric>,
 }

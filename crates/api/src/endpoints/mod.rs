@@ -1,5 +1,6 @@
 //! The endpoints, each in its file: what it refuses, its documentation, what it does.
 
+mod alerts_list;
 mod api_keys_create;
 mod api_keys_delete;
 mod api_keys_list;
@@ -10,12 +11,15 @@ mod events_stream;
 mod health;
 mod sandbox_connect;
 mod sandbox_create;
+mod sandbox_details;
 mod sandbox_events;
 mod sandbox_get;
 mod sandbox_kill;
 mod sandbox_logs;
 mod sandbox_metrics;
+mod sandbox_metrics_stream;
 mod sandbox_pause;
+mod sandbox_processes;
 mod sandbox_refresh;
 mod sandbox_resume;
 mod sandbox_snapshot;
@@ -24,7 +28,9 @@ mod sandbox_timeout;
 mod sandboxes_list;
 mod sandboxes_list_v2;
 mod sandboxes_metrics;
+mod sandboxes_metrics_stream;
 mod snapshots_list;
+mod team_metrics;
 mod teams_list;
 mod template_alias;
 mod template_delete;
@@ -62,6 +68,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sandbox_metrics::get_sandbox_metrics))
         .routes(routes!(sandbox_logs::get_sandbox_logs))
         .routes(routes!(sandbox_logs::get_sandbox_logs_v2))
+        .routes(routes!(sandbox_metrics_stream::stream_sandbox_metrics))
+        .routes(routes!(sandboxes_metrics_stream::stream_sandboxes_metrics))
+        .routes(routes!(alerts_list::list_alerts))
+        .routes(routes!(team_metrics::get_team_metrics))
+        .routes(routes!(team_metrics::get_team_metrics_max))
+        .routes(routes!(sandbox_details::get_sandbox_details))
+        .routes(routes!(sandbox_processes::list_sandbox_processes))
         .routes(routes!(sandbox_pause::pause_sandbox))
         .routes(routes!(sandbox_resume::resume_sandbox))
         .routes(routes!(sandbox_connect::connect_sandbox))

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use sandscope_model::Timestamp;
+use sandscope_store::Aggregate;
 use sandscope_wire::metrics::SandboxMetric;
 
 use crate::auth::Caller;
@@ -11,13 +12,13 @@ use crate::query::Query;
 use crate::segments::HistoryPath;
 use crate::{App, paths};
 
-const BAD_RANGE: &str = "Invalid time range for metrics";
+pub(super) const BAD_RANGE: &str = "Invalid time range for metrics";
 
 /// 2299-12-31T00:00:00Z: later times cannot be meant.
 const LATEST_S: i64 = 10_413_705_600;
 
 /// How far apart points are, by the length of the range: none of the steps makes more than a few thousand points.
-const fn step_s(range_s: i64) -> u32 {
+pub(super) const fn step_s(range_s: i64) -> u32 {
     const HOUR: i64 = 3600;
     match range_s {
         ..HOUR => 5,
@@ -29,25 +30,8 @@ const fn step_s(range_s: i64) -> u32 {
     }
 }
 
-/// A sandbox's samples, oldest first; `[]` before the first, and for a sandbox the team does not know.
-#[utoipa::path(
-    get,
-    path = paths::SANDBOX_METRICS,
-    tag = "metrics",
-    params(
-        ("sandboxID" = String, Path),
-        ("start" = Option<i64>, Query, minimum = 0, description = "Unix seconds, inclusive. Default: the first sample"),
-        ("end" = Option<i64>, Query, minimum = 0, description = "Unix seconds, inclusive. Default: the last sample"),
-    ),
-    responses((status = 200, description = "One point per step (5 seconds below an hour, then 30, 60, 120, 300, 900), \
-               each the maximum of its samples", body = [SandboxMetric]))
-)]
-pub(crate) async fn get_sandbox_metrics(
-    State(app): State<App>,
-    caller: Caller,
-    HistoryPath(id): HistoryPath,
-    query: Query,
-) -> Result<Json<Vec<SandboxMetric>>, ApiError> {
+/// `start` and `end` of a query, in unix seconds.
+pub(super) fn bounds(query: &Query) -> Result<(Option<i64>, Option<i64>), ApiError> {
     let bound = |name: &str| {
         let value = query.integer(name, i64::MIN..=i64::MAX)?;
         if value.is_some_and(|s| !(0..=LATEST_S).contains(&s)) {
@@ -59,6 +43,36 @@ pub(crate) async fn get_sandbox_metrics(
     if start_s.zip(end_s).is_some_and(|(start, end)| start > end) {
         return Err(ApiError::bad_request(BAD_RANGE));
     }
+    Ok((start_s, end_s))
+}
+
+/// A sandbox's samples, oldest first; `[]` before the first, and for a sandbox the team does not know.
+#[utoipa::path(
+    get,
+    path = paths::SANDBOX_METRICS,
+    tag = "metrics",
+    params(
+        ("sandboxID" = String, Path),
+        ("start" = Option<i64>, Query, minimum = 0, description = "Unix seconds, inclusive. Default: the first sample"),
+        ("end" = Option<i64>, Query, minimum = 0, description = "Unix seconds, inclusive. Default: the last sample"),
+        ("aggregate" = Option<String>, Query, description = "What stands for the samples of a step: `max` or `avg`. \
+         Default: `max`"),
+    ),
+    responses((status = 200, description = "One point per step (5 seconds below an hour, then 30, 60, 120, 300, 900), \
+               each the maximum of its samples", body = [SandboxMetric]))
+)]
+pub(crate) async fn get_sandbox_metrics(
+    State(app): State<App>,
+    caller: Caller,
+    HistoryPath(id): HistoryPath,
+    query: Query,
+) -> Result<Json<Vec<SandboxMetric>>, ApiError> {
+    let (start_s, end_s) = bounds(&query)?;
+    let aggregate = match query.first("aggregate") {
+        None | Some("max") => Aggregate::Max,
+        Some("avg") => Aggregate::Average,
+        Some(_) => return Err(ApiError::bad_request("Aggregate must be max or avg")),
+    };
     let Some(id) = id else { return Ok(Json(Vec::new())) };
     if !app.store.knows_sandbox(caller.team.id, &id).await? {
         return Ok(Json(Vec::new()));
@@ -70,7 +84,7 @@ pub(crate) async fn get_sandbox_metrics(
     let step_s = step_s(to_s.saturating_sub(from_s));
     let time = |s: i64| Timestamp::from_second(s).ok();
     let end = Timestamp::new(to_s, 999_999_999).ok();
-    let samples = app.store.samples(&id, time(from_s), end, Some(step_s)).await?;
+    let samples = app.store.aggregated_samples(&id, time(from_s), end, Some(step_s), aggregate).await?;
     Ok(Json(samples.iter().map(SandboxMetric::from).collect()))
 }
 

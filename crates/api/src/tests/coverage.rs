@@ -28,6 +28,7 @@ fn operations() -> Vec<(&'static str, String)> {
 fn filled(path: &str, sandbox: &str, webhook: &str) -> String {
     path.replace("{sandboxID}", sandbox)
         .replace("{webhookID}", webhook)
+        .replace("{teamID}", "00000000-0000-4000-8000-000000000000")
         .replace("{templateID}", "acme%2Fkept")
         .replace("{alias}", "acme%2Fkept")
         .replace("{apiKeyID}", "00000000-0000-4000-8000-000000000000")
@@ -100,7 +101,9 @@ async fn what_another_team_owns_does_not_exist() {
         };
         let path = filled(&path, &sandbox, &webhook);
         let answer = door.ask(Some(OTHER_KEY), method, &path, body).await;
-        if path.ends_with("/metrics") {
+        if path.starts_with("/teams/") {
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        } else if path.ends_with("/metrics") {
             assert_eq!((answer.status, answer.body), (StatusCode::OK, serde_json::json!([])), "{path}");
         } else if path.starts_with("/templates/aliases/") {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");

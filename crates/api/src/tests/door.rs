@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{ApiOptions, Hangup, Health, StreamOptions, auth, router};
+use crate::{ApiOptions, Hangup, Health, LiveMetrics, StreamOptions, auth, router};
 
 pub(super) const KEY: &str = "e2b_0000000000000000000000000000000000000001";
 pub(super) const OTHER_KEY: &str = "e2b_0000000000000000000000000000000000000002";
@@ -33,6 +33,7 @@ pub(super) struct Door {
     pub(super) runtime: FakeRuntime,
     pub(super) team: TeamId,
     pub(super) health: watch::Sender<Health>,
+    pub(super) live: sandscope_sampler::Live,
     router: Router,
     log: String,
     _dir: tempfile::TempDir,
@@ -80,6 +81,7 @@ impl Door {
             entropy: seeded(2),
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
+        let live = sandscope_sampler::Live::default();
         let (health, watched) = watch::channel(Health::Serving);
         let router = router(ApiOptions {
             lifecycle: lifecycle.clone(),
@@ -106,6 +108,8 @@ impl Door {
                 heartbeat: Duration::from_millis(100),
                 stall: Duration::from_millis(300),
             },
+            live_metrics: LiveMetrics::new(live.clone()),
+            alert_rules: sandscope_model::AlertRule::defaults(),
         });
         Self {
             clock,
@@ -115,6 +119,7 @@ impl Door {
             runtime,
             team: first,
             health,
+            live,
             router,
             log: String::new(),
             _dir: dir,

@@ -2,10 +2,12 @@
 
 mod contract;
 mod coverage;
+mod details;
 mod door;
 mod histories;
 mod ledger;
 mod logs;
+mod live_metrics;
 mod origins;
 mod recorded;
 mod refusals;

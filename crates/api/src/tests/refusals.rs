@@ -68,6 +68,8 @@ async fn nonsense_gets_the_right_status_and_a_sentence() {
         ("GET", format!("/v2{}", at(&format!("/logs?search={}", "x".repeat(257)))), ""),
         ("GET", "/sandboxes/undefined/logs".into(), ""),
         ("GET", "/v2/sandboxes/i00000000000000000000/logs".into(), ""),
+        ("GET", at("/processes?limit=101"), ""),
+        ("GET", "/sandboxes/i00000000000000000000/metrics/extended".into(), ""),
         ("GET", "/sandboxes/metrics".into(), ""),
         ("GET", "/sandboxes/metrics?sandbox_ids=x".into(), ""),
         ("GET", format!("/sandboxes/metrics?sandbox_ids={id},{id}"), ""),

@@ -12,6 +12,7 @@ use sandscope_cgroup::{CgroupSet, Limits};
 use sandscope_model::{Rootfs, Secret};
 use tokio::net::TcpStream;
 
+use super::details::Baseline;
 use super::protocol::{COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
 use super::record::{self, SANDBOX_FILE, SandboxRecord};
 use super::runtime::{Shared, blocking, step};
@@ -68,6 +69,7 @@ impl Shared {
         let dir = self.layout.sandbox_dir(&spec.id);
         let prepared = blocking("take a sandbox made ahead", move || {
             prepared.cgroup.set_limits(&limits).map_err(cgroup_step("limit the sandbox"))?;
+            prepared.cgroup.reset_peak();
             // What is found under the new name must lead to the groups, whatever happens from here on.
             std::fs::write(prepared.dir.join(GROUP_FILE), prepared.cgroup.name())
                 .and_then(|()| std::fs::rename(&prepared.dir, &dir))
@@ -87,8 +89,9 @@ impl Shared {
         body: bytes::Bytes,
     ) -> Result<(), RuntimeError> {
         let Prepared { dir, cgroup, made, live, boot_token } = prepared;
-        let record = record_of(&made, &cgroup, &boot_token)?;
-        let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, Some(live)));
+        let baseline = Baseline::take(&cgroup, &live);
+        let record = record_of(&made, &cgroup, baseline, &boot_token)?;
+        let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, baseline, Some(live)));
         let durable = blocking("record the sandbox", move || write_record(&dir, &record));
         let answers = self.initialise(&sandbox, body, &boot_token);
         tokio::try_join!(durable, answers)?;
@@ -217,17 +220,23 @@ impl Shared {
 fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Live), RuntimeError> {
     let unexpected = || step("make the sandbox")(io::ErrorKind::InvalidData.into());
     let Done::Made(made) = done else { return Err(unexpected()) };
-    let [pidfd, shim, network, disk] = <[OwnedFd; 4]>::try_from(fds).map_err(|_| unexpected())?;
-    let live = Live::new(pidfd, shim, network, disk).map_err(step("hold the sandbox"))?;
+    let fds = <[OwnedFd; 4]>::try_from(fds).map_err(|_| unexpected())?;
+    let live = Live::new(&made, fds).map_err(step("hold the sandbox"))?;
     Ok((made, live))
 }
 
-fn record_of(made: &Made, cgroup: &CgroupSet, token: &Secret) -> Result<SandboxRecord, RuntimeError> {
+fn record_of(
+    made: &Made,
+    cgroup: &CgroupSet,
+    baseline: Baseline,
+    token: &Secret,
+) -> Result<SandboxRecord, RuntimeError> {
     Ok(SandboxRecord {
         boot_id: record::boot_id().map_err(step("read the boot id"))?,
         made: made.clone(),
         cgroup_name: cgroup.name().to_owned(),
         cgroup_dirs: cgroup.dirs().map(Path::to_owned).collect(),
+        baseline,
         boot_token: token.clone(),
     })
 }

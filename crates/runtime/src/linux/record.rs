@@ -10,6 +10,7 @@ use sandscope_model::{ExitStatus, Secret};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::details::Baseline;
 use super::protocol::{Made, ProcessName};
 
 /// Written by the server before it calls a sandbox made.
@@ -29,6 +30,9 @@ pub(crate) struct SandboxRecord {
     pub(crate) made: Made,
     pub(crate) cgroup_name: String,
     pub(crate) cgroup_dirs: Vec<PathBuf>,
+    /// What had been counted before it was created. Records made by versions before have none.
+    #[serde(default)]
+    pub(crate) baseline: Baseline,
     /// What its agent asks of whoever initialises it again.
     pub(crate) boot_token: Secret,
 }

@@ -117,7 +117,7 @@ impl Shared {
             }
             Search::Gone => (None, None),
         };
-        let sandbox = Sandbox::new(id, dir, cgroup, live);
+        let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live);
         settle(&sandbox)?;
         let state = match unusable {
             Some(cause) => FoundState::Dead(Exit::of_cause(cause)),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sandscope_cgroup::{CgroupOptions, Cgroups};
-use sandscope_model::{BuildId, Counters, Exit, SandboxId};
+use sandscope_model::{BuildId, Counters, Details, Exit, Pressures, ProcessReading, SandboxId};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
@@ -218,6 +218,18 @@ impl Runtime for LinuxRuntime {
 
     fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError> {
         self.shared.sandbox(id).ok_or(RuntimeError::NotFound)?.counters()
+    }
+
+    fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError> {
+        self.shared.sandbox(id).ok_or(RuntimeError::NotFound)?.details()
+    }
+
+    fn pressures(&self, id: &SandboxId) -> Result<Pressures, RuntimeError> {
+        Ok(self.shared.sandbox(id).ok_or(RuntimeError::NotFound)?.pressures())
+    }
+
+    fn processes(&self, id: &SandboxId) -> Result<Vec<ProcessReading>, RuntimeError> {
+        self.shared.sandbox(id).ok_or(RuntimeError::NotFound)?.processes()
     }
 
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, ConnectError> {

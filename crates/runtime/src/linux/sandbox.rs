@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
+use super::details::{Baseline, hold_proc};
 use super::protocol::{Made, ProcessName};
 use super::record::{self, EXIT_FILE, ExitRecord};
 use super::{disk, sys};
@@ -42,6 +43,7 @@ pub(crate) struct Sandbox {
     pub(crate) id: SandboxId,
     pub(crate) dir: PathBuf,
     pub(crate) cgroup: CgroupSet,
+    pub(crate) baseline: Baseline,
     /// There while its processes live.
     live: Mutex<Option<std::sync::Arc<Live>>>,
     paused: AtomicBool,
@@ -68,12 +70,23 @@ pub(crate) struct Live {
     pub(crate) shim: AsyncFd<OwnedFd>,
     pub(crate) network: OwnedFd,
     pub(crate) disk: OwnedFd,
+    /// The first process's entry in `/proc`.
+    pub(crate) proc_dir: OwnedFd,
+    pub(crate) loop_device: u32,
 }
 
 impl Live {
-    pub(crate) fn new(pidfd: OwnedFd, shim: OwnedFd, network: OwnedFd, disk: OwnedFd) -> io::Result<Self> {
+    /// The descriptors in the order in which the launcher sends them.
+    pub(crate) fn new(made: &Made, fds: [OwnedFd; 4]) -> io::Result<Self> {
+        let [pidfd, shim, network, disk] = fds;
         let readable = |fd| sys::watch(fd, Interest::READABLE);
-        Ok(Self { pidfd: readable(pidfd)?, shim: readable(shim)?, network, disk })
+        let proc_dir = hold_proc(made.init.pid)?;
+        if has_ended(&pidfd) {
+            // The number may have passed on before it was held.
+            return Err(io::Error::other("its first process ended at once"));
+        }
+        let (pidfd, shim) = (readable(pidfd)?, readable(shim)?);
+        Ok(Self { pidfd, shim, network, disk, proc_dir, loop_device: made.loop_device })
     }
 
     /// Takes hold of processes made earlier.
@@ -102,7 +115,14 @@ impl Live {
             return Ok(Search::WithoutDisk(pidfd));
         }
         let disk = disk::mount(made.loop_device)?;
-        Self::new(pidfd, shim, network, disk).map(Search::Found)
+        match Self::new(made, [pidfd, shim, network, disk]) {
+            Err(_) if hold(made.init)?.is_none() => {
+                let shim = hold(made.shim)?;
+                wait_for_record(shim.as_ref());
+                Ok(Search::Gone)
+            }
+            outcome => outcome.map(Search::Found),
+        }
     }
 }
 
@@ -170,11 +190,18 @@ fn wait_for_record(shim: Option<&OwnedFd>) {
 }
 
 impl Sandbox {
-    pub(crate) fn new(id: SandboxId, dir: PathBuf, cgroup: CgroupSet, live: Option<Live>) -> Self {
+    pub(crate) fn new(
+        id: SandboxId,
+        dir: PathBuf,
+        cgroup: CgroupSet,
+        baseline: Baseline,
+        live: Option<Live>,
+    ) -> Self {
         Self {
             id,
             dir,
             cgroup,
+            baseline,
             live: Mutex::new(live.map(std::sync::Arc::new)),
             paused: AtomicBool::new(false),
             killing: AtomicBool::new(false),

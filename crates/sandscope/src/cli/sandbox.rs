@@ -48,6 +48,9 @@ pub(crate) enum SandboxCommand {
         /// Go on until the sandbox ends
         #[arg(short, long)]
         follow: bool,
+        /// Draw the last minutes as curves, every second, instead of lines
+        #[arg(long, requires = "follow", conflicts_with_all = ["format", "json"])]
+        chart: bool,
         #[command(flatten)]
         format: FormatArgs,
         #[command(flatten)]

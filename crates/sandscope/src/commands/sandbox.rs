@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::{CreateArgs, Format, SandboxCommand};
 use crate::output::{self, Paint, printable};
-use crate::{commands, metrics_line};
+use crate::{chart, commands, metrics_line};
 
 /// How often `metrics --follow` looks: what the official command line does.
 const FOLLOW_EVERY: Duration = Duration::from_millis(400);
@@ -26,7 +26,10 @@ pub(crate) async fn run(command: SandboxCommand) -> anyhow::Result<ExitCode> {
         SandboxCommand::Info { id, format, server } => {
             info(&commands::client(server)?, &id, format.get()).await?;
         }
-        SandboxCommand::Metrics { id, follow, format, server } => {
+        SandboxCommand::Metrics { id, chart: true, server, .. } => {
+            chart::run(&commands::client(server)?, &id).await?;
+        }
+        SandboxCommand::Metrics { id, follow, format, server, .. } => {
             metrics(&commands::client(server)?, &id, follow, format.get()).await?;
         }
         SandboxCommand::Kill { ids, all, server } => return kill(&commands::client(server)?, ids, all).await,

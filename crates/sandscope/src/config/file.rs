@@ -16,6 +16,7 @@ struct File {
     webhooks: WebhooksSection,
     metrics: MetricsSection,
     prices: Option<PriceSettings>,
+    alerts: Option<Vec<AlertSection>>,
     log: LogSection,
 }
 
@@ -72,6 +73,25 @@ struct WebhooksSection {
 #[serde(default, deny_unknown_fields)]
 struct MetricsSection {
     interval_s: Option<u32>,
+    retention_days: Option<u32>,
+    rollup_days: Option<u32>,
+    max_mb: Option<u32>,
+    listen: Option<String>,
+    top_sandboxes: Option<u32>,
+    default_alerts: Option<bool>,
+}
+
+/// `[[alerts]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertSection {
+    pub(super) name: String,
+    pub(super) metric: String,
+    pub(super) above: Option<f64>,
+    pub(super) below: Option<f64>,
+    pub(super) clear: Option<f64>,
+    #[serde(default)]
+    pub(super) for_s: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -91,8 +111,8 @@ pub(super) fn read(path: &Path) -> Result<ServeArgs, ConfigError> {
 /// What `text` says. The error names the key and the line.
 pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
     // The error's own text would quote the line, and the line may hold a key; its message and position do not.
-    let File { server, sandbox, team, webhooks, metrics, prices, log } =
-        toml::from_str(text).map_err(|error| {
+    let File { server, sandbox, team, webhooks, metrics, prices, alerts, log } = toml::from_str(text)
+        .map_err(|error| {
             let line =
                 error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             format!("line {line}: {}", error.message())
@@ -130,6 +150,13 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         webhook_proxy: webhooks.proxy,
         metrics_interval_s: metrics.interval_s,
         prices,
+        metrics_retention_days: metrics.retention_days,
+        metrics_rollup_days: metrics.rollup_days,
+        metrics_max_mb: metrics.max_mb,
+        operator_listen: metrics.listen,
+        metrics_top_sandboxes: metrics.top_sandboxes,
+        default_alerts: metrics.default_alerts,
+        alerts,
         log: log.filter,
         log_format: log.format,
     })

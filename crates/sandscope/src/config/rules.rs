@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sandscope_model::{Amount, Prices, Secret, TeamLimits};
+use sandscope_model::{AlertMetric, AlertRule, AlertSide, Amount, Prices, Secret, TeamLimits};
+use sandscope_store::SampleRetention;
 use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
+use super::file::AlertSection;
 use super::settings::{Number, PriceSettings, ServeArgs};
 use super::{Config, Domain, Log, Metrics, Sandbox, Server, TlsFiles, Webhooks, file};
 use crate::keys;
@@ -154,7 +156,26 @@ impl Config {
             sealing_keys: rules.sealing_keys(over.sealing_keys.or(under.sealing_keys).unwrap_or_default()),
         };
         let interval = over.metrics_interval_s.or(under.metrics_interval_s);
-        let metrics = Metrics { interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600) };
+        let default_alerts = over.default_alerts.or(under.default_alerts).unwrap_or(false);
+        let metrics = Metrics {
+            alerts: rules.alerts(default_alerts, &over.alerts.or(under.alerts).unwrap_or_default()),
+            interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600),
+            retention: rules.retention(
+                over.metrics_retention_days.or(under.metrics_retention_days),
+                over.metrics_rollup_days.or(under.metrics_rollup_days),
+                over.metrics_max_mb.or(under.metrics_max_mb),
+            ),
+            operator_listen: (over.operator_listen.or(under.operator_listen))
+                .filter(|address| !address.is_empty())
+                .map(|address| rules.address("metrics listen", &address)),
+            n_top_sandboxes: rules.within(
+                "metrics top_sandboxes",
+                over.metrics_top_sandboxes.or(under.metrics_top_sandboxes),
+                0,
+                0,
+                1000,
+            ) as usize,
+        };
         let prices = over.prices.or(under.prices).and_then(|prices| rules.prices(&prices));
         let filter = over.log.or(under.log).unwrap_or_else(|| "info".to_owned());
         rules.check(
@@ -228,6 +249,61 @@ impl Rules {
         most: u32,
     ) -> Duration {
         Duration::from_secs(self.within(setting, given, default, least, most).into())
+    }
+
+    fn alerts(&mut self, defaults: bool, given: &[AlertSection]) -> Vec<AlertRule> {
+        let mut found = if defaults { AlertRule::defaults() } else { Vec::new() };
+        // One of the same name takes the place of a shipped one.
+        found.retain(|rule| given.iter().all(|section| section.name != rule.name));
+        found.extend(given.iter().filter_map(|section| self.alert(section)));
+        let is_repeated = |rule: &AlertRule| found.iter().filter(|other| other.name == rule.name).count() > 1;
+        let repeated = found.iter().any(is_repeated);
+        self.check(!repeated, "alerts name", "different for each rule");
+        self.check(found.len() <= 100, "alerts", "at most 100 rules");
+        found
+    }
+
+    fn alert(&mut self, section: &AlertSection) -> Option<AlertRule> {
+        let name_ok = !section.name.is_empty() && section.name.len() <= 64;
+        self.check(name_ok, "alerts name", "1 to 64 bytes long");
+        let metric = section.metric.parse::<AlertMetric>();
+        let metrics = AlertMetric::ALL.map(AlertMetric::as_str).join(", ");
+        self.check(metric.is_ok(), "alerts metric", &format!("one of {metrics}"));
+        let (side, threshold) = match (section.above, section.below) {
+            (Some(threshold), None) => (AlertSide::Above, threshold),
+            (None, Some(threshold)) => (AlertSide::Below, threshold),
+            _ => {
+                self.check(false, "alerts", "given either `above` or `below`");
+                return None;
+            }
+        };
+        let clear = section.clear.unwrap_or(threshold);
+        let is_sound = match side {
+            AlertSide::Above => clear <= threshold,
+            AlertSide::Below => clear >= threshold,
+        };
+        self.check(is_sound && threshold.is_finite(), "alerts clear", "on the good side of the threshold");
+        self.check(section.for_s <= 86_400, "alerts for_s", "at most a day");
+        let (name, for_s) = (section.name.clone(), section.for_s);
+        Some(AlertRule { name, metric: metric.ok()?, side, threshold, clear, for_s })
+    }
+
+    fn retention(
+        &mut self,
+        days: Option<u32>,
+        rollup_days: Option<u32>,
+        max_mb: Option<u32>,
+    ) -> SampleRetention {
+        const DAY_S: u32 = 24 * 3600;
+        let days = self.within("metrics retention_days", days, 7, 1, 3650);
+        let rollup_days = self.within("metrics rollup_days", rollup_days, days.max(30), 1, 3650);
+        self.check(rollup_days >= days, "metrics rollup_days", "no fewer than retention_days");
+        let max_mb = self.within("metrics max_mb", max_mb, 0, 0, u32::MAX);
+        SampleRetention {
+            samples: Duration::from_secs(u64::from(days) * u64::from(DAY_S)),
+            spans: Duration::from_secs(u64::from(rollup_days) * u64::from(DAY_S)),
+            max_bytes: (max_mb > 0).then_some(u64::from(max_mb) << 20),
+        }
     }
 
     fn networks(&mut self, setting: &str, given: &[String]) -> Vec<IpNet> {

@@ -106,6 +106,28 @@ pub(crate) struct ServeArgs {
     /// What usage costs. File only: it is a table, not a switch.
     #[arg(skip)]
     pub prices: Option<PriceSettings>,
+    /// Days samples are kept [default: 7]
+    #[arg(long, value_name = "DAYS", env = "SANDSCOPE_METRICS_RETENTION_DAYS")]
+    pub metrics_retention_days: Option<u32>,
+    /// Days the maxima and means of 30 and 300 seconds are kept [default: 30]
+    #[arg(long, value_name = "DAYS", env = "SANDSCOPE_METRICS_ROLLUP_DAYS")]
+    pub metrics_rollup_days: Option<u32>,
+    /// Largest size of the samples' file in MiB, the oldest go first; 0 for none [default: 0]
+    #[arg(long, value_name = "MIB", env = "SANDSCOPE_METRICS_MAX_MB")]
+    pub metrics_max_mb: Option<u32>,
+    /// Address of the operator's port: /metrics for Prometheus, without a key [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "SANDSCOPE_OPERATOR_LISTEN")]
+    pub operator_listen: Option<String>,
+    /// Busiest sandboxes that have series of their own there [default: 0]
+    #[arg(long, value_name = "N", env = "SANDSCOPE_METRICS_TOP_SANDBOXES")]
+    pub metrics_top_sandboxes: Option<u32>,
+    /// Rules of alerts; file only.
+    #[arg(skip)]
+    pub alerts: Option<Vec<super::file::AlertSection>>,
+    /// Fire the alerts that are worth knowing of any sandbox [default: false]
+    #[arg(long, env = "SANDSCOPE_DEFAULT_ALERTS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(value_parser = clap::builder::BoolishValueParser::new())]
+    pub default_alerts: Option<bool>,
     /// Which records are logged, for example `info,sandscope_webhooks=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "SANDSCOPE_LOG")]
     pub log: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sandscope_model::AlertSide;
 use sandscope_webhooks::AllowedTarget;
 
 use super::Config;
@@ -83,7 +84,19 @@ impl Config {
             lines.push(("sealing_keys", format!("[{}]", quoted("[secret]"))));
         }
         section("webhooks", &lines);
-        section("metrics", &[("interval_s", metrics.interval.as_secs().to_string())]);
+        let days = |span: std::time::Duration| (span.as_secs() / (24 * 3600)).to_string();
+        let listen = metrics.operator_listen.map(|address| address.to_string()).unwrap_or_default();
+        section(
+            "metrics",
+            &[
+                ("interval_s", metrics.interval.as_secs().to_string()),
+                ("retention_days", days(metrics.retention.samples)),
+                ("rollup_days", days(metrics.retention.spans)),
+                ("max_mb", (metrics.retention.max_bytes.unwrap_or(0) >> 20).to_string()),
+                ("listen", quoted(&listen)),
+                ("top_sandboxes", metrics.n_top_sandboxes.to_string()),
+            ],
+        );
         if let Some(prices) = prices {
             section(
                 "prices",
@@ -91,6 +104,22 @@ impl Config {
                     ("currency", quoted(&prices.currency)),
                     ("vcpu_hour", quoted(&prices.vcpu_hour.to_string())),
                     ("gib_hour", quoted(&prices.gib_hour.to_string())),
+                ],
+            );
+        }
+        for rule in &metrics.alerts {
+            let side = match rule.side {
+                AlertSide::Above => "above",
+                AlertSide::Below => "below",
+            };
+            section(
+                "[alerts]",
+                &[
+                    ("name", quoted(&rule.name)),
+                    ("metric", quoted(rule.metric.as_str())),
+                    (side, rule.threshold.to_string()),
+                    ("clear", rule.clear.to_string()),
+                    ("for_s", rule.for_s.to_string()),
                 ],
             );
         }

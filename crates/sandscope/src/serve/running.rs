@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sandscope_api::{ApiOptions, Health, StreamOptions};
+use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
 use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
 use sandscope_logs::{Logs, LogsOptions};
 use sandscope_model::{Clock, Entropy, Secret};
-use sandscope_sampler::{Sampler, SamplerOptions};
+use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, EgressRules, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
@@ -22,6 +22,7 @@ use super::data_dir::DataDir;
 use super::engine::Engine;
 use super::exports::Addresses;
 use super::http::{Http, Limits, Tls};
+use super::operator::{self, Operator};
 use super::{sealing, unread};
 use crate::config::{self, Config};
 use crate::system::{OsEntropy, SystemClock};
@@ -32,12 +33,17 @@ const HTTP_SHARE: f32 = 0.5;
 /// Connections that wait in the kernel's queue.
 const BACKLOG: u32 = 1024;
 
+/// Connections to the operator's port, at once and waiting.
+const OPERATOR_CONNECTIONS: usize = 16;
+const OPERATOR_BACKLOG: u32 = 16;
+
 /// Everything that runs. The fields are in the order in which [`drain`](Self::drain) stops them.
 pub(crate) struct Running {
     health: watch::Sender<Health>,
     http: Http,
     tls: Option<Tls>,
     addresses: Addresses,
+    operator: Option<Http>,
     lifecycle: Lifecycle,
     sampler: Sampler,
     logs: Logs,
@@ -66,6 +72,11 @@ impl Running {
         if let Some(tls) = &tls {
             warn_about_names(tls, domain);
         }
+        let operator_socket = config
+            .metrics
+            .operator_listen
+            .map(|listen| reserve(listen).with_context(|| format!("cannot listen on {listen}")));
+        let operator_socket = operator_socket.transpose()?;
         let sealer = sealing::sealer(&data_dir, config, &entropy)?;
         let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
         let store = Store::open_options(data_dir.path(), Arc::clone(&clock), options)
@@ -83,17 +94,37 @@ impl Running {
         lifecycle.keep_up(upkeep(&config.sandbox));
         let own_port = socket.local_addr().context("cannot tell the port")?.port();
         let guard = guard(&config.webhooks, config.server.dev, own_port);
+        let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
         let sampler = Sampler::start(SamplerOptions {
             store: store.clone(),
             runtime: engine.runtime(),
             clock: Arc::clone(&clock),
             interval: config.metrics.interval,
+            live: Some(live.clone()),
+            retention: config.metrics.retention,
+            stats: Arc::clone(&stats),
+            alerts: (!config.metrics.alerts.is_empty()).then(|| AlertOptions {
+                rules: config.metrics.alerts.clone(),
+                store: store.clone(),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                live: live.clone(),
+            }),
         });
         let logs = Logs::start(LogsOptions {
             store: store.clone(),
             runtime: engine.runtime(),
             clock: Arc::clone(&clock),
         });
+        let operator = Operator {
+            lifecycle: lifecycle.clone(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            live: live.clone(),
+            stats,
+            n_sandboxes: config.metrics.n_top_sandboxes,
+            started_at: clock.now(),
+        };
         let mut options =
             WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
         options.defaults.retry = RetryPolicy {
@@ -125,6 +156,8 @@ impl Running {
                 max_per_team: config.server.max_event_streams,
                 ..StreamOptions::default()
             },
+            live_metrics: LiveMetrics::new(live),
+            alert_rules: config.metrics.alerts.clone(),
         });
         let edge = Edge::new(EdgeOptions {
             lifecycle: lifecycle.clone(),
@@ -143,12 +176,24 @@ impl Running {
         };
         let trusted_proxies = config.server.trusted_proxies.clone();
         let http = Http::start(listener, router, limits, trusted_proxies, tls.as_ref())?;
+        let operator = match operator_socket {
+            Some(socket) => {
+                let listener =
+                    socket.listen(OPERATOR_BACKLOG).context("cannot listen on the operator's port")?;
+                let limits = Limits { max_connections: OPERATOR_CONNECTIONS, ..limits };
+                let http = Http::start(listener, operator::router(operator), limits, Vec::new(), None)?;
+                tracing::info!(url = format!("http://{}/metrics", http.address()), "the operator's port");
+                Some(http)
+            }
+            None => None,
+        };
         let drain_timeout = config.server.drain_timeout;
         Ok(Self {
             health,
             http,
             tls,
             addresses,
+            operator,
             lifecycle,
             sampler,
             logs,
@@ -192,6 +237,9 @@ impl Running {
         self.health.send_replace(Health::Draining);
         // Long streams into sandboxes would take all of it, and transitions under way need their share.
         self.http.drain(self.drain_timeout.mul_f32(HTTP_SHARE)).await;
+        if let Some(operator) = &self.operator {
+            operator.drain(Duration::ZERO).await;
+        }
         if tokio::time::timeout_at(deadline, self.lifecycle.drain()).await.is_err() {
             tracing::warn!("transitions under way are left to the next start");
         }

@@ -8,5 +8,6 @@ mod facts;
 mod logs;
 mod pages;
 mod samples;
+mod sealing;
 mod support;
 mod templates;

@@ -1,5 +1,8 @@
 use async_trait::async_trait;
-use sandscope_model::{BuildId, Counters, Exit, ExitStatus, Rootfs, SandboxId};
+use sandscope_model::{
+    BuildId, Counters, CpuDetails, Details, DiskDetails, Exit, ExitStatus, MemoryDetails, Pressures,
+    ProcessReading, Rootfs, SandboxId,
+};
 use sandscope_runtime::{
     Ailment, Capabilities, ConnectError, Found, FoundState, LaunchSpec, Notice, Runtime, RuntimeError, Stray,
     Survey,
@@ -213,6 +216,44 @@ impl Runtime for FakeRuntime {
         let sandbox = state.alive(id)?;
         sandbox.pass_time(now);
         Ok(sandbox.counters.clone())
+    }
+
+    fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError> {
+        let counters = self.counters(id)?;
+        Ok(Details {
+            cpu: CpuDetails { usage_usec: Some(counters.cpu_usage_usec), ..CpuDetails::default() },
+            memory: MemoryDetails {
+                current_bytes: Some(counters.memory_current_bytes),
+                file_bytes: Some(counters.memory_file_bytes),
+                n_oom_kills: Some(counters.n_oom_kills),
+                ..MemoryDetails::default()
+            },
+            disk: DiskDetails {
+                total_bytes: counters.disk_total_bytes,
+                available_bytes: counters.disk_available_bytes,
+                ..DiskDetails::default()
+            },
+            n_pids: Some(counters.n_pids),
+            ..Details::default()
+        })
+    }
+
+    fn pressures(&self, id: &SandboxId) -> Result<Pressures, RuntimeError> {
+        self.counters(id).map(|_| Pressures::default())
+    }
+
+    fn processes(&self, id: &SandboxId) -> Result<Vec<ProcessReading>, RuntimeError> {
+        let counters = self.counters(id)?;
+        Ok(vec![ProcessReading {
+            host_pid: 4000,
+            started_ticks: 1,
+            pid: 1,
+            name: b"agent".to_vec(),
+            state: 'S',
+            n_threads: 1,
+            cpu_usec: counters.cpu_usage_usec,
+            rss_bytes: counters.memory_current_bytes,
+        }])
     }
 
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, ConnectError> {

@@ -1,0 +1,198 @@
+//! Everything the kernel says about a set, for whoever asks: about fifteen files, opened for each reading.
+//!
+//! What a kernel, a mount or a version does not have is `None`, never zero. Which is which stands in `docs/metrics.md`.
+
+use crate::group::Group;
+use crate::{CgroupSet, Controller, Version, parse};
+
+/// Everything the kernel says about one set at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Details {
+    /// CPU time.
+    pub cpu: CpuDetails,
+    /// Memory.
+    pub memory: MemoryDetails,
+    /// Stalls.
+    pub pressures: Pressures,
+    /// Processes and threads alive.
+    pub n_pids: Option<u64>,
+    /// How many there may be; `None` also where there is no limit.
+    pub max_pids: Option<u64>,
+}
+
+/// CPU time, in microseconds since the set was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuDetails {
+    /// All of it.
+    pub usage_usec: Option<u64>,
+    /// The part in user mode.
+    pub user_usec: Option<u64>,
+    /// The part in the kernel.
+    pub system_usec: Option<u64>,
+    /// Periods in which anything wanted to run.
+    pub n_periods: Option<u64>,
+    /// Periods in which the limit was reached.
+    pub n_throttled: Option<u64>,
+    /// Time during which somebody was held back by the limit.
+    pub throttled_usec: Option<u64>,
+}
+
+/// Memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryDetails {
+    /// All that is charged.
+    pub current_bytes: Option<u64>,
+    /// The most that was charged at once.
+    pub peak_bytes: Option<u64>,
+    /// Of processes, without files behind it.
+    pub anon_bytes: Option<u64>,
+    /// Page cache.
+    pub file_bytes: Option<u64>,
+    /// The kernel's own on the set's behalf.
+    pub kernel_bytes: Option<u64>,
+    /// Swapped out.
+    pub swap_bytes: Option<u64>,
+    /// Processes killed for lack of memory since the set was made.
+    pub n_oom_kills: Option<u64>,
+}
+
+/// Time in which somebody waited, by what for.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pressures {
+    /// For CPU.
+    pub cpu: Option<Pressure>,
+    /// For memory.
+    pub memory: Option<Pressure>,
+    /// For I/O.
+    pub io: Option<Pressure>,
+}
+
+/// Stalls: somebody waited ([`some`](Self::some)), or everybody did ([`full`](Self::full)).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pressure {
+    /// At least one process waited.
+    pub some: Stall,
+    /// All processes waited at once.
+    pub full: Option<Stall>,
+}
+
+/// Share of time lost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stall {
+    /// Percent of the last 10 seconds.
+    pub avg10_pct: f64,
+    /// Percent of the last minute.
+    pub avg60_pct: f64,
+    /// Percent of the last five minutes.
+    pub avg300_pct: f64,
+    /// Since the set was made, in microseconds.
+    pub total_usec: u64,
+}
+
+impl CgroupSet {
+    /// Reads everything, as far as the kernel says it.
+    pub fn details(&self) -> Details {
+        let groups = self.groups();
+        let with = |controller| groups.iter().find(|group| group.has(controller));
+        let unified = groups.iter().find(|group| group.version == Version::V2);
+        let pids = with(Controller::Pids);
+        Details {
+            cpu: cpu(unified, with(Controller::Cpu), with(Controller::Cpuacct)),
+            memory: with(Controller::Memory).map(memory).unwrap_or_default(),
+            pressures: self.pressures(),
+            n_pids: pids.and_then(|group| number(group, "pids.current")),
+            max_pids: pids.and_then(|group| number(group, "pids.max")),
+        }
+    }
+
+    /// Reads the stalls alone: three files.
+    pub fn pressures(&self) -> Pressures {
+        let unified = self.groups().iter().find(|group| group.version == Version::V2);
+        let pressure =
+            |file| unified.and_then(|group| group.text(file)).and_then(|text| parse::pressure(&text));
+        Pressures {
+            cpu: pressure("cpu.pressure"),
+            memory: pressure("memory.pressure"),
+            io: pressure("io.pressure"),
+        }
+    }
+
+    /// The processes in it, by the host's numbers, `limit` at most.
+    pub fn processes(&self, limit: usize) -> Result<Vec<i32>, crate::CgroupError> {
+        let groups = self.groups();
+        let unified = groups.iter().find(|group| group.version == Version::V2);
+        let mut pids = match unified.or_else(|| groups.first()) {
+            Some(group) => group.processes()?,
+            None => Vec::new(),
+        };
+        pids.truncate(limit);
+        Ok(pids)
+    }
+
+    /// Lets the peak of memory start over, where the kernel can do that for every reader (version 1).
+    pub fn reset_peak(&self) {
+        let memory = self.groups().iter().find(|group| group.has(Controller::Memory));
+        if let Some(group) = memory.filter(|group| group.version == Version::V1) {
+            // A peak that stays too high is no reason to fail.
+            let _kept = group.write("memory.max_usage_in_bytes", "0");
+        }
+    }
+}
+
+/// Time comes from version 2 wherever it is mounted, its limit from where the limit is set.
+fn cpu(unified: Option<&Group>, limited: Option<&Group>, accounted: Option<&Group>) -> CpuDetails {
+    let mut details = CpuDetails::default();
+    if let Some(stat) = unified.and_then(|group| group.text("cpu.stat")) {
+        details.usage_usec = parse::keyed(&stat, "usage_usec");
+        details.user_usec = parse::keyed(&stat, "user_usec");
+        details.system_usec = parse::keyed(&stat, "system_usec");
+    } else if let Some(group) = accounted {
+        let microseconds = |file| number(group, file).map(|nanoseconds| nanoseconds / 1_000);
+        details.usage_usec = microseconds("cpuacct.usage");
+        details.user_usec = microseconds("cpuacct.usage_user");
+        details.system_usec = microseconds("cpuacct.usage_sys");
+    }
+    if let Some((group, stat)) = limited.and_then(|group| group.text("cpu.stat").map(|stat| (group, stat))) {
+        details.n_periods = parse::keyed(&stat, "nr_periods");
+        details.n_throttled = parse::keyed(&stat, "nr_throttled");
+        details.throttled_usec = match group.version {
+            Version::V1 => parse::keyed(&stat, "throttled_time").map(|nanoseconds| nanoseconds / 1_000),
+            Version::V2 => parse::keyed(&stat, "throttled_usec"),
+        };
+    }
+    details
+}
+
+fn memory(group: &Group) -> MemoryDetails {
+    let stat = group.text("memory.stat").unwrap_or_default();
+    let keyed = |key| parse::keyed(&stat, key);
+    match group.version {
+        Version::V1 => MemoryDetails {
+            current_bytes: number(group, "memory.usage_in_bytes"),
+            peak_bytes: number(group, "memory.max_usage_in_bytes"),
+            anon_bytes: keyed("total_rss"),
+            file_bytes: keyed("total_cache"),
+            kernel_bytes: number(group, "memory.kmem.usage_in_bytes"),
+            swap_bytes: keyed("total_swap"),
+            n_oom_kills: group.text("memory.oom_control").and_then(|text| parse::keyed(&text, "oom_kill")),
+        },
+        Version::V2 => MemoryDetails {
+            current_bytes: number(group, "memory.current"),
+            peak_bytes: number(group, "memory.peak"),
+            anon_bytes: keyed("anon"),
+            file_bytes: keyed("file"),
+            kernel_bytes: keyed("kernel"),
+            swap_bytes: number(group, "memory.swap.current"),
+            n_oom_kills: group.text("memory.events").and_then(|text| parse::keyed(&text, "oom_kill")),
+        },
+    }
+}
+
+/// The number in a file; none where it is absent, and where it says that there is no limit.
+fn number(group: &Group, file: &str) -> Option<u64> {
+    group.text(file).and_then(|text| parse::number(&text)).filter(|number| *number != u64::MAX)
+}
+
+#[cfg(test)]
+#[path = "details_tests.rs"]
+mod tests;

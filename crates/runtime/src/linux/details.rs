@@ -1,0 +1,237 @@
+//! Everything the kernel says about one sandbox, read when somebody asks.
+//!
+//! Nothing here enters a namespace: the network's counters are those that `/proc` shows of the first process, through
+//! a directory held open since it was made, which a later process of the same number cannot take over. Disk traffic is
+//! that of the sandbox's own loop device; devices are used again, so what they counted before is taken off.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use sandscope_cgroup as cgroup;
+use sandscope_model::{
+    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
+    Pressures, Stall,
+};
+use serde::{Deserialize, Serialize};
+
+use super::runtime::step;
+use super::sandbox::{Live, Sandbox};
+use crate::RuntimeError;
+
+/// Processes whose open files are counted; with more the number is not told.
+const MAX_COUNTED: usize = 1024;
+/// Interfaces told of.
+const MAX_INTERFACES: usize = 16;
+/// More than any file read here holds.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// Block layers count in sectors of this many bytes, whatever the device's own.
+const SECTOR_BYTES: u64 = 512;
+
+/// What had been counted before the sandbox was somebody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Baseline {
+    cpu_usage_usec: u64,
+    cpu_user_usec: u64,
+    cpu_system_usec: u64,
+    n_periods: u64,
+    n_throttled: u64,
+    throttled_usec: u64,
+    disk: [u64; 4],
+}
+
+impl Baseline {
+    /// What has been counted until now. `None` counts as nothing: what is absent now is so later.
+    pub(crate) fn take(set: &cgroup::CgroupSet, live: &Live) -> Self {
+        let cpu = set.details().cpu;
+        Self {
+            cpu_usage_usec: cpu.usage_usec.unwrap_or(0),
+            cpu_user_usec: cpu.user_usec.unwrap_or(0),
+            cpu_system_usec: cpu.system_usec.unwrap_or(0),
+            n_periods: cpu.n_periods.unwrap_or(0),
+            n_throttled: cpu.n_throttled.unwrap_or(0),
+            throttled_usec: cpu.throttled_usec.unwrap_or(0),
+            disk: device_counters(live.loop_device).unwrap_or_default(),
+        }
+    }
+}
+
+impl Sandbox {
+    pub(crate) fn details(&self) -> Result<Details, RuntimeError> {
+        let live = self.live().ok_or(RuntimeError::NotFound)?;
+        let read = self.cgroup.details();
+        let disk = disk(live.disk.as_fd()).map_err(step("read the disk's size"))?;
+        let interfaces = read_in(live.proc_dir.as_fd(), "net/dev").map(|text| interfaces(&text));
+        let traffic = device_counters(live.loop_device).map(|now| traffic(now, self.baseline.disk));
+        let n_open_files = self.open_files();
+        // What a number stands for may have changed hands until here; while the first process lives it has not.
+        if live.has_ended() {
+            return Err(RuntimeError::NotFound);
+        }
+        Ok(Details {
+            cpu: cpu(read.cpu, &self.baseline),
+            memory: memory(read.memory),
+            pressures: pressures(read.pressures),
+            disk,
+            disk_traffic: traffic,
+            interfaces,
+            n_pids: read.n_pids,
+            max_pids: read.max_pids,
+            n_open_files,
+        })
+    }
+
+    pub(crate) fn pressures(&self) -> Pressures {
+        pressures(self.cgroup.pressures())
+    }
+
+    /// Open files of all processes. The kernel tells their number as the size of a directory since Linux 6.2; listing
+    /// each would cost as much as the sandbox likes.
+    fn open_files(&self) -> Option<u64> {
+        let pids = self.cgroup.processes(MAX_COUNTED + 1).ok()?;
+        if pids.len() > MAX_COUNTED {
+            return None;
+        }
+        let mut n = 0_u64;
+        for pid in pids {
+            // One that has ended since holds none.
+            if let Ok(entry) = std::fs::metadata(format!("/proc/{pid}/fd")) {
+                n = n.saturating_add(entry.len());
+            }
+        }
+        // The first process always has some: an old kernel says nothing.
+        (n > 0).then_some(n)
+    }
+}
+
+/// Holds `/proc/<pid>`: it stays that of the same process.
+pub(crate) fn hold_proc(pid: i32) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?)
+}
+
+fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
+    let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = String::new();
+    File::from(fd).take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Reads, writes, bytes read, bytes written, of a loop device since the host made it.
+fn device_counters(number: u32) -> Option<[u64; 4]> {
+    parse_device(&std::fs::read_to_string(format!("/sys/block/loop{number}/stat")).ok()?)
+}
+
+fn parse_device(stat: &str) -> Option<[u64; 4]> {
+    let fields: Vec<u64> = stat.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
+    let bytes = |index: usize| fields.get(index).map(|sectors| sectors.saturating_mul(SECTOR_BYTES));
+    Some([*fields.first()?, *fields.get(4)?, bytes(2)?, bytes(6)?])
+}
+
+fn traffic(now: [u64; 4], before: [u64; 4]) -> DiskTraffic {
+    let [n_reads, n_writes, read_bytes, written_bytes] =
+        [0, 1, 2, 3].map(|index: usize| now[index].saturating_sub(before[index]));
+    DiskTraffic { read_bytes, written_bytes, n_reads, n_writes }
+}
+
+/// The table of `/proc/<pid>/net/dev`: two lines of head, then `name: eight received, eight sent`.
+fn interfaces(table: &str) -> Vec<Interface> {
+    let line = |line: &str| {
+        let (name, counters) = line.split_once(':')?;
+        let counters: Vec<u64> =
+            counters.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
+        let direction = |first: usize| {
+            let n_dropped = *counters.get(first + 3)?;
+            Some(LinkTraffic {
+                n_bytes: *counters.get(first)?,
+                n_packets: *counters.get(first + 1)?,
+                n_dropped,
+            })
+        };
+        Some(Interface { name: name.trim().to_owned(), received: direction(0)?, sent: direction(8)? })
+    };
+    table.lines().skip(2).filter_map(line).take(MAX_INTERFACES).collect()
+}
+
+fn disk(mount: BorrowedFd<'_>) -> std::io::Result<DiskDetails> {
+    let stat = rustix::fs::fstatvfs(mount)?;
+    Ok(DiskDetails {
+        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        n_inodes: stat.f_files,
+        n_inodes_free: stat.f_favail,
+    })
+}
+
+fn cpu(read: cgroup::CpuDetails, baseline: &Baseline) -> CpuDetails {
+    let since = |now: Option<u64>, before: u64| now.map(|now| now.saturating_sub(before));
+    CpuDetails {
+        usage_usec: since(read.usage_usec, baseline.cpu_usage_usec),
+        user_usec: since(read.user_usec, baseline.cpu_user_usec),
+        system_usec: since(read.system_usec, baseline.cpu_system_usec),
+        n_periods: since(read.n_periods, baseline.n_periods),
+        n_throttled: since(read.n_throttled, baseline.n_throttled),
+        throttled_usec: since(read.throttled_usec, baseline.throttled_usec),
+    }
+}
+
+const fn memory(read: cgroup::MemoryDetails) -> MemoryDetails {
+    MemoryDetails {
+        current_bytes: read.current_bytes,
+        peak_bytes: read.peak_bytes,
+        anon_bytes: read.anon_bytes,
+        file_bytes: read.file_bytes,
+        kernel_bytes: read.kernel_bytes,
+        swap_bytes: read.swap_bytes,
+        n_oom_kills: read.n_oom_kills,
+    }
+}
+
+fn pressures(read: cgroup::Pressures) -> Pressures {
+    Pressures { cpu: read.cpu.map(pressure), memory: read.memory.map(pressure), io: read.io.map(pressure) }
+}
+
+fn pressure(read: cgroup::Pressure) -> Pressure {
+    Pressure { some: stall(read.some), full: read.full.map(stall) }
+}
+
+const fn stall(read: cgroup::Stall) -> Stall {
+    Stall {
+        avg10_pct: read.avg10_pct,
+        avg60_pct: read.avg60_pct,
+        avg300_pct: read.avg300_pct,
+        total_usec: read.total_usec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_counted_from_when_it_was_given_out() {
+        let stat =
+            "    2992        0    23936     1363     3908     2195    53864     6690        0     5372";
+        let now = parse_device(stat).unwrap();
+        assert_eq!(now, [2_992, 3_908, 23_936 * 512, 53_864 * 512]);
+        let since = traffic(now, [2_000, 3_900, 20_000 * 512, 53_000 * 512]);
+        assert_eq!((since.n_reads, since.n_writes), (992, 8));
+        assert_eq!((since.read_bytes, since.written_bytes), (3_936 * 512, 864 * 512));
+        assert_eq!(traffic([1; 4], [2; 4]), DiskTraffic::default(), "a device that starts over");
+        assert_eq!(parse_device("1 2 3"), None);
+    }
+
+    #[test]
+    fn interfaces_are_read_whatever_they_are_called() {
+        let table = "Inter-|   Receive                            |  Transmit\n \
+                     face |bytes    packets errs drop fifo frame compressed multicast|bytes packets errs drop\n    \
+                     lo: 100 2 0 1 0 0 0 0 300 4 0 5 0 0 0 0\nveth0:1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nbad: 1 2\n";
+        let found = interfaces(table);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].name, "lo");
+        assert_eq!(found[0].received, LinkTraffic { n_bytes: 100, n_packets: 2, n_dropped: 1 });
+        assert_eq!(found[0].sent, LinkTraffic { n_bytes: 300, n_packets: 4, n_dropped: 5 });
+        assert_eq!((found[1].name.as_str(), found[1].sent.n_bytes), ("veth0", 9));
+    }
+}

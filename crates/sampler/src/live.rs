@@ -1,0 +1,217 @@
+//! The last few minutes in memory, a second apart, and whoever follows them.
+//!
+//! ```text
+//!   sampler ── every second ──► publish(round) ──┬──► ring of each sandbox: 5 minutes      Live::recent
+//!                                                └──► broadcast of the round               Live::follow
+//! ```
+//!
+//! Ownership: the sampler writes, everybody else reads; a [`Live`] is a handle. Nothing waits for a reader: one that
+//! falls behind the broadcast by more than [`ROUNDS`] rounds is told so and goes on with the newest.
+//!
+//! Bounds: a ring takes 12 KB; a sandbox that no longer runs keeps its ring until it is gone for [`KEPT`] rounds'
+//! time, so that the seconds before its end can still be seen.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sandscope_model::{Pressures, Sample, SandboxId, TeamId, Timestamp};
+use tokio::sync::broadcast;
+
+/// Seconds kept of each sandbox.
+pub const KEPT: usize = 300;
+/// Rounds kept for a follower that is behind.
+const ROUNDS: usize = 16;
+
+/// One sandbox in one second.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LivePoint {
+    /// Whose it is.
+    pub team_id: TeamId,
+    /// The usual numbers, over the last second.
+    pub sample: Sample,
+    /// Processes and threads alive.
+    pub n_pids: u64,
+    /// Processes killed for lack of memory so far.
+    pub n_oom_kills: u64,
+    /// Stalls; read only while somebody follows.
+    pub pressures: Option<Pressures>,
+}
+
+/// All sandboxes that run, in one second.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveRound {
+    /// When.
+    pub at: Timestamp,
+    /// One point each.
+    pub points: Vec<LivePoint>,
+}
+
+/// The last minutes of every sandbox. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Live {
+    rings: Arc<Mutex<HashMap<SandboxId, Ring>>>,
+    rounds: broadcast::Sender<Arc<LiveRound>>,
+    /// Receivers of this package's own, which need no stalls.
+    n_own: Arc<AtomicUsize>,
+}
+
+/// What differs from second to second; the rest is the sandbox's.
+#[derive(Debug, Clone, Copy)]
+struct Second {
+    at: Timestamp,
+    cpu_used_pct: f32,
+    mem_used_bytes: u64,
+    mem_cache_bytes: u64,
+    disk_used_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Ring {
+    seconds: VecDeque<Second>,
+    newest: LivePoint,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self { rings: Arc::default(), rounds: broadcast::Sender::new(ROUNDS), n_own: Arc::default() }
+    }
+}
+
+impl Live {
+    fn rings(&self) -> MutexGuard<'_, HashMap<SandboxId, Ring>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest point of every sandbox that has run lately; as of `at`, whose is older than `max_age_s` is left out.
+    pub fn newest(&self, at: Timestamp, max_age_s: i64) -> Vec<LivePoint> {
+        let is_new = |point: &&LivePoint| at.as_second() - point.sample.at.as_second() <= max_age_s;
+        self.rings().values().map(|ring| &ring.newest).filter(is_new).cloned().collect()
+    }
+
+    /// The sandbox's last seconds, oldest first, `n` at most. Seconds in which it did not run are not there.
+    pub fn recent(&self, id: &SandboxId, n: usize) -> Vec<Sample> {
+        let rings = self.rings();
+        let Some(ring) = rings.get(id) else { return Vec::new() };
+        let sample = |second: &Second| Sample {
+            at: second.at,
+            // Two decimals, as it came.
+            cpu_used_pct: (f64::from(second.cpu_used_pct) * 100.0).round() / 100.0,
+            mem_used_bytes: second.mem_used_bytes,
+            mem_cache_bytes: second.mem_cache_bytes,
+            disk_used_bytes: second.disk_used_bytes,
+            ..ring.newest.sample.clone()
+        };
+        let skipped = ring.seconds.len().saturating_sub(n);
+        ring.seconds.iter().skip(skipped).map(sample).collect()
+    }
+
+    /// Every round from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<LiveRound>> {
+        self.rounds.subscribe()
+    }
+
+    /// The same for as long as the server runs, by whoever needs no stalls.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<LiveRound>> {
+        self.n_own.fetch_add(1, Ordering::Relaxed);
+        self.rounds.subscribe()
+    }
+
+    /// Whether anybody follows.
+    pub fn is_followed(&self) -> bool {
+        self.rounds.receiver_count() > self.n_own.load(Ordering::Relaxed)
+    }
+
+    /// Takes a round.
+    pub fn publish(&self, round: LiveRound) {
+        {
+            let mut rings = self.rings();
+            for point in &round.points {
+                let ring = rings
+                    .entry(point.sample.sandbox_id.clone())
+                    .or_insert_with(|| Ring { seconds: VecDeque::new(), newest: point.clone() });
+                if ring.seconds.len() == KEPT {
+                    ring.seconds.pop_front();
+                }
+                #[expect(clippy::cast_possible_truncation, reason = "percent with two decimals")]
+                let cpu_used_pct = point.sample.cpu_used_pct as f32;
+                ring.seconds.push_back(Second {
+                    at: point.sample.at,
+                    cpu_used_pct,
+                    mem_used_bytes: point.sample.mem_used_bytes,
+                    mem_cache_bytes: point.sample.mem_cache_bytes,
+                    disk_used_bytes: point.sample.disk_used_bytes,
+                });
+                ring.newest = point.clone();
+            }
+            let oldest = round.at.as_second() - i64::try_from(KEPT).unwrap_or(i64::MAX);
+            rings.retain(|_, ring| ring.newest.sample.at.as_second() >= oldest);
+        }
+        // Nobody may be following.
+        let _ = self.rounds.send(Arc::new(round));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn point(id: u32, second: i64, cpu_used_pct: f64) -> LivePoint {
+        let sample = Sample {
+            sandbox_id: format!("i{id:020}").parse().unwrap(),
+            at: at(second),
+            cpu_used_pct,
+            cpu_count: 1,
+            mem_used_bytes: 1,
+            mem_total_bytes: 2,
+            mem_cache_bytes: 3,
+            disk_used_bytes: 4,
+            disk_total_bytes: 5,
+        };
+        let team_id = uuid_of(1);
+        LivePoint { team_id, sample, n_pids: 1, n_oom_kills: 0, pressures: None }
+    }
+
+    fn uuid_of(n: u8) -> TeamId {
+        format!("00000000-0000-4000-8000-0000000000{n:02}").parse().unwrap()
+    }
+
+    fn id(n: u32) -> SandboxId {
+        format!("i{n:020}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_ring_keeps_the_last_minutes_and_goes_when_they_are_over() {
+        let live = Live::default();
+        for second in 0..400 {
+            live.publish(LiveRound { at: at(second), points: vec![point(1, second, 12.34)] });
+        }
+        let kept = live.recent(&id(1), usize::MAX);
+        assert_eq!((kept.len(), kept[0].at, kept[299].at), (KEPT, at(100), at(399)));
+        assert_eq!(kept[0].cpu_used_pct, 12.34);
+        assert_eq!(live.recent(&id(1), 2).len(), 2);
+        assert_eq!(live.newest(at(402), 2).len(), 0);
+        assert_eq!(live.newest(at(401), 2).len(), 1);
+        live.publish(LiveRound { at: at(699), points: vec![point(2, 699, 1.0)] });
+        assert_eq!(live.recent(&id(1), 1).len(), 1);
+        live.publish(LiveRound { at: at(700), points: Vec::new() });
+        assert!(live.recent(&id(1), 1).is_empty());
+    }
+
+    #[tokio::test]
+    async fn followers_get_every_round_and_one_that_is_too_slow_is_told() {
+        let live = Live::default();
+        assert!(!live.is_followed());
+        let mut follower = live.follow();
+        assert!(live.is_followed());
+        for second in 0..20 {
+            live.publish(LiveRound { at: at(second), points: Vec::new() });
+        }
+        assert!(matches!(follower.recv().await, Err(broadcast::error::RecvError::Lagged(4))));
+        assert_eq!(follower.recv().await.unwrap().at, at(4));
+    }
+}

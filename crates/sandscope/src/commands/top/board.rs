@@ -1,0 +1,355 @@
+//! What is on the screen. Pure: news in, requests out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::widgets::TableState;
+use sandscope_client::{ListedSandbox, LiveMetric, SandboxDetails, SandboxProcess};
+
+use super::News;
+
+/// Seconds a sparkline shows.
+const HISTORY: usize = 60;
+/// For how long a sandbox is resumed.
+const RESUME_S: u32 = 300;
+const PAGE: usize = 10;
+
+/// What the server is to be asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Kill(String),
+    Pause(String),
+    Resume(String, u32),
+    Look(String),
+    Quit,
+}
+
+/// By what rows are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Cpu,
+    Memory,
+    Disk,
+    Processes,
+    Started,
+    Id,
+}
+
+impl Sort {
+    const ALL: [Self; 6] = [Self::Cpu, Self::Memory, Self::Disk, Self::Processes, Self::Started, Self::Id];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Processes => "processes",
+            Self::Started => "start",
+            Self::Id => "id",
+        }
+    }
+}
+
+/// One sandbox.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) listed: Option<ListedSandbox>,
+    pub(super) newest: Option<LiveMetric>,
+    /// CPU percent, the newest last.
+    pub(super) history: VecDeque<f64>,
+    seen_at: i64,
+}
+
+impl Row {
+    pub(super) fn state(&self) -> &str {
+        self.listed.as_ref().map_or("running", |listed| listed.state.as_str())
+    }
+
+    pub(super) fn template(&self) -> &str {
+        self.listed.as_ref().map_or("", |listed| listed.alias.as_deref().unwrap_or(&listed.template_id))
+    }
+
+    pub(super) fn labels(&self) -> String {
+        let labels = self.listed.iter().flat_map(|listed| &listed.metadata);
+        labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What waits for a yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    Kill,
+    Pause,
+    Resume,
+}
+
+impl Deed {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "Kill",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+        }
+    }
+}
+
+/// One sandbox looked at closely.
+#[derive(Debug)]
+pub(super) struct Close {
+    pub(super) id: String,
+    pub(super) details: Option<(Box<SandboxDetails>, Vec<SandboxProcess>)>,
+    asked_at: i64,
+}
+
+/// Everything there is to see.
+#[derive(Debug)]
+pub(super) struct Board {
+    rows: BTreeMap<String, Row>,
+    now: i64,
+    pub(super) sort: Sort,
+    pub(super) reversed: bool,
+    pub(super) filter: String,
+    pub(super) is_typing: bool,
+    selected: Option<String>,
+    pub(super) confirm: Option<(Deed, String)>,
+    pub(super) close: Option<Close>,
+    pub(super) note: String,
+    pub(super) colours: bool,
+    pub(super) table: TableState,
+}
+
+impl Board {
+    pub(super) fn new(colours: bool) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            now: 0,
+            sort: Sort::Cpu,
+            reversed: false,
+            filter: String::new(),
+            is_typing: false,
+            selected: None,
+            confirm: None,
+            close: None,
+            note: String::new(),
+            colours,
+            table: TableState::default(),
+        }
+    }
+
+    pub(super) fn hear(&mut self, news: News) -> Vec<Ask> {
+        match news {
+            News::Key(key) => return self.key(key),
+            News::Redraw => {}
+            News::Seconds(second) => {
+                self.now = second.timestamp_unix;
+                for (id, metric) in second.sandboxes {
+                    self.second(id, metric);
+                }
+                return self.look_again();
+            }
+            News::List(sandboxes) => self.list(sandboxes),
+            News::Look { id, details, processes } => {
+                if let Some(close) = self.close.as_mut().filter(|close| close.id == id) {
+                    close.details = Some((details, processes));
+                    self.note.clear();
+                }
+            }
+            News::Note(note) => self.note = note,
+        }
+        Vec::new()
+    }
+
+    fn second(&mut self, id: String, metric: LiveMetric) {
+        let now = self.now;
+        let row = self.rows.entry(id).or_insert_with(|| Row {
+            listed: None,
+            newest: None,
+            history: VecDeque::new(),
+            seen_at: now,
+        });
+        if row.history.len() == HISTORY {
+            row.history.pop_front();
+        }
+        row.history.push_back(metric.metric.cpu_used_pct);
+        row.newest = Some(metric);
+        row.seen_at = now;
+    }
+
+    /// Takes the list of what there is. One that is not listed and does not run any more is gone.
+    pub(super) fn list(&mut self, sandboxes: Vec<ListedSandbox>) {
+        let now = self.now;
+        for row in self.rows.values_mut() {
+            row.listed = None;
+        }
+        for sandbox in sandboxes {
+            let row = self.rows.entry(sandbox.sandbox_id.clone()).or_insert_with(|| Row {
+                listed: None,
+                newest: None,
+                history: VecDeque::new(),
+                seen_at: 0,
+            });
+            if sandbox.state != "running" {
+                row.newest = None;
+            }
+            row.listed = Some(sandbox);
+        }
+        self.rows.retain(|_, row| row.listed.is_some() || now - row.seen_at <= 2 && row.seen_at > 0);
+    }
+
+    /// The rows that are shown, in their order.
+    pub(super) fn shown(&self) -> Vec<(&String, &Row)> {
+        let wanted = self.filter.to_lowercase();
+        let matches = |(id, row): &(&String, &Row)| {
+            wanted.is_empty()
+                || [id.as_str(), row.template(), row.state(), &row.labels()]
+                    .iter()
+                    .any(|text| text.to_lowercase().contains(&wanted))
+        };
+        let mut rows: Vec<_> = self.rows.iter().filter(matches).collect();
+        let value = |row: &Row| {
+            let newest = row.newest.as_ref();
+            match self.sort {
+                Sort::Cpu => newest.map_or(-1.0, |newest| newest.metric.cpu_used_pct),
+                Sort::Memory => newest.map_or(-1.0, |newest| as_float(newest.metric.mem_used)),
+                Sort::Disk => newest.map_or(-1.0, |newest| as_float(newest.metric.disk_used)),
+                Sort::Processes => newest.and_then(|newest| newest.processes).map_or(-1.0, as_float),
+                Sort::Started | Sort::Id => 0.0,
+            }
+        };
+        match self.sort {
+            Sort::Id => {}
+            // Times in RFC 3339 stand in their order as texts.
+            Sort::Started => rows.sort_by(|(_, one), (_, other)| {
+                let started = |row: &Row| row.listed.as_ref().map(|listed| listed.started_at.clone());
+                started(other).cmp(&started(one))
+            }),
+            _ => rows.sort_by(|(_, one), (_, other)| value(other).total_cmp(&value(one))),
+        }
+        if self.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+
+    pub(super) fn counts(&self) -> (usize, usize, f64, u64) {
+        let paused = self.rows.values().filter(|row| row.state() == "paused").count();
+        let newest = || self.rows.values().filter_map(|row| row.newest.as_ref());
+        let cores =
+            newest().map(|one| one.metric.cpu_used_pct / 100.0 * f64::from(one.metric.cpu_count)).sum();
+        let memory = newest().map(|one| one.metric.mem_used).sum();
+        (self.rows.len() - paused, paused, cores, memory)
+    }
+
+    pub(super) fn row(&self, id: &str) -> Option<&Row> {
+        self.rows.get(id)
+    }
+
+    /// Where the selected row stands among those shown; the first if it is gone.
+    pub(super) fn position(&mut self) -> Option<usize> {
+        let ids: Vec<String> = self.shown().into_iter().map(|(id, _)| id.clone()).collect();
+        let position = self.selected.as_ref().and_then(|selected| ids.iter().position(|id| id == selected));
+        let position = position.or(if ids.is_empty() { None } else { Some(0) });
+        self.selected = position.and_then(|position| ids.get(position).cloned());
+        position
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Vec<Ask> {
+        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
+            return vec![Ask::Quit];
+        }
+        if let Some((deed, id)) = self.confirm.take() {
+            return match key.code {
+                KeyCode::Char('y' | 'Y') => vec![match deed {
+                    Deed::Kill => Ask::Kill(id),
+                    Deed::Pause => Ask::Pause(id),
+                    Deed::Resume => Ask::Resume(id, RESUME_S),
+                }],
+                _ => {
+                    "nothing was done".clone_into(&mut self.note);
+                    Vec::new()
+                }
+            };
+        }
+        if self.is_typing {
+            match key.code {
+                KeyCode::Char(char) if self.filter.chars().count() < 64 => self.filter.push(char),
+                KeyCode::Backspace => drop(self.filter.pop()),
+                KeyCode::Esc => {
+                    self.filter.clear();
+                    self.is_typing = false;
+                }
+                KeyCode::Enter => self.is_typing = false,
+                _ => {}
+            }
+            return Vec::new();
+        }
+        self.note.clear();
+        match key.code {
+            KeyCode::Char('q') => return vec![Ask::Quit],
+            KeyCode::Esc if self.close.is_some() => self.close = None,
+            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Char('/') => self.is_typing = true,
+            KeyCode::Char('s') => {
+                let index = Sort::ALL.iter().position(|sort| *sort == self.sort).unwrap_or(0);
+                self.sort = Sort::ALL[(index + 1) % Sort::ALL.len()];
+            }
+            KeyCode::Char('r') => self.reversed = !self.reversed,
+            KeyCode::Up => self.select(|position, _| position.saturating_sub(1)),
+            KeyCode::Down => self.select(|position, last| (position + 1).min(last)),
+            KeyCode::PageUp => self.select(|position, _| position.saturating_sub(PAGE)),
+            KeyCode::PageDown => self.select(|position, last| (position + PAGE).min(last)),
+            KeyCode::Home => self.select(|_, _| 0),
+            KeyCode::End => self.select(|_, last| last),
+            KeyCode::Enter => return self.look(),
+            KeyCode::Char('k') => self.ask_for(Deed::Kill),
+            KeyCode::Char('p') => {
+                let paused = self
+                    .target()
+                    .is_some_and(|id| self.rows.get(&id).is_some_and(|row| row.state() == "paused"));
+                self.ask_for(if paused { Deed::Resume } else { Deed::Pause });
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn select(&mut self, to: impl Fn(usize, usize) -> usize) {
+        let position = self.position().unwrap_or(0);
+        let ids: Vec<String> = self.shown().into_iter().map(|(id, _)| id.clone()).collect();
+        self.selected = ids.get(to(position, ids.len().saturating_sub(1))).cloned();
+    }
+
+    fn target(&mut self) -> Option<String> {
+        if let Some(close) = &self.close {
+            return Some(close.id.clone());
+        }
+        self.position();
+        self.selected.clone()
+    }
+
+    fn ask_for(&mut self, deed: Deed) {
+        self.confirm = self.target().map(|id| (deed, id));
+    }
+
+    fn look(&mut self) -> Vec<Ask> {
+        let Some(id) = self.target() else { return Vec::new() };
+        self.close = Some(Close { id: id.clone(), details: None, asked_at: self.now });
+        vec![Ask::Look(id)]
+    }
+
+    /// The one looked at closely is looked at again every other second.
+    fn look_again(&mut self) -> Vec<Ask> {
+        match &mut self.close {
+            Some(close) if self.now - close.asked_at >= 2 => {
+                close.asked_at = self.now;
+                vec![Ask::Look(close.id.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "only compared")]
+pub(super) fn as_float(n: u64) -> f64 {
+    n as f64
+}

@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use sandscope_client::{ListedSandbox, LiveTeam};
+use serde_json::json;
+
+use super::super::News;
+use super::super::board::Ask;
+use super::*;
+
+fn listed(n: u32, state: &str) -> ListedSandbox {
+    serde_json::from_value(json!({
+        "sandboxID": format!("i{n:020}"), "templateID": "t", "alias": "base",
+        "startedAt": format!("2026-01-01T00:00:{n:02}Z"), "endAt": "2026-01-01T01:00:00Z",
+        "cpuCount": 2, "memoryMB": 512, "diskSizeMB": 1024, "state": state, "envdVersion": "0.6.4",
+        "metadata": {"n": n.to_string()},
+    }))
+    .unwrap()
+}
+
+/// `cpu` of sandboxes 1, 2, 3 …
+fn second(at: i64, cpu: &[f64]) -> News {
+    let mut sandboxes = BTreeMap::new();
+    for (n, pct) in (1_u32..).zip(cpu) {
+        let metric = json!({
+            "timestamp": "2026-01-01T00:00:00Z", "timestampUnix": at, "cpuCount": 2, "cpuUsedPct": pct,
+            "memUsed": u64::from(n) * 40 * MIB, "memTotal": 512 * MIB, "memCache": 0,
+            "diskUsed": 10 * MIB, "diskTotal": 1024 * MIB, "processes": n, "oomKills": 0,
+            "pressure": {
+                "cpu": {"some": {"avg10": pct, "avg60": 0.0, "avg300": 0.0, "totalUsec": 1}, "full": null},
+                "memory": {"some": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "totalUsec": 1}, "full": null},
+                "io": null,
+            },
+        });
+        sandboxes.insert(format!("i{n:020}"), serde_json::from_value(metric).unwrap());
+    }
+    News::Seconds(LiveTeam { timestamp_unix: at, sandboxes })
+}
+
+fn board() -> Board {
+    let mut board = Board::new(true);
+    board.list(vec![listed(1, "running"), listed(2, "running"), listed(3, "running"), listed(9, "paused")]);
+    for at in 100..120_u32 {
+        let wave = f64::from(at % 10) * 10.0;
+        board.hear(second(i64::from(at), &[5.0, wave, 99.9]));
+    }
+    board
+}
+
+fn picture(board: &mut Board) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(132, 24)).unwrap();
+    terminal.draw(|frame| draw(frame, board)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut text = String::new();
+    for y in 0..buffer.area.height {
+        let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.trim_end().to_owned()
+}
+
+fn press(board: &mut Board, keys: &str) -> Vec<Ask> {
+    let code = |char| match char {
+        '↓' => KeyCode::Down,
+        '⏎' => KeyCode::Enter,
+        '␛' => KeyCode::Esc,
+        char => KeyCode::Char(char),
+    };
+    let mut asks = Vec::new();
+    for char in keys.chars() {
+        asks.extend(board.hear(News::Key(KeyEvent::new(code(char), KeyModifiers::NONE))));
+    }
+    asks
+}
+
+#[test]
+fn the_busiest_stands_on_top() {
+    insta::assert_snapshot!(picture(&mut board()));
+}
+
+#[test]
+fn stalls_have_their_colours() {
+    let mut board = board();
+    let mut terminal = Terminal::new(TestBackend::new(132, 24)).unwrap();
+    terminal.draw(|frame| draw(frame, &mut board)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let colours_of = |needle: &str| -> Vec<Color> {
+        (0..24)
+            .filter_map(|y| {
+                (0..132)
+                    .find(|x| buffer[(*x, y)].symbol() == needle && buffer[(*x, y)].fg != Color::Reset)
+                    .map(|x| buffer[(x, y)].fg)
+            })
+            .collect()
+    };
+    assert!(colours_of("9").contains(&Color::Red), "99.9 % of a CPU, and as much waiting for it");
+    board.colours = false;
+    terminal.draw(|frame| draw(frame, &mut board)).unwrap();
+    let plain = terminal.backend().buffer().content.iter().all(|cell| cell.fg == Color::Reset);
+    assert!(plain, "none where none are wanted");
+}
+
+#[test]
+fn rows_are_sorted_filtered_and_selected() {
+    let mut board = board();
+    let ids = |board: &Board| board.shown().iter().map(|(id, _)| id[20..].to_owned()).collect::<String>();
+    assert_eq!(ids(&board), "3219", "by CPU: 99.9, 90, 5; one that is paused last");
+    press(&mut board, "s");
+    assert_eq!(ids(&board), "3219", "by memory");
+    press(&mut board, "r");
+    assert_eq!(ids(&board), "9123");
+    press(&mut board, "/n=2⏎");
+    assert_eq!(ids(&board), "2");
+    press(&mut board, "␛/PAUSED⏎");
+    assert_eq!(ids(&board), "9");
+    press(&mut board, "␛r↓↓");
+    assert_eq!(board.position(), Some(2));
+    board.hear(second(130, &[100.0, 1.0, 1.0]));
+    press(&mut board, "sssss");
+    assert_eq!(board.position(), Some(0), "the selection stays with its sandbox");
+}
+
+#[test]
+fn nothing_is_done_without_a_yes() {
+    let mut board = board();
+    let third = format!("i{:020}", 3);
+    assert_eq!(press(&mut board, "k"), []);
+    insta::assert_snapshot!(picture(&mut board));
+    assert_eq!(press(&mut board, "n"), []);
+    assert_eq!(press(&mut board, "ky"), [Ask::Kill(third.clone())]);
+    assert_eq!(press(&mut board, "py"), [Ask::Pause(third)]);
+    assert_eq!(press(&mut board, "↓↓↓py"), [Ask::Resume(format!("i{:020}", 9), 300)]);
+    assert_eq!(press(&mut board, "q"), [Ask::Quit]);
+}
+
+#[test]
+fn one_can_be_looked_at_closely() {
+    let mut board = board();
+    let id = format!("i{:020}", 3);
+    assert_eq!(press(&mut board, "⏎"), [Ask::Look(id.clone())]);
+    assert!(picture(&mut board).contains("looking"));
+    let stall = json!({"avg10": 41.0, "avg60": 5.5, "avg300": 0.1, "totalUsec": 9});
+    let details = json!({
+        "timestamp": "2026-01-01T00:00:00Z", "timestampUnix": 1,
+        "cpu": {"count": 2, "usageUsec": 9_000_000, "userUsec": 8_000_000, "systemUsec": 1_000_000,
+                "periods": 100, "throttledPeriods": 7, "throttledUsec": 350_000},
+        "memory": {"limit": 512 * MIB, "current": 100 * MIB, "peak": 200 * MIB, "anon": 80 * MIB,
+                   "file": 20 * MIB, "kernel": null, "swap": 0, "oomKills": 1},
+        "pressure": {"cpu": {"some": stall, "full": stall}, "memory": null, "io": null},
+        "disk": {"used": 10 * MIB, "total": 1024 * MIB, "inodesUsed": 12, "inodesTotal": 65536,
+                 "readBytes": MIB, "writtenBytes": 3 * MIB, "reads": 10, "writes": 20},
+        "network": [{"name": "lo", "rxBytes": 2048, "rxPackets": 3, "rxDrops": 0, "txBytes": 2048, "txPackets": 3, "txDrops": 0}],
+        "processes": {"current": 3, "max": 1024, "openFiles": null},
+    });
+    let process = json!({"pid": 7, "command": "\\u{1b}[2Jevil", "state": "R", "cpuPct": 150.0, "cpuUsec": 1,
+                         "rssBytes": 4 * MIB, "threads": 2});
+    board.hear(News::Look {
+        id: id.clone(),
+        details: serde_json::from_value(details).unwrap(),
+        processes: vec![serde_json::from_value(process).unwrap()],
+    });
+    insta::assert_snapshot!(picture(&mut board));
+    assert_eq!(board.hear(second(130, &[])), [Ask::Look(id)], "and again, as long as it is looked at");
+    press(&mut board, "␛");
+    assert_eq!(board.hear(second(140, &[])), []);
+}
+
+#[test]
+fn any_size_and_any_key_is_survived() {
+    let mut board = board();
+    for (width, height) in [(1, 1), (3, 2), (20, 5), (500, 200)] {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        for keys in ["", "k", "n⏎", "p", "␛␛/xyz", "⏎"] {
+            press(&mut board, keys);
+            terminal.draw(|frame| draw(frame, &mut board)).unwrap();
+        }
+    }
+    board.list(Vec::new());
+    board.list(Vec::new());
+    press(&mut board, "↓k⏎p");
+    picture(&mut board);
+}

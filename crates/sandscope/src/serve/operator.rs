@@ -1,0 +1,270 @@
+//! The operator's port: `GET /metrics` for Prometheus, `GET /health`. Off unless an address is given, and without a key:
+//! give it one that only the operator reaches.
+//!
+//! Nothing is read from the kernel for a scrape: the sandboxes' figures are the sampler's of the last second. The
+//! number of series is bounded: sandboxes are added up by team and template, [`MAX_GROUPS`] of them, the rest as
+//! `other`; single sandboxes only the busiest, and only as many as the operator asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use sandscope_lifecycle::Lifecycle;
+use sandscope_model::{Clock, Sandbox, StateName};
+use sandscope_sampler::{Live, LivePoint, SamplerStats};
+use sandscope_store::{Store, StoreError};
+use sandscope_telemetry::exposition::{CONTENT_TYPE, Exposition, Kind};
+
+/// Pairs of team and template that have series of their own.
+const MAX_GROUPS: usize = 200;
+/// Seconds after which a point is no longer the present.
+const MAX_AGE_S: i64 = 5;
+
+/// What the port tells of.
+pub(crate) struct Operator {
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) live: Live,
+    pub(crate) stats: Arc<SamplerStats>,
+    /// Single sandboxes told of, the busiest first.
+    pub(crate) n_sandboxes: usize,
+    pub(crate) started_at: jiff::Timestamp,
+}
+
+/// The port's routes.
+pub(crate) fn router(operator: Operator) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(|| async { StatusCode::NO_CONTENT }))
+        .with_state(Arc::new(operator))
+}
+
+async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
+    let begun = Instant::now();
+    let mut text = Exposition::default();
+    operator.sandboxes(&mut text);
+    operator.sampler(&mut text);
+    process(&mut text, operator.started_at);
+    if let Err(error) = operator.stored(&mut text).await {
+        // What is known is told all the same; the missing families tell the rest.
+        tracing::warn!(%error, "the store cannot be asked for its figures");
+    }
+    text.family("sandscope_scrape_duration_seconds", Kind::Gauge, "Time it took to answer this scrape.")
+        .sample(&[], begun.elapsed().as_secs_f64());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text.finish()).into_response()
+}
+
+/// Sandboxes added up.
+#[derive(Default)]
+struct Group {
+    n_running: u32,
+    n_paused: u32,
+    n_other: u32,
+    cpu_cores: f64,
+    mem_used: f64,
+    mem_cache: f64,
+    disk_used: f64,
+    n_pids: f64,
+}
+
+impl Group {
+    fn add(&mut self, sandbox: &Sandbox, point: Option<&LivePoint>) {
+        match sandbox.state.name() {
+            StateName::Running => self.n_running += 1,
+            StateName::Paused => self.n_paused += 1,
+            _ => self.n_other += 1,
+        }
+        if let Some(point) = point {
+            self.cpu_cores += cores(point);
+            self.mem_used += float(point.sample.mem_used_bytes);
+            self.mem_cache += float(point.sample.mem_cache_bytes);
+            self.disk_used += float(point.sample.disk_used_bytes);
+            self.n_pids += float(point.n_pids);
+        }
+    }
+}
+
+fn cores(point: &LivePoint) -> f64 {
+    point.sample.cpu_used_pct / 100.0 * f64::from(point.sample.cpu_count)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^52")]
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
+type Labels = (String, String);
+
+impl Operator {
+    fn sandboxes(&self, text: &mut Exposition) {
+        let points = self.live.newest(self.clock.now(), MAX_AGE_S);
+        let by_id: BTreeMap<_, &LivePoint> =
+            points.iter().map(|point| (&point.sample.sandbox_id, point)).collect();
+        let mut groups: BTreeMap<Labels, Group> = BTreeMap::new();
+        for sandbox in self.lifecycle.sandboxes() {
+            let template = sandbox.spec.alias.clone().unwrap_or_else(|| sandbox.spec.template_id.to_string());
+            let mut labels = (sandbox.team_id.to_string(), template);
+            if groups.len() >= MAX_GROUPS && !groups.contains_key(&labels) {
+                labels = ("other".to_owned(), "other".to_owned());
+            }
+            groups.entry(labels).or_default().add(&sandbox, by_id.get(&sandbox.id).copied());
+        }
+        text.family("sandscope_sandboxes", Kind::Gauge, "Sandboxes by state.");
+        for ((team, template), group) in &groups {
+            for (state, n) in
+                [("running", group.n_running), ("paused", group.n_paused), ("changing", group.n_other)]
+            {
+                text.sample(&[("team_id", team), ("template", template), ("state", state)], f64::from(n));
+            }
+        }
+        type Field = fn(&Group) -> f64;
+        let fields: [(&'static str, &str, Field); 5] = [
+            ("sandscope_sandboxes_cpu_used_cores", "CPUs in use by running sandboxes.", |group| {
+                group.cpu_cores
+            }),
+            (
+                "sandscope_sandboxes_memory_used_bytes",
+                "Memory in use by running sandboxes, without reclaimable cache.",
+                |group| group.mem_used,
+            ),
+            ("sandscope_sandboxes_memory_cache_bytes", "Page cache of running sandboxes.", |group| {
+                group.mem_cache
+            }),
+            (
+                "sandscope_sandboxes_disk_used_bytes",
+                "Used part of running sandboxes' writable layers.",
+                |group| group.disk_used,
+            ),
+            ("sandscope_sandboxes_processes", "Processes and threads of running sandboxes.", |group| {
+                group.n_pids
+            }),
+        ];
+        for (name, help, field) in fields {
+            text.family(name, Kind::Gauge, help);
+            for ((team, template), group) in &groups {
+                text.sample(&[("team_id", team), ("template", template)], field(group));
+            }
+        }
+        self.busiest(text, points);
+    }
+
+    fn busiest(&self, text: &mut Exposition, mut points: Vec<LivePoint>) {
+        if self.n_sandboxes == 0 {
+            return;
+        }
+        points.sort_by(|one, other| cores(other).total_cmp(&cores(one)));
+        points.truncate(self.n_sandboxes);
+        type Field = fn(&LivePoint) -> f64;
+        let fields: [(&'static str, &str, Field); 4] = [
+            ("sandscope_sandbox_cpu_used_cores", "CPUs in use by a sandbox, the busiest only.", cores),
+            (
+                "sandscope_sandbox_memory_used_bytes",
+                "Memory in use by a sandbox, without reclaimable cache, the busiest only.",
+                |point| float(point.sample.mem_used_bytes),
+            ),
+            (
+                "sandscope_sandbox_disk_used_bytes",
+                "Used part of a sandbox's writable layer, the busiest only.",
+                |point| float(point.sample.disk_used_bytes),
+            ),
+            (
+                "sandscope_sandbox_oom_kills",
+                "Processes of a sandbox killed for lack of memory, the busiest only.",
+                |point| float(point.n_oom_kills),
+            ),
+        ];
+        for (name, help, field) in fields {
+            text.family(name, Kind::Gauge, help);
+            for point in &points {
+                let id = point.sample.sandbox_id.as_str();
+                text.sample(&[("sandbox_id", id)], field(point));
+            }
+        }
+    }
+
+    fn sampler(&self, text: &mut Exposition) {
+        let counts = self.stats.counts();
+        for (name, help, count) in [
+            ("sandscope_samples_stored_total", "Samples stored.", counts.n_stored),
+            ("sandscope_samples_lost_total", "Samples that could not be stored.", counts.n_lost),
+            ("sandscope_samples_live_total", "Points made for the last minutes.", counts.n_live),
+            (
+                "sandscope_readings_failed_total",
+                "Readings of a sandbox's counters that failed.",
+                counts.n_unreadable,
+            ),
+            ("sandscope_sampler_rounds_late_total", "Rounds that began over a second late.", counts.n_late),
+        ] {
+            text.family(name, Kind::Counter, help).sample(&[], float(count));
+        }
+        text.family("sandscope_sampler_busy_seconds_total", Kind::Counter, "Time the sampler's rounds took.")
+            .sample(&[], float(counts.busy_usec) / 1e6);
+    }
+
+    async fn stored(&self, text: &mut Exposition) -> Result<(), StoreError> {
+        let bytes = self.store.sample_bytes().await?;
+        text.family("sandscope_samples_file_bytes", Kind::Gauge, "Bytes in use in the samples' file.")
+            .sample(&[], float(bytes));
+        let teams = self.store.teams().await?;
+        let mut events = BTreeMap::new();
+        text.family("sandscope_events_total", Kind::Counter, "Events in a team's log since its beginning.");
+        for team in teams.iter().take(MAX_GROUPS) {
+            let last = self.store.last_sequence(team.id).await?;
+            events.insert(team.id, last);
+            text.sample(&[("team_id", &team.id.to_string())], float(last));
+        }
+        let (mut n_enabled, mut n_disabled, mut lag, mut most) = (0_u32, 0_u32, 0, 0);
+        for webhook in self.store.all_webhooks().await? {
+            if !webhook.enabled {
+                n_disabled += 1;
+                continue;
+            }
+            n_enabled += 1;
+            let cursor = self.store.cursor(webhook.id).await?.unwrap_or(0);
+            let behind = events.get(&webhook.team_id).map_or(0, |last| last.saturating_sub(cursor));
+            lag += behind;
+            most = most.max(behind);
+        }
+        text.family("sandscope_webhooks", Kind::Gauge, "Webhooks registered.")
+            .sample(&[("enabled", "true")], f64::from(n_enabled))
+            .sample(&[("enabled", "false")], f64::from(n_disabled));
+        text.family(
+            "sandscope_webhook_lag_events",
+            Kind::Gauge,
+            "Events behind which enabled webhooks' cursors are: all together, and the one furthest behind.",
+        )
+        .sample(&[("of", "all")], float(lag))
+        .sample(&[("of", "furthest")], float(most));
+        Ok(())
+    }
+}
+
+/// The server's own process, under the names every exporter uses.
+fn process(text: &mut Exposition, started_at: jiff::Timestamp) {
+    text.family("sandscope_build_info", Kind::Gauge, "The server's version.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    text.family("process_start_time_seconds", Kind::Gauge, "When the server started, in unix seconds.")
+        .sample(&[], float(u64::try_from(started_at.as_second()).unwrap_or(0)));
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default();
+    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    if let (Some(user), Some(system), Some(pages)) = (number(11), number(12), number(21)) {
+        let ticks = float(rustix::param::clock_ticks_per_second().max(1));
+        text.family("process_cpu_seconds_total", Kind::Counter, "CPU time of the server.")
+            .sample(&[], float(user + system) / ticks);
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+        text.family("process_resident_memory_bytes", Kind::Gauge, "Memory of the server.")
+            .sample(&[], float(pages * page));
+    }
+    if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+        let n = u64::try_from(entries.count()).unwrap_or(0);
+        text.family("process_open_fds", Kind::Gauge, "Files the server holds open.").sample(&[], float(n));
+    }
+}

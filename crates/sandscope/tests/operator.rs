@@ -1,0 +1,115 @@
+//! The operator's port, judged by Prometheus's own tool.
+
+mod server;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sandscope_client::NewSandbox;
+use server::{Server, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The whole answer to a plain request.
+async fn get(address: &str, path: &str) -> Result<String> {
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    };
+    tokio::time::timeout(PATIENCE, exchange).await?
+}
+
+/// The figures alone.
+async fn scrape(address: &str) -> Result<String> {
+    let answer = get(address, "/metrics").await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
+    ensure!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    Ok(body.to_owned())
+}
+
+/// Where the port is, from the log.
+fn operator_address(server: &Server) -> Option<String> {
+    let log = std::fs::read_to_string(server.data().join("server.log")).ok()?;
+    let (_, after) = log.split_once("/metrics").map(|(before, _)| before.rsplit_once("http://"))??;
+    Some(after.to_owned())
+}
+
+async fn judge(figures: &str) -> Result<()> {
+    let mut command = tokio::process::Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = match command.spawn() {
+        Ok(promtool) => promtool,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            #[expect(clippy::print_stderr, reason = "a test says what it skips")]
+            {
+                eprintln!("SKIPPED promtool's judgement: it is not installed (Debian: prometheus)");
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut input = promtool.stdin.take().context("piped")?;
+    input.write_all(figures.as_bytes()).await?;
+    drop(input);
+    let output = tokio::time::timeout(PATIENCE, promtool.wait_with_output()).await??;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success() && said.trim().is_empty(), "promtool: {said}\n{figures}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
+    if server::skip_without_root("the operator's port") {
+        return Ok(());
+    }
+    let mut server =
+        Server::start_with(&["--operator-listen", "127.0.0.1:0", "--metrics-top-sandboxes", "5"]).await?;
+    let address = operator_address(&server).context("the log does not say where the port is")?;
+    judge(&scrape(&address).await?).await?;
+    let client = server.client()?;
+    let wanted = NewSandbox { template_id: "base".to_owned(), timeout: Some(300), ..NewSandbox::default() };
+    let id = client.create_sandbox(&wanted).await?.sandbox_id;
+    let mut figures = String::new();
+    for _ in 0..300 {
+        figures = scrape(&address).await?;
+        if figures.contains(&format!("sandscope_sandbox_cpu_used_cores{{sandbox_id=\"{id}\"}}")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ensure!(figures.contains(&id), "the sandbox is never told of: {figures}");
+    ensure!(figures.contains("template=\"base\",state=\"running\"} 1\n"), "{figures}");
+    ensure!(figures.contains("sandscope_events_total{team_id=\""), "{figures}");
+    judge(&figures).await?;
+    // Not the control plane: no key, and nothing but figures.
+    ensure!(get(&address, "/sandboxes").await?.starts_with("HTTP/1.1 404"));
+    ensure!(get(&address, "/health").await?.starts_with("HTTP/1.1 204"));
+    client.kill(&id).await?;
+    let log = server.data().join("server.log");
+    server.stop_softly().await?;
+    eventually("the log is there", PATIENCE, || log.exists()).await
+}
+
+#[test]
+fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../deploy/grafana/sandscope.json"))?;
+    let source = include_str!("../src/serve/operator.rs");
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    ensure!(panels.len() >= 10);
+    for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
+        let expression = target["expr"].as_str().context("an expression")?;
+        let words = expression.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+        for family in words.filter(|word| word.starts_with("sandscope_") || word.starts_with("process_")) {
+            ensure!(source.contains(&format!("\"{family}\"")), "{family} of `{expression}` does not exist");
+        }
+    }
+    Ok(())
+}

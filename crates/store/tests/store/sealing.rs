@@ -1,0 +1,151 @@
+//! Samples sealed into blocks: nothing lost, nothing changed, dropped whole.
+
+use std::time::Duration;
+
+use sandscope_model::{Sample, SandboxId, Timestamp};
+use sandscope_store::{Aggregate, SampleRetention, Sealed, Store};
+
+use crate::support::{House, at, sandbox_id};
+
+/// The clock of these tests starts somewhere within an hour: this is the start of the next.
+fn hour_start() -> i64 {
+    3600 - at(0).as_second().rem_euclid(3600)
+}
+
+fn sample(id: &SandboxId, at: Timestamp, n: u64) -> Sample {
+    Sample {
+        sandbox_id: id.clone(),
+        at,
+        cpu_used_pct: f64::from(u32::try_from(n * 7 % 10_000).unwrap()) / 100.0,
+        cpu_count: 2,
+        mem_used_bytes: n * 4096 % 100_000_000,
+        mem_total_bytes: 512 << 20,
+        mem_cache_bytes: n % 13 * 4096,
+        disk_used_bytes: n / 9 * 4096,
+        disk_total_bytes: 1 << 30,
+    }
+}
+
+/// A sandbox sampled every five seconds for `hours`, paused in the middle of each.
+fn history(id: &SandboxId, hours: i64) -> Vec<Sample> {
+    (0..hours * 720)
+        .filter(|n| !(300..400).contains(&(n % 720)))
+        .map(|n| sample(id, at(hour_start() + n * 5), u64::try_from(n).unwrap()))
+        .collect()
+}
+
+async fn answers(store: &Store, id: &SandboxId) -> Vec<Vec<Sample>> {
+    let start = hour_start();
+    let mut answers = Vec::new();
+    for step in [None, Some(5), Some(30), Some(60), Some(120), Some(300), Some(900)] {
+        for (from, to) in
+            [(None, None), (Some(17), Some(5_003)), (Some(1_500), Some(1_501)), (Some(31), None)]
+        {
+            for aggregate in [Aggregate::Max, Aggregate::Average] {
+                let time = |second: Option<i64>| second.map(|second| at(start + second));
+                answers
+                    .push(store.aggregated_samples(id, time(from), time(to), step, aggregate).await.unwrap());
+            }
+        }
+    }
+    answers
+}
+
+#[tokio::test]
+async fn what_is_sealed_answers_as_before() {
+    let house = House::new().await;
+    let (one, two) = (sandbox_id(), sandbox_id());
+    let samples = history(&one, 3);
+    house.store.insert_samples(samples.clone()).await.unwrap();
+    house.store.insert_samples(history(&two, 1)).await.unwrap();
+    let before = answers(&house.store, &one).await;
+    let range = house.store.sample_range(&one).await.unwrap();
+    assert_eq!(before[0], samples);
+    let gaps = before[0].windows(2).filter(|two| two[1].at.as_second() - two[0].at.as_second() > 5).count();
+    assert_eq!(gaps, 3, "gaps stay gaps");
+
+    // Half of the third hour is not over.
+    let now = at(hour_start() + 2 * 3600 + 1_800);
+    let Sealed { samples: n, bytes } = house.store.seal_samples(now).await.unwrap();
+    assert_eq!(n, 3 * 620);
+    assert!(bytes < n * 10, "{bytes} bytes for {n} samples with all their levels");
+    assert_eq!(answers(&house.store, &one).await, before);
+    assert_eq!(house.store.sample_range(&one).await.unwrap(), range);
+    assert_eq!(house.store.seal_samples(now).await.unwrap(), Sealed::default(), "nothing is left to seal");
+
+    house.store.seal_samples(at(hour_start() + 4 * 3600)).await.unwrap();
+    assert_eq!(answers(&house.store, &one).await, before);
+    let latest = house.store.latest_samples(&[one.clone(), two]).await.unwrap();
+    assert_eq!(latest[0], samples[samples.len() - 1]);
+    assert_eq!(latest[1].at, at(hour_start() + 719 * 5));
+}
+
+#[tokio::test]
+async fn an_hour_waits_a_minute_for_latecomers_and_takes_later_ones_as_well() {
+    let house = House::new().await;
+    let id = sandbox_id();
+    house.store.insert_samples(history(&id, 1)).await.unwrap();
+    let over = hour_start() + 3600;
+    assert_eq!(house.store.seal_samples(at(over + 59)).await.unwrap().samples, 0);
+    assert_eq!(house.store.seal_samples(at(over + 60)).await.unwrap().samples, 620);
+    let late = sample(&id, at(hour_start() + 1_600), 9_999);
+    house.store.insert_samples(vec![late.clone()]).await.unwrap();
+    for _ in 0..2 {
+        let found = house.store.samples(&id, None, None, Some(300)).await.unwrap();
+        let span = found.iter().find(|span| span.at == at(hour_start() + 1_500)).unwrap();
+        assert!(span.mem_used_bytes >= late.mem_used_bytes);
+        assert!(house.store.samples(&id, None, None, None).await.unwrap().contains(&late));
+        house.store.seal_samples(at(over + 3_700)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn blocks_go_whole_by_age_samples_before_their_spans() {
+    let house = House::new().await;
+    let (old, new) = (sandbox_id(), sandbox_id());
+    house.store.insert_samples(history(&old, 2)).await.unwrap();
+    let day = 24 * 3600;
+    let later = sample(&new, at(hour_start() + 8 * day), 5);
+    house.store.insert_samples(vec![later.clone()]).await.unwrap();
+    house.store.seal_samples(at(hour_start() + 9 * day)).await.unwrap();
+    let retention = SampleRetention::default();
+    let now = at(hour_start() + 7 * day + 3_590);
+    assert_eq!(house.store.drop_samples(now, &retention).await.unwrap(), 0, "its last sample is not old yet");
+    let now = at(hour_start() + 8 * day);
+    assert_eq!(house.store.drop_samples(now, &retention).await.unwrap(), 2 * 620);
+    assert!(house.store.samples(&old, None, None, None).await.unwrap().is_empty());
+    let spans = house.store.samples(&old, None, None, Some(900)).await.unwrap();
+    assert_eq!(spans.len(), 8, "the spans tell the shape of it still");
+    let (first, _) = house.store.sample_range(&old).await.unwrap().unwrap();
+    assert_eq!(first, at(hour_start()));
+    house.store.drop_samples(at(hour_start() + 31 * day), &retention).await.unwrap();
+    assert_eq!(house.store.sample_range(&old).await.unwrap(), None);
+    assert_eq!(house.store.latest_samples(&[old, new]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_file_stays_as_small_as_it_must_the_oldest_goes_first() {
+    let house = House::new().await;
+    let ids: Vec<_> = (0..40).map(|_| sandbox_id()).collect();
+    for (n, id) in ids.iter().enumerate() {
+        let shift = i64::try_from(n).unwrap() * 3600;
+        let samples: Vec<_> = history(id, 1)
+            .into_iter()
+            .map(|sample| Sample { at: at(sample.at.as_second() - at(0).as_second() + shift), ..sample })
+            .collect();
+        house.store.insert_samples(samples).await.unwrap();
+    }
+    house.store.seal_samples(at(hour_start() + 50 * 3600)).await.unwrap();
+    let full = house.store.sample_bytes().await.unwrap();
+    let max_bytes = full * 3 / 4;
+    let retention = SampleRetention {
+        samples: Duration::from_secs(365 * 24 * 3600),
+        spans: Duration::from_secs(365 * 24 * 3600),
+        max_bytes: Some(max_bytes),
+    };
+    assert!(house.store.drop_samples(at(hour_start() + 50 * 3600), &retention).await.unwrap() > 0);
+    assert!(house.store.sample_bytes().await.unwrap() <= max_bytes);
+    let has = async |id: &SandboxId| !house.store.samples(id, None, None, None).await.unwrap().is_empty();
+    assert!(!has(&ids[0]).await && has(&ids[39]).await);
+    assert!(!house.store.samples(&ids[0], None, None, Some(900)).await.unwrap().is_empty());
+}
