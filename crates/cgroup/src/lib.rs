@@ -50,7 +50,7 @@ mod set;
 
 pub use cgroups::{CgroupOptions, Cgroups};
 pub use counters::{Readings, Totals};
-pub use details::{CpuDetails, Details, MemoryDetails, Pressure, Stall};
+pub use details::{CpuDetails, Details, MemoryDetails, Pressure, Pressures, Stall};
 pub use error::CgroupError;
 pub use hierarchy::{Controller, Hierarchy, Version};
 pub use layout::SERVER_LEAF;

@@ -107,13 +107,6 @@ impl Registry {
         handles.iter().map(|(id, handle)| (id.clone(), handle.view.borrow().state.name())).collect()
     }
 
-    /// The sandboxes somebody may know about.
-    pub(crate) fn all(&self) -> Vec<Arc<Sandbox>> {
-        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-        let sandboxes = handles.values().map(Handle::sandbox);
-        sandboxes.filter(|sandbox| sandbox.state.name() != StateName::Creating).collect()
-    }
-
     /// The driver of a sandbox somebody may know about: of `team`, where one is given.
     pub(crate) fn known(&self, team: Option<TeamId>, id: &SandboxId) -> Option<Handle> {
         self.any(id).filter(|handle| {

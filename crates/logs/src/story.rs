@@ -37,7 +37,9 @@ fn tell(event: &EventDraft) -> Option<(LogLevel, String)> {
             let n = data.oom_kills.map_or(0, |kills| kills.n_new);
             (LogLevel::Warn, format!("out of memory: {n} processes killed"))
         }
-        EventType::WebhookLagging
+        EventType::AlertFiring
+        | EventType::AlertResolved
+        | EventType::WebhookLagging
         | EventType::WebhookDisabled
         | EventType::WebhookRecovered
         | EventType::WebhookExhausted => return None,

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use sandscope_model::{
-    BuildId, Cause, Counters, Details, ExecutionId, Exit, Pressures, ProcessReading, Rootfs, SandboxId, Secret,
-    TemplateId,
+    BuildId, Cause, Counters, Details, ExecutionId, Exit, Pressures, ProcessReading, Rootfs, SandboxId,
+    Secret, TemplateId,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

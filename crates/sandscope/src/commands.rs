@@ -10,8 +10,8 @@ pub(crate) mod key;
 pub(crate) mod logs;
 pub(crate) mod openapi;
 pub(crate) mod sandbox;
-pub(crate) mod top;
 pub(crate) mod tls;
+pub(crate) mod top;
 pub(crate) mod webhook;
 
 use anyhow::{Context as _, bail};

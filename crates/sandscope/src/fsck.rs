@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sandscope_model::Sandbox;
-use sandscope_store::Store;
+use sandscope_model::{Entropy, Sandbox};
+use sandscope_store::{Store, StoreOptions};
 
 use crate::cli::FsckArgs;
 use crate::config::Config;
-use crate::system::SystemClock;
+use crate::serve::sealing;
+use crate::system::{OsEntropy, SystemClock};
 use log::Logs;
 use report::{Finding, Report};
 
@@ -40,20 +41,25 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Runs the check; success if nothing disagrees.
 pub(crate) async fn run(arguments: FsckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(arguments.settings.with_environment())?;
-    let report = check(&config.server.data_dir).await?;
+    let report = check(&config).await?;
     report.print(arguments.json)?;
     Ok(if report.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compares everything below `data_dir`.
-async fn check(data_dir: &Path) -> anyhow::Result<Report> {
+/// Compares everything below the data directory.
+async fn check(config: &Config) -> anyhow::Result<Report> {
+    let data_dir = config.server.data_dir.as_path();
     anyhow::ensure!(
         data_dir.join("facts.sqlite").is_file(),
         "{} is no data directory of a server: name it with --data-dir",
         data_dir.display()
     );
     let has_server = is_served(data_dir)?;
-    let store = Store::open(data_dir, Arc::new(SystemClock)).context("cannot open the store")?;
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let sealer = sealing::opener(data_dir, config, &entropy)?.map(Arc::new);
+    let options = StoreOptions { sealer, ..StoreOptions::default() };
+    let store =
+        Store::open_options(data_dir, Arc::new(SystemClock), options).context("cannot open the store")?;
     let compared = compare(&store, data_dir, has_server).await;
     store.close().await;
     compared

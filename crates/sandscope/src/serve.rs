@@ -20,7 +20,7 @@ mod exports;
 mod http;
 mod operator;
 mod running;
-mod sealing;
+pub(crate) mod sealing;
 mod signals;
 mod unread;
 

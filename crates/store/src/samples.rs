@@ -213,21 +213,19 @@ impl Store {
         self.inner.samples.read(op).await
     }
 
-    /// The sandbox's newest samples, `n` at most, oldest first.
+    /// The sandbox's newest samples, `n` at most, oldest first. What has been sealed is too old to be among them.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn newest_samples(&self, id: &SandboxId, n: u32) -> Result<Vec<Sample>, StoreError> {
         let id = id.clone();
         let op = move |connection: &Connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM samples WHERE series = (SELECT no FROM series WHERE sandbox_id = ?1)
-                 ORDER BY at DESC LIMIT ?2"
-            );
-            let statement = connection.prepare_cached(&sql)?;
-            let mut newest = all(statement, params![id.as_str(), n], "samples", |cells| decode(cells, &id))?;
-            newest.reverse();
-            Ok(newest)
+            let Some(series) = series_of(connection, &id)? else { return Ok(Vec::new()) };
+            let sql =
+                format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ?1 ORDER BY at DESC LIMIT ?2");
+            let newest = all(connection.prepare_cached(&sql)?, params![series, n], "samples", decode_row)?;
+            let samples = newest.iter().rev();
+            Ok(samples.filter_map(|point: &Point| point.sample(&id, Aggregate::Max)).collect())
         };
         self.inner.samples.read(op).await
     }

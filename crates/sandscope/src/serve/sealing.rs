@@ -28,18 +28,32 @@ pub(super) fn sealer(
     config: &Config,
     entropy: &Arc<dyn Entropy>,
 ) -> anyhow::Result<Sealer> {
-    let path = data_dir.path().join(FILE);
+    let mut keys = known(data_dir.path(), config)?;
+    if keys.is_empty() {
+        keys.push(make(&data_dir.path().join(FILE), &**entropy)?);
+    }
+    let (current, previous) = keys.split_first().context("there is no sealing key")?;
+    Ok(Sealer::new(current, previous, Arc::clone(entropy))?)
+}
+
+/// What opens secrets that were sealed earlier, for those who only look; none where nothing can be sealed yet.
+pub(crate) fn opener(
+    data_dir: &Path,
+    config: &Config,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Option<Sealer>> {
+    let keys = known(data_dir, config)?;
+    let Some((current, previous)) = keys.split_first() else { return Ok(None) };
+    Ok(Some(Sealer::new(current, previous, Arc::clone(entropy))?))
+}
+
+fn known(data_dir: &Path, config: &Config) -> anyhow::Result<Vec<Key>> {
     let mut keys: Vec<Key> = Vec::new();
     for configured in &config.webhooks.sealing_keys {
         keys.push(parse(configured.expose()).context("a sealing key is not 64 hexadecimal digits")?);
     }
-    match read(&path)? {
-        Some(key) => keys.push(key),
-        None if keys.is_empty() => keys.push(make(&path, &**entropy)?),
-        None => {}
-    }
-    let (current, previous) = keys.split_first().context("there is no sealing key")?;
-    Ok(Sealer::new(current, previous, Arc::clone(entropy))?)
+    keys.extend(read(&data_dir.join(FILE))?);
+    Ok(keys)
 }
 
 /// Seals everything with the current key. A store that cannot be written serves reads all the same.
