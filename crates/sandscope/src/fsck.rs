@@ -33,9 +33,9 @@ use crate::system::{OsEntropy, SystemClock};
 use log::Logs;
 use report::{Finding, Report};
 
-/// Looks that must agree on a disagreement.
-const LOOKS: u32 = 4;
-/// Between two looks.
+/// Looks that must agree on a disagreement: ten seconds' worth, as a busy host takes its time to let go of things.
+const LOOKS: u32 = 20;
+/// Between two looks. Nothing is waited for once nothing disagrees.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs the check; success if nothing disagrees.
