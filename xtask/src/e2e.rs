@@ -56,7 +56,7 @@ pub(crate) fn run(selected: &[&str]) -> Result<()> {
     let folder = root().join("tests/e2e");
     if wanted("js") {
         let js = javascript()?;
-        let tests = ["--test", "--test-reporter=spec", "--test-timeout=180000"];
+        let tests = ["--test", "--test-reporter=spec", "--test-timeout=600000"];
         for files in JS {
             against_a_server(&binary, Command::new("node").args(tests).args(*files).current_dir(&js))?;
         }
@@ -91,7 +91,7 @@ fn tls(binary: &Path, folder: &Path) -> Result<()> {
     shell::run(Command::new(binary).args(["tls", "self-signed", "--out"]).arg(&made))?;
     let resolve = format!("--import=file://{}", js.join("resolve-localhost.mjs").display());
     let mut node = Command::new("node");
-    node.args(["--test", "--test-reporter=spec", "--test-timeout=180000", "tls.test.mjs"]).current_dir(&js);
+    node.args(["--test", "--test-reporter=spec", "--test-timeout=600000", "tls.test.mjs"]).current_dir(&js);
     against(Server::start_tls(binary, &made)?, binary, node.env("NODE_OPTIONS", resolve))?;
     for generation in ["newest", "older"] {
         let mut python = pytest(&folder.join("python"), generation, &["test_tls.py"])?;
