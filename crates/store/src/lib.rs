@@ -50,6 +50,8 @@ mod webhooks;
 mod writer;
 
 #[cfg(test)]
+mod migration_tests;
+#[cfg(test)]
 mod plan_tests;
 
 use std::path::Path;

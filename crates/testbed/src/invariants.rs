@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sandscope_model::{Event, History, Rootfs, Sandbox, SandboxId, State, StateName, TeamId, Told};
 use sandscope_store::{Page, SnapshotFilter, Store, StoreError};
 
+use crate::ledger_check::ledger_faults;
 use crate::{FakeRuntime, Shape};
 
 /// Reads the log as a client would: what is each sandbox's state?
@@ -35,7 +36,7 @@ pub async fn whole_log(store: &Store, team: TeamId) -> Result<Vec<Event>, StoreE
 }
 
 /// Checks log, rows and host of a system in which nothing is under way, with one team:
-/// the log is gapless and folds to exactly the rows' states; every live row is on the host in that state and nothing
+/// the log is gapless and folds to exactly the rows' states; the ledger says the same; every live row is on the host in that state and nothing
 /// else is; every snapshot's layer is there.
 ///
 /// # Errors
@@ -67,6 +68,7 @@ pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId
     }
     compare_host(&live, runtime, &mut wrong);
     wrong.extend(missing_layers(store, runtime, team).await.map_err(unreadable)?);
+    wrong.extend(ledger_faults(store, team, &log, &live).await.map_err(unreadable)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 

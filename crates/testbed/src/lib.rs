@@ -4,6 +4,7 @@
 mod contract;
 mod fake_runtime;
 mod invariants;
+mod ledger_check;
 mod seeded_entropy;
 mod step_clock;
 
