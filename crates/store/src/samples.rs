@@ -213,19 +213,34 @@ impl Store {
         self.inner.samples.read(op).await
     }
 
-    /// The sandbox's newest samples, `n` at most, oldest first. What has been sealed is too old to be among them.
+    /// The sandbox's newest samples, `n` at most, oldest first.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn newest_samples(&self, id: &SandboxId, n: u32) -> Result<Vec<Sample>, StoreError> {
         let id = id.clone();
         let op = move |connection: &Connection| {
-            let Some(series) = series_of(connection, &id)? else { return Ok(Vec::new()) };
-            let sql =
-                format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ?1 ORDER BY at DESC LIMIT ?2");
-            let newest = all(connection.prepare_cached(&sql)?, params![series, n], "samples", decode_row)?;
-            let samples = newest.iter().rev();
-            Ok(samples.filter_map(|point: &Point| point.sample(&id, Aggregate::Max)).collect())
+            let view = connection.unchecked_transaction()?;
+            let Some(series) = series_of(&view, &id)? else { return Ok(Vec::new()) };
+            let sql = format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ? ORDER BY at DESC LIMIT ?");
+            let mut points = all(view.prepare_cached(&sql)?, params![series, n], "samples", decode_row)?;
+            let n = usize::try_from(n).unwrap_or(usize::MAX);
+            if points.len() < n {
+                // What is older is sealed: the newest block has enough for whoever asks for a few.
+                let statement = view.prepare_cached(
+                    "SELECT no, data FROM blocks WHERE series = ? AND level = 0 ORDER BY first_at DESC LIMIT 1",
+                )?;
+                let block = first(statement, [series], "blocks", |cells| {
+                    Ok((cells.plain::<i64>("no")?, cells.plain::<Vec<u8>>("data")?))
+                })?;
+                if let Some((no, data)) = block {
+                    let sealed = decode_block(no, SAMPLES, &data)?;
+                    points.extend(sealed.into_iter().rev().take(n - points.len()));
+                }
+            }
+            points.sort_by_key(|point| point.at);
+            let newest = points.iter().filter_map(|point| point.sample(&id, Aggregate::Max)).collect();
+            Ok(newest)
         };
         self.inner.samples.read(op).await
     }
