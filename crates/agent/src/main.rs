@@ -75,6 +75,7 @@ enum Fatal {
 
 fn run() -> Result<(), Fatal> {
     tune_memory();
+    let_faults_be();
     // The access token lives in this memory, and other processes of root are in the sandbox too.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Fatal::Dumpable)?;
     let options = options::read(std::env::args().skip(1))?;
@@ -100,6 +101,18 @@ fn run() -> Result<(), Fatal> {
         server::serve(listener, agent).await;
         Ok(())
     })
+}
+
+/// Takes back the handlers that the standard library has for faults, which only add words to a fatal one. Whoever
+/// sends both signals at once makes two of their frames lie on the little stack that they share, which on machines with
+/// large registers has room for one: the kernel then ends the process, the first of its namespace as it may be. Without
+/// handlers it throws such signals away, and a fault of our own is as fatal as before.
+#[expect(unsafe_code, reason = "there is no safe way to say it")]
+fn let_faults_be() {
+    for signal in [libc::SIGBUS, libc::SIGSEGV] {
+        // SAFETY: the default action is no code of ours, and no other thread exists that could change it as well.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// The C library's memory, told to be thrifty: one heap for all threads instead of one for each, and large buffers

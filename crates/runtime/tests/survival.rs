@@ -54,6 +54,20 @@ async fn no_signal_from_inside_reaches_it() {
     assert_eq!(host.run(&id, User::Root, "grep '^State' /proc/1/status | cut -f2 | cut -c1").await.code, 0);
 }
 
+/// Signals it once had handlers for, sent at the same moment: one chance for each sandbox, so several are asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_signals_at_once_reach_it_either() {
+    let Some(host) = Host::start().await else { return };
+    for _ in 0..8 {
+        let id = host.create().await;
+        let script = "for i in 1 2 3; do for s in 7 11 17; do (kill -$s 1 &); done; for s in $(seq 1 31); do \
+                      kill -$s 1; done; done 2>/dev/null; echo sent";
+        assert!(host.run(&id, User::Root, script).await.stdout.contains("sent"));
+        assert_well(&host, &id).await;
+        host.runtime.kill(&id).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_everybody_spares_it_and_other_users() {
     let Some(host) = Host::start().await else { return };

@@ -37,6 +37,7 @@ fn nothing_said_means_the_defaults() {
     allow = []
     timeout_s = 10
     retry_delays_s = [10, 10, 10]
+    disable_after_hours = 120
 
     [metrics]
     interval_s = 5

@@ -30,6 +30,11 @@ const GRACE: i64 = 60 * SECOND;
 const SEAL_BATCH: usize = 8;
 /// Blocks dropped in one operation.
 const DROP_BATCH: u32 = 256;
+/// The same where the file has become too large: what is dropped beyond need could have been kept.
+const SHRINK_BATCH: u32 = 8;
+/// What a block takes beside its data, with its place in two indexes, and what a row takes: measured, and rounded.
+const BLOCK_BYTES: u64 = 64;
+const ROW_BYTES: u64 = 52;
 
 /// The level of blocks that hold samples.
 pub(crate) const SAMPLES: i64 = 0;
@@ -168,23 +173,37 @@ fn insert_block(tx: &Tx<'_>, series: i64, level: i64, points: &[Point]) -> Resul
     Ok(u64::try_from(data.len()).unwrap_or(u64::MAX))
 }
 
-/// Drops the oldest blocks of a level that end before `cutoff`; how many samples or spans were in them.
-fn drop_blocks(tx: &Tx<'_>, level: i64, cutoff: i64) -> Result<(u32, u64), StoreError> {
+/// What went with the oldest blocks.
+#[derive(Debug, Default)]
+struct Dropped {
+    n_blocks: u32,
+    /// Samples or spans that were in them.
+    n_points: u64,
+    /// As [`held_bytes`] counts.
+    bytes: u64,
+}
+
+/// Drops the oldest blocks of a level that end before `cutoff`.
+fn drop_blocks(tx: &Tx<'_>, level: i64, cutoff: i64, most: u32) -> Result<Dropped, StoreError> {
     let dropped = {
         let statement = tx.prepare_cached(
-            "SELECT no, series, n FROM blocks WHERE level = ? AND last_at < ? ORDER BY last_at LIMIT ?",
+            "SELECT no, series, n, LENGTH(data) AS bytes FROM blocks
+                 WHERE level = ? AND last_at < ? ORDER BY last_at LIMIT ?",
         )?;
-        all(statement, params![level, cutoff, DROP_BATCH], "blocks", |cells| {
-            Ok((cells.plain::<i64>("no")?, cells.plain::<i64>("series")?, cells.number::<u64>("n")?))
+        all(statement, params![level, cutoff, most], "blocks", |cells| {
+            let (no, series) = (cells.plain::<i64>("no")?, cells.plain::<i64>("series")?);
+            Ok((no, series, cells.number::<u64>("n")?, cells.number::<u64>("bytes")?))
         })?
     };
-    let mut n = 0;
-    for (no, series, in_block) in &dropped {
+    let mut all = Dropped::default();
+    for (no, series, n_points, bytes) in &dropped {
         tx.prepare_cached("DELETE FROM blocks WHERE no = ?")?.execute([no])?;
         forget_if_empty(tx, *series)?;
-        n += in_block;
+        all.n_blocks += 1;
+        all.n_points += n_points;
+        all.bytes += bytes + BLOCK_BYTES;
     }
-    Ok((u32::try_from(dropped.len()).unwrap_or(u32::MAX), n))
+    Ok(all)
 }
 
 /// Forgets a series of which nothing is left.
@@ -195,6 +214,17 @@ pub(crate) fn forget_if_empty(tx: &Tx<'_>, series: i64) -> Result<(), StoreError
     )?
     .execute([series])?;
     Ok(())
+}
+
+/// Bytes of all blocks and rows. Not those of the file's pages: one that holds several small blocks is not free before
+/// all of them are gone, so that by pages much would be dropped that makes no room.
+fn held_bytes(connection: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(data)), 0), (SELECT COUNT(*) FROM samples) FROM blocks";
+    let (n_blocks, data, n_rows) = connection.query_row(sql, [], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    })?;
+    let number = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(number(data) + number(n_blocks) * BLOCK_BYTES + number(n_rows) * ROW_BYTES)
 }
 
 /// Bytes of the file that hold something.
@@ -235,9 +265,10 @@ impl Store {
         for level in std::iter::once(SAMPLES).chain(SPANS) {
             let cutoff = cutoff(if level == SAMPLES { retention.samples } else { retention.spans });
             loop {
-                let (n, dropped) = self.inner.samples.write(move |tx| drop_blocks(tx, level, cutoff)).await?;
-                n_samples += if level == SAMPLES { dropped } else { 0 };
-                if n < DROP_BATCH {
+                let dropped =
+                    self.inner.samples.write(move |tx| drop_blocks(tx, level, cutoff, DROP_BATCH)).await?;
+                n_samples += if level == SAMPLES { dropped.n_points } else { 0 };
+                if dropped.n_blocks < DROP_BATCH {
                     break;
                 }
             }
@@ -251,15 +282,18 @@ impl Store {
     /// Drops the oldest blocks until the file holds no more than `max_bytes`: samples first, as their spans say
     /// the same with less.
     async fn shrink(&self, max_bytes: u64) -> Result<u64, StoreError> {
+        let mut held = self.inner.samples.read(held_bytes).await?;
         let mut n_samples = 0;
         for level in std::iter::once(SAMPLES).chain(SPANS.into_iter().rev()) {
             loop {
-                let op = move |tx: &mut Tx<'_>| {
-                    if used_bytes(tx)? <= max_bytes { Ok((0, 0)) } else { drop_blocks(tx, level, i64::MAX) }
-                };
-                let (n, dropped) = self.inner.samples.write(op).await?;
-                n_samples += if level == SAMPLES { dropped } else { 0 };
-                if n == 0 {
+                if held <= max_bytes {
+                    return Ok(n_samples);
+                }
+                let op = move |tx: &mut Tx<'_>| drop_blocks(tx, level, i64::MAX, SHRINK_BATCH);
+                let Dropped { n_blocks, n_points, bytes } = self.inner.samples.write(op).await?;
+                n_samples += if level == SAMPLES { n_points } else { 0 };
+                held = held.saturating_sub(bytes);
+                if n_blocks == 0 {
                     break;
                 }
             }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use sandscope_model::ledger::{Presence, Usage, Window, after, open_execution, segments};
-use sandscope_model::{Event, Sandbox, SandboxId, TeamId, Timestamp};
+use sandscope_model::{Event, EventType, Sandbox, SandboxId, TeamId, Timestamp};
 use sandscope_store::{Store, StoreError};
 
 /// Everything, as a window of time.
@@ -16,7 +16,7 @@ pub(crate) async fn ledger_faults(
 ) -> Result<Vec<String>, StoreError> {
     let mut wrong = Vec::new();
     let mut lives: BTreeMap<&SandboxId, Vec<Event>> = BTreeMap::new();
-    for event in log.iter().filter(|event| !event.event_type.is_operational()) {
+    for event in log.iter().filter(|event| EventType::LIFECYCLE.contains(&event.event_type)) {
         lives.entry(&event.sandbox_id).or_default().push(event.clone());
     }
     let mut said = 0_u64;

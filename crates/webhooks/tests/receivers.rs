@@ -1,4 +1,10 @@
 //! The receivers of the guide, run as they stand there, against what deliveries are signed with.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test stops at the unexpected and says what it skips"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
