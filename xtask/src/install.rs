@@ -73,6 +73,12 @@ pub(crate) fn python_environment(name: &str, requirements: &[&str]) -> Result<Pa
         return Ok(environment);
     }
     std::fs::create_dir_all(home())?;
+    // Two runs beside each other would take it apart under each other's hands.
+    let one_at_a_time = std::fs::File::create(home().join("python.lock"))?;
+    one_at_a_time.lock().context("cannot wait for the other run")?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(environment);
+    }
     let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
     if make().is_err() {
         // Debian ships the module apart.

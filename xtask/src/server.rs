@@ -57,7 +57,7 @@ impl Server {
             std::fs::remove_dir_all(&data)?;
         }
         std::fs::create_dir_all(&data)?;
-        let log = install::home().join("e2e-server.log");
+        let log = install::home().join(format!("e2e-server-{}.log", std::process::id()));
         let arguments = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"];
         let mut command = Command::new(binary);
         command.args(arguments).arg(&data).args(settings).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -122,6 +122,7 @@ impl Server {
             bail!("left behind by this server:\n  {}", left.join("\n  "));
         }
         std::fs::remove_dir_all(&self.data)?;
+        std::fs::remove_file(&self.log)?;
         Ok(())
     }
 
