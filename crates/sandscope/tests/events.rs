@@ -204,7 +204,10 @@ async fn the_documented_consumers_are_killed_and_miss_nothing() -> Result<()> {
     let running = consumers.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     let all: Vec<u64> = (1..=last).collect();
     let done = || consumers.iter().all(|consumer| seen(consumer).last() == Some(&last));
-    server::eventually("every consumer sees everything", BOUND, done).await?;
+    let seen_by_all = server::eventually("every consumer sees everything", BOUND, done).await;
+    let told =
+        || consumers.iter().map(|one| format!("{}: {:?}", one.0, seen(one).last())).collect::<Vec<_>>();
+    seen_by_all.with_context(|| format!("of {last}: {}", told().join(", ")))?;
     for consumer in &consumers {
         ensure!(seen(consumer) == all, "{}: {:?}", consumer.0, seen(consumer));
     }

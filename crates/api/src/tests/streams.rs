@@ -267,7 +267,8 @@ async fn a_consumer_disconnected_at_random_200_times_sees_every_number_exactly_o
         }));
     }
     // One that waits for pages, and goes away in the middle of waiting.
-    let (poller, is_done) = (Arc::clone(&door), Arc::clone(&done));
+    let all_written = Arc::new(AtomicBool::new(false));
+    let (poller, is_done) = (Arc::clone(&door), Arc::clone(&all_written));
     let polling = tokio::spawn(async move {
         let (mut seen, mut cursor) = (Vec::new(), None::<String>);
         let mut patience = 0;
@@ -309,6 +310,7 @@ async fn a_consumer_disconnected_at_random_200_times_sees_every_number_exactly_o
     for writer in writers {
         writer.await.unwrap();
     }
+    all_written.store(true, Ordering::Relaxed);
     let last = door.store.last_sequence(door.team).await.unwrap();
     let rest = async {
         while seen.last() != Some(&last) {
