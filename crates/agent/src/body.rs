@@ -2,19 +2,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sandscope_agent_protocol::rest::ErrorBody;
 use serde::Serialize;
-
-use crate::places::Place;
 
 /// A body that is there at once, or one that comes piece by piece.
 pub(crate) enum Body {
@@ -102,18 +97,4 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         json(refusal.status, &ErrorBody { code: refusal.status.as_u16(), message: refusal.message })
     }
-}
-
-/// Refused requests whose rest is taken in at a time. Strangers are among them, and must not keep all connections busy.
-const MAX_DISCARDED: usize = 64;
-
-static DISCARDED: AtomicUsize = AtomicUsize::new(0);
-
-/// Takes in what is still coming of a request that is refused, for at most `limit`: whoever is still writing would
-/// otherwise hear of a broken connection instead of the refusal.
-pub(crate) async fn discard(body: &mut Incoming, limit: Duration) {
-    let Some(_place) = Place::take(&DISCARDED, MAX_DISCARDED) else { return };
-    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Who writes on for longer learns of it the hard way.
-    let _ = tokio::time::timeout(limit, rest).await;
 }

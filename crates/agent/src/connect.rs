@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use sandscope_agent_protocol::connect::{
     EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER, UNARY_CONTENT_TYPE,
 };
@@ -17,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::body::{self, Answer, Body};
+use crate::request_body::RequestBody;
 
 /// How long a caller may take to send a request's body.
 pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ pub(crate) fn keepalive(headers: &HeaderMap) -> Duration {
 }
 
 /// Reads the message of a unary call.
-pub(crate) async fn unary<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ConnectError> {
+pub(crate) async fn unary<T: DeserializeOwned>(request: Request<RequestBody>) -> Result<T, ConnectError> {
     if let Some(encoding) = request.headers().get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
@@ -80,7 +80,7 @@ pub(crate) async fn unary<T: DeserializeOwned>(request: Request<Incoming>) -> Re
 }
 
 /// Reads the one message of a call whose answer streams.
-pub(crate) async fn single<T: DeserializeOwned>(body: Incoming) -> Result<T, ConnectError> {
+pub(crate) async fn single<T: DeserializeOwned>(body: RequestBody) -> Result<T, ConnectError> {
     let bytes = collect(body, MAX_PAYLOAD_BYTES + 2 * HEADER_BYTES).await?;
     let mut decoder = FrameDecoder::default();
     decoder.push(&bytes);
@@ -94,7 +94,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConnectError
     serde_json::from_slice(bytes).map_err(|error| invalid(format!("cannot read the message: {error}")))
 }
 
-async fn collect(body: Incoming, limit: usize) -> Result<Bytes, ConnectError> {
+async fn collect(body: RequestBody, limit: usize) -> Result<Bytes, ConnectError> {
     let collected =
         tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await.map_err(|_| {
             ConnectError::new(Code::DeadlineExceeded, "the request's body did not arrive in time")

@@ -2,7 +2,6 @@
 
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use sandscope_agent_protocol::ENVD_VERSION;
 use sandscope_agent_protocol::rest::{BOOT_TOKEN_HEADER, InitRequest, VERSION_HEADER};
 
@@ -10,6 +9,7 @@ use crate::auth::same_secret;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
 use crate::metrics::Limits;
+use crate::request_body::RequestBody;
 use crate::state::{Agent, Settings};
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -17,7 +17,7 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Where tools in the sandbox look for what it is called.
 const MARKER_DIRECTORY: &str = "/run/e2b";
 
-pub(crate) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<Answer, Refusal> {
+pub(crate) async fn answer(agent: &Agent, request: Request<RequestBody>) -> Result<Answer, Refusal> {
     match request.headers().get(BOOT_TOKEN_HEADER) {
         Some(given) if same_secret(given.as_bytes(), agent.boot_token.as_bytes()) => {}
         _ => return Err(Refusal::new(StatusCode::UNAUTHORIZED, "the boot token is missing or wrong")),

@@ -31,6 +31,7 @@ mod pool;
 mod process;
 mod random;
 mod reaper;
+mod request_body;
 mod route;
 mod server;
 mod small_file;

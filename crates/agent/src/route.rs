@@ -5,16 +5,16 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
 use sandscope_agent_protocol::{Code, ConnectError, filesystem, process};
 
 use crate::body::{self, Answer, Refusal};
 use crate::connect::{self, Kind};
+use crate::request_body::RequestBody;
 use crate::state::{Agent, Settings};
 use crate::{auth, files, init, logs, metrics};
 
 /// Answers one request, whatever it is.
-pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<RequestBody>) -> Answer {
     let mut answer = match route(agent, request).await {
         Ok(answer) => answer,
         Err(refusal) => refusal.into(),
@@ -27,7 +27,7 @@ pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<Incoming>) -> Ans
 }
 
 /// What a connection holds from then on is as large as the largest future in here; so they are kept apart.
-async fn route(agent: &Rc<Agent>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+async fn route(agent: &Rc<Agent>, request: Request<RequestBody>) -> Result<Answer, Refusal> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET | &Method::HEAD, "/health") => return Ok(body::status(StatusCode::NO_CONTENT)),
@@ -74,7 +74,7 @@ async fn procedure(
     settings: &Rc<Settings>,
     service: &str,
     call: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Answer {
     let Some(kind) = connect::kind(request.headers()) else {
         return Refusal::new(

@@ -21,8 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
 use crate::body::Body;
-use crate::route;
 use crate::state::Agent;
+use crate::{request_body, route};
 
 /// Connections served at the same time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -67,7 +67,9 @@ async fn talk(agent: Rc<Agent>, stream: TcpStream, rest: Rc<Rest>, place: OwnedS
         rest.end();
         let (agent, busy) = (Rc::clone(&agent), Busy(Rc::clone(&rest)));
         async move {
+            let (request, rest) = request_body::keep(request);
             let answer = route::answer(&agent, request).await;
+            rest.discard().await;
             Ok::<_, Infallible>(answer.map(|body| Sending { body, _busy: busy }))
         }
     });

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
 
@@ -18,6 +17,7 @@ use crate::connect::BODY_DEADLINE;
 use crate::filesystem::make_parents;
 use crate::paths;
 use crate::random;
+use crate::request_body::RequestBody;
 use crate::state::Settings;
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -26,7 +26,7 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers `POST /files/compose`.
-pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> Result<Answer, Refusal> {
+pub(crate) async fn answer(settings: &Settings, request: Request<RequestBody>) -> Result<Answer, Refusal> {
     let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, message);
     let message = read(request).await?;
     let user = settings.user(message.username.as_deref()).map_err(of_connect)?;
@@ -51,7 +51,7 @@ pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> R
     Ok(body::json(StatusCode::OK, &written))
 }
 
-async fn read(request: Request<Incoming>) -> Result<ComposeRequest, Refusal> {
+async fn read(request: Request<RequestBody>) -> Result<ComposeRequest, Refusal> {
     let collected = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
     let body = tokio::time::timeout(BODY_DEADLINE, collected)
         .await

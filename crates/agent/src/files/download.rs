@@ -6,15 +6,15 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, VARY,
 };
 use http::{HeaderValue, Request, StatusCode};
-use hyper::body::Incoming;
 use rustix::fs::{Mode, OFlags};
 use sandscope_agent_protocol::content::{Accepted, Coding, Extent, Verdict, Version};
 
 use super::contents::{Contents, Source};
 use super::{blocking, of_io};
 use crate::body::{self, Answer, Body, Refusal};
+use crate::request_body::RequestBody;
 
-pub(super) async fn answer(path: String, request: &Request<Incoming>) -> Result<Answer, Refusal> {
+pub(super) async fn answer(path: String, request: &Request<RequestBody>) -> Result<Answer, Refusal> {
     let coding = coding(request)?;
     let opened = path.clone();
     let (file, size, version) =
@@ -59,7 +59,7 @@ pub(super) async fn answer(path: String, request: &Request<Incoming>) -> Result<
 }
 
 /// Parts and conditions are about the bytes of the file: they are answered uncompressed.
-fn coding(request: &Request<Incoming>) -> Result<Coding, Refusal> {
+fn coding(request: &Request<RequestBody>) -> Result<Coding, Refusal> {
     let headers = request.headers();
     let accepted = Accepted::parse(headers);
     let plain = headers.contains_key(http::header::RANGE) || Version::is_conditional(headers);

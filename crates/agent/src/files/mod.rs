@@ -14,12 +14,12 @@ mod upload;
 use std::io::{self, ErrorKind};
 
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 use sandscope_agent_protocol::ConnectError;
 use sandscope_agent_protocol::file_query::FileQuery;
 use sandscope_agent_protocol::signature::Operation;
 
-use crate::body::{self, Answer, Refusal};
+use crate::body::{Answer, Refusal};
+use crate::request_body::RequestBody;
 use crate::state::Settings;
 use crate::user::User;
 use crate::{auth, paths, pool};
@@ -31,17 +31,14 @@ pub(crate) use metadata::read as read_metadata;
 const MAX_FILES: usize = 10_000;
 
 /// Answers a request to `/files`.
-pub(crate) async fn answer(settings: &Settings, request: Request<Incoming>) -> Result<Answer, Refusal> {
+pub(crate) async fn answer(settings: &Settings, request: Request<RequestBody>) -> Result<Answer, Refusal> {
     let operation = match *request.method() {
         Method::GET | Method::HEAD => Operation::Read,
         Method::POST => Operation::Write,
         _ => return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
     };
     let query = FileQuery::parse(request.uri().query().unwrap_or_default());
-    if let Err(refusal) = auth::check_file(settings, request.headers(), &query, operation) {
-        body::discard(&mut request.into_body(), upload::REFUSED_LIMIT).await;
-        return Err(refusal);
-    }
+    auth::check_file(settings, request.headers(), &query, operation)?;
     let user = settings.user(query.username.as_deref()).map_err(of_connect)?;
     match operation {
         Operation::Read => {

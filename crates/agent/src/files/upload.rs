@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use sandscope_agent_protocol::content::Coding;
 use sandscope_agent_protocol::multipart::{Event, Multipart, MultipartError};
 use sandscope_agent_protocol::rest::WriteInfo;
@@ -16,30 +15,22 @@ use super::target::Target;
 use super::{MAX_FILES, blocking, full, is_full, of_io, resolve};
 use crate::body::{self, Answer, Refusal};
 use crate::paths;
+use crate::request_body::RequestBody;
 use crate::state::Settings;
 use crate::user::User;
 
 /// How long an upload may be silent.
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 
-/// How long the rest of a refused upload is still taken in.
-pub(super) const REFUSED_LIMIT: Duration = Duration::from_secs(20);
-
 pub(super) async fn answer(
     settings: &Settings,
     user: &User,
     path: Option<String>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer, Refusal> {
     let (head, mut contents) = request.into_parts();
-    let stored = store(settings, user, path, &head.headers, &mut contents).await;
-    match stored {
-        Ok(written) => Ok(body::json(StatusCode::OK, &written)),
-        Err(refusal) => {
-            body::discard(&mut contents, REFUSED_LIMIT).await;
-            Err(refusal)
-        }
-    }
+    let written = store(settings, user, path, &head.headers, &mut contents).await?;
+    Ok(body::json(StatusCode::OK, &written))
 }
 
 async fn store(
@@ -47,7 +38,7 @@ async fn store(
     user: &User,
     path: Option<String>,
     headers: &HeaderMap,
-    contents: &mut Incoming,
+    contents: &mut RequestBody,
 ) -> Result<Vec<WriteInfo>, Refusal> {
     let coding = coding(headers)?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -112,7 +103,7 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    async fn whole(&mut self, body: &mut Incoming) -> Result<(), Refusal> {
+    async fn whole(&mut self, body: &mut RequestBody) -> Result<(), Refusal> {
         let Some(path) = self.path.clone() else {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "the path query parameter is required"));
         };
@@ -123,7 +114,7 @@ impl Upload<'_> {
         self.end().await
     }
 
-    async fn parts(&mut self, content_type: &str, body: &mut Incoming) -> Result<(), Refusal> {
+    async fn parts(&mut self, content_type: &str, body: &mut RequestBody) -> Result<(), Refusal> {
         let bad = |error: MultipartError| {
             Refusal::new(StatusCode::BAD_REQUEST, format!("error parsing multipart form: {error}"))
         };
@@ -213,7 +204,7 @@ impl Upload<'_> {
 }
 
 /// The next piece of the body; `None` at its end.
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+async fn next(body: &mut RequestBody) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = tokio::time::timeout(SILENCE_LIMIT, body.frame())
             .await

@@ -13,7 +13,6 @@ mod work;
 use std::rc::Rc;
 
 use http::Request;
-use hyper::body::Incoming;
 use sandscope_agent_protocol::filesystem::{
     EntryResponse, ListDirRequest, MoveRequest, PathRequest, SERVICE,
 };
@@ -24,6 +23,7 @@ use crate::body::Answer;
 use crate::connect::{self, Kind};
 use crate::paths;
 use crate::pool;
+use crate::request_body::RequestBody;
 use crate::route::unimplemented;
 use crate::state::{Agent, Settings};
 use crate::watch;
@@ -34,7 +34,7 @@ pub(crate) async fn answer(
     settings: &Settings,
     kind: Kind,
     call: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer, ConnectError> {
     let deadline = connect::deadline(request.headers())?;
     let user = auth::basic_user(request.headers())?;

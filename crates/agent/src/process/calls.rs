@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use rustix::process::{Signal as KernelSignal, kill_process_group};
 use sandscope_agent_protocol::process::{
     ListResponse, ProcessRequest, SERVICE, SendInputRequest, SendSignalRequest, Signal, StartRequest,
@@ -21,9 +20,10 @@ use super::launch::{Outputs, launch};
 use super::stream::EventStream;
 use super::table::Process;
 use crate::auth;
-use crate::body::{self, Answer, Body};
+use crate::body::{Answer, Body};
 use crate::connect::{self, Kind, invalid};
 use crate::logs::ProcessLog;
+use crate::request_body::RequestBody;
 use crate::route::unimplemented;
 use crate::state::{Agent, Settings};
 
@@ -32,9 +32,6 @@ const INPUT_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a stream of input may be silent.
 const INPUT_SILENCE: Duration = Duration::from_secs(3600);
-
-/// How long input is still taken in of a stream that is refused. Short: whoever feeds it may be a person.
-const REFUSED_INPUT_LIMIT: Duration = Duration::from_millis(500);
 
 /// An answer without fields: `{}`.
 type Empty = Map<String, Value>;
@@ -45,7 +42,7 @@ pub(crate) async fn answer(
     settings: &Settings,
     kind: Kind,
     call: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer, ConnectError> {
     let deadline = connect::deadline(request.headers())?;
     match kind {
@@ -57,7 +54,7 @@ pub(crate) async fn answer(
     }
 }
 
-async fn unary(agent: &Agent, call: &str, request: Request<Incoming>) -> Result<Value, ConnectError> {
+async fn unary(agent: &Agent, call: &str, request: Request<RequestBody>) -> Result<Value, ConnectError> {
     match call {
         "List" => {
             connect::unary::<Empty>(request).await?;
@@ -76,7 +73,7 @@ async fn stream(
     settings: &Settings,
     call: &str,
     deadline: Option<Instant>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer, ConnectError> {
     let keepalive = connect::keepalive(request.headers());
     match call {
@@ -119,11 +116,7 @@ async fn stream(
         }
         "StreamInput" => {
             let mut body = request.into_body();
-            let taken = connect::within(deadline, stream_input(agent, &mut body)).await;
-            if let Err(error) = taken {
-                body::discard(&mut body, REFUSED_INPUT_LIMIT).await;
-                return Err(error);
-            }
+            connect::within(deadline, stream_input(agent, &mut body)).await?;
             let mut frames = connect::frame(&Empty::new()).to_vec();
             frames.extend_from_slice(&connect::end_frame(None));
             Ok(connect::stream_answer(Body::Whole(frames.into())))
@@ -168,7 +161,7 @@ fn update(agent: &Agent, request: &UpdateRequest) -> Result<Value, ConnectError>
 }
 
 /// Writes each message as it arrives, in order.
-async fn stream_input(agent: &Agent, body: &mut Incoming) -> Result<(), ConnectError> {
+async fn stream_input(agent: &Agent, body: &mut RequestBody) -> Result<(), ConnectError> {
     let mut decoder = FrameDecoder::default();
     let mut process: Option<Rc<Process>> = None;
     loop {

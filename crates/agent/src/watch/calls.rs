@@ -2,7 +2,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use http::Request;
-use hyper::body::Incoming;
 use sandscope_agent_protocol::filesystem::{WatchRequest, Watcher as WatcherMessage};
 use sandscope_agent_protocol::{Code, ConnectError};
 use tokio::time::Instant;
@@ -15,13 +14,14 @@ use super::tree::{self, Kind};
 use crate::body::{Answer, Body};
 use crate::connect::{self, invalid};
 use crate::pool;
+use crate::request_body::RequestBody;
 
 /// `WatchDir`.
 pub(crate) async fn stream(
     watches: &Rc<Watches>,
     resolve: impl Fn(&str) -> Result<String, ConnectError>,
     deadline: Option<Instant>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer, ConnectError> {
     let keepalive = connect::keepalive(request.headers());
     let message: WatchRequest = connect::single(request.into_body()).await?;

@@ -96,7 +96,21 @@ fn a_refusal_reaches_whoever_is_still_writing() {
     let directory = agent.call("POST", &format!("/files?path={root}"), &[OCTETS], &large);
     let text = agent.call("POST", "/files?path=x", &[("content-type", "text/plain")], &large);
     let stranger = agent.send("POST", "/files?path=x", &[OCTETS], &large);
-    for (answer, status) in [(directory, 400), (text, 415), (stranger, 401)] {
+    let ghost = agent.call("POST", "/files?path=x&username=ghost", &[OCTETS], &large);
+    let nowhere = agent.call("POST", "/no/such/route", &[OCTETS], &large);
+    let method = agent.call("PUT", "/files?path=x", &[OCTETS], &large);
+    let no_call =
+        agent.call("POST", "/filesystem.Filesystem/No", &[("content-type", "application/json")], &large);
+    let answers = [
+        (directory, 400),
+        (text, 415),
+        (stranger, 401),
+        (ghost, 401),
+        (nowhere, 404),
+        (method, 405),
+        (no_call, 501),
+    ];
+    for (answer, status) in answers {
         assert_eq!((answer.status, answer.taken), (status, true));
     }
 }
