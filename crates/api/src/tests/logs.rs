@@ -10,7 +10,8 @@ use super::door::{Door, KEY, OTHER_KEY};
 
 /// A sandbox with a log: one entry per quarter of a second, `n` of them.
 async fn with_log(door: &Door, n: u32) -> String {
-    let id = door.sandbox(r#"{"templateID":"base"}"#).await;
+    // It must not time out while the clock is moved.
+    let id = door.sandbox(r#"{"templateID":"base","timeout":7200}"#).await;
     let start = door.clock.now();
     let entry = |index: u32| {
         let level = LogLevel::ALL[index as usize % 4];
