@@ -9,6 +9,7 @@ mod create;
 mod edge;
 mod history;
 mod idle;
+mod plain;
 mod processes;
 mod quantiles;
 mod sink;

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::{Body, Frame, SizeHint};
@@ -40,6 +41,7 @@ pub(super) struct Source {
     /// Bytes of the file that are still to be read.
     left: u64,
     chunk: usize,
+    spare: Spare,
     large: Option<Place>,
     gzip: Option<(GzEncoder<Vec<u8>>, Place)>,
 }
@@ -55,7 +57,7 @@ impl Source {
         };
         let large = Place::take(&LARGE, MAX_LARGE);
         let chunk = if large.is_some() { CHUNK_BYTES } else { SMALL_CHUNK_BYTES };
-        Ok(Self { file, left: length, chunk, large, gzip })
+        Ok(Self { file, left: length, chunk, spare: Spare::default(), large, gzip })
     }
 
     pub(super) fn is_compressed(&self) -> bool {
@@ -72,7 +74,7 @@ impl Source {
                 };
             }
             let wanted = usize::try_from(self.left).unwrap_or(self.chunk).min(self.chunk);
-            let bytes = read(&mut self.file, wanted)?;
+            let bytes = self.spare.read(&mut self.file, wanted)?;
             if bytes.is_empty() {
                 // The length is promised already: breaking off is the only honest way to say it.
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter"));
@@ -100,16 +102,47 @@ fn worth_it(file: &File) -> io::Result<bool> {
     Ok(encoder.finish()?.len() < SAMPLE_BYTES / 8 * 7)
 }
 
-fn read(file: &mut File, wanted: usize) -> io::Result<Bytes> {
-    let mut buffer = BytesMut::zeroed(wanted);
-    let count = loop {
-        match file.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => break result?,
-        }
-    };
-    buffer.truncate(count);
-    Ok(buffer.freeze())
+/// Buffers that the network is done with. Fresh ones cost more than reading into them: the kernel clears every page.
+#[derive(Default, Clone)]
+struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    /// At most `wanted` bytes, in a buffer of that size or one used before.
+    fn read(&self, file: &mut File, wanted: usize) -> io::Result<Bytes> {
+        let spare = self.lock().pop();
+        let mut buffer = spare.filter(|buffer| buffer.len() >= wanted).unwrap_or_else(|| vec![0; wanted]);
+        let into = buffer.get_mut(..wanted).unwrap_or_default();
+        let count = loop {
+            match file.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        Ok(Bytes::from_owner(Lent { buffer, count, home: self.clone() }))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer on its way to the network; it comes back when that is done with it.
+struct Lent {
+    buffer: Vec<u8>,
+    count: usize,
+    home: Spare,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.get(..self.count).unwrap_or_default()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.home.lock().push(std::mem::take(&mut self.buffer));
+    }
 }
 
 type Read = io::Result<(Source, Bytes)>;

@@ -1,23 +1,22 @@
 //! Large bodies through the edge, in turns with the same to a plain hyper server in a thread of this process.
 //!
-//! Downloads are a file without blocks, read by the agent, and zeroes that a program inside writes; uploads go to a
-//! program that reads and forgets: what is measured is the way, not a disk.
+//! Files as `curl` moves them (down: one without blocks; up: onto the disk), and zeroes from and to a program inside,
+//! which is the way alone.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Request, Response, header};
-use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use http::{Request, header};
+use http_body_util::{Empty, Full};
+use tokio::process::Command;
 
 use super::wire::{self, Inside, Zeroes};
-use super::{Row, row};
+use super::{Row, plain, row};
 
 /// How often each is measured.
 const ROUNDS: usize = 5;
@@ -57,14 +56,57 @@ while True:
 
 /// Downloads and uploads of `length` bytes, each as a ratio to the plain server's.
 pub(super) async fn measure(inside: &Inside, length: u64) -> anyhow::Result<Vec<Row>> {
+    let folder = tempfile::Builder::new().prefix("sandscope-bench-").tempdir()?;
+    let plain = plain::serve(folder.path())?;
+    let mut rows = files(inside, plain, folder.path(), length).await?;
+    rows.extend(programs(inside, plain, length).await?);
+    Ok(rows)
+}
+
+/// Files, with `curl`, of a file system both: what an agent's developer does.
+async fn files(inside: &Inside, plain: SocketAddr, folder: &Path, length: u64) -> anyhow::Result<Vec<Row>> {
+    let source = plain::source(folder);
+    File::create(&source)?.set_len(length)?;
     let mut sender = wire::connect::<Full<Bytes>>(inside.server).await?;
-    inside.run(&mut sender, &format!("truncate -s {length} /home/user/zeroes")).await?;
+    inside.run(&mut sender, &format!("truncate -s {length} /home/user/source")).await?;
+    let of_plain = format!("http://{plain}/file");
+    let of_sandbox = |name: &str| format!("http://{}/files?path=/home/user/{name}", inside.server);
+    let headers = [
+        format!("e2b-sandbox-id: {}", inside.id),
+        format!("e2b-sandbox-port: {AGENT}"),
+        format!("x-access-token: {}", inside.token),
+        "content-type: application/octet-stream".to_owned(),
+    ];
+    let mut speeds: [Vec<f64>; 4] = Default::default();
+    for round in 0..=ROUNDS {
+        let measured = [
+            curl(&of_plain, &[], None, length).await?,
+            curl(&of_sandbox("source"), &headers, None, length).await?,
+            curl(&of_plain, &headers, Some(&source), length).await?,
+            curl(&of_sandbox("target"), &headers, Some(&source), length).await?,
+        ];
+        keep(round, &mut speeds, &measured);
+    }
+    let [plain_down, down, plain_up, up] = &mut speeds;
+    let mib = length >> 20;
+    Ok(vec![
+        row(
+            format!("{mib} MiB file down, plain hyper server"),
+            describe(plain_down),
+            "curl; no edge; in turns",
+        ),
+        compare(format!("{mib} MiB file down, of the sandbox"), down, plain_down),
+        row(format!("{mib} MiB file up, plain hyper server"), describe(plain_up), "curl; no edge; in turns"),
+        compare(format!("{mib} MiB file up, into the sandbox"), up, plain_up),
+    ])
+}
+
+/// Bytes that no disk sees, to and from a program inside.
+async fn programs(inside: &Inside, plain: SocketAddr, length: u64) -> anyhow::Result<Vec<Row>> {
     let program = PROGRAM.replace('\'', "\"");
     let (_, _running) = inside.start(&format!("exec python3 -c '{program}'")).await?;
     ready(inside).await?;
-    let plain = plain_server()?;
-    let file = || inside.request("GET", AGENT, "/files?path=/home/user/zeroes");
-    let mut speeds: [Vec<f64>; 5] = Default::default();
+    let mut speeds: [Vec<f64>; 4] = Default::default();
     for round in 0..=ROUNDS {
         let path = format!("/{length}");
         let of_plain =
@@ -72,27 +114,55 @@ pub(super) async fn measure(inside: &Inside, length: u64) -> anyhow::Result<Vec<
         let (zeroes, nothing) = (|| Zeroes::new(length), || Zeroes::new(0));
         let measured = [
             transfer(plain, of_plain("GET").body(nothing())?, length).await?,
-            transfer(inside.server, file().body(nothing())?, length).await?,
             transfer(inside.server, inside.request("GET", PORT, &path).body(nothing())?, length).await?,
             transfer(plain, of_plain("POST").body(zeroes())?, length).await?,
             transfer(inside.server, inside.request("POST", PORT, "/").body(zeroes())?, length).await?,
         ];
-        // The first round fills caches.
-        if round > 0 {
-            for (speeds, speed) in speeds.iter_mut().zip(measured) {
-                speeds.push(speed);
-            }
-        }
+        keep(round, &mut speeds, &measured);
     }
-    let [down, file, program, up, discarded] = &mut speeds;
+    let [plain_down, down, plain_up, up] = &mut speeds;
     let mib = length >> 20;
     Ok(vec![
-        row(format!("{mib} MiB down, plain hyper server"), describe(down), "no edge; in turns with the rest"),
-        compare(format!("{mib} MiB down, file of the sandbox"), file, down),
-        compare(format!("{mib} MiB down, program in the sandbox"), program, down),
-        row(format!("{mib} MiB up, plain hyper server"), describe(up), "no edge; in turns with the rest"),
-        compare(format!("{mib} MiB up, program in the sandbox"), discarded, up),
+        row(
+            format!("{mib} MiB of zeroes down, plain hyper server"),
+            describe(plain_down),
+            "no edge; in turns",
+        ),
+        compare(format!("{mib} MiB of zeroes down, program in the sandbox"), down, plain_down),
+        row(format!("{mib} MiB of zeroes up, plain hyper server"), describe(plain_up), "no edge; in turns"),
+        compare(format!("{mib} MiB of zeroes up, program in the sandbox"), up, plain_up),
     ])
+}
+
+/// The first round fills caches and is not kept.
+fn keep(round: usize, speeds: &mut [Vec<f64>], measured: &[f64]) {
+    if round > 0 {
+        for (speeds, speed) in speeds.iter_mut().zip(measured) {
+            speeds.push(*speed);
+        }
+    }
+}
+
+/// One transfer by `curl`, as it counts the time; MiB per second. Sends `file` where there is one.
+async fn curl(url: &str, headers: &[String], file: Option<&Path>, length: u64) -> anyhow::Result<f64> {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--fail-with-body", "--max-time", "600", "-o", "/dev/null"]);
+    curl.args(["-w", "%{time_total} %{size_download} %{size_upload}"]);
+    for header in headers {
+        curl.args(["-H", header]);
+    }
+    if let Some(file) = file {
+        curl.args(["-X", "POST", "-H", "expect:", "-T"]).arg(file);
+    }
+    let output = curl.arg(url).stdin(Stdio::null()).kill_on_drop(true).output().await.context("no curl")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "curl: {said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figures: Vec<f64> = text.split(' ').filter_map(|figure| figure.parse().ok()).collect();
+    let [seconds, down, up] = figures[..] else { anyhow::bail!("curl printed {text}") };
+    let moved = if file.is_some() { up } else { down };
+    anyhow::ensure!(moved as u64 == length, "{moved} bytes instead of {length}");
+    Ok(length as f64 / f64::from(1 << 20) / seconds)
 }
 
 /// One transfer; MiB per second.
@@ -118,37 +188,6 @@ async fn ready(inside: &Inside) -> anyhow::Result<()> {
         }
     };
     tokio::time::timeout(READY, waiting).await.context("the program inside (python3) does not listen")?
-}
-
-/// A hyper server with nothing around it, in a thread of its own.
-fn plain_server() -> anyhow::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("plain-server".to_owned()).spawn(move || {
-        runtime.block_on(async move {
-            let Ok(listener) = TcpListener::from_std(listener) else { return };
-            while let Ok((socket, _)) = listener.accept().await {
-                let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(plain_answer));
-                tokio::spawn(connection);
-            }
-        });
-    })?;
-    Ok(address)
-}
-
-async fn plain_answer(request: Request<Incoming>) -> anyhow::Result<Response<Zeroes>> {
-    if request.method() == http::Method::GET {
-        let length = request.uri().path().trim_start_matches('/').parse()?;
-        return Ok(Response::new(Zeroes::new(length)));
-    }
-    let mut body = request.into_body();
-    while let Some(frame) = body.frame().await {
-        frame?;
-    }
-    Ok(Response::new(Zeroes::new(0)))
 }
 
 fn compare(figure: String, speeds: &mut [f64], plain: &mut [f64]) -> Row {
