@@ -16,7 +16,8 @@ use sandscope_cgroup::{
     CgroupError, CgroupOptions, CgroupSet, Cgroups, Controller, Hierarchy, Limits, Version,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Much longer than anything takes, also where many others want the processors.
+const SOON: Duration = Duration::from_secs(60);
 const LIMITS: Limits = Limits { cpu_count: 1, memory_bytes: 64 << 20, pids_max: 32 };
 
 /// A parent group of this test's own, removed at its end.
