@@ -1,9 +1,9 @@
 //! One request into a sandbox and its answer back.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use sandscope_lifecycle::Waking;
 use sandscope_model::{Sandbox, Secret, StateName};
 use subtle::ConstantTimeEq as _;
+use tokio::net::TcpStream;
 
 use crate::answer::Answer;
 use crate::connections::Connection;
@@ -54,9 +55,7 @@ pub(crate) async fn carry(
     let _ = stream.set_nodelay(true);
     let shaken = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
     let (mut sender, inside) = shaken.map_err(|_| Answer::broken_off(target))?;
-    // Ends with the request: when the answer's body is done or dropped, or the sandbox closes.
-    tokio::spawn(inside.with_upgrades());
-
+    let mut inside = Inside::of(inside, request.body().is_end_stream() && upgrade.is_none());
     let outside = upgrade.is_some().then(|| Outside::of(&mut request));
     let mask = sandbox.spec.network.as_ref().and_then(|network| network.mask_request_host.as_deref());
     headers::prepare(&mut request, upgrade.as_ref());
@@ -65,7 +64,7 @@ pub(crate) async fn carry(
     {
         headers::mask_host(request.headers_mut(), mask, target.port);
     }
-    let response = match sender.send_request(request).await {
+    let response = match inside.drive(sender.send_request(request)).await {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(sandbox_id = %target.id, port = target.port, %error, "no answer from inside");
@@ -87,7 +86,7 @@ pub(crate) async fn carry(
         _ => {
             let mut response = response;
             headers::prepare_answer(&mut response);
-            Ok(response.map(|body| Body::new(Counted { body, _connection: connection })))
+            Ok(response.map(|body| Body::new(Counted { body, inside, _connection: connection })))
         }
     }
 }
@@ -137,9 +136,53 @@ fn is_signed(edge: &Inner, sandbox: &Sandbox, request: &Request<Body>) -> bool {
         && Claim::read(request.method(), query, &*edge.clock).is_ok_and(|claim| claim.holds_for(sandbox))
 }
 
+/// The connection into the sandbox. Ends with the request: when the answer's body is done or dropped, or the sandbox
+/// closes.
+enum Inside {
+    /// Where nothing is left to be sent, whoever waits for the answer drives it: no thread has to wake another for
+    /// every piece of a download.
+    Here(Pin<Box<http1::Connection<TokioIo<TcpStream>, Body>>>),
+    /// It has a task of its own, so that what is sent goes on where nobody reads the answer, or is over.
+    Away,
+}
+
+impl Inside {
+    fn of(connection: http1::Connection<TokioIo<TcpStream>, Body>, is_all_sent: bool) -> Self {
+        if is_all_sent {
+            return Self::Here(Box::pin(connection));
+        }
+        tokio::spawn(connection.with_upgrades());
+        Self::Away
+    }
+
+    /// What goes wrong is told by the answer or its body.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Self::Here(connection) = self
+            && connection.as_mut().poll(context).is_ready()
+        {
+            *self = Self::Away;
+        }
+    }
+
+    /// Waits for `answer`, which is to come over it.
+    async fn drive<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        std::future::poll_fn(|context| {
+            // Twice: the request has to be there before it can be sent.
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                return Poll::Ready(answer);
+            }
+            self.poll(context);
+            answer.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
 /// An answer's body that counts as a connection until it is done or dropped.
 struct Counted {
     body: Incoming,
+    inside: Inside,
     _connection: Connection,
 }
 
@@ -151,6 +194,12 @@ impl hyper::body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // First asked for, then fetched, then taken.
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            return frame;
+        }
+        self.inside.poll(context);
         Pin::new(&mut self.body).poll_frame(context)
     }
 
