@@ -17,11 +17,14 @@ use tokio::sync::oneshot;
 use crate::places::Place;
 use crate::pool;
 
-/// Read at a time.
+/// Read at a time, at first.
 const CHUNK_BYTES: usize = 128 * 1024;
 
+/// Read at a time in the end: every chunk costs two changes of threads, which on a busy machine each wait their turn.
+const MAX_CHUNK_BYTES: usize = 512 * 1024;
+
 /// Downloads at a time that get such chunks, one of them in advance.
-const MAX_LARGE: usize = 32;
+const MAX_LARGE: usize = 16;
 
 /// Read at a time by each of the others.
 const SMALL_CHUNK_BYTES: usize = 16 * 1024;
@@ -80,6 +83,9 @@ impl Source {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter"));
             }
             self.left -= bytes.len() as u64;
+            if self.large.is_some() {
+                self.chunk = (2 * self.chunk).min(MAX_CHUNK_BYTES);
+            }
             let Some((encoder, _)) = &mut self.gzip else { return Ok(bytes) };
             encoder.write_all(&bytes)?;
             // Much of the same thing becomes next to nothing: then there is nothing to send yet.
