@@ -31,6 +31,8 @@ pub(crate) const DEFAULT_TEMPLATES: &str = "/default-templates";
 
 pub(crate) const TEAMS: &str = "/teams";
 pub(crate) const ALERTS: &str = "/alerts";
+pub(crate) const ALERT_RULES: &str = "/alerts/rules";
+pub(crate) const ALERT_RULE: &str = "/alerts/rules/{ruleID}";
 pub(crate) const TEAM_METRICS: &str = "/teams/{teamID}/metrics";
 pub(crate) const TEAM_METRICS_MAX: &str = "/teams/{teamID}/metrics/max";
 pub(crate) const API_KEYS: &str = "/api-keys";

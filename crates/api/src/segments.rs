@@ -85,6 +85,18 @@ impl FromRequestParts<App> for ApiKeyPath {
     }
 }
 
+/// `{ruleID}` of an alert: the id of a team's own, or the name of one of the operator's.
+#[derive(Debug)]
+pub(crate) struct RulePath(pub(crate) String);
+
+impl FromRequestParts<App> for RulePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        first(parts, app).await.map(Self)
+    }
+}
+
 /// `{webhookID}`.
 #[derive(Debug)]
 pub(crate) struct WebhookPath(pub(crate) WebhookId);

@@ -12,6 +12,7 @@
 //! stream up again.
 
 mod agent;
+mod alerts;
 mod control;
 mod error;
 mod events;
@@ -39,6 +40,7 @@ pub use types::{
     WebhookDelivery, WebhookDeliveryGroup,
 };
 
+pub use sandscope_wire::alert::{AlertRuleBody, AlertRuleView, Alerts, FiringAlertView};
 pub use sandscope_wire::details::{
     PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric,
 };

@@ -1,27 +1,27 @@
-//! Alerts: a rule, and what it makes of a sandbox's numbers. Pure.
+//! Alerts: when something is worth telling. Pure.
 //!
-//! ```text
-//!            over                     over for `for_s`
-//!   Quiet ─────────► Pending(since) ───────────────────► Firing ──┐ beyond `clear` for `for_s`: resolved
-//!     ▲                 │ under, or a gap                  ▲       ▼
-//!     └─────────────────┴──────────────────────────────────┴── Clearing(since)
-//! ```
-//!
-//! Hysteresis keeps an alert quiet that hovers around its threshold: it fires above one value and resolves only below
-//! another, and both must last. A gap in the numbers (a pause) proves nothing: whatever was pending starts over, and what
-//! fires goes on firing.
+//! A rule looks at one number ([`AlertMetric`]) of each of its subjects ([`AlertSubject`]): of a sandbox every second, of a
+//! template, a label or the team by counting what the log says, of a webhook by how its deliveries go. What is given for
+//! a rule, in a file or by the API, is checked in one place ([`AlertGiven::check`]).
+
+mod given;
+mod notice;
+mod subject;
+mod watch;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+pub use given::{AlertBounds, AlertGiven};
+pub use notice::{AlertNotice, milli};
+pub use subject::{AlertBy, AlertSubject, MalformedSubject};
+pub use watch::{AlertChange, AlertWatch};
 
-/// Seconds between two numbers after which they are not of one stretch.
-const GAP_S: i64 = 15;
+use crate::{AlertRuleId, TeamId, Timestamp};
 
-/// A number of a sandbox that a rule looks at.
+/// A number that a rule looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AlertMetric {
@@ -33,13 +33,50 @@ pub enum AlertMetric {
     DiskPct,
     /// Processes and threads.
     Processes,
-    /// Processes killed for lack of memory so far.
+    /// Processes of a running sandbox killed for lack of memory so far.
     OomKills,
+    /// How often the log told within the rule's time that memory ran out: of one that lived on, or died of it.
+    OutOfMemory,
+    /// Deaths within the rule's time that nobody asked for.
+    Crashes,
+    /// CPU time given within the rule's time, in hours.
+    VcpuHours,
+    /// What usage within the rule's time costs, in the operator's currency.
+    Cost,
+    /// Seconds since deliveries to a webhook began to fail.
+    WebhookFailingS,
+    /// Events a webhook is behind.
+    WebhookBehind,
+}
+
+/// Where a metric's numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertSource {
+    /// Every second of each running sandbox.
+    Samples,
+    /// The log, event by event.
+    Events,
+    /// The ledger.
+    Usage,
+    /// How deliveries to each webhook are going.
+    Webhooks,
 }
 
 impl AlertMetric {
     /// Every metric.
-    pub const ALL: [Self; 5] = [Self::CpuPct, Self::MemPct, Self::DiskPct, Self::Processes, Self::OomKills];
+    pub const ALL: [Self; 11] = [
+        Self::CpuPct,
+        Self::MemPct,
+        Self::DiskPct,
+        Self::Processes,
+        Self::OomKills,
+        Self::OutOfMemory,
+        Self::Crashes,
+        Self::VcpuHours,
+        Self::Cost,
+        Self::WebhookFailingS,
+        Self::WebhookBehind,
+    ];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +86,24 @@ impl AlertMetric {
             Self::DiskPct => "diskPct",
             Self::Processes => "processes",
             Self::OomKills => "oomKills",
+            Self::OutOfMemory => "outOfMemory",
+            Self::Crashes => "crashes",
+            Self::VcpuHours => "vcpuHours",
+            Self::Cost => "cost",
+            Self::WebhookFailingS => "webhookFailingS",
+            Self::WebhookBehind => "webhookBehind",
+        }
+    }
+
+    /// Where its numbers come from.
+    pub const fn source(self) -> AlertSource {
+        match self {
+            Self::CpuPct | Self::MemPct | Self::DiskPct | Self::Processes | Self::OomKills => {
+                AlertSource::Samples
+            }
+            Self::OutOfMemory | Self::Crashes => AlertSource::Events,
+            Self::VcpuHours | Self::Cost => AlertSource::Usage,
+            Self::WebhookFailingS | Self::WebhookBehind => AlertSource::Webhooks,
         }
     }
 }
@@ -85,7 +140,7 @@ pub enum AlertSide {
 /// When to fire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlertRule {
-    /// Its name, unique.
+    /// Its name, unique among those that hold for a team.
     pub name: String,
     /// What it looks at.
     pub metric: AlertMetric,
@@ -97,10 +152,29 @@ pub struct AlertRule {
     pub clear: f64,
     /// Seconds for which either must last.
     pub for_s: u32,
+    /// Seconds over which what happened is counted; 0 where nothing is.
+    pub within_s: u32,
+    /// What has a number of its own.
+    pub by: AlertBy,
+}
+
+/// A rule a team made for itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TeamAlertRule {
+    /// Its id.
+    pub id: AlertRuleId,
+    /// Whose it is.
+    pub team_id: TeamId,
+    /// How often it was changed.
+    pub revision: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// It.
+    pub rule: AlertRule,
 }
 
 impl AlertRule {
-    /// What is worth knowing of any sandbox.
+    /// What is worth knowing of anybody's sandboxes.
     pub fn defaults() -> Vec<Self> {
         let above = |name: &str, metric, threshold, clear, for_s| Self {
             name: name.to_owned(),
@@ -109,138 +183,40 @@ impl AlertRule {
             threshold,
             clear,
             for_s,
+            within_s: 0,
+            by: AlertBy::Sandbox,
         };
         vec![
-            above("out-of-memory", AlertMetric::OomKills, 1.0, 1.0, 0),
+            Self { within_s: 600, ..above("out-of-memory", AlertMetric::OutOfMemory, 1.0, 1.0, 0) },
+            Self {
+                within_s: 600,
+                by: AlertBy::Template,
+                ..above("crash-loop", AlertMetric::Crashes, 3.0, 3.0, 0)
+            },
             above("memory-nearly-full", AlertMetric::MemPct, 90.0, 80.0, 60),
             above("disk-nearly-full", AlertMetric::DiskPct, 90.0, 85.0, 60),
             above("stuck-cpu", AlertMetric::CpuPct, 98.0, 90.0, 600),
+            Self { side: AlertSide::Below, ..above("idle", AlertMetric::CpuPct, 0.5, 2.0, 3600) },
             Self {
-                name: "idle".to_owned(),
-                metric: AlertMetric::CpuPct,
-                side: AlertSide::Below,
-                threshold: 0.5,
-                clear: 2.0,
-                for_s: 3600,
+                by: AlertBy::Webhook,
+                ..above("webhook-failing", AlertMetric::WebhookFailingS, 300.0, 300.0, 0)
             },
         ]
     }
 
-    fn is_bad(&self, value: f64) -> bool {
+    /// Whether it fires at `value`, once that lasts.
+    pub fn is_bad(&self, value: f64) -> bool {
         match self.side {
             AlertSide::Above => value >= self.threshold,
             AlertSide::Below => value <= self.threshold,
         }
     }
 
-    fn is_clear(&self, value: f64) -> bool {
+    /// Whether it resolves at `value`, once that lasts.
+    pub fn is_clear(&self, value: f64) -> bool {
         match self.side {
             AlertSide::Above => value < self.clear,
             AlertSide::Below => value > self.clear,
         }
     }
 }
-
-/// What an event says about an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AlertNotice {
-    /// The rule's name.
-    pub rule: String,
-    /// What it looks at.
-    pub metric: AlertMetric,
-    /// Where it fires, in thousandths.
-    pub threshold_milli: i64,
-    /// The number that decided it, where one did, in thousandths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value_milli: Option<i64>,
-    /// Why it resolved, where no number did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// Thousandths of a number, as notices keep them.
-#[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and no number gives 0")]
-pub fn milli(number: f64) -> i64 {
-    (number * 1000.0).round() as i64
-}
-
-/// What became of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AlertChange {
-    /// It fires.
-    Firing,
-    /// It does not any more.
-    Resolved,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    #[default]
-    Quiet,
-    Pending(Timestamp),
-    Firing,
-    Clearing(Timestamp),
-}
-
-/// One rule's eye on one sandbox.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AlertWatch {
-    phase: Phase,
-    seen_at: Option<Timestamp>,
-}
-
-impl AlertWatch {
-    /// The eye on an alert that is firing already, as after a restart.
-    pub fn firing() -> Self {
-        Self { phase: Phase::Firing, seen_at: None }
-    }
-
-    /// Whether the alert is firing.
-    pub const fn is_firing(&self) -> bool {
-        matches!(self.phase, Phase::Firing | Phase::Clearing(_))
-    }
-
-    /// Takes the next number and says what it changed.
-    pub fn see(&mut self, rule: &AlertRule, value: f64, at: Timestamp) -> Option<AlertChange> {
-        let is_gap = self.seen_at.is_none_or(|seen| {
-            let apart = at.as_second().saturating_sub(seen.as_second());
-            !(0..=GAP_S).contains(&apart)
-        });
-        self.seen_at = Some(at);
-        if is_gap {
-            self.phase = match self.phase {
-                Phase::Pending(_) => Phase::Quiet,
-                Phase::Clearing(_) => Phase::Firing,
-                phase => phase,
-            };
-        }
-        let lasted = |since: Timestamp| {
-            at.as_millisecond().saturating_sub(since.as_millisecond()) >= i64::from(rule.for_s) * 1_000
-        };
-        let (phase, change) = match self.phase {
-            Phase::Quiet if rule.is_bad(value) && rule.for_s == 0 => {
-                (Phase::Firing, Some(AlertChange::Firing))
-            }
-            Phase::Quiet if rule.is_bad(value) => (Phase::Pending(at), None),
-            Phase::Pending(since) if rule.is_bad(value) && lasted(since) => {
-                (Phase::Firing, Some(AlertChange::Firing))
-            }
-            Phase::Pending(_) if !rule.is_bad(value) => (Phase::Quiet, None),
-            Phase::Firing if rule.is_clear(value) && rule.for_s == 0 => {
-                (Phase::Quiet, Some(AlertChange::Resolved))
-            }
-            Phase::Firing if rule.is_clear(value) => (Phase::Clearing(at), None),
-            Phase::Clearing(since) if rule.is_clear(value) && lasted(since) => {
-                (Phase::Quiet, Some(AlertChange::Resolved))
-            }
-            Phase::Clearing(_) if !rule.is_clear(value) => (Phase::Firing, None),
-            phase => (phase, None),
-        };
-        self.phase = phase;
-        change
-    }
-}
-
-#[cfg(test)]
-#[path = "alert_tests.rs"]
-mod tests;

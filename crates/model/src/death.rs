@@ -31,6 +31,9 @@ pub enum KillReason {
 }
 
 impl KillReason {
+    /// What a sandbox dies of by its own doing: what repeats when it is made again as it was.
+    pub const CRASHES: [Self; 4] = [Self::Crashed, Self::Oom, Self::AgentLost, Self::ResumeFailed];
+
     /// The wire's name.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -94,6 +94,10 @@ uuid_id!(
     ReplayId, "replay ID"
 );
 uuid_id!(
+    /// A rule of alerts that a team made.
+    AlertRuleId, "alert rule ID"
+);
+uuid_id!(
     /// An API key's public handle; never the key itself.
     ApiKeyId, "API key ID"
 );

@@ -27,7 +27,8 @@ mod webhook;
 
 pub use activity::{Activity, ActivityPoint};
 pub use alert::{
-    AlertChange, AlertMetric, AlertNotice, AlertRule, AlertSide, AlertWatch, UnknownAlertMetric, milli,
+    AlertBounds, AlertBy, AlertChange, AlertGiven, AlertMetric, AlertNotice, AlertRule, AlertSide,
+    AlertSource, AlertSubject, AlertWatch, MalformedSubject, TeamAlertRule, UnknownAlertMetric, milli,
 };
 pub use clock::{Clock, Sleep};
 pub use death::{Cause, Exit, ExitStatus, KillReason, LastAndMax, OomKills, SampleSummary};
@@ -40,8 +41,8 @@ pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, Unkno
 pub use event_filter::EventFilter;
 pub use history::{Complaint, History, Told};
 pub use id::{
-    ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, ReplayId, SandboxId, TeamId,
-    TemplateId, WebhookId,
+    AlertRuleId, ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, ReplayId, SandboxId,
+    TeamId, TemplateId, WebhookId,
 };
 pub use log::{LogEntry, LogLevel, LogSource};
 pub use metrics::{Counters, Sample};

@@ -42,6 +42,14 @@ impl fmt::Display for Amount {
     }
 }
 
+impl Amount {
+    /// The nearest number, to be held against others.
+    #[expect(clippy::cast_precision_loss, reason = "the nearest is what is asked for")]
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / UNIT as f64
+    }
+}
+
 /// What an hour costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prices {

@@ -31,7 +31,7 @@ mod rounds;
 mod sampler;
 mod stats;
 
-pub use alerts::AlertOptions;
+pub use alerts::{AlertCounts, AlertOptions, AlertStats};
 pub use derive::{Subject, derive};
 pub use live::{KEPT, Live, LivePoint, LiveRound};
 pub use sampler::{Sampler, SamplerOptions};

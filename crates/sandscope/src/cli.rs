@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alert;
 mod sandbox;
 mod webhook;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::ServeArgs;
 
+pub(crate) use alert::{AlertCommand, RuleArgs};
 pub(crate) use sandbox::{
     ConnectArgs, CopyArgs, CreateArgs, ExecArgs, FilesCommand, LogsArgs, ProcessArgs, SandboxCommand,
 };
@@ -39,6 +41,9 @@ pub(crate) enum Command {
     /// Work with webhooks: register, test, see deliveries, replay, listen locally
     #[command(subcommand, visible_alias = "wh")]
     Webhook(WebhookCommand),
+    /// See what fires, and make the rules by which it does
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Show all sandboxes on one screen, every second
     Top(TopArgs),
     /// Manage API keys in the data directory, also beside a running server

@@ -1,5 +1,6 @@
 //! The commands that are not the server.
 
+pub(crate) mod alert;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod connect;

@@ -20,6 +20,7 @@
 
 mod activity;
 mod admission;
+mod alert_rules;
 mod alerts;
 mod attempts;
 mod columns;
@@ -67,7 +68,8 @@ use crate::writer::Feed;
 
 pub use activity::TeamActivity;
 pub use admission::{Admission, IdempotencyKey};
-pub use alerts::FiringAlert;
+pub use alert_rules::RuleOutcome;
+pub use alerts::{AlertDecision, AlertKey, AlertStep, FiringAlert};
 pub use attempts::{AttemptQuery, StatsBucket};
 pub use commit::{Change, NewSnapshot};
 pub use deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
@@ -202,7 +204,11 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         file::make_directory(dir)?;
-        let feed = Feed { events: broadcast::Sender::new(FEED), webhooks: watch::Sender::new(0) };
+        let feed = Feed {
+            events: broadcast::Sender::new(FEED),
+            webhooks: watch::Sender::new(0),
+            alert_rules: watch::Sender::new(0),
+        };
         let StoreOptions { read_connections, busy_timeout, faults, sealer, log_bounds } = options;
         let open = |schema, n_readers, faults| {
             File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults)
@@ -233,6 +239,11 @@ impl Store {
     /// Changes whenever a webhook was registered, changed or deleted by this process.
     pub fn subscribe_webhooks(&self) -> watch::Receiver<u64> {
         self.inner.feed.webhooks.subscribe()
+    }
+
+    /// Changes whenever a rule of alerts was made, changed or deleted by this process.
+    pub fn subscribe_alert_rules(&self) -> watch::Receiver<u64> {
+        self.inner.feed.alert_rules.subscribe()
     }
 
     fn facts(&self) -> &File {

@@ -64,3 +64,20 @@ fn the_log_of_the_first_version_can_be_read_by_reason_and_time() {
     let cut = "SELECT CASE WHEN cut_at > 1000000000 THEN 'now' ELSE CAST(cut_at AS TEXT) END FROM teams ORDER BY no";
     assert_eq!(rows(&connection, cut), ["-", "70", "now", "-"]);
 }
+
+#[test]
+fn alerts_that_fire_go_on_firing_with_what_told_them() {
+    let alert = r#"{"alert":{"rule":"busy","metric":"cpuPct","threshold_milli":1}}"#;
+    let content = format!(
+        "INSERT INTO teams VALUES (1, x'01', 'n', 's', 1, 1, 1, 1, 0, 3, NULL);
+         INSERT INTO alerts VALUES ('i', 'busy', 1, 7), ('i', 'forgotten', 1, 8);
+         INSERT INTO events VALUES
+             (1, 1, x'01', 121, 'i', x'02', 't', x'03', 5, '{{\"alert\":{{\"rule\":\"other\"}}}}', NULL),
+             (1, 2, x'01', 121, 'i', x'02', 't', x'03', 7, '{alert}', NULL);"
+    );
+    let mut connection = written_by(5, &content);
+    migrate(&mut connection, &FACTS).unwrap();
+    let kept = "SELECT rule_name, subject, CAST(since AS TEXT), template_id, data FROM firing_alerts";
+    // Of the other one nothing is known any more: it fires anew if it has to.
+    assert_eq!(rows(&connection, kept), [format!("busy sandbox:i 7 t {alert}")]);
+}

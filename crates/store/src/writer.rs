@@ -37,6 +37,7 @@ const MAX_GROUP: usize = 512;
 pub(crate) struct Feed {
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) webhooks: watch::Sender<u64>,
+    pub(crate) alert_rules: watch::Sender<u64>,
 }
 
 /// What is told after the commit.
@@ -44,6 +45,20 @@ pub(crate) struct Feed {
 struct Effects {
     events: Vec<Arc<Event>>,
     n_webhook_changes: usize,
+    n_alert_rule_changes: usize,
+}
+
+impl Effects {
+    /// How far they have come.
+    fn mark(&self) -> (usize, usize, usize) {
+        (self.events.len(), self.n_webhook_changes, self.n_alert_rule_changes)
+    }
+
+    /// Forgets what came after `mark`.
+    fn go_back(&mut self, mark: (usize, usize, usize)) {
+        self.events.truncate(mark.0);
+        (self.n_webhook_changes, self.n_alert_rule_changes) = (mark.1, mark.2);
+    }
 }
 
 /// The transaction an operation runs in.
@@ -62,6 +77,11 @@ impl Tx<'_> {
     /// Tells whoever listens that a webhook changed, once that is committed.
     pub(crate) fn webhooks_changed(&mut self) {
         self.effects.n_webhook_changes += 1;
+    }
+
+    /// Tells whoever listens that a rule of alerts changed, once that is committed.
+    pub(crate) fn alert_rules_changed(&mut self) {
+        self.effects.n_alert_rule_changes += 1;
     }
 }
 
@@ -239,14 +259,13 @@ impl WriterThread {
 
     /// One operation inside its own savepoint.
     fn step(&self, job: &mut dyn Job, effects: &mut Effects) -> Result<(), StoreError> {
-        let mark = (effects.events.len(), effects.n_webhook_changes);
+        let mark = effects.mark();
         self.execute("SAVEPOINT operation")?;
         let outcome = job
             .run(&mut Tx { connection: &self.connection, effects })
             .and_then(|()| self.execute("RELEASE operation"));
         if outcome.is_err() {
-            effects.events.truncate(mark.0);
-            effects.n_webhook_changes = mark.1;
+            effects.go_back(mark);
             if !self.connection.is_autocommit() {
                 self.execute("ROLLBACK TO operation")?;
                 self.execute("RELEASE operation")?;
@@ -262,6 +281,9 @@ impl WriterThread {
         }
         if effects.n_webhook_changes > 0 {
             self.feed.webhooks.send_modify(|n| *n += 1);
+        }
+        if effects.n_alert_rule_changes > 0 {
+            self.feed.alert_rules.send_modify(|n| *n += 1);
         }
     }
 

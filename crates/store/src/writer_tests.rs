@@ -10,7 +10,11 @@ fn thread(directory: &tempfile::TempDir) -> WriterThread {
     connection
         .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE rows (n INTEGER, filler BLOB)")
         .unwrap();
-    let feed = Feed { events: broadcast::Sender::new(8), webhooks: watch::Sender::new(0) };
+    let feed = Feed {
+        events: broadcast::Sender::new(8),
+        webhooks: watch::Sender::new(0),
+        alert_rules: watch::Sender::new(0),
+    };
     WriterThread { connection, feed, faults: FaultPlan::none() }
 }
 

@@ -9,6 +9,7 @@ use sandscope_model::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::alert::number;
 use crate::time::to_second;
 
 /// Version of the rendering.
@@ -186,15 +187,27 @@ fn render_notice(notice: &WebhookNotice) -> Value {
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "thousandths of shares and small counts")]
 fn render_alert(notice: &AlertNotice) -> Value {
-    let number = |milli: i64| milli as f64 / 1000.0;
     let mut alert = Map::new();
-    alert.insert("rule".to_owned(), json!(notice.rule));
-    alert.insert("metric".to_owned(), json!(notice.metric.as_str()));
-    alert.insert("threshold".to_owned(), json!(number(notice.threshold_milli)));
-    alert.extend(notice.value_milli.map(|value| ("value".to_owned(), json!(number(value)))));
-    alert.extend(notice.reason.as_ref().map(|reason| ("reason".to_owned(), json!(reason))));
+    let mut insert = |key: &str, value: Value| alert.insert(key.to_owned(), value);
+    insert("rule", json!(notice.rule));
+    if let Some(id) = notice.rule_id {
+        insert("rule_id", json!(id));
+    }
+    if let Some(subject) = &notice.subject {
+        insert("subject", json!(subject));
+    }
+    insert("metric", json!(notice.metric.as_str()));
+    insert("threshold", json!(number(notice.threshold_milli)));
+    if let Some(within_s) = notice.within_s {
+        insert("within_seconds", json!(within_s));
+    }
+    if let Some(value) = notice.value_milli {
+        insert("value", json!(number(value)));
+    }
+    if let Some(reason) = &notice.reason {
+        insert("reason", json!(reason));
+    }
     Value::Object(alert)
 }
 

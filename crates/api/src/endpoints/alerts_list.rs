@@ -2,26 +2,33 @@
 
 use axum::Json;
 use axum::extract::State;
+use sandscope_store::FiringAlert;
 use sandscope_wire::alert::{Alerts, FiringAlertView};
 
+use super::alert_rules::all_rules;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::{App, paths};
 
-/// The rules of this server, and which of them fire for the team's sandboxes.
+/// Alerts of one answer.
+const MAX_FIRING: usize = 1_000;
+
+/// The rules that hold for the team, and what fires by them.
 #[utoipa::path(
     get,
     path = paths::ALERTS,
-    tag = "metrics",
-    responses((status = 200, description = "Rules and alerts", body = Alerts))
+    tag = "alerts",
+    responses((status = 200, description = "Rules, and the 1,000 alerts that have been firing longest", body = Alerts))
 )]
 pub(crate) async fn list_alerts(State(app): State<App>, caller: Caller) -> Result<Json<Alerts>, ApiError> {
-    let firing = app.store.firing_alerts(Some(caller.team.id)).await?;
-    let view = |alert: &sandscope_store::FiringAlert| {
-        FiringAlertView::new(alert.sandbox_id.as_str(), &alert.rule, alert.since)
+    let rules = all_rules(&app, &caller).await?;
+    let limit = u32::try_from(MAX_FIRING + 1).unwrap_or(u32::MAX);
+    let mut firing = app.store.firing_alerts(caller.team.id, limit).await?;
+    let has_more = firing.len() > MAX_FIRING;
+    firing.truncate(MAX_FIRING);
+    let view = |alert: &FiringAlert| {
+        let told = alert.told.data.alert.as_ref();
+        FiringAlertView::new(&alert.key.subject, &alert.key.rule, alert.since, told)
     };
-    Ok(Json(Alerts {
-        rules: app.alert_rules.iter().map(Into::into).collect(),
-        firing: firing.iter().map(view).collect(),
-    }))
+    Ok(Json(Alerts { rules, firing: firing.iter().map(view).collect(), has_more }))
 }

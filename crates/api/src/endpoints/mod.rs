@@ -1,5 +1,6 @@
 //! The endpoints, each in its file: what it refuses, its documentation, what it does.
 
+mod alert_rules;
 mod alerts_list;
 mod api_keys_create;
 mod api_keys_delete;
@@ -71,6 +72,12 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sandbox_metrics_stream::stream_sandbox_metrics))
         .routes(routes!(sandboxes_metrics_stream::stream_sandboxes_metrics))
         .routes(routes!(alerts_list::list_alerts))
+        .routes(routes!(alert_rules::list_alert_rules, alert_rules::create_alert_rule))
+        .routes(routes!(
+            alert_rules::get_alert_rule,
+            alert_rules::update_alert_rule,
+            alert_rules::delete_alert_rule
+        ))
         .routes(routes!(team_metrics::get_team_metrics))
         .routes(routes!(team_metrics::get_team_metrics_max))
         .routes(routes!(sandbox_details::get_sandbox_details))

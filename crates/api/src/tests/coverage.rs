@@ -33,6 +33,7 @@ fn filled(path: &str, sandbox: &str, webhook: &str) -> String {
         .replace("{alias}", "acme%2Fkept")
         .replace("{apiKeyID}", "00000000-0000-4000-8000-000000000000")
         .replace("{deliveryID}", "00000000-0000-4000-8000-000000000000")
+        .replace("{ruleID}", "00000000-0000-4000-8000-000000000000")
         .replace("{replayID}", "00000000-0000-4000-8000-000000000000")
 }
 

@@ -1,5 +1,6 @@
 //! The door itself: real router, real store, real lifecycle, a runtime in memory.
 
+mod alerts;
 mod contract;
 mod coverage;
 mod details;

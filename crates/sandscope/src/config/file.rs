@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sandscope_model::AlertGiven;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -86,12 +87,20 @@ struct MetricsSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AlertSection {
     pub(super) name: String,
-    pub(super) metric: String,
-    pub(super) above: Option<f64>,
-    pub(super) below: Option<f64>,
-    pub(super) clear: Option<f64>,
-    #[serde(default)]
-    pub(super) for_s: u32,
+    metric: String,
+    above: Option<f64>,
+    below: Option<f64>,
+    clear: Option<f64>,
+    for_s: Option<u32>,
+    within_s: Option<u32>,
+    by: Option<String>,
+}
+
+impl AlertSection {
+    pub(super) fn given(&self) -> AlertGiven {
+        let Self { name, metric, above, below, clear, for_s, within_s, by } = self.clone();
+        AlertGiven { name, metric, above, below, clear, for_s, within_s, by }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

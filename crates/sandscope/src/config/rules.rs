@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sandscope_model::{AlertMetric, AlertRule, AlertSide, Amount, Prices, Secret, TeamLimits};
+use sandscope_model::{AlertBounds, AlertRule, Amount, Prices, Secret, TeamLimits};
 use sandscope_store::SampleRetention;
 use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
@@ -157,8 +157,15 @@ impl Config {
         };
         let interval = over.metrics_interval_s.or(under.metrics_interval_s);
         let default_alerts = over.default_alerts.or(under.default_alerts).unwrap_or(false);
+        let prices = over.prices.or(under.prices).and_then(|prices| rules.prices(&prices));
+        let bounds = AlertBounds {
+            for_s: "for_s",
+            within_s: "within_s",
+            retention_days: team.event_retention_days,
+            has_prices: prices.is_some(),
+        };
         let metrics = Metrics {
-            alerts: rules.alerts(default_alerts, &over.alerts.or(under.alerts).unwrap_or_default()),
+            alerts: rules.alerts(default_alerts, &over.alerts.or(under.alerts).unwrap_or_default(), &bounds),
             interval: rules.seconds("metrics interval_s", interval, 5, 1, 3600),
             retention: rules.retention(
                 over.metrics_retention_days.or(under.metrics_retention_days),
@@ -176,7 +183,6 @@ impl Config {
                 1000,
             ) as usize,
         };
-        let prices = over.prices.or(under.prices).and_then(|prices| rules.prices(&prices));
         let filter = over.log.or(under.log).unwrap_or_else(|| "info".to_owned());
         rules.check(
             sandscope_telemetry::check_filter(&filter).is_ok(),
@@ -251,41 +257,24 @@ impl Rules {
         Duration::from_secs(self.within(setting, given, default, least, most).into())
     }
 
-    fn alerts(&mut self, defaults: bool, given: &[AlertSection]) -> Vec<AlertRule> {
+    fn alerts(&mut self, defaults: bool, given: &[AlertSection], bounds: &AlertBounds) -> Vec<AlertRule> {
         let mut found = if defaults { AlertRule::defaults() } else { Vec::new() };
         // One of the same name takes the place of a shipped one.
         found.retain(|rule| given.iter().all(|section| section.name != rule.name));
-        found.extend(given.iter().filter_map(|section| self.alert(section)));
+        for section in given {
+            match section.given().check(bounds) {
+                Ok(rule) => found.push(rule),
+                Err(broken) => {
+                    let named = |sentence| format!("alerts `{}`: {sentence}", section.name);
+                    self.broken.extend(broken.into_iter().map(named));
+                }
+            }
+        }
         let is_repeated = |rule: &AlertRule| found.iter().filter(|other| other.name == rule.name).count() > 1;
         let repeated = found.iter().any(is_repeated);
         self.check(!repeated, "alerts name", "different for each rule");
         self.check(found.len() <= 100, "alerts", "at most 100 rules");
         found
-    }
-
-    fn alert(&mut self, section: &AlertSection) -> Option<AlertRule> {
-        let name_ok = !section.name.is_empty() && section.name.len() <= 64;
-        self.check(name_ok, "alerts name", "1 to 64 bytes long");
-        let metric = section.metric.parse::<AlertMetric>();
-        let metrics = AlertMetric::ALL.map(AlertMetric::as_str).join(", ");
-        self.check(metric.is_ok(), "alerts metric", &format!("one of {metrics}"));
-        let (side, threshold) = match (section.above, section.below) {
-            (Some(threshold), None) => (AlertSide::Above, threshold),
-            (None, Some(threshold)) => (AlertSide::Below, threshold),
-            _ => {
-                self.check(false, "alerts", "given either `above` or `below`");
-                return None;
-            }
-        };
-        let clear = section.clear.unwrap_or(threshold);
-        let is_sound = match side {
-            AlertSide::Above => clear <= threshold,
-            AlertSide::Below => clear >= threshold,
-        };
-        self.check(is_sound && threshold.is_finite(), "alerts clear", "on the good side of the threshold");
-        self.check(section.for_s <= 86_400, "alerts for_s", "at most a day");
-        let (name, for_s) = (section.name.clone(), section.for_s);
-        Some(AlertRule { name, metric: metric.ok()?, side, threshold, clear, for_s })
     }
 
     fn retention(

@@ -112,16 +112,19 @@ impl Config {
                 AlertSide::Above => "above",
                 AlertSide::Below => "below",
             };
-            section(
-                "[alerts]",
-                &[
-                    ("name", quoted(&rule.name)),
-                    ("metric", quoted(rule.metric.as_str())),
-                    (side, rule.threshold.to_string()),
-                    ("clear", rule.clear.to_string()),
-                    ("for_s", rule.for_s.to_string()),
-                ],
-            );
+            let mut lines = vec![
+                ("name", quoted(&rule.name)),
+                ("metric", quoted(rule.metric.as_str())),
+                (side, rule.threshold.to_string()),
+                ("clear", rule.clear.to_string()),
+            ];
+            // What counts over a time takes no time to last, and the other way round.
+            lines.push(match rule.within_s {
+                0 => ("for_s", rule.for_s.to_string()),
+                within_s => ("within_s", within_s.to_string()),
+            });
+            lines.push(("by", quoted(&rule.by.to_string())));
+            section("[alerts]", &lines);
         }
         section("log", &[("filter", quoted(&log.filter)), ("format", quoted(log.format.as_str()))]);
         out.truncate(out.trim_end().len());

@@ -10,7 +10,7 @@ use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
 use sandscope_logs::{Logs, LogsOptions};
 use sandscope_model::{Clock, Entropy, Secret};
-use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_sampler::{AlertOptions, AlertStats, Live, Sampler, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, EgressRules, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
@@ -95,6 +95,7 @@ impl Running {
         let own_port = socket.local_addr().context("cannot tell the port")?.port();
         let guard = guard(&config.webhooks, config.server.dev, own_port);
         let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
+        let alert_stats = Arc::<AlertStats>::default();
         let sampler = Sampler::start(SamplerOptions {
             store: store.clone(),
             runtime: engine.runtime(),
@@ -103,12 +104,14 @@ impl Running {
             live: Some(live.clone()),
             retention: config.metrics.retention,
             stats: Arc::clone(&stats),
-            alerts: (!config.metrics.alerts.is_empty()).then(|| AlertOptions {
+            alerts: Some(AlertOptions {
                 rules: config.metrics.alerts.clone(),
+                prices: config.prices.clone(),
                 store: store.clone(),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
                 live: live.clone(),
+                stats: Arc::clone(&alert_stats),
             }),
         });
         let logs = Logs::start(LogsOptions {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{AlertBy, AlertMetric, AlertSide};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -14,6 +15,8 @@ fn memory() -> AlertRule {
         threshold: 90.0,
         clear: 80.0,
         for_s: 10,
+        within_s: 0,
+        by: AlertBy::Sandbox,
     }
 }
 

@@ -1,0 +1,433 @@
+//! Rules on events, usage and webhooks over the real store, a second at a time, with servers that end at any moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sandscope_model::{
+    AlertBy, AlertMetric, AlertRuleId, AlertSide, BuildId, EventData, EventDraft, EventId, EventType,
+    Execution, ExecutionId, ExecutionSummary, KillReason, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec,
+    Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId, Timestamp, Webhook, WebhookHealth,
+    WebhookId, WebhookOptions,
+};
+use sandscope_store::fault::Fault;
+use sandscope_store::{Change, DeliveryProgress, FaultPlan, RuleOutcome};
+use sandscope_testbed::{SeededEntropy, StepClock};
+
+use super::*;
+
+struct House {
+    _dir: tempfile::TempDir,
+    clock: StepClock,
+    faults: FaultPlan,
+    options: AlertOptions,
+    team: TeamId,
+    alerts: Alerts,
+    n_rounds: u64,
+}
+
+fn rule(name: &str, metric: AlertMetric, threshold: f64, within_s: u32, by: AlertBy) -> AlertRule {
+    AlertRule {
+        name: name.to_owned(),
+        metric,
+        side: AlertSide::Above,
+        threshold,
+        clear: threshold,
+        for_s: 0,
+        within_s,
+        by,
+    }
+}
+
+fn crash_loop() -> AlertRule {
+    rule("crash-loop", AlertMetric::Crashes, 3.0, 60, AlertBy::Template)
+}
+
+fn template(n: u8) -> TemplateId {
+    format!("{n:020}").parse().unwrap()
+}
+
+impl House {
+    async fn new(rules: Vec<AlertRule>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, faults) = (StepClock::new(), FaultPlan::none());
+        let store = Store::open_with(dir.path(), Arc::new(clock.clone()), faults.clone()).unwrap();
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
+        let team = sandscope_model::Team {
+            id: TeamId::generate(&*entropy),
+            name: "first".to_owned(),
+            slug: "first".to_owned(),
+            limits: TeamLimits::default(),
+            created_at: clock.now(),
+        };
+        store.create_team(team.clone()).await.unwrap();
+        let prices = sandscope_model::Prices {
+            currency: "EUR".to_owned(),
+            vcpu_hour: "0.5".parse().unwrap(),
+            gib_hour: "0".parse().unwrap(),
+        };
+        let options = AlertOptions {
+            rules,
+            prices: Some(prices),
+            store,
+            clock: Arc::new(clock.clone()),
+            entropy,
+            live: Live::default(),
+            stats: Arc::default(),
+        };
+        let mut alerts = Alerts::new(options.clone());
+        alerts.read_rules().await.unwrap();
+        Self { _dir: dir, clock, faults, options, team: team.id, alerts, n_rounds: 0 }
+    }
+
+    /// A server that ends here, and another over the same files.
+    async fn restart(&mut self) {
+        self.alerts = Alerts::new(self.options.clone());
+        self.alerts.read_rules().await.unwrap();
+    }
+
+    async fn round(&mut self) -> Result<(), StoreError> {
+        let round = LiveRound { at: self.clock.now(), points: Vec::new() };
+        self.n_rounds += 1;
+        self.alerts.round(&round, self.n_rounds).await
+    }
+
+    /// A round in which usage and webhooks are looked at.
+    async fn metered(&mut self) {
+        self.n_rounds = METER - 1;
+        self.round().await.unwrap();
+    }
+
+    /// A sandbox that runs.
+    async fn sandbox(&self, of: u8, labels: &[(&str, &str)]) -> Sandbox {
+        let (now, entropy) = (self.clock.now(), &*self.options.entropy);
+        let execution =
+            Execution { id: ExecutionId::generate(entropy), started_at: now, vcpu_count: 2, memory_mb: 512 };
+        let metadata = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let spec = SandboxSpec {
+            template_id: template(of),
+            build_id: BuildId::generate(entropy),
+            alias: None,
+            rootfs: Rootfs::Host,
+            vcpu_count: 2,
+            memory_mb: 512,
+            disk_mb: 1024,
+            metadata: metadata.collect(),
+            env_vars: BTreeMap::new(),
+            envd_access_token: None,
+            traffic_access_token: None,
+            timeout_s: 300,
+            on_timeout: OnTimeout::Kill,
+            auto_resume: false,
+            allow_internet_access: None,
+            network: None,
+        };
+        let mut sandbox = Sandbox {
+            id: SandboxId::generate(entropy),
+            team_id: self.team,
+            spec,
+            state: State::Creating { execution: execution.clone() },
+            intent_origin: None,
+            generation: 0,
+            created_at: now,
+            started_at: now,
+            end_at: now,
+        };
+        self.options.store.admit_sandbox(&sandbox, 10_000, None).await.unwrap();
+        sandbox.state = State::Running { execution };
+        self.commit(sandbox, EventType::Created, EventData::default()).await
+    }
+
+    async fn commit(&self, sandbox: Sandbox, event_type: EventType, data: EventData) -> Sandbox {
+        let event = EventDraft {
+            id: EventId::generate(&*self.options.entropy),
+            event_type,
+            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..data },
+            sandbox_id: sandbox.id.clone(),
+            execution_id: sandbox.state.execution_id(),
+            template_id: sandbox.spec.template_id.clone(),
+            build_id: sandbox.spec.build_id,
+            team_id: self.team,
+            timestamp: self.clock.now(),
+        };
+        let change = Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None };
+        self.options.store.commit(change).await.unwrap();
+        Sandbox { generation: sandbox.generation + 1, ..sandbox }
+    }
+
+    async fn end(&self, sandbox: Sandbox, reason: KillReason) {
+        let State::Running { execution } = sandbox.state.clone() else { panic!("it runs") };
+        let now = self.clock.now();
+        let summary = ExecutionSummary::new(&execution, now);
+        let state = State::Killed { reason, exit: None, killed_at: now, last_execution_id: execution.id };
+        let data = EventData { kill_reason: Some(reason), execution: Some(summary), ..EventData::default() };
+        self.commit(Sandbox { state, ..sandbox }, EventType::Killed, data).await;
+    }
+
+    async fn die(&self, of: u8, labels: &[(&str, &str)], reason: KillReason) {
+        let sandbox = self.sandbox(of, labels).await;
+        self.end(sandbox, reason).await;
+    }
+
+    /// What was told: whether it fires, by which rule, about what.
+    async fn told(&self) -> Vec<(bool, String, String)> {
+        let events = self.options.store.events_after(self.team, 0, 10_000).await.unwrap();
+        let alerts = events.iter().filter_map(|event| {
+            let alert = event.data.alert.as_ref()?;
+            let is_firing = event.event_type == EventType::AlertFiring;
+            Some((is_firing, alert.rule.clone(), alert.subject.as_ref()?.to_string()))
+        });
+        alerts.collect()
+    }
+
+    async fn own(&self, rule: AlertRule) -> TeamAlertRule {
+        let new = TeamAlertRule {
+            id: AlertRuleId::generate(&*self.options.entropy),
+            team_id: self.team,
+            revision: 1,
+            created_at: self.clock.now(),
+            rule,
+        };
+        let outcome = self.options.store.insert_alert_rule(new.clone(), 100).await.unwrap();
+        assert_eq!(outcome, RuleOutcome::Stored(new.clone()));
+        new
+    }
+}
+
+fn told(is_firing: bool, rule: &str, subject: &str) -> (bool, String, String) {
+    (is_firing, rule.to_owned(), subject.to_owned())
+}
+
+#[tokio::test]
+async fn deaths_are_counted_for_each_template_and_label_and_only_those_nobody_asked_for() {
+    let by_user = rule("by-user", AlertMetric::Crashes, 2.0, 60, AlertBy::Label("user".to_owned()));
+    let memory = rule("memory", AlertMetric::OutOfMemory, 1.0, 60, AlertBy::Team);
+    let mut house = House::new(vec![crash_loop(), by_user, memory]).await;
+    house.round().await.unwrap();
+    let ann = [("user", "ann")];
+    house.die(1, &ann, KillReason::Crashed).await;
+    house.die(1, &[], KillReason::Request).await;
+    house.die(1, &[("user", "bob")], KillReason::AgentLost).await;
+    house.die(2, &ann, KillReason::Timeout).await;
+    house.round().await.unwrap();
+    assert_eq!(house.told().await, []);
+    house.die(2, &ann, KillReason::Crashed).await;
+    house.round().await.unwrap();
+    let mut expected = vec![told(true, "by-user", "metadata.user=ann")];
+    assert_eq!(house.told().await, expected);
+    house.clock.advance(Duration::from_secs(30));
+    house.die(1, &[], KillReason::Oom).await;
+    house.round().await.unwrap();
+    expected.push(told(true, "crash-loop", &format!("template:{}", template(1))));
+    expected.push(told(true, "memory", "team"));
+    assert_eq!(house.told().await, expected);
+    // The first three are over; of the second, one is not.
+    house.clock.advance(Duration::from_secs(30));
+    house.round().await.unwrap();
+    house.clock.advance(Duration::from_secs(30));
+    house.round().await.unwrap();
+    let all = house.told().await;
+    assert_eq!(all.len(), 6, "{all:?}");
+    assert!(all[3..].iter().all(|(is_firing, ..)| !is_firing), "{all:?}");
+    assert_eq!(all[5].1, "memory", "the youngest lasts longest");
+    let events = house.options.store.events_after(house.team, 0, 1_000).await.unwrap();
+    let first = events.iter().find(|event| event.data.alert.is_some()).unwrap();
+    assert_eq!(first.template_id, template(2), "it is about the death that came to the threshold");
+}
+
+#[tokio::test]
+async fn what_came_to_its_threshold_while_the_server_was_down_is_told() {
+    let mut house = House::new(vec![crash_loop()]).await;
+    house.round().await.unwrap();
+    for _ in 0..3 {
+        house.die(1, &[], KillReason::Crashed).await;
+    }
+    house.clock.advance(Duration::from_secs(3_600));
+    house.restart().await;
+    house.round().await.unwrap();
+    house.restart().await;
+    house.round().await.unwrap();
+    let all = house.told().await;
+    assert_eq!(all.iter().map(|(is_firing, ..)| *is_firing).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn a_rule_holds_at_once_and_what_it_fired_resolves_when_it_is_changed_or_gone() {
+    let mut house = House::new(Vec::new()).await;
+    for _ in 0..3 {
+        house.die(1, &[], KillReason::Crashed).await;
+    }
+    house.round().await.unwrap();
+    let own = house.own(crash_loop()).await;
+    house.alerts.read_rules().await.unwrap();
+    house.round().await.unwrap();
+    let subject = format!("template:{}", template(1));
+    let mut expected = vec![told(true, "crash-loop", &subject)];
+    assert_eq!(house.told().await, expected, "what has happened already counts");
+
+    let store = house.options.store.clone();
+    let changed = AlertRule { threshold: 2.0, clear: 2.0, ..crash_loop() };
+    let (at, entropy) = (house.clock.now(), Arc::clone(&house.options.entropy));
+    store.update_alert_rule(house.team, own.id, changed, at, Arc::clone(&entropy)).await.unwrap();
+    expected.push(told(false, "crash-loop", &subject));
+    assert_eq!(house.told().await, expected, "in the same transaction");
+    // Still by the old revision: it decides nothing any more.
+    house.die(1, &[], KillReason::Crashed).await;
+    house.round().await.unwrap();
+    assert_eq!(house.told().await, expected);
+    house.alerts.read_rules().await.unwrap();
+    house.round().await.unwrap();
+    expected.push(told(true, "crash-loop", &subject));
+    assert_eq!(house.told().await, expected, "it still has to fire");
+    assert!(store.delete_alert_rule(house.team, own.id, at, entropy).await.unwrap());
+    house.alerts.read_rules().await.unwrap();
+    house.round().await.unwrap();
+    expected.push(told(false, "crash-loop", &subject));
+    assert_eq!(house.told().await, expected);
+    assert_eq!(store.alert_cursor(house.team).await.unwrap(), None, "nothing is followed");
+}
+
+#[tokio::test]
+async fn a_budget_fires_when_it_is_used_up_and_resolves_when_that_is_long_ago() {
+    let hours = rule("hours", AlertMetric::VcpuHours, 3.0, 4 * 3600, AlertBy::Team);
+    let cost = rule("cost", AlertMetric::Cost, 2.0, 4 * 3600, AlertBy::Team);
+    let mut house = House::new(vec![hours, cost]).await;
+    let (first, second) = (house.sandbox(1, &[]).await, house.sandbox(1, &[]).await);
+    house.clock.advance(Duration::from_secs(1_800));
+    house.end(first, KillReason::Request).await;
+    house.metered().await;
+    assert_eq!(house.told().await, [], "two CPUs for half an hour, twice");
+    house.clock.advance(Duration::from_secs(1_800));
+    house.metered().await;
+    let mut expected = vec![told(true, "hours", "team")];
+    assert_eq!(house.told().await, expected);
+    house.restart().await;
+    house.clock.advance(Duration::from_secs(1_800));
+    house.metered().await;
+    expected.push(told(true, "cost", "team"));
+    assert_eq!(house.told().await, expected, "four hours at a half each");
+    house.end(second, KillReason::Request).await;
+    house.metered().await;
+    house.clock.advance(Duration::from_secs(4 * 3600));
+    house.metered().await;
+    house.clock.advance(Duration::from_secs(3600));
+    house.metered().await;
+    let resolved = house.told().await;
+    assert_eq!(resolved.len(), 4, "{resolved:?}");
+    assert!(resolved[2..].iter().all(|(is_firing, ..)| !is_firing), "{resolved:?}");
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
+    let failing = rule("failing", AlertMetric::WebhookFailingS, 300.0, 0, AlertBy::Webhook);
+    let behind = rule("behind", AlertMetric::WebhookBehind, 2.0, 0, AlertBy::Webhook);
+    let mut house = House::new(vec![failing, behind]).await;
+    let store = house.options.store.clone();
+    let id = WebhookId::generate(&*house.options.entropy);
+    let webhook = Webhook {
+        id,
+        team_id: house.team,
+        name: "w".to_owned(),
+        url: "http://127.0.0.1:9/".to_owned(),
+        events: [EventType::Killed].into(),
+        enabled: true,
+        signature_secret: Secret::new("s".to_owned()),
+        previous_secret: None,
+        headers: BTreeMap::new(),
+        options: WebhookOptions::default(),
+        created_at: house.clock.now(),
+    };
+    store.insert_webhook(webhook, 10).await.unwrap();
+    let running = house.sandbox(1, &[]).await;
+    let health =
+        |failing_since: Option<Timestamp>| WebhookHealth { failing_since, ..WebhookHealth::default() };
+    let progress = |health, cursor| DeliveryProgress {
+        health: Some(health),
+        cursor: Some(cursor),
+        ..DeliveryProgress::of(id)
+    };
+    store.record_deliveries(progress(health(Some(house.clock.now())), 1)).await.unwrap();
+    house.metered().await;
+    assert_eq!(house.told().await, []);
+    house.clock.advance(Duration::from_secs(300));
+    house.metered().await;
+    let subject = format!("webhook:{id}");
+    let mut expected = vec![told(true, "failing", &subject)];
+    assert_eq!(house.told().await, expected);
+    house.restart().await;
+    house.end(running, KillReason::Request).await;
+    house.metered().await;
+    expected.push(told(true, "behind", &subject));
+    assert_eq!(house.told().await, expected);
+    store.record_deliveries(progress(health(None), 4)).await.unwrap();
+    house.metered().await;
+    expected.push(told(false, "failing", &subject));
+    expected.push(told(false, "behind", &subject));
+    assert_eq!(house.told().await, expected);
+    house.die(2, &[], KillReason::Request).await;
+    house.metered().await;
+    store.delete_webhook(house.team, id).await.unwrap();
+    house.metered().await;
+    expected.push(told(true, "behind", &subject));
+    expected.push(told(false, "behind", &subject));
+    assert_eq!(house.told().await, expected);
+    assert_eq!(store.firing_alerts(house.team, 9).await.unwrap(), []);
+}
+
+/// What one server that never stops would tell of deaths, each so many seconds after the one before.
+fn naive(deaths: &[u64]) -> Vec<bool> {
+    let (mut at, mut seen, mut is_firing, mut told) = (0, Vec::new(), false, Vec::new());
+    for elapsed in deaths {
+        at += elapsed;
+        let lately = |seen: &[u64]| seen.iter().filter(|other| **other + 60 > at).count();
+        // A second's round before it happens.
+        if is_firing && lately(&seen) < 3 {
+            (is_firing, told) = (false, [told, vec![false]].concat());
+        }
+        seen.push(at);
+        if !is_firing && lately(&seen) >= 3 {
+            (is_firing, told) = (true, [told, vec![true]].concat());
+        }
+    }
+    told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn servers_that_end_at_any_moment_tell_what_one_would_have_told(
+        deaths in proptest::collection::vec((0_u64..50, 0_u8..4), 1..25),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let seen: Vec<bool> = runtime.block_on(async {
+            let mut house = House::new(vec![crash_loop()]).await;
+            house.round().await.unwrap();
+            for (elapsed, fate) in &deaths {
+                house.clock.advance(Duration::from_secs(*elapsed));
+                house.round().await.unwrap();
+                house.die(1, &[], KillReason::Crashed).await;
+                match fate {
+                    // Ends before it has looked, or because what it decided could not be stored.
+                    0 => house.restart().await,
+                    1 => {
+                        house.faults.fail_always(Some(Fault::Io));
+                        // There may have been nothing to store.
+                        let _ = house.round().await;
+                        house.faults.fail_always(None);
+                        house.restart().await;
+                    }
+                    2 => {
+                        house.faults.fail_always(Some(Fault::Io));
+                        let _ = house.round().await;
+                        house.faults.fail_always(None);
+                    }
+                    _ => {}
+                }
+                house.round().await.unwrap();
+            }
+            house.told().await.into_iter().map(|(is_firing, ..)| is_firing).collect()
+        });
+        let deaths: Vec<u64> = deaths.iter().map(|(elapsed, _)| *elapsed).collect();
+        prop_assert_eq!(seen, naive(&deaths));
+    }
+}

@@ -1,0 +1,264 @@
+//! Rules over the log: what happened how often within a time.
+//!
+//! Each team's log is walked by a cursor that is stored with what was decided, and every event is held against the
+//! rules at its own time: what came to its threshold while the server was down fires at the next start, and what was
+//! decided before is not decided again. The windows are built from the log again at every start.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sandscope_model::{
+    AlertSource, AlertSubject, Event, EventFilter, EventType, KillReason, TeamId, Timestamp,
+};
+use sandscope_store::{AlertDecision, EventQuery, Order, Store, StoreError};
+
+use super::rulebook::{Rule, Rulebook};
+use super::telling::{Firing, Telling};
+use super::windows::{Window, counts};
+
+/// Events read at once.
+const BATCH: u32 = 500;
+/// Events the cursor may be behind what was looked at while there was nothing to tell: they are looked at again, to the
+/// same end.
+const UNSTORED: u64 = 1_000;
+
+#[derive(Default)]
+pub(super) struct Log {
+    teams: HashMap<TeamId, TeamLog>,
+}
+
+#[derive(Default)]
+struct TeamLog {
+    rules: Vec<Followed>,
+    firing: Firing,
+    /// Whether the windows are as the log says, up to `cursor`.
+    is_built: bool,
+    /// Up to where the log has been looked at; before the first look: 0.
+    cursor: u64,
+    stored: u64,
+}
+
+struct Followed {
+    rule: Arc<Rule>,
+    window: Window,
+}
+
+impl Log {
+    /// Follows for the rules as they are now.
+    pub(super) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
+        let rules = rulebook.of(team, AlertSource::Events).map(|rule| Followed {
+            window: Window::new(rule.rule.within_s, rule.rule.by.clone()),
+            rule: Arc::clone(rule),
+        });
+        let rules: Vec<_> = rules.collect();
+        let slots: HashSet<u64> = rules.iter().map(|followed| followed.rule.slot).collect();
+        let firing = firing.iter().filter(|(slot, _)| slots.contains(slot)).cloned().collect();
+        let log = self.teams.entry(team).or_default();
+        (log.rules, log.firing, log.is_built) = (rules, firing, false);
+    }
+
+    pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+        for team in rulebook.teams() {
+            let Some(log) = self.teams.get_mut(&team) else { continue };
+            let outcome = log.round(telling, team).await;
+            if outcome.is_err() {
+                // What was counted but not stored is counted again.
+                (log.is_built, log.cursor) = (false, log.stored);
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TeamLog {
+    async fn round(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
+        let store = &telling.options.store;
+        if self.rules.is_empty() {
+            if !self.is_built {
+                if store.alert_cursor(team).await?.is_some() {
+                    store.forget_alert_cursor(team).await?;
+                }
+                (self.is_built, self.cursor) = (true, 0);
+            }
+            return Ok(());
+        }
+        if !self.is_built {
+            self.build(telling, team).await?;
+        }
+        self.walk(telling, team).await?;
+        self.resolve(telling, team).await
+    }
+
+    /// Counts what the log says up to the cursor, and fires what has come to its threshold by now: for a new rule.
+    async fn build(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
+        let store = &telling.options.store;
+        let found = store.alert_cursor(team).await?;
+        let cursor = match found {
+            // A rule made meanwhile is not held against what was looked at before it was there.
+            Some(stored) => stored.max(self.cursor),
+            None => store.last_sequence(team).await?,
+        };
+        let now = telling.now();
+        let next = store.event(team, cursor + 1).await?.map_or(now, |event| event.timestamp.min(now));
+        for Followed { rule, window } in &mut self.rules {
+            *window = Window::new(rule.rule.within_s, rule.rule.by.clone());
+        }
+        let within_s = self.rules.iter().map(|followed| followed.rule.rule.within_s).max().unwrap_or(0);
+        let start = next.checked_sub(std::time::Duration::from_secs(within_s.into())).unwrap_or(next);
+        let crashes = EventFilter { reasons: KillReason::CRASHES.to_vec(), ..EventFilter::default() };
+        let memory = EventFilter { types: vec![EventType::OutOfMemory], ..EventFilter::default() };
+        for filter in [crashes, memory] {
+            self.count_up_to(store, team, EventFilter { start: Some(start), ..filter }, cursor).await?;
+        }
+        (self.cursor, self.stored) = (cursor, cursor);
+        let mut fired = Vec::new();
+        for Followed { rule, window } in &self.rules {
+            let due = window.subjects().filter_map(|subject| {
+                let n = float(window.count(subject, now));
+                rule.rule.is_bad(n).then_some((subject, n))
+            });
+            for (subject, n) in due {
+                if let Some(newest) = window.newest(subject)
+                    && !self.firing.contains(&(rule.slot, subject.clone()))
+                {
+                    fired.push((rule.slot, telling.fire(rule, subject.clone(), n, now, newest.clone())));
+                }
+            }
+        }
+        let is_new = found.is_none();
+        self.tell(telling, team, fired, is_new).await?;
+        self.is_built = true;
+        Ok(())
+    }
+
+    async fn count_up_to(
+        &mut self,
+        store: &Store,
+        team: TeamId,
+        filter: EventFilter,
+        cursor: u64,
+    ) -> Result<(), StoreError> {
+        let mut position = None;
+        loop {
+            let query =
+                EventQuery { filter: filter.clone(), position, limit: BATCH, order: Order::Asc, offset: 0 };
+            let page = store.event_page(team, query).await?;
+            for event in page.events.iter().take_while(|event| event.sequence <= cursor) {
+                self.count(event);
+            }
+            if !page.has_more || page.position >= cursor {
+                return Ok(());
+            }
+            position = Some(page.position);
+        }
+    }
+
+    /// Counts an event, and says for whom by which rule.
+    fn count(&mut self, event: &Event) -> Vec<(usize, AlertSubject)> {
+        let mut counted = Vec::new();
+        for (index, Followed { rule, window }) in self.rules.iter_mut().enumerate() {
+            if counts(rule.rule.metric, event) {
+                counted.extend(window.add(event).map(|subject| (index, subject)));
+            }
+        }
+        counted
+    }
+
+    /// Looks at what is new.
+    async fn walk(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
+        let filter =
+            EventFilter { types: vec![EventType::Killed, EventType::OutOfMemory], ..EventFilter::default() };
+        loop {
+            let query = EventQuery {
+                filter: filter.clone(),
+                position: Some(self.cursor),
+                limit: BATCH,
+                order: Order::Asc,
+                offset: 0,
+            };
+            let page = telling.options.store.event_page(team, query).await?;
+            telling.options.stats.events(page.events.len());
+            let mut fired = Vec::new();
+            let mut seen = HashSet::new();
+            for event in &page.events {
+                for (index, subject) in self.count(event) {
+                    let Followed { rule, window } = &self.rules[index];
+                    let n = float(window.count(&subject, event.timestamp));
+                    let key = (rule.slot, subject);
+                    if rule.rule.is_bad(n) && !self.firing.contains(&key) && seen.insert(key.clone()) {
+                        let (slot, subject) = key;
+                        let decision = telling.fire(rule, subject, n, telling.now(), event.draft.clone());
+                        fired.push((slot, decision));
+                    }
+                }
+            }
+            telling.options.stats.evaluated(page.events.len() * self.rules.len());
+            self.cursor = page.position;
+            let is_far = self.cursor.saturating_sub(self.stored) >= UNSTORED;
+            self.tell(telling, team, fired, is_far).await?;
+            if !page.has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Resolves what has fallen below.
+    async fn resolve(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
+        let now = telling.now();
+        let (mut resolved, mut gone) = (Vec::new(), Vec::new());
+        for (slot, subject) in &self.firing {
+            let Some(Followed { rule, window }) = self.rules.iter().find(|f| f.rule.slot == *slot) else {
+                continue;
+            };
+            let n = float(window.count(subject, now));
+            if rule.rule.is_clear(n) {
+                resolved.push(telling.resolve(rule.key(subject.clone()), Some(n), None));
+                gone.push((*slot, subject.clone()));
+            }
+        }
+        if !resolved.is_empty() {
+            // With the cursor: what was looked at while it fired must not fire again.
+            telling.tell(team, resolved, Some(self.cursor)).await?;
+            self.stored = self.cursor;
+            gone.iter().for_each(|key| {
+                self.firing.remove(key);
+            });
+        }
+        self.expire(now);
+        Ok(())
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        self.rules.iter_mut().for_each(|followed| followed.window.expire(now));
+    }
+
+    async fn tell(
+        &mut self,
+        telling: &Telling,
+        team: TeamId,
+        fired: Vec<(u64, AlertDecision)>,
+        even_if_nothing: bool,
+    ) -> Result<(), StoreError> {
+        if fired.is_empty() && !even_if_nothing {
+            return Ok(());
+        }
+        let keys: Vec<_> = fired
+            .iter()
+            .filter_map(|(slot, decision)| match decision {
+                AlertDecision::Fire { alert, .. } => Some((*slot, alert.key.subject.clone())),
+                AlertDecision::Resolve { .. } => None,
+            })
+            .collect();
+        let decisions = fired.into_iter().map(|(_, decision)| decision).collect();
+        telling.tell(team, decisions, Some(self.cursor)).await?;
+        self.stored = self.cursor;
+        self.firing.extend(keys);
+        Ok(())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are bounded")]
+fn float(n: usize) -> f64 {
+    n as f64
+}

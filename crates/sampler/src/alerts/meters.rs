@@ -1,0 +1,178 @@
+//! Rules over what a team has used, and over how deliveries to its webhooks are going.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sandscope_model::{
+    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, EventDraft, TeamId, Timestamp,
+};
+use sandscope_store::{Standing, StoreError};
+
+use super::rulebook::{Rule, Rulebook};
+use super::telling::{Firing, Telling};
+use super::usage::UsageMeter;
+
+#[derive(Default)]
+pub(super) struct Meters {
+    watches: HashMap<(TeamId, u64, AlertSubject), AlertWatch>,
+    usage: HashMap<TeamId, UsageMeter>,
+}
+
+impl Meters {
+    /// Goes on with what fires; watches of rules that hold no more are forgotten.
+    pub(super) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
+        let slots = rulebook.slots();
+        self.watches.retain(|(_, slot, _), _| slots.contains(slot));
+        let rules = rulebook
+            .of(team, AlertSource::Usage)
+            .chain(rulebook.of(team, AlertSource::Webhooks))
+            .map(|rule| rule.slot);
+        for slot in rules {
+            for (_, subject) in firing.iter().filter(|(firing, _)| *firing == slot) {
+                let key = (team, slot, subject.clone());
+                let watch = self.watches.entry(key).or_insert_with(AlertWatch::firing);
+                if !watch.is_firing() {
+                    *watch = AlertWatch::firing();
+                }
+            }
+        }
+    }
+
+    pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+        for team in rulebook.teams() {
+            self.usage(telling, rulebook, team).await?;
+            self.webhooks(telling, rulebook, team).await?;
+        }
+        Ok(())
+    }
+
+    async fn usage(
+        &mut self,
+        telling: &Telling,
+        rulebook: &Rulebook,
+        team: TeamId,
+    ) -> Result<(), StoreError> {
+        let rules: Vec<_> = rulebook.of(team, AlertSource::Usage).cloned().collect();
+        let Some(longest_s) = rules.iter().map(|rule| rule.rule.within_s).max() else {
+            self.usage.remove(&team);
+            return Ok(());
+        };
+        let now = telling.now();
+        let meter = self.usage.entry(team).or_default();
+        let open = meter.read(&telling.options.store, team, longest_s, now).await?;
+        let numbers: Vec<_> = rules
+            .into_iter()
+            .map(|rule| {
+                let usage = meter.sum(&open, rule.rule.within_s, now);
+                let value = match (rule.rule.metric, &telling.options.prices) {
+                    (AlertMetric::Cost, Some(prices)) => prices.cost(&usage).as_f64(),
+                    (AlertMetric::Cost, None) => 0.0,
+                    _ => hours(usage.vcpu_ms),
+                };
+                (rule, value)
+            })
+            .collect();
+        for (rule, value) in numbers {
+            self.see(telling, team, &rule, AlertSubject::Team, value, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn webhooks(
+        &mut self,
+        telling: &Telling,
+        rulebook: &Rulebook,
+        team: TeamId,
+    ) -> Result<(), StoreError> {
+        let rules: Vec<_> = rulebook.of(team, AlertSource::Webhooks).cloned().collect();
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let (store, now) = (&telling.options.store, telling.now());
+        let webhooks = store.webhooks(team).await?;
+        for webhook in &webhooks {
+            let Some(standing) = store.webhook_standing(webhook.id).await? else { continue };
+            for rule in &rules {
+                let value = value(rule.rule.metric, &standing, webhook.enabled, now);
+                self.see(telling, team, rule, AlertSubject::Webhook(webhook.id), value, now).await?;
+            }
+        }
+        let is_gone = |subject: &AlertSubject| match subject {
+            AlertSubject::Webhook(id) => webhooks.iter().all(|webhook| webhook.id != *id),
+            _ => false,
+        };
+        let gone: Vec<_> =
+            self.watches.keys().filter(|(of, _, subject)| *of == team && is_gone(subject)).cloned().collect();
+        for key in gone {
+            if let Some(rule) = rules.iter().find(|rule| rule.slot == key.1) {
+                let decision = telling.resolve(rule.key(key.2.clone()), None, Some("the webhook is gone"));
+                telling.tell(team, vec![decision], None).await?;
+            }
+            self.watches.remove(&key);
+        }
+        Ok(())
+    }
+
+    async fn see(
+        &mut self,
+        telling: &Telling,
+        team: TeamId,
+        rule: &Arc<Rule>,
+        subject: AlertSubject,
+        value: f64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        telling.options.stats.evaluated(1);
+        let watch = self.watches.entry((team, rule.slot, subject.clone())).or_default();
+        let before = watch.clone();
+        let decision = match watch.see(&rule.rule, value, now) {
+            None => return Ok(()),
+            Some(AlertChange::Firing) => match newest(telling, team).await {
+                Ok(Some(event)) => Ok(telling.fire(rule, subject, value, now, event)),
+                // There is nothing it could be about.
+                Ok(None) => {
+                    *watch = before;
+                    return Ok(());
+                }
+                Err(error) => Err(error),
+            },
+            Some(AlertChange::Resolved) => Ok(telling.resolve(rule.key(subject), Some(value), None)),
+        };
+        let told = match decision {
+            Ok(decision) => telling.tell(team, vec![decision], None).await,
+            Err(error) => Err(error),
+        };
+        if told.is_err() {
+            *watch = before;
+        }
+        told
+    }
+}
+
+/// The team's newest event, whose sandbox is lent to what is about none.
+async fn newest(telling: &Telling, team: TeamId) -> Result<Option<EventDraft>, StoreError> {
+    let store = &telling.options.store;
+    let last = store.last_sequence(team).await?;
+    Ok(store.event(team, last).await?.map(|event| event.draft))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds and events are far below 2^53")]
+fn value(metric: AlertMetric, standing: &Standing, enabled: bool, now: Timestamp) -> f64 {
+    // One that the server has disabled fails on; one that its owner has disabled does not.
+    let counts = enabled || standing.health.disabled_reason.is_some();
+    match metric {
+        AlertMetric::WebhookFailingS if counts => standing
+            .health
+            .failing_since
+            .map_or(0.0, |since| now.as_second().saturating_sub(since.as_second()).max(0) as f64),
+        AlertMetric::WebhookBehind if enabled => {
+            standing.last_sequence.saturating_sub(standing.cursor) as f64
+        }
+        _ => 0.0,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number to be held against a threshold")]
+fn hours(ms: u128) -> f64 {
+    ms as f64 / 3_600_000.0
+}

@@ -1,0 +1,128 @@
+//! Rules over the live seconds of running sandboxes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sandscope_model::{
+    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, SandboxId, State, TeamId,
+};
+use sandscope_store::StoreError;
+
+use super::rulebook::{Rule, Rulebook};
+use super::telling::{Firing, Telling};
+use crate::{LivePoint, LiveRound};
+
+/// How long ago, in seconds, a sandbox may have run whose watches are kept.
+const LATELY_S: i64 = 600;
+
+#[derive(Default)]
+pub(super) struct Seconds {
+    watches: HashMap<(u64, SandboxId), (TeamId, AlertWatch)>,
+}
+
+impl Seconds {
+    /// Goes on with what fires; watches of rules that hold no more are forgotten.
+    pub(super) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
+        let slots = rulebook.slots();
+        self.watches.retain(|(slot, _), _| slots.contains(slot));
+        for rule in rulebook.of(team, AlertSource::Samples) {
+            for (_, subject) in firing.iter().filter(|(slot, _)| *slot == rule.slot) {
+                let AlertSubject::Sandbox(id) = subject else { continue };
+                let watch = || (team, AlertWatch::firing());
+                let (_, watch) = self.watches.entry((rule.slot, id.clone())).or_insert_with(watch);
+                if !watch.is_firing() {
+                    *watch = AlertWatch::firing();
+                }
+            }
+        }
+    }
+
+    pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook, round: &LiveRound) {
+        let mut n = 0;
+        for point in &round.points {
+            for rule in rulebook.of(point.team_id, AlertSource::Samples) {
+                n += 1;
+                self.see(telling, rule, point).await;
+            }
+        }
+        telling.options.stats.evaluated(n);
+    }
+
+    async fn see(&mut self, telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) {
+        let value = value(rule.rule.metric, point);
+        let key = (rule.slot, point.sample.sandbox_id.clone());
+        let (_, watch) = self.watches.entry(key).or_insert_with(|| (point.team_id, AlertWatch::default()));
+        let before = watch.clone();
+        let Some(change) = watch.see(&rule.rule, value, point.sample.at) else { return };
+        if let Err(error) = tell(telling, rule, point, value, change).await {
+            tracing::warn!(rule = rule.rule.name, %error, "an alert cannot be told yet");
+            telling.options.stats.failed();
+            *watch = before;
+        }
+    }
+
+    /// Resolves what fires for sandboxes that have ended, and forgets what they were watched with.
+    pub(super) async fn sweep(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+        let firing: Vec<_> = self
+            .watches
+            .iter()
+            .filter(|(_, (_, watch))| watch.is_firing())
+            .map(|((slot, id), (team, _))| (*slot, id.clone(), *team))
+            .collect();
+        for (slot, id, team) in firing {
+            let sandbox = telling.options.store.sandbox(&id).await?;
+            if sandbox.is_some_and(|sandbox| !matches!(sandbox.state, State::Killed { .. })) {
+                continue;
+            }
+            if let Some(rule) = rulebook.of(team, AlertSource::Samples).find(|rule| rule.slot == slot) {
+                let key = rule.key(AlertSubject::Sandbox(id.clone()));
+                let decision = telling.resolve(key, None, Some("the sandbox has ended"));
+                telling.tell(team, vec![decision], None).await?;
+            }
+            self.watches.remove(&(slot, id));
+        }
+        let newest = telling.options.live.newest(telling.now(), LATELY_S);
+        let lately: HashSet<SandboxId> = newest.into_iter().map(|point| point.sample.sandbox_id).collect();
+        self.watches.retain(|(_, id), (_, watch)| watch.is_firing() || lately.contains(id));
+        Ok(())
+    }
+}
+
+async fn tell(
+    telling: &Telling,
+    rule: &Arc<Rule>,
+    point: &LivePoint,
+    value: f64,
+    change: AlertChange,
+) -> Result<(), StoreError> {
+    let id = &point.sample.sandbox_id;
+    let subject = AlertSubject::Sandbox(id.clone());
+    let decision = match change {
+        AlertChange::Firing => {
+            let Some(sandbox) = telling.options.store.sandbox(id).await? else { return Ok(()) };
+            telling.fire(rule, subject, value, point.sample.at, telling.about(&sandbox))
+        }
+        AlertChange::Resolved => telling.resolve(rule.key(subject), Some(value), None),
+    };
+    telling.tell(point.team_id, vec![decision], None).await
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shares and small counts")]
+fn value(metric: AlertMetric, point: &LivePoint) -> f64 {
+    let share = |part: u64, whole: u64| part as f64 / (whole.max(1)) as f64 * 100.0;
+    let sample = &point.sample;
+    match metric {
+        AlertMetric::CpuPct => sample.cpu_used_pct,
+        AlertMetric::MemPct => share(sample.mem_used_bytes, sample.mem_total_bytes),
+        AlertMetric::DiskPct => share(sample.disk_used_bytes, sample.disk_total_bytes),
+        AlertMetric::Processes => point.n_pids as f64,
+        AlertMetric::OomKills => point.n_oom_kills as f64,
+        // Never asked for: they come from elsewhere.
+        AlertMetric::OutOfMemory
+        | AlertMetric::Crashes
+        | AlertMetric::VcpuHours
+        | AlertMetric::Cost
+        | AlertMetric::WebhookFailingS
+        | AlertMetric::WebhookBehind => f64::NAN,
+    }
+}

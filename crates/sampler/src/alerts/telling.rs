@@ -1,0 +1,116 @@
+//! From a decision to what is stored and told.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sandscope_model::{
+    AlertNotice, AlertSubject, Component, EventData, EventDraft, EventId, EventType, Origin, Sandbox, TeamId,
+    Timestamp,
+};
+use sandscope_store::{AlertDecision, AlertKey, AlertStep, FiringAlert, StoreError};
+
+use super::AlertOptions;
+use super::rulebook::{Rule, Rulebook};
+
+/// Alerts of a team that are taken up at most; what fires beyond them resolves by itself once it is looked at again.
+const MAX_FIRING: u32 = 100_000;
+
+/// What fires: by which rule, about what.
+pub(super) type Firing = HashSet<(u64, AlertSubject)>;
+
+pub(super) struct Telling {
+    pub(super) options: AlertOptions,
+}
+
+impl Telling {
+    pub(super) fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
+    /// What fires by rules that hold. Whatever fires by a rule that is gone, or was another, is resolved.
+    pub(super) async fn firing(&self, team: TeamId, rulebook: &Rulebook) -> Result<Firing, StoreError> {
+        let (mut firing, mut gone) = (Firing::new(), Vec::new());
+        for alert in self.options.store.firing_alerts(team, MAX_FIRING).await? {
+            match rulebook.find(team, &alert.key) {
+                Some(rule) if alert.rule.as_ref().is_none_or(|was| *was == rule.rule) => {
+                    firing.insert((rule.slot, alert.key.subject));
+                }
+                Some(_) => gone.push(self.resolve(alert.key, None, Some("the rule was changed"))),
+                None => gone.push(self.resolve(alert.key, None, Some("the rule is gone"))),
+            }
+        }
+        self.tell(team, gone, None).await?;
+        Ok(firing)
+    }
+
+    /// Stores and tells `decisions`, and with them how far the log has been looked at.
+    pub(super) async fn tell(
+        &self,
+        team_id: TeamId,
+        decisions: Vec<AlertDecision>,
+        cursor: Option<u64>,
+    ) -> Result<(), StoreError> {
+        if decisions.is_empty() && cursor.is_none() {
+            return Ok(());
+        }
+        let step = AlertStep { team_id, decisions, cursor };
+        self.options.stats.told(self.options.store.tell_alerts(step).await?);
+        Ok(())
+    }
+
+    /// That `rule` fires for `subject`, which `of` lends its sandbox.
+    pub(super) fn fire(
+        &self,
+        rule: &Arc<Rule>,
+        subject: AlertSubject,
+        value: f64,
+        since: Timestamp,
+        of: EventDraft,
+    ) -> AlertDecision {
+        let notice = AlertNotice::new(&rule.rule, rule.id, subject.clone(), value);
+        let data = EventData {
+            // What is about one sandbox has its labels.
+            sandbox_metadata: match subject {
+                AlertSubject::Sandbox(_) => of.data.sandbox_metadata,
+                _ => std::collections::BTreeMap::new(),
+            },
+            origin: Some(Origin::system(Component::Server)),
+            alert: Some(notice),
+            ..EventData::default()
+        };
+        let told = EventDraft {
+            id: EventId::generate(&*self.options.entropy),
+            event_type: EventType::AlertFiring,
+            data,
+            timestamp: since,
+            ..of
+        };
+        let alert = FiringAlert { key: rule.key(subject), rule: Some(rule.rule.clone()), since, told };
+        AlertDecision::Fire { alert: Box::new(alert), revision: rule.revision }
+    }
+
+    pub(super) fn resolve(&self, key: AlertKey, value: Option<f64>, reason: Option<&str>) -> AlertDecision {
+        AlertDecision::Resolve {
+            key,
+            event_id: EventId::generate(&*self.options.entropy),
+            at: self.now(),
+            value,
+            reason: reason.map(ToOwned::to_owned),
+        }
+    }
+
+    /// A sandbox as an event would tell of it.
+    pub(super) fn about(&self, sandbox: &Sandbox) -> EventDraft {
+        EventDraft {
+            id: EventId::generate(&*self.options.entropy),
+            event_type: EventType::AlertFiring,
+            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..EventData::default() },
+            sandbox_id: sandbox.id.clone(),
+            execution_id: sandbox.state.execution_id(),
+            template_id: sandbox.spec.template_id.clone(),
+            build_id: sandbox.spec.build_id,
+            team_id: sandbox.team_id,
+            timestamp: self.now(),
+        }
+    }
+}

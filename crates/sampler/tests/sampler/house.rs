@@ -1,0 +1,197 @@
+//! A sampler over the real store and a runtime in memory, with the clock stepped by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_model::{
+    AlertRule, BuildId, Clock as _, EventType, Execution, ExecutionId, OnTimeout, Rootfs, Sample, Sandbox,
+    SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
+};
+use sandscope_runtime::{LaunchSpec, Runtime as _};
+use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_store::{SampleRetention, Store};
+use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+
+pub(crate) const LOOK: Duration = Duration::from_millis(250);
+/// The sampler's sleep and the retention's.
+pub(crate) const ASLEEP: usize = 2;
+
+pub(crate) struct House {
+    _dir: tempfile::TempDir,
+    pub(crate) entropy: SeededEntropy,
+    pub(crate) clock: StepClock,
+    pub(crate) store: Store,
+    pub(crate) runtime: FakeRuntime,
+    pub(crate) team: Team,
+    pub(crate) sampler: Option<Sampler>,
+    pub(crate) live: Option<Live>,
+    pub(crate) stats: Arc<SamplerStats>,
+    pub(crate) rules: Vec<AlertRule>,
+    /// Also without rules of the operator's.
+    pub(crate) with_alerts: bool,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let entropy = SeededEntropy::new(7);
+        let clock = StepClock::new();
+        let store = Store::open(dir.path(), Arc::new(clock.clone())).unwrap();
+        let team = Team {
+            id: TeamId::generate(&entropy),
+            name: "first".to_owned(),
+            slug: "first".to_owned(),
+            limits: TeamLimits::default(),
+            created_at: clock.now(),
+        };
+        store.create_team(team.clone()).await.unwrap();
+        let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        Self {
+            _dir: dir,
+            entropy,
+            clock,
+            store,
+            runtime,
+            team,
+            sampler: None,
+            live: None,
+            stats: Arc::default(),
+            rules: Vec::new(),
+            with_alerts: false,
+        }
+    }
+
+    pub(crate) async fn start(&mut self) {
+        self.sampler = Some(Sampler::start(SamplerOptions {
+            store: self.store.clone(),
+            runtime: Arc::new(self.runtime.clone()),
+            clock: Arc::new(self.clock.clone()),
+            interval: Duration::from_secs(5),
+            live: self.live.clone(),
+            retention: SampleRetention::default(),
+            stats: Arc::clone(&self.stats),
+            alerts: self.alerts(),
+        }));
+        self.clock.wait_for_sleepers(ASLEEP).await;
+    }
+
+    pub(crate) fn alerts(&self) -> Option<AlertOptions> {
+        let live = self.live.clone().filter(|_| self.with_alerts || !self.rules.is_empty())?;
+        Some(AlertOptions {
+            rules: self.rules.clone(),
+            prices: None,
+            stats: Arc::default(),
+            store: self.store.clone(),
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(self.clock.now().as_millisecond().unsigned_abs())),
+            live,
+        })
+    }
+
+    /// Lets `n` seconds pass.
+    pub(crate) async fn seconds(&self, n: u64) {
+        self.pass(Duration::from_secs(n)).await;
+        tokio::task::yield_now().await;
+    }
+
+    /// What was told about alerts: type and rule.
+    pub(crate) async fn told(&self) -> Vec<(EventType, String)> {
+        let events = self.store.events_after(self.team.id, 0, 100).await.unwrap();
+        let alerts = events.iter().filter_map(|event| {
+            event.data.alert.as_ref().map(|alert| (event.event_type, alert.rule.clone()))
+        });
+        alerts.collect()
+    }
+
+    /// Waits until that many were told.
+    pub(crate) async fn wait_told(&self, n: usize) -> Vec<(EventType, String)> {
+        let waiting = async {
+            loop {
+                let told = self.told().await;
+                if told.len() >= n {
+                    return told;
+                }
+                self.seconds(1).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap()
+    }
+
+    pub(crate) async fn sandbox(&self, vcpu_count: u32) -> SandboxId {
+        let id = self.unstored(vcpu_count).await;
+        self.store_row(&id, vcpu_count).await;
+        id
+    }
+
+    /// On the host, but not in the store.
+    pub(crate) async fn unstored(&self, vcpu_count: u32) -> SandboxId {
+        let spec = LaunchSpec {
+            id: SandboxId::generate(&self.entropy),
+            execution_id: ExecutionId::generate(&self.entropy),
+            template_id: TemplateId::generate(&self.entropy),
+            rootfs: Rootfs::Host,
+            vcpu_count,
+            memory_mb: 512,
+            disk_mb: 1024,
+            env_vars: BTreeMap::new(),
+            access_token: None,
+        };
+        self.runtime.create(&spec).await.unwrap();
+        spec.id
+    }
+
+    pub(crate) async fn store_row(&self, id: &SandboxId, vcpu_count: u32) {
+        let now = self.clock.now();
+        let execution = Execution {
+            id: ExecutionId::generate(&self.entropy),
+            started_at: now,
+            vcpu_count,
+            memory_mb: 512,
+        };
+        let spec = SandboxSpec {
+            template_id: TemplateId::generate(&self.entropy),
+            build_id: BuildId::generate(&self.entropy),
+            alias: None,
+            rootfs: Rootfs::Host,
+            vcpu_count,
+            memory_mb: 512,
+            disk_mb: 1024,
+            metadata: BTreeMap::new(),
+            env_vars: BTreeMap::new(),
+            envd_access_token: None,
+            traffic_access_token: None,
+            timeout_s: 300,
+            on_timeout: OnTimeout::Kill,
+            auto_resume: false,
+            allow_internet_access: None,
+            network: None,
+        };
+        let sandbox = Sandbox {
+            id: id.clone(),
+            team_id: self.team.id,
+            spec,
+            state: State::Creating { execution },
+            intent_origin: None,
+            generation: 0,
+            created_at: now,
+            started_at: now,
+            end_at: now,
+        };
+        self.store.admit_sandbox(&sandbox, 100, None).await.unwrap();
+    }
+
+    /// Lets time pass in steps the sampler looks after each of.
+    pub(crate) async fn pass(&self, time: Duration) {
+        let end = self.clock.now().checked_add(time).unwrap();
+        while self.clock.now() < end {
+            let next = self.clock.now().checked_add(LOOK).unwrap();
+            self.clock.set(next.min(end));
+            self.clock.wait_for_sleepers(ASLEEP).await;
+        }
+    }
+
+    pub(crate) async fn samples(&self, id: &SandboxId) -> Vec<Sample> {
+        self.store.samples(id, None, None, None).await.unwrap()
+    }
+}

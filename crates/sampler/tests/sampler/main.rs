@@ -1,0 +1,7 @@
+//! The sampler over the real store and a runtime in memory, with the clock stepped by hand.
+
+#![expect(clippy::unwrap_used, reason = "a test may give up")]
+
+mod alerts;
+mod house;
+mod sampling;
