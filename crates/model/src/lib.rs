@@ -25,7 +25,7 @@ mod team;
 mod template;
 mod webhook;
 
-pub use activity::{Activity, ActivityPoint};
+pub use activity::{Activity, ActivityBlock, ActivityChange, ActivityPoint};
 pub use alert::{
     AlertBounds, AlertBy, AlertChange, AlertGiven, AlertMetric, AlertNotice, AlertRule, AlertSide,
     AlertSource, AlertSubject, AlertWatch, MalformedSubject, TeamAlertRule, UnknownAlertMetric, milli,

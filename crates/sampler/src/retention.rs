@@ -1,4 +1,5 @@
-//! Seals the hours that are over, every ten minutes; removes what is past its retention, every hour; both at the start.
+//! Sums up teams' activity, every minute; seals the hours that are over, every ten minutes; removes what is past its
+//! retention, every hour; all of it at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use sandscope_model::{Clock, Timestamp};
 use sandscope_store::{SampleRetention, Store};
 use tokio_util::sync::CancellationToken;
 
-const SEALING: Duration = Duration::from_secs(600);
+const ROUND: Duration = Duration::from_secs(60);
+const SEALING_S: i64 = 600;
 const REMOVAL_S: i64 = 3600;
 
 pub(crate) async fn run(
@@ -16,22 +18,38 @@ pub(crate) async fn run(
     retention: SampleRetention,
     stop: CancellationToken,
 ) {
-    let mut removed_at = None;
+    let (mut sealed_at, mut removed_at) = (None, None);
     loop {
         let now = clock.now();
-        let removes = removed_at.is_none_or(|at: Timestamp| now.as_second() - at.as_second() >= REMOVAL_S);
-        if removes {
-            removed_at = Some(now);
-        }
+        let is_due = |done_at: &mut Option<Timestamp>, every_s: i64| {
+            let is_due = done_at.is_none_or(|at| now.as_second() - at.as_second() >= every_s);
+            if is_due {
+                *done_at = Some(now);
+            }
+            is_due
+        };
+        let (seals, removes) = (is_due(&mut sealed_at, SEALING_S), is_due(&mut removed_at, REMOVAL_S));
         tokio::select! {
             () = stop.cancelled() => return,
             // Everything goes in small batches, so it can stop between any two of them.
-            () = tend(&store, &*clock, &retention, removes) => {}
+            () = async {
+                sum_up(&store).await;
+                if seals {
+                    tend(&store, &*clock, &retention, removes).await;
+                }
+            } => {}
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = clock.sleep(SEALING) => {}
+            () = clock.sleep(ROUND) => {}
         }
+    }
+}
+
+async fn sum_up(store: &Store) {
+    match store.sum_up_activity().await {
+        Ok(n_blocks) => tracing::debug!(n_blocks, "activity summed up"),
+        Err(error) => tracing::warn!(%error, "activity could not be summed up; reading it takes longer"),
     }
 }
 

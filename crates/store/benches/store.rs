@@ -11,7 +11,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use sandscope_model::{EventFilter, EventType, Sandbox, SandboxId};
+use sandscope_model::{EventFilter, EventType, Sandbox, SandboxId, Timestamp};
 use sandscope_store::{Change, EventQuery, Order, Store};
 use support::{House, at, draft};
 
@@ -81,6 +81,7 @@ async fn pages(n_events: u32) {
     println!("{n_events} events filled in within {:.0} s", started.elapsed().as_secs_f64());
     let size = std::fs::metadata(house.dir.path().join("facts.sqlite")).unwrap().len();
     println!("{n_events} events: {} bytes each", size / u64::from(n_events));
+    activities(&house, n_events).await;
     let newest = EventQuery { limit: 100, ..EventQuery::default() };
     let with = |filter| EventQuery { filter, ..newest.clone() };
     let of_one = EventFilter { sandbox_id: Some(sandbox_id(77)), ..EventFilter::default() };
@@ -111,6 +112,33 @@ async fn pages(n_events: u32) {
         let (p50, p99) = percentiles(&mut latencies);
         println!("events, {what}: p50 {p50:.2} ms, p99 {p99:.2} ms");
     }
+}
+
+/// A team's activity over the last seven days of the log, an event a second: event by event, and summed up.
+async fn activities(house: &House, n_events: u32) {
+    let end = at(i64::from(n_events));
+    for (days, step_s) in [(1, 300), (7, 900)] {
+        let start = at(i64::from(n_events) - days * 24 * 3600);
+        activity(house, (start, end), step_s, &format!("{days} days, event by event"), 10).await;
+    }
+    let started = Instant::now();
+    let n_blocks = house.store.sum_up_activity().await.unwrap();
+    println!("activity, {n_blocks} blocks made within {:.1} s", started.elapsed().as_secs_f64());
+    for (days, step_s) in [(1, 300), (7, 900)] {
+        let start = at(i64::from(n_events) - days * 24 * 3600);
+        activity(house, (start, end), step_s, &format!("{days} days, summed up"), 50).await;
+    }
+}
+
+async fn activity(house: &House, (start, end): (Timestamp, Timestamp), step_s: u32, what: &str, n: u32) {
+    let mut latencies = Vec::new();
+    for _ in 0..n {
+        let started = Instant::now();
+        house.store.team_activity(house.team.id, start, end, step_s, 40_000).await.unwrap();
+        latencies.push(started.elapsed());
+    }
+    let (p50, p99) = percentiles(&mut latencies);
+    println!("activity, {what}: p50 {p50:.2} ms, p99 {p99:.2} ms");
 }
 
 fn sandbox_id(n: u32) -> SandboxId {

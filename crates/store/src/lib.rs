@@ -19,6 +19,7 @@
 //! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
 
 mod activity;
+mod activity_blocks;
 mod admission;
 mod alert_rules;
 mod alerts;

@@ -28,6 +28,7 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0004.sql"),
         include_str!("migrations/facts_0005.sql"),
         include_str!("migrations/facts_0006.sql"),
+        include_str!("migrations/facts_0007.sql"),
     ],
     synchronous: "FULL",
 };

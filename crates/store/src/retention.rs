@@ -11,7 +11,7 @@ use crate::events::BLOCK;
 use crate::row::all;
 use crate::sealed::forget_if_empty;
 use crate::writer::Tx;
-use crate::{Store, StoreError, logs, webhooks};
+use crate::{Store, StoreError, activity_blocks, logs, webhooks};
 
 /// Rows deleted in one operation.
 const BATCH: u32 = 500;
@@ -89,6 +89,7 @@ fn cut_log(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
         .execute([team_no, newest])?;
     tx.prepare_cached("DELETE FROM event_blocks WHERE team_no = ? AND block < ?")?
         .execute([team_no, (last + 1) / BLOCK])?;
+    activity_blocks::cut(tx, team_no, last)?;
     tx.prepare_cached(
         "DELETE FROM exceptions WHERE sequence <= ?2
              AND webhook_id IN (SELECT id FROM webhooks WHERE team_no = ?1)",
