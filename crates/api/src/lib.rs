@@ -10,11 +10,14 @@
 //! `/health` and `/openapi.json` asks for an API key before it looks at anything else; whatever belongs to another
 //! team answers exactly as if it did not exist.
 //!
+//! What is the operator's is asked for with the admin token instead, which opens nothing else.
+//!
 //! New events reach streams and waiting requests through `live`, which follows the store's feed.
 //!
 //! Bounds: bodies are read up to [`MAX_BODY_BYTES`] and for at most [`BODY_TIMEOUT`]; lists are paged. An endpoint
 //! owns nothing: a request that is dropped half way leaves the sandbox's driver to finish what was admitted.
 
+mod admin;
 mod auth;
 mod body;
 mod endpoints;
@@ -35,8 +38,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Webhook};
+use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Secret, Webhook};
 use sandscope_store::Store;
+use sandscope_wire::node::NodeView;
 use tokio::sync::watch;
 
 pub use auth::RemoteAddress;
@@ -60,6 +64,9 @@ pub type WebhookUrlCheck = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>
 /// Sends a made-up event to a webhook and says how that went; `None` if too many are being sent.
 pub type WebhookTester =
     Arc<dyn Fn(Webhook) -> Pin<Box<dyn Future<Output = Option<Attempt>> + Send>> + Send + Sync>;
+
+/// Tells of the machine that sandboxes run on, as of now.
+pub type NodeReader = Arc<dyn Fn() -> NodeView + Send + Sync>;
 
 /// What the endpoints work with.
 pub struct ApiOptions {
@@ -85,8 +92,12 @@ pub struct ApiOptions {
     pub streams: StreamOptions,
     /// The last minutes of every sandbox.
     pub live_metrics: LiveMetrics,
-    /// When alerts fire.
+    /// The operator's rules of alerts.
     pub alert_rules: Vec<AlertRule>,
+    /// Tells of this machine.
+    pub node: NodeReader,
+    /// What the operator asks with; without one nobody can.
+    pub admin_token: Option<Secret>,
 }
 
 /// What the endpoints share.

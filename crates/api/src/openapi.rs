@@ -23,7 +23,8 @@ pub fn openapi() -> OpenApi {
         if path != paths::HEALTH {
             let operations =
                 [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-            operations.into_iter().flatten().for_each(complete);
+            let schemes = if is_admin(path) { &["Admin"][..] } else { &["ApiKey", "Bearer"] };
+            operations.into_iter().flatten().for_each(|operation| complete(operation, schemes));
         }
     }
     document
@@ -37,6 +38,7 @@ pub(crate) async fn serve() -> Json<&'static OpenApi> {
 /// What is around the operations.
 pub(crate) fn frame() -> OpenApi {
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+    let admin = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Admin-Token")));
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     let (name, error) =
         (<ErrorBody as utoipa::ToSchema>::name(), <ErrorBody as utoipa::PartialSchema>::schema());
@@ -53,16 +55,22 @@ pub(crate) fn frame() -> OpenApi {
                 .schema(name, error)
                 .security_scheme("ApiKey", key)
                 .security_scheme("Bearer", bearer)
+                .security_scheme("Admin", admin)
                 .build(),
         ))
         .build()
 }
 
+/// Whether a path is the operator's.
+pub(crate) fn is_admin(path: &str) -> bool {
+    [paths::NODES, paths::NODE].contains(&path)
+}
+
 /// What every operation behind a key has in common.
-fn complete(operation: &mut Operation) {
+fn complete(operation: &mut Operation, schemes: &[&str]) {
     let none = Vec::<String>::new;
     operation.security =
-        Some(vec![SecurityRequirement::new("ApiKey", none()), SecurityRequirement::new("Bearer", none())]);
+        Some(schemes.iter().map(|scheme| SecurityRequirement::new(*scheme, none())).collect());
     let error = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
     let refused = ResponseBuilder::new()
         .description("Refused: `code` equals the status")

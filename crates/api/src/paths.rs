@@ -35,6 +35,8 @@ pub(crate) const ALERT_RULES: &str = "/alerts/rules";
 pub(crate) const ALERT_RULE: &str = "/alerts/rules/{ruleID}";
 pub(crate) const TEAM_METRICS: &str = "/teams/{teamID}/metrics";
 pub(crate) const TEAM_METRICS_MAX: &str = "/teams/{teamID}/metrics/max";
+pub(crate) const NODES: &str = "/nodes";
+pub(crate) const NODE: &str = "/nodes/{nodeID}";
 pub(crate) const API_KEYS: &str = "/api-keys";
 pub(crate) const API_KEY: &str = "/api-keys/{apiKeyID}";
 
@@ -79,8 +81,6 @@ pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("GET", "/templates/{templateID}/tags/count"),
     ("GET", "/templates/{templateID}/tags/exists"),
     ("GET", "/templates/{templateID}/tags/{tag}/assignments"),
-    ("GET", "/nodes"),
-    ("GET", "/nodes/{nodeID}"),
     ("POST", "/nodes/{nodeID}"),
     ("POST", "/admin/teams/{teamID}/sandboxes/kill"),
     ("GET", "/admin/sandboxes/running-counts"),

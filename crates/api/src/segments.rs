@@ -97,6 +97,18 @@ impl FromRequestParts<App> for RulePath {
     }
 }
 
+/// `{nodeID}`.
+#[derive(Debug)]
+pub(crate) struct NodePath(pub(crate) String);
+
+impl FromRequestParts<App> for NodePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        first(parts, app).await.map(Self)
+    }
+}
+
 /// `{webhookID}`.
 #[derive(Debug)]
 pub(crate) struct WebhookPath(pub(crate) WebhookId);

@@ -13,7 +13,7 @@ use crate::types::{ListedSandbox, Metric, NewSandbox, Sandbox, SandboxDetail, Sn
 use crate::{ClientError, Reply, Transport};
 
 /// How long a request may take where nothing else is said: what the official clients wait.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the server is and who is asking.
 #[derive(Clone)]
@@ -196,7 +196,7 @@ pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-fn decode<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
+pub(crate) fn decode<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
     serde_json::from_slice(&reply.body).map_err(ClientError::Json)
 }
 

@@ -20,6 +20,7 @@ mod files;
 mod follow;
 mod logs;
 mod metrics;
+mod nodes;
 mod process;
 mod tls;
 mod transport;
@@ -45,3 +46,4 @@ pub use sandscope_wire::details::{
     PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric,
 };
 pub use sandscope_wire::metrics::{LiveMetric, LiveTeam, SandboxMetric};
+pub use sandscope_wire::node::NodeView;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::counts::CreateStats;
 use crate::request::Envelope;
 use crate::slots::Slots;
 
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) tasks: TaskTracker,
     /// Asks the reconciler to look now.
     pub(crate) nudge: Notify,
+    pub(crate) creates: CreateStats,
 }
 
 impl Context {

@@ -70,8 +70,11 @@ impl Lifecycle {
         };
         let (reply, answer) = oneshot::channel();
         let begin = Begin::Create { launch: Box::new(launch), reply };
+        self.context.creates.begin();
         driver::spawn(&self.context, sandbox, slot, begin);
-        let sandbox = answer.await.unwrap_or(Err(CreateError::Draining))?;
+        let made = answer.await.unwrap_or(Err(CreateError::Draining));
+        self.context.creates.end(made.is_ok());
+        let sandbox = made?;
         Ok(Created { sandbox, replayed: false })
     }
 

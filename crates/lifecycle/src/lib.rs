@@ -17,6 +17,7 @@
 mod admission;
 mod cleanup;
 mod context;
+mod counts;
 mod create;
 mod dial;
 mod driver;
@@ -31,6 +32,7 @@ mod slots;
 mod start;
 mod upkeep;
 
+pub use counts::CreateCounts;
 pub use dial::Waking;
 pub use error::{CreateError, DialError, RequestError, StartError};
 pub use health::HealthPolicy;

@@ -36,8 +36,14 @@ use crate::context::Context;
 pub struct Reconciled {
     /// Rounds so far.
     pub n_rounds: u64,
+    /// Those of them that could not compare at all.
+    pub n_failed: u64,
     /// When the last one ended.
     pub last_at: Option<Timestamp>,
+    /// How long the last one took.
+    pub last_took: Duration,
+    /// How long all of them took.
+    pub busy: Duration,
     /// Disagreements the last one saw, those included that may be of something under way.
     pub n_open: usize,
     /// Disagreements put right since the server started.
@@ -89,9 +95,14 @@ pub(crate) async fn run(
             () = context.nudge.notified() => {}
             () = context.clock.sleep(pause) => {}
         }
+        let begun_at = context.clock.now();
         let round = round(&context, &mut seen, grace).await;
+        let took = Duration::try_from(context.clock.now().duration_since(begun_at)).unwrap_or_default();
         status.send_modify(|status| {
             status.n_rounds += 1;
+            status.n_failed += u64::from(round.is_err());
+            status.last_took = took;
+            status.busy += took;
             status.last_at = Some(context.clock.now());
             status.n_open = seen.len();
             match round {

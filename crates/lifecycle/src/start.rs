@@ -51,6 +51,7 @@ impl Lifecycle {
             abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
             nudge: Notify::new(),
+            creates: crate::counts::CreateStats::default(),
         });
         let recovered = match take_over(&context, found).await {
             Ok(pending) => {

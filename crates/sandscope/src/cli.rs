@@ -44,6 +44,8 @@ pub(crate) enum Command {
     /// See what fires, and make the rules by which it does
     #[command(subcommand)]
     Alert(AlertCommand),
+    /// Show the machine, for operators: sandboxes, what they were given and use, load, what the server does about it
+    Node(NodeArgs),
     /// Show all sandboxes on one screen, every second
     Top(TopArgs),
     /// Manage API keys in the data directory, also beside a running server
@@ -151,6 +153,17 @@ pub(crate) struct EventsArgs {
     /// The same as --format json
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The server's admin token
+    #[arg(long, env = "SANDSCOPE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub server: ServerArgs,
 }

@@ -9,6 +9,7 @@ pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod key;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub(crate) mod openapi;
 pub(crate) mod sandbox;
 pub(crate) mod tls;

@@ -78,6 +78,8 @@ pub(crate) struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The first team's key, if the operator chooses it.
     pub first_api_key: Option<Secret>,
+    /// What the operator asks with, if at all.
+    pub admin_token: Option<Secret>,
 }
 
 /// Where the certificate lies, each PEM.

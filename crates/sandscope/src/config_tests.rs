@@ -162,6 +162,11 @@ fn a_chosen_key_is_never_shown() {
     let key = "e2b_0123456789abcdef0123456789abcdef01234567";
     let config = resolve(ServeArgs::default(), &format!("[server]\nfirst_api_key = \"{key}\"")).unwrap();
     assert!(config.show().contains("first_api_key = \"[secret]\""));
+    let token = "0123456789abcdef";
+    let with = |token: &str| resolve(ServeArgs::default(), &format!("[server]\nadmin_token = \"{token}\""));
+    assert!(with(token).unwrap().show().contains("admin_token = \"[secret]\""));
+    let error = with("too short").unwrap_err();
+    assert!(error.contains("admin_token must be 16 to 256") && !error.contains("too short"), "{error}");
     assert!(!config.show().contains(key));
     assert!(!format!("{config:?}").contains(key));
 }

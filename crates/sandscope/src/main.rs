@@ -58,6 +58,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Webhook(command) => commands::webhook::run(command).await,
         Command::Alert(command) => commands::alert::run(command).await,
+        Command::Node(arguments) => commands::node::run(arguments).await,
         Command::Config(command) => commands::config::run(command),
         Command::Tls(command) => commands::tls::run(command),
         Command::Key(command) => commands::key::run(command).await,

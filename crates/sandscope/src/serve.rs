@@ -18,6 +18,7 @@ mod data_dir;
 mod engine;
 mod exports;
 mod http;
+mod node;
 mod operator;
 mod running;
 pub(crate) mod sealing;

@@ -66,6 +66,15 @@ async fn wait_told(client: &Client, name: &str, n: usize) -> Result<Vec<Event>> 
     }
 }
 
+/// What a command of `sandscope` prints.
+async fn command(server: &Server, line: &str) -> Result<String> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    command.args(line.split(' ')).envs(server.environment()).kill_on_drop(true);
+    let output = tokio::time::timeout(BOUND, command.output()).await??;
+    ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// From the host, as whatever else kills processes there.
 fn kill_agent(server: &Server, id: &str) -> Result<()> {
     let record = std::fs::read(server.data().join("sandboxes").join(id).join("sandbox.json"))?;
@@ -103,11 +112,12 @@ async fn what_happens_to_real_sandboxes_fires_arrives_everywhere_and_resolves() 
             signature_secret: "0123456789abcdef0123456789abcdef".to_owned(),
         })
         .await?;
+    // Machines that test are busy themselves: what is full gets far less than all of a CPU there.
+    let busy = "alert create busy --metric cpuPct --above 10 --clear 5 --for 2";
+    ensure!(command(&server, busy).await?.trim().len() == 36, "it prints the rule's id");
     for rule in [
         AlertRuleBody { within_seconds: Some(5), ..rule("memory", "outOfMemory", 1.0) },
         AlertRuleBody { by: Some("metadata.job".to_owned()), ..rule("loop", "crashes", 3.0) },
-        // Machines that test are busy themselves: what is full gets far less than all of a CPU there.
-        AlertRuleBody { clear: Some(5.0), for_seconds: Some(2), ..rule("busy", "cpuPct", 10.0) },
     ] {
         client.create_alert_rule(&rule).await?;
     }
@@ -129,6 +139,10 @@ async fn what_happens_to_real_sandboxes_fires_arrives_everywhere_and_resolves() 
     wait_told(&client, "busy", 1).await?;
     let firing = client.alerts().await?.firing;
     ensure!(firing.iter().any(|alert| alert.rule == "busy"), "{firing:?}");
+    let shown = command(&server, "alert list").await?;
+    ensure!(shown.contains("busy") && shown.contains(&format!("sandbox:{}", sandbox.sandbox_id)), "{shown}");
+    let rules = command(&server, "alert rules --json").await?;
+    ensure!(rules.lines().count() == 3 && rules.contains("\"metric\":\"cpuPct\""), "{rules}");
 
     let heard = tokio::time::timeout(BOUND, streamed).await???;
     ensure!(heard.len() == 2, "whoever follows hears of it as it happens");

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use sandscope_client::NewSandbox;
+use sandscope_client::{ClientError, NewSandbox};
 use server::{Server, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -88,6 +88,37 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     ensure!(figures.contains("template=\"base\",state=\"running\"} 1\n"), "{figures}");
     ensure!(figures.contains("sandscope_events_total{team_id=\""), "{figures}");
     judge(&figures).await?;
+    for wanted in [
+        "sandscope_creates_total{outcome=\"created\"} 1\n",
+        "sandscope_alert_evaluations_total 0\n",
+        "sandscope_store_failed_commits_total{file=\"facts\"} 0\n",
+        "sandscope_reconcile_rounds_total{result=\"failed\"} 0\n",
+        "sandscope_webhook_lag_seconds 0\n",
+    ] {
+        ensure!(figures.contains(wanted), "no {wanted} in {figures}");
+    }
+    let commits =
+        figures.lines().find_map(|line| line.strip_prefix("sandscope_store_commits_total{file=\"facts\"} "));
+    ensure!(commits.is_some_and(|n| n.parse().is_ok_and(|n: u64| n > 0)), "{figures}");
+    let reconciler = get(&address, "/reconciler").await?;
+    ensure!(reconciler.starts_with("HTTP/1.1 200") && reconciler.contains("\"problems\":[]"), "{reconciler}");
+    let nodes = get(&address, "/nodes").await?;
+    let (_, nodes) = nodes.split_once("\r\n\r\n").context("no body")?;
+    let nodes: serde_json::Value = serde_json::from_str(nodes)?;
+    ensure!(nodes[0]["sandboxCount"] == 1 && nodes[0]["metrics"]["allocatedCPU"] == 2, "{nodes}");
+    ensure!(nodes[0]["metrics"]["memoryTotalBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{nodes}");
+    ensure!(nodes[0]["metrics"]["disks"][0]["totalBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{nodes}");
+    ensure!(nodes[0]["sandscope"]["load"][0].is_f64(), "{nodes}");
+    // The same for whoever has the token, and for nobody else.
+    let seen = client.nodes(server::ADMIN_TOKEN).await?;
+    ensure!(seen[0].id == nodes[0]["id"] && seen[0].sandbox_count == 1, "{seen:?}");
+    let mut shown = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    shown.arg("node").envs(server.environment()).env("SANDSCOPE_ADMIN_TOKEN", server::ADMIN_TOKEN);
+    let shown = tokio::time::timeout(PATIENCE, shown.kill_on_drop(true).output()).await??;
+    let shown = String::from_utf8(shown.stdout)?;
+    ensure!(shown.contains("1 running, 0 paused") && shown.contains("since the start, 0 failed"), "{shown}");
+    let refused = client.nodes("another-operator-s-token").await;
+    ensure!(matches!(&refused, Err(ClientError::Refused { status: 401, .. })), "{refused:?}");
     // Not the control plane: no key, and nothing but figures.
     ensure!(get(&address, "/sandboxes").await?.starts_with("HTTP/1.1 404"));
     ensure!(get(&address, "/health").await?.starts_with("HTTP/1.1 204"));
@@ -101,7 +132,8 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
 fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
     let dashboard: serde_json::Value =
         serde_json::from_str(include_str!("../../../deploy/grafana/sandscope.json"))?;
-    let source = include_str!("../src/serve/operator.rs");
+    let source =
+        concat!(include_str!("../src/serve/operator.rs"), include_str!("../src/serve/operator/own.rs"));
     let panels = dashboard["panels"].as_array().context("panels")?;
     ensure!(panels.len() >= 10);
     for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use crate::migrations::{Schema, is_current, migrate};
 use crate::readers::Readers;
 use crate::writer::{Feed, Tx, Writer};
-use crate::{FaultPlan, StoreError};
+use crate::{FaultPlan, StoreError, WriteCounts};
 
 /// Prepared statements kept per connection.
 const STATEMENT_CACHE: usize = 128;
@@ -88,6 +88,11 @@ impl File {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.readers.read(op).await
+    }
+
+    /// What the writer has done, and what waits for it.
+    pub(crate) fn write_counts(&self) -> WriteCounts {
+        self.writer.counts()
     }
 
     /// Commits what was queued, then ends the threads. What comes later is refused.

@@ -50,6 +50,7 @@ mod teams;
 mod templates;
 mod webhooks;
 mod writer;
+mod writes;
 
 #[cfg(test)]
 mod migration_tests;
@@ -91,6 +92,7 @@ pub use sealed::{SampleRetention, Sealed};
 pub use snapshots::SnapshotFilter;
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};
+pub use writes::WriteCounts;
 
 /// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.
 const FEED: usize = 1024;

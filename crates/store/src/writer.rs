@@ -19,13 +19,14 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use sandscope_model::Event;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{FaultPlan, StoreError};
+use crate::writes::WriteStats;
+use crate::{FaultPlan, StoreError, WriteCounts};
 
 /// Operations that may wait.
 const QUEUE: usize = 1024;
@@ -133,6 +134,8 @@ pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     patience: Duration,
+    name: &'static str,
+    stats: Arc<WriteStats>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -143,17 +146,18 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     pub(crate) fn start(
-        name: &str,
+        name: &'static str,
         connection: Connection,
         feed: Feed,
         faults: FaultPlan,
         patience: Duration,
     ) -> Result<Self, StoreError> {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        let mut thread = WriterThread { connection, feed, faults };
+        let stats = Arc::<WriteStats>::default();
+        let mut thread = WriterThread { connection, feed, faults, stats: Arc::clone(&stats) };
         let thread =
             std::thread::Builder::new().name(format!("{name}-write")).spawn(move || thread.run(receiver))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), patience })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), patience, name, stats })
     }
 
     pub(crate) async fn write<T, F>(&self, op: F) -> Result<T, StoreError>
@@ -181,6 +185,10 @@ impl Writer {
         }
     }
 
+    pub(crate) fn counts(&self) -> WriteCounts {
+        self.stats.counts(self.name, self.queue.max_capacity() - self.queue.capacity())
+    }
+
     pub(crate) async fn close(&self) {
         let _ = self.queue.send(Message::Close).await;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -196,6 +204,7 @@ struct WriterThread {
     connection: Connection,
     feed: Feed,
     faults: FaultPlan,
+    stats: Arc<WriteStats>,
 }
 
 impl WriterThread {
@@ -218,12 +227,14 @@ impl WriterThread {
     }
 
     /// Takes operations off `group` into one transaction; all of them, unless SQLite gives the transaction up.
+    #[expect(clippy::disallowed_methods, reason = "how long a commit takes is told, and decides nothing")]
     fn transaction(&self, group: &mut VecDeque<Box<dyn Job>>) {
         // Only after a rollback that failed.
         if !self.connection.is_autocommit() {
             let _ = self.execute("ROLLBACK");
         }
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
+            self.stats.failed();
             group.drain(..).for_each(|job| job.answer(Err(error.clone())));
             return;
         }
@@ -236,16 +247,22 @@ impl WriterThread {
                     job.answer(Err(error.clone()));
                     if self.connection.is_autocommit() {
                         tracing::error!(%error, "a transaction was given up");
+                        self.stats.failed();
                         done.into_iter().for_each(|job: Box<dyn Job>| job.answer(Err(error.clone())));
                         return;
                     }
                 }
             }
         }
+        let begun = Instant::now();
         let outcome = self.faults.check().and_then(|()| self.execute("COMMIT"));
         match &outcome {
-            Ok(()) => self.tell(effects),
+            Ok(()) => {
+                self.stats.committed(done.len(), begun.elapsed());
+                self.tell(effects);
+            }
             Err(error) => {
+                self.stats.failed();
                 tracing::error!(%error, n_operations = done.len(), "a commit failed");
                 if !self.connection.is_autocommit()
                     && let Err(error) = self.execute("ROLLBACK")

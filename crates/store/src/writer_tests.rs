@@ -15,7 +15,7 @@ fn thread(directory: &tempfile::TempDir) -> WriterThread {
         webhooks: watch::Sender::new(0),
         alert_rules: watch::Sender::new(0),
     };
-    WriterThread { connection, feed, faults: FaultPlan::none() }
+    WriterThread { connection, feed, faults: FaultPlan::none(), stats: Arc::default() }
 }
 
 /// An operation that writes `n` with so many bytes beside it, announces a webhook change, then ends as told.
@@ -90,7 +90,7 @@ fn a_transaction_left_open_is_undone_before_the_next() {
 #[tokio::test]
 async fn nothing_is_accepted_after_close_and_everything_before_is_done() {
     let directory = tempfile::tempdir().unwrap();
-    let WriterThread { connection, feed, faults } = thread(&directory);
+    let WriterThread { connection, feed, faults, .. } = thread(&directory);
     let writer = Writer::start("t", connection, feed, faults, Duration::from_secs(5)).unwrap();
     for n in 0..100 {
         writer.write_unattended(move |tx| {

@@ -1,7 +1,7 @@
 //! The JSON of the public HTTP API and of webhook bodies. Wire spellings live only here.
 //!
 //! Every type both reads and writes, because servers and clients use the same ones. Keys a client sends that are not
-//! listed are ignored; `null` means the same as leaving the key out.
+//! listed are ignored, except in rules of alerts; `null` means the same as leaving the key out.
 
 pub mod alert;
 pub mod cursor;
@@ -15,6 +15,7 @@ pub mod log;
 pub mod metadata;
 pub mod metrics;
 pub mod name;
+pub mod node;
 mod object;
 pub mod replay;
 pub mod request;

@@ -10,6 +10,7 @@ mod events_list;
 mod events_state;
 mod events_stream;
 mod health;
+mod nodes;
 mod sandbox_connect;
 mod sandbox_create;
 mod sandbox_details;
@@ -78,6 +79,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
             alert_rules::update_alert_rule,
             alert_rules::delete_alert_rule
         ))
+        .routes(routes!(nodes::list_nodes))
+        .routes(routes!(nodes::get_node))
         .routes(routes!(team_metrics::get_team_metrics))
         .routes(routes!(team_metrics::get_team_metrics_max))
         .routes(routes!(sandbox_details::get_sandbox_details))

@@ -16,6 +16,10 @@ use sandscope_model::{
 };
 use sandscope_store::{FaultPlan, NewApiKey, Store};
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+use sandscope_wire::details::PressureMetrics;
+use sandscope_wire::node::{
+    CLUSTER_ID, MachineInfo, NodeExtra, NodeMetrics, NodeSandboxes, NodeUse, NodeView, ReconcilerView,
+};
 use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -24,6 +28,8 @@ use crate::{ApiOptions, Hangup, Health, LiveMetrics, StreamOptions, auth, router
 
 pub(super) const KEY: &str = "e2b_0000000000000000000000000000000000000001";
 pub(super) const OTHER_KEY: &str = "e2b_0000000000000000000000000000000000000002";
+
+pub(super) const ADMIN: &str = "the-operator-s-own-token";
 
 pub(super) struct Door {
     pub(super) clock: StepClock,
@@ -110,6 +116,8 @@ impl Door {
             },
             live_metrics: LiveMetrics::new(live.clone()),
             alert_rules: sandscope_model::AlertRule::defaults(),
+            node: Arc::new(node),
+            admin_token: Some(sandscope_model::Secret::new(ADMIN.to_owned())),
         });
         Self {
             clock,
@@ -202,6 +210,54 @@ impl Door {
 
     pub(super) fn take_log(&mut self) -> String {
         std::mem::take(&mut self.log)
+    }
+}
+
+/// A machine on which nothing happens.
+fn node() -> NodeView {
+    let nothing = PressureMetrics { cpu: None, memory: None, io: None };
+    NodeView {
+        version: "1.2.3".to_owned(),
+        commit: "unknown".to_owned(),
+        id: "here".to_owned(),
+        service_instance_id: "00000000-0000-4000-8000-000000000009".to_owned(),
+        cluster_id: CLUSTER_ID.to_owned(),
+        machine_info: MachineInfo::default(),
+        status: "ready".to_owned(),
+        status_changed_at: sandscope_model::Timestamp::UNIX_EPOCH,
+        sandbox_count: 0,
+        metrics: NodeMetrics {
+            allocated_cpu: 0,
+            cpu_percent: 0,
+            cpu_count: 2,
+            allocated_memory_bytes: 0,
+            memory_used_bytes: 0,
+            memory_total_bytes: 0,
+            huge_pages_total: 0,
+            huge_pages_used: 0,
+            huge_pages_reserved: 0,
+            huge_page_size_bytes: 0,
+            disks: Vec::new(),
+        },
+        create_successes: 0,
+        create_fails: 0,
+        sandbox_starting_count: 0,
+        sandscope: NodeExtra {
+            sandboxes: NodeSandboxes::default(),
+            used: NodeUse::default(),
+            allocated_disk_bytes: 0,
+            load: None,
+            pressure: nothing,
+            reconciler: ReconcilerView {
+                rounds: 0,
+                failed_rounds: 0,
+                last_at: None,
+                last_seconds: 0.0,
+                open: 0,
+                settled: 0,
+                problems: Vec::new(),
+            },
+        },
     }
 }
 

@@ -9,6 +9,7 @@ mod histories;
 mod ledger;
 mod live_metrics;
 mod logs;
+mod nodes;
 mod origins;
 mod recorded;
 mod refusals;

@@ -36,6 +36,7 @@ struct ServerSection {
     drain_timeout_s: Option<u32>,
     trusted_proxies: Option<Vec<String>>,
     first_api_key: Option<String>,
+    admin_token: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,6 +141,7 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         drain_timeout_s: server.drain_timeout_s,
         trusted_proxies: server.trusted_proxies,
         first_api_key: server.first_api_key,
+        admin_token: server.admin_token,
         vcpu_count: sandbox.vcpu_count,
         memory_mb: sandbox.memory_mb,
         disk_mb: sandbox.disk_mb,

@@ -86,7 +86,14 @@ impl Config {
                 &over.trusted_proxies.or(under.trusted_proxies).unwrap_or_default(),
             ),
             first_api_key: over.first_api_key.or(under.first_api_key).map(Secret::new),
+            admin_token: over.admin_token.or(under.admin_token).map(Secret::new),
         };
+        let is_token = |token: &Secret| {
+            let token = token.expose();
+            (16..=256).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let token_ok = server.admin_token.as_ref().is_none_or(is_token);
+        rules.check(token_ok, "admin_token", "16 to 256 printable ASCII characters without spaces");
         rules.check(!server.data_dir.as_os_str().is_empty(), "data_dir", "a directory");
         let key_ok = server.first_api_key.as_ref().is_none_or(|key| keys::is_well_formed(key.expose()));
         rules.check(key_ok, "first_api_key", "e2b_ and 40 hexadecimal digits (lower case)");

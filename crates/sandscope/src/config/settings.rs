@@ -48,6 +48,10 @@ pub(crate) struct ServeArgs {
     /// file only, as flags are visible to every process of the machine.
     #[arg(skip)]
     pub first_api_key: Option<String>,
+    /// What the operator presents in X-Admin-Token to see the machine (`GET /nodes`), 16 to 256 characters; without one
+    /// nobody can. Environment or file only.
+    #[arg(skip)]
+    pub admin_token: Option<String>,
     /// CPUs of a sandbox [default: 2]
     #[arg(long, value_name = "N", env = "SANDSCOPE_VCPU_COUNT")]
     pub vcpu_count: Option<u32>,
@@ -169,6 +173,7 @@ impl ServeArgs {
     /// Adds what may be given in the environment but not as a flag.
     pub(crate) fn with_environment(mut self) -> Self {
         self.first_api_key = std::env::var("SANDSCOPE_FIRST_API_KEY").ok();
+        self.admin_token = std::env::var("SANDSCOPE_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
         let keys = std::env::var("SANDSCOPE_SEALING_KEYS").ok();
         self.sealing_keys = keys.map(|keys| keys.split(',').map(ToOwned::to_owned).collect());
         self

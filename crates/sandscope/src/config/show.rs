@@ -40,6 +40,9 @@ impl Config {
         if server.first_api_key.is_some() {
             lines.push(("first_api_key", quoted("[secret]")));
         }
+        if server.admin_token.is_some() {
+            lines.push(("admin_token", quoted("[secret]")));
+        }
         section("server", &lines);
         section(
             "sandbox",

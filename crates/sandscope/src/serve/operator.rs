@@ -1,24 +1,30 @@
-//! The operator's port: `GET /metrics` for Prometheus, `GET /health`. Off unless an address is given, and without a key:
+//! The operator's port: `GET /metrics` for Prometheus, `GET /nodes`, `GET /reconciler`, `GET /health`. Off unless an address is given, and without a key:
 //! give it one that only the operator reaches.
 //!
 //! Nothing is read from the kernel for a scrape: the sandboxes' figures are the sampler's of the last second. The
 //! number of series is bounded: sandboxes are added up by team and template, [`MAX_GROUPS`] of them, the rest as
 //! `other`; single sandboxes only the busiest, and only as many as the operator asked for.
 
+mod own;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use http::{StatusCode, header};
-use sandscope_lifecycle::Lifecycle;
+use sandscope_lifecycle::{Lifecycle, Reconciled};
 use sandscope_model::{Clock, Sandbox, StateName};
-use sandscope_sampler::{Live, LivePoint, SamplerStats};
+use sandscope_sampler::{AlertStats, Live, LivePoint, SamplerStats};
 use sandscope_store::{Store, StoreError};
 use sandscope_telemetry::exposition::{CONTENT_TYPE, Exposition, Kind};
+use sandscope_wire::node::{NodeView, ReconcilerView};
+use tokio::sync::watch;
+
+use super::node::{self, Node};
 
 /// Pairs of team and template that have series of their own.
 const MAX_GROUPS: usize = 200;
@@ -27,11 +33,15 @@ const MAX_AGE_S: i64 = 5;
 
 /// What the port tells of.
 pub(crate) struct Operator {
+    pub(crate) node: Arc<Node>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Live,
     pub(crate) stats: Arc<SamplerStats>,
+    pub(crate) alert_stats: Arc<AlertStats>,
+    /// What the reconciler says of itself.
+    pub(crate) reconciled: watch::Receiver<Reconciled>,
     /// Single sandboxes told of, the busiest first.
     pub(crate) n_sandboxes: usize,
     pub(crate) started_at: jiff::Timestamp,
@@ -41,6 +51,9 @@ pub(crate) struct Operator {
 pub(crate) fn router(operator: Operator) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .route("/reconciler", get(reconciler))
+        .route("/nodes", get(nodes))
+        .route("/nodes/{nodeID}", get(node))
         .route("/health", get(|| async { StatusCode::NO_CONTENT }))
         .with_state(Arc::new(operator))
 }
@@ -50,6 +63,7 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
     let mut text = Exposition::default();
     operator.sandboxes(&mut text);
     operator.sampler(&mut text);
+    operator.own(&mut text);
     process(&mut text, operator.started_at);
     if let Err(error) = operator.stored(&mut text).await {
         // What is known is told all the same; the missing families tell the rest.
@@ -58,6 +72,19 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
     text.family("sandscope_scrape_duration_seconds", Kind::Gauge, "Time it took to answer this scrape.")
         .sample(&[], begun.elapsed().as_secs_f64());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text.finish()).into_response()
+}
+
+async fn reconciler(State(operator): State<Arc<Operator>>) -> Json<ReconcilerView> {
+    Json(node::reconciler(&operator.reconciled.borrow()))
+}
+
+async fn nodes(State(operator): State<Arc<Operator>>) -> Json<[NodeView; 1]> {
+    Json([operator.node.view()])
+}
+
+async fn node(State(operator): State<Arc<Operator>>, Path(id): Path<String>) -> Response {
+    let node = operator.node.view();
+    if node.id == id { Json(node).into_response() } else { StatusCode::NOT_FOUND.into_response() }
 }
 
 /// Sandboxes added up.
@@ -241,7 +268,7 @@ impl Operator {
         )
         .sample(&[("of", "all")], float(lag))
         .sample(&[("of", "furthest")], float(most));
-        Ok(())
+        self.delivery_lag(text).await
     }
 }
 

@@ -9,7 +9,7 @@ use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
 use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
 use sandscope_logs::{Logs, LogsOptions};
-use sandscope_model::{Clock, Entropy, Secret};
+use sandscope_model::{Clock, Entropy, EventId, Secret};
 use sandscope_sampler::{AlertOptions, AlertStats, Live, Sampler, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, EgressRules, RetryPolicy, Webhooks, WebhooksOptions};
@@ -22,6 +22,7 @@ use super::data_dir::DataDir;
 use super::engine::Engine;
 use super::exports::Addresses;
 use super::http::{Http, Limits, Tls};
+use super::node::Node;
 use super::operator::{self, Operator};
 use super::{sealing, unread};
 use crate::config::{self, Config};
@@ -91,7 +92,7 @@ impl Running {
         })
         .await
         .context("cannot take over what the last run left")?;
-        lifecycle.keep_up(upkeep(&config.sandbox));
+        let reconciled = lifecycle.keep_up(upkeep(&config.sandbox));
         let own_port = socket.local_addr().context("cannot tell the port")?.port();
         let guard = guard(&config.webhooks, config.server.dev, own_port);
         let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
@@ -119,12 +120,27 @@ impl Running {
             runtime: engine.runtime(),
             clock: Arc::clone(&clock),
         });
+        let health = watch::Sender::new(Health::Serving);
+        let node = Arc::new(Node {
+            lifecycle: lifecycle.clone(),
+            live: live.clone(),
+            clock: Arc::clone(&clock),
+            health: health.subscribe(),
+            reconciled: reconciled.clone(),
+            data_dir: data_dir.path().to_owned(),
+            instance_id: EventId::generate(&*entropy).to_string(),
+            started_at: clock.now(),
+            cpu: std::sync::Mutex::default(),
+        });
         let operator = Operator {
+            node: Arc::clone(&node),
             lifecycle: lifecycle.clone(),
             store: store.clone(),
             clock: Arc::clone(&clock),
             live: live.clone(),
             stats,
+            alert_stats,
+            reconciled,
             n_sandboxes: config.metrics.n_top_sandboxes,
             started_at: clock.now(),
         };
@@ -139,7 +155,6 @@ impl Running {
         let webhooks = Webhooks::start(options);
         let tester = webhooks.tester();
 
-        let health = watch::Sender::new(Health::Serving);
         let api = sandscope_api::router(ApiOptions {
             lifecycle: lifecycle.clone(),
             store: store.clone(),
@@ -161,6 +176,8 @@ impl Running {
             },
             live_metrics: LiveMetrics::new(live),
             alert_rules: config.metrics.alerts.clone(),
+            node: Arc::new(move || node.view()),
+            admin_token: config.server.admin_token.clone(),
         });
         let edge = Edge::new(EdgeOptions {
             lifecycle: lifecycle.clone(),

@@ -15,6 +15,9 @@ use sandscope_client::{Client, ClientOptions};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+/// What the operator of every test's server asks with.
+pub(crate) const ADMIN_TOKEN: &str = "an-operator-s-token";
+
 /// Says so and returns true where real sandboxes cannot be made.
 pub(crate) fn skip_without_root(what: &str) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -141,6 +144,7 @@ async fn spawn(
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
     command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.env("SANDSCOPE_ADMIN_TOKEN", ADMIN_TOKEN);
     let log = std::fs::File::options().create(true).append(true).open(data.path().join("server.log"))?;
     let mut child = command.stderr(log).spawn().context("cannot start the server")?;
     let stdout = child.stdout.take().context("no standard output")?;

@@ -1,0 +1,51 @@
+//! How making sandboxes has been going.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::lifecycle::Lifecycle;
+
+/// Counts since the server started.
+#[derive(Debug, Default)]
+pub(crate) struct CreateStats {
+    n_created: AtomicU64,
+    n_failed: AtomicU64,
+    n_under_way: AtomicU64,
+}
+
+/// The counts at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CreateCounts {
+    /// Made.
+    pub n_created: u64,
+    /// Admitted, but not made.
+    pub n_failed: u64,
+    /// Admitted, and being made.
+    pub n_under_way: u64,
+}
+
+impl CreateStats {
+    /// One was admitted.
+    pub(crate) fn begin(&self) {
+        self.n_under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// That one is made, or will not be.
+    pub(crate) fn end(&self, is_made: bool) {
+        self.n_under_way.fetch_sub(1, Ordering::Relaxed);
+        let count = if is_made { &self.n_created } else { &self.n_failed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Lifecycle {
+    /// How making sandboxes has been going.
+    pub fn create_counts(&self) -> CreateCounts {
+        let stats = &self.context.creates;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CreateCounts {
+            n_created: read(&stats.n_created),
+            n_failed: read(&stats.n_failed),
+            n_under_way: read(&stats.n_under_way),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the server says about its own work: comparing store and host, storing, delivering, alerting, making sandboxes.
+
+use sandscope_lifecycle::Reconciled;
+use sandscope_store::StoreError;
+use sandscope_telemetry::exposition::{Exposition, Kind};
+
+use super::{Operator, float};
+
+/// Webhooks looked at for one scrape.
+const MAX_WEBHOOKS: usize = 1_000;
+
+impl Operator {
+    pub(super) fn own(&self, text: &mut Exposition) {
+        self.reconciling(text);
+        self.writing(text);
+        let counts = self.alert_stats.counts();
+        for (name, help, count) in [
+            (
+                "sandscope_alert_evaluations_total",
+                "Numbers held against a rule of an alert.",
+                counts.n_evaluated,
+            ),
+            ("sandscope_alerts_told_total", "Alerts told: firing or resolved.", counts.n_told),
+            (
+                "sandscope_alert_failures_total",
+                "Looks at alerts that could not be finished.",
+                counts.n_failed,
+            ),
+            ("sandscope_alert_events_total", "Events of logs looked at for alerts.", counts.n_events),
+        ] {
+            text.family(name, Kind::Counter, help).sample(&[], float(count));
+        }
+        let created = self.lifecycle.create_counts();
+        text.family("sandscope_creates_total", Kind::Counter, "Sandboxes that were to be made, by outcome.")
+            .sample(&[("outcome", "created")], float(created.n_created))
+            .sample(&[("outcome", "failed")], float(created.n_failed));
+        text.family("sandscope_creates_under_way", Kind::Gauge, "Sandboxes being made.")
+            .sample(&[], float(created.n_under_way));
+    }
+
+    fn reconciling(&self, text: &mut Exposition) {
+        let Reconciled { n_rounds, n_failed, last_at, last_took, busy, n_open, n_settled, problems } =
+            self.reconciled.borrow().clone();
+        text.family(
+            "sandscope_reconcile_rounds_total",
+            Kind::Counter,
+            "Comparisons of store and host, by result.",
+        )
+        .sample(&[("result", "compared")], float(n_rounds - n_failed))
+        .sample(&[("result", "failed")], float(n_failed));
+        text.family("sandscope_reconcile_seconds_total", Kind::Counter, "Time those comparisons took.")
+            .sample(&[], busy.as_secs_f64());
+        text.family(
+            "sandscope_reconcile_last_duration_seconds",
+            Kind::Gauge,
+            "Time the last comparison took.",
+        )
+        .sample(&[], last_took.as_secs_f64());
+        text.family(
+            "sandscope_reconcile_last_time_seconds",
+            Kind::Gauge,
+            "When the last comparison ended, in unix seconds; 0 before the first.",
+        )
+        .sample(&[], last_at.map_or(0.0, |at| float(u64::try_from(at.as_second()).unwrap_or(0))));
+        text.family("sandscope_reconcile_open", Kind::Gauge, "Disagreements the last comparison saw.")
+            .sample(&[], float(n_open as u64));
+        text.family(
+            "sandscope_reconcile_problems",
+            Kind::Gauge,
+            "Disagreements it could not put right; GET /reconciler says which.",
+        )
+        .sample(&[], float(problems.len() as u64));
+        text.family("sandscope_reconcile_settled_total", Kind::Counter, "Disagreements put right.")
+            .sample(&[], float(n_settled));
+    }
+
+    fn writing(&self, text: &mut Exposition) {
+        let counts = self.store.write_counts();
+        type Field = fn(&sandscope_store::WriteCounts) -> f64;
+        let fields: [(&'static str, Kind, &str, Field); 6] = [
+            ("sandscope_store_commits_total", Kind::Counter, "Transactions committed.", |c| {
+                float(c.n_commits)
+            }),
+            (
+                "sandscope_store_failed_commits_total",
+                Kind::Counter,
+                "Transactions that could not be committed.",
+                |c| float(c.n_failed),
+            ),
+            ("sandscope_store_operations_total", Kind::Counter, "Operations committed.", |c| {
+                float(c.n_operations)
+            }),
+            (
+                "sandscope_store_commit_seconds_total",
+                Kind::Counter,
+                "Time commits took, most of it until they were on disk.",
+                |c| c.commit_time.as_secs_f64(),
+            ),
+            (
+                "sandscope_store_slowest_commit_seconds",
+                Kind::Gauge,
+                "The longest a commit has taken since the server started.",
+                |c| c.slowest.as_secs_f64(),
+            ),
+            ("sandscope_store_queued_operations", Kind::Gauge, "Operations that wait for a commit.", |c| {
+                float(c.n_queued as u64)
+            }),
+        ];
+        for (name, kind, help, field) in fields {
+            text.family(name, kind, help);
+            for file in &counts {
+                text.sample(&[("file", file.file)], field(file));
+            }
+        }
+    }
+
+    /// How long what webhooks are owed has waited.
+    pub(super) async fn delivery_lag(&self, text: &mut Exposition) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut longest_ms = 0;
+        for webhook in
+            self.store.all_webhooks().await?.into_iter().filter(|webhook| webhook.enabled).take(MAX_WEBHOOKS)
+        {
+            let Some(cursor) = self.store.cursor(webhook.id).await? else { continue };
+            if let Some(next) = self.store.event(webhook.team_id, cursor + 1).await? {
+                let waited_ms = now.as_millisecond().saturating_sub(next.timestamp.as_millisecond());
+                longest_ms = longest_ms.max(u64::try_from(waited_ms).unwrap_or(0));
+            }
+        }
+        text.family(
+            "sandscope_webhook_lag_seconds",
+            Kind::Gauge,
+            "Age of the oldest event an enabled webhook has not come to yet.",
+        )
+        .sample(&[], float(longest_ms) / 1e3);
+        Ok(())
+    }
+}
