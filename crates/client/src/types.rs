@@ -22,6 +22,9 @@ pub struct NewSandbox {
     pub metadata: BTreeMap<String, String>,
     /// Environment of every process in it.
     pub env_vars: BTreeMap<String, String>,
+    /// Webhooks of its own, as the API takes them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Value>,
 }
 
 /// A sandbox, as create and connect answer.

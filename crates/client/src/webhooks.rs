@@ -30,6 +30,16 @@ impl Client {
         self.of_webhook(Method::GET, id, "", None).await
     }
 
+    /// Changes what `body` gives; answers the webhook as it is then.
+    pub async fn update_webhook(&self, id: &str, body: &Value) -> Result<Value, ClientError> {
+        self.of_webhook(Method::PATCH, id, "", Some(body)).await
+    }
+
+    /// How deliveries went over the last day.
+    pub async fn webhook_stats(&self, id: &str) -> Result<Value, ClientError> {
+        self.of_webhook(Method::GET, id, "/stats", None).await
+    }
+
     /// Sends a made-up event; answers the attempt.
     pub async fn test_webhook(&self, id: &str) -> Result<Value, ClientError> {
         self.of_webhook(Method::POST, id, "/test", Some(&json!({}))).await

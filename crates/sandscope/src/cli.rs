@@ -14,7 +14,7 @@ pub(crate) use alert::{AlertCommand, RuleArgs};
 pub(crate) use sandbox::{
     ConnectArgs, CopyArgs, CreateArgs, ExecArgs, FilesCommand, LogsArgs, ProcessArgs, SandboxCommand,
 };
-pub(crate) use webhook::{CreateWebhookArgs, WebhookCommand};
+pub(crate) use webhook::{CreateWebhookArgs, UpdateWebhookArgs, WebhookCommand};
 
 /// Sandboxes for AI agents on machines you own.
 #[derive(Debug, Parser)]

@@ -19,6 +19,8 @@ pub(crate) enum WebhookCommand {
     },
     /// Register a webhook and print its id
     Create(Box<CreateWebhookArgs>),
+    /// Change what is given of a webhook, or enable one that was disabled
+    Update(Box<UpdateWebhookArgs>),
     /// Delete a webhook
     Delete {
         /// Webhook id
@@ -45,6 +47,13 @@ pub(crate) enum WebhookCommand {
         /// How many, 1 to 100
         #[arg(long, default_value_t = 25)]
         limit: u32,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show how deliveries went over the last day
+    Stats {
+        /// Webhook id
+        id: String,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -144,6 +153,32 @@ pub(crate) struct CreateWebhookArgs {
     /// What deliveries are signed with; drawn and printed where not given
     #[arg(long, env = "SANDSCOPE_WEBHOOK_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
+    /// Further options, as the API takes them, for example 'ordering="strict"' or maxInFlight=16
+    #[arg(long = "option", value_name = "KEY=JSON", value_parser = key_value)]
+    pub options: Vec<(String, String)>,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateWebhookArgs {
+    /// Webhook id
+    pub id: String,
+    /// Where events go
+    #[arg(long)]
+    pub url: Option<String>,
+    /// What people call it
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Event types, instead of those it has
+    #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
+    pub events: Vec<String>,
+    /// Deliver to it, from now on
+    #[arg(long, conflicts_with = "disable")]
+    pub enable: bool,
+    /// Deliver nothing to it
+    #[arg(long)]
+    pub disable: bool,
     /// Further options, as the API takes them, for example 'ordering="strict"' or maxInFlight=16
     #[arg(long = "option", value_name = "KEY=JSON", value_parser = key_value)]
     pub options: Vec<(String, String)>,

@@ -53,6 +53,7 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
         auto_pause,
         metadata: metadata.into_iter().collect(),
         env_vars: env.into_iter().collect(),
+        ..NewSandbox::default()
     };
     let made = commands::client(server)?.create_sandbox(&sandbox).await?;
     match format.get() {

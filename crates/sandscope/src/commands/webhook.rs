@@ -13,7 +13,7 @@ use sandscope_model::{Entropy as _, EventType};
 use serde_json::{Map, Value, json};
 
 use super::events::full_name;
-use crate::cli::{CreateWebhookArgs, WebhookCommand};
+use crate::cli::{CreateWebhookArgs, UpdateWebhookArgs, WebhookCommand};
 use crate::output::{self, Paint};
 use crate::system::OsEntropy;
 
@@ -37,6 +37,8 @@ pub(crate) async fn run(command: WebhookCommand) -> anyhow::Result<ExitCode> {
         }
         WebhookCommand::Info { id, server } => show(&super::client(server)?.webhook(&id).await?)?,
         WebhookCommand::Create(arguments) => create(*arguments).await?,
+        WebhookCommand::Update(arguments) => update(*arguments).await?,
+        WebhookCommand::Stats { id, server } => show(&super::client(server)?.webhook_stats(&id).await?)?,
         WebhookCommand::Delete { id, server } => super::client(server)?.delete_webhook(&id).await?,
         WebhookCommand::Test { id, server } => {
             let attempt = super::client(server)?.test_webhook(&id).await?;
@@ -108,12 +110,7 @@ async fn create(arguments: CreateWebhookArgs) -> anyhow::Result<()> {
     };
     let drawn = secret.is_none();
     let secret = secret.unwrap_or_else(draw_secret);
-    let mut body = Map::new();
-    for (key, value) in options {
-        let value =
-            serde_json::from_str(&value).with_context(|| format!("option {key} is no JSON: {value}"))?;
-        body.insert(key, value);
-    }
+    let mut body = parsed(options)?;
     for (key, value) in [
         ("name", json!(name)),
         ("url", json!(url)),
@@ -128,6 +125,31 @@ async fn create(arguments: CreateWebhookArgs) -> anyhow::Result<()> {
         output::note(format_args!("secret: {secret}"));
     }
     Ok(())
+}
+
+async fn update(arguments: UpdateWebhookArgs) -> anyhow::Result<()> {
+    let UpdateWebhookArgs { id, url, name, events, enable, disable, options, server } = arguments;
+    let mut body = parsed(options)?;
+    let events: Vec<String> = events.iter().map(|name| full_name(name)).collect();
+    let given = [
+        ("url", url.map(|url| json!(url))),
+        ("name", name.map(|name| json!(name))),
+        ("events", (!events.is_empty()).then(|| json!(events))),
+        ("enabled", (enable || disable).then(|| json!(enable))),
+    ];
+    body.extend(given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    anyhow::ensure!(!body.is_empty(), "nothing to change is given");
+    show(&super::client(server)?.update_webhook(&id, &Value::Object(body)).await?)
+}
+
+/// Options as the API takes them.
+fn parsed(options: Vec<(String, String)>) -> anyhow::Result<Map<String, Value>> {
+    let parse = |(key, value): (String, String)| {
+        let value =
+            serde_json::from_str(&value).with_context(|| format!("option {key} is no JSON: {value}"))?;
+        Ok((key, value))
+    };
+    options.into_iter().map(parse).collect()
 }
 
 /// In the form that verify libraries take.
