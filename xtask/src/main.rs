@@ -5,7 +5,9 @@
 //! - `cargo xtask e2e`: the official clients against the real binary;
 //! - `cargo xtask soak`: many sandboxes in use for long, and nothing left of it;
 //! - `cargo xtask bench-sdk`: what a command costs through the official SDKs;
-//! - `cargo xtask crash`: the server killed at random, as often as wanted, checked after every time;
+//! - `cargo xtask crash`: the server killed at random, as often as wanted, checked after every time; `--webhooks` with
+//!   200 events per second on their way;
+//! - `cargo xtask replay`: a long log sent to a webhook again, also over a kill;
 //! - `cargo xtask openapi`: writes the OpenAPI document to `docs/openapi.json`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
@@ -35,9 +37,11 @@ fn main() -> ExitCode {
         ["bench-sdk"] => soak::figures(),
         ["openapi"] => steps::openapi(),
         ["crash", options @ ..] => crash::run_rounds(options),
+        ["replay", options @ ..] => crash::replay(options),
         _ => {
             eprintln!(
-                "usage: cargo xtask test | tidy | e2e [js|python|tls|fuzz]… | crash [--rounds N] [--seed N] [--from N] \
+                "usage: cargo xtask test | tidy | e2e [js|python|tls|fuzz]… \
+                 | crash [--webhooks] [--rounds N] [--seed N] [--from N] | replay [--events N] \
                  | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
             );
             return ExitCode::from(2);
