@@ -555,9 +555,11 @@ impl Ledger {
         self.stored_cursor = self.stored_cursor.max(cursor);
         self.ahead = self.ahead.split_off(&(cursor + 1));
         let again = &self.unrecorded;
-        self.exposed.retain(|sequence| {
-            again.contains_key(sequence) || (*sequence > cursor && !exceptions.contains_key(sequence))
-        });
+        // An exception that was cleared ahead of the cursor has left no row behind: to a start from what is stored it is
+        // an event like those that were never attempted, until the cursor passes it.
+        let is_set = |sequence: &u64| matches!(exceptions.get(sequence), Some(Unrecorded::Set { .. }));
+        self.exposed
+            .retain(|sequence| again.contains_key(sequence) || (*sequence > cursor && !is_set(sequence)));
     }
 
     /// The progress last handed out could not be stored: it is part of the next.

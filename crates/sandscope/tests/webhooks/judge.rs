@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::receiver::Arrival;
 
@@ -60,7 +60,8 @@ impl Promise {
         let mut taken: BTreeSet<u64> = BTreeSet::new();
         // In which life an event was last taken, as long as it has not come again.
         let mut last_taken: BTreeMap<u64, usize> = BTreeMap::new();
-        let mut repeated: BTreeMap<usize, usize> = BTreeMap::new();
+        // By the kill that repeated them.
+        let mut repeated: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         let mut of_delivery: BTreeMap<&str, u64> = BTreeMap::new();
         for arrival in arrivals {
             let Arrival { life, sequence, .. } = *arrival;
@@ -78,7 +79,7 @@ impl Promise {
             ensure!(*first == *arrival.body, "event {sequence} came with different bodies: {arrival:?}");
             if let Some(earlier) = last_taken.remove(&sequence) {
                 ensure!(earlier < life, "event {sequence} came twice in life {life}, and had been taken");
-                *repeated.entry(earlier).or_default() += 1;
+                repeated.entry(earlier).or_default().push(sequence);
             }
             if let Some((lane, place)) = places.get(&sequence) {
                 let lane = &mut lanes[*lane];
@@ -102,14 +103,24 @@ impl Promise {
         }
         let lost: Vec<u64> = owed.keys().copied().filter(|number| !taken.contains(number)).collect();
         ensure!(lost.is_empty(), "{} of {} events are lost: {lost:?}", lost.len(), owed.len());
-        let repeated_by_one = repeated.values().copied().max().unwrap_or(0);
-        ensure!(
-            repeated_by_one <= self.window,
-            "one kill repeated {repeated_by_one} deliveries, the window is {}: {repeated:?}",
-            self.window
-        );
+        let worst = repeated.iter().max_by_key(|(_, numbers)| numbers.len());
+        let repeated_by_one = worst.map_or(0, |(_, numbers)| numbers.len());
+        if let Some((life, numbers)) = worst.filter(|_| repeated_by_one > self.window) {
+            let around = |life| -> Vec<(u64, bool)> {
+                let of_life = arrivals.iter().filter(|arrival| arrival.life == life);
+                of_life.map(|arrival| (arrival.sequence, arrival.taken)).collect()
+            };
+            let (before, after) = (around(*life), around(life + 1));
+            let window = self.window;
+            bail!(
+                "the kill of life {life} repeated {numbers:?}, the window is {window}; it ended with {:?}, the next began \
+                 with {:?}",
+                &before[before.len().saturating_sub(40)..],
+                &after[..after.len().min(40)],
+            );
+        }
         let (events, requests) = (owed.len(), arrivals.len());
-        Ok(Shown { events, requests, repeated: repeated.values().sum(), repeated_by_one })
+        Ok(Shown { events, requests, repeated: repeated.values().map(Vec::len).sum(), repeated_by_one })
     }
 
     /// The lanes, and each event's lane and place in it.
@@ -193,7 +204,7 @@ fn every_broken_promise_is_told() {
     for (arrivals, words) in [
         (with(&[])[..7].to_vec(), "1 of 8 events are lost: [8]"),
         (with(&[(0, 8, true)]), "came twice in life 0"),
-        (with(&[(1, 4, true), (1, 6, true), (1, 8, true)]), "one kill repeated 3"),
+        (with(&[(1, 4, true), (1, 6, true), (1, 8, true)]), "the kill of life 0 repeated [4, 6, 8]"),
         (with(&[(1, 8, true), (1, 6, true)]), "after later ones of its sandbox"),
         (arrivals(&[(0, 1, true), (0, 2, true), (0, 5, true)]), "came before 3 was taken"),
         (arrivals(&[(0, 1, true), (0, 3, false), (0, 5, true)]), "came before 3 was taken"),
