@@ -27,7 +27,7 @@ const PREVIOUS_SIGNATURE: HeaderName = HeaderName::from_static("e2b-signature-pr
 const STANDARD_ID: HeaderName = HeaderName::from_static("webhook-id");
 const STANDARD_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const STANDARD_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-/// Longest body that is kept of a request.
+/// Longest body that is kept, of a request as of an answer.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 const REDACTED: &str = "[redacted]";
 
@@ -87,9 +87,9 @@ impl Attempter {
             outcome,
             request_url: webhook.url.clone(),
             request_headers: to_json(&headers, is_secret),
-            request_body: String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned(),
+            request_body: kept(&body),
             response_status: reply.status,
-            response_body: reply.headers.is_some().then(|| String::from_utf8_lossy(&reply.body).into_owned()),
+            response_body: reply.headers.is_some().then(|| kept(&reply.body)),
             response_headers: reply.headers.as_ref().map(|headers| to_json(headers, |_| false)),
         };
         Made { attempt, hold }
@@ -110,6 +110,13 @@ impl Attempter {
 fn timed_out(timeout: Duration) -> AttemptOutcome {
     let message = format!("no complete response within {} s", timeout.as_secs_f64());
     AttemptOutcome::Failed { class: ErrorClass::Timeout, message }
+}
+
+/// As much of a body as is kept, as text. What is no text takes more room than it did.
+fn kept(body: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_KEPT_BYTES));
+    text
 }
 
 /// `duration` after `at`, or the end of time.

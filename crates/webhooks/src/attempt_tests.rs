@@ -162,11 +162,22 @@ async fn statuses_other_than_2xx_fail_and_redirects_are_not_followed() {
 
 #[tokio::test]
 async fn a_body_without_end_is_read_to_the_cap_and_the_connection_dropped() {
-    let chunk: &[u8] = b"a\r\n0123456789\r\n";
-    let receiver = Receiver::start(move |_| Answer::Endless(chunk)).await;
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let flood = Answer::Flood(head.into(), "a\r\n0123456789\r\n".into());
+    let receiver = Receiver::start(move |_| flood.clone()).await;
     let attempt = Bench::to_loopback().attempt(&receiver.url()).await;
     assert_eq!(class(&attempt), None);
     assert_eq!(attempt.response_body.map(|body| body.len()), Some(64 * 1024));
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_body_is_text_of_the_size_promised() {
+    let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n".to_vec();
+    // Each of these becomes three bytes of text.
+    answer.extend([0xff; 100_000]);
+    let receiver = Receiver::start(raw(answer)).await;
+    let kept = Bench::to_loopback().attempt(&receiver.url()).await.response_body.unwrap();
+    assert!((MAX_KEPT_BYTES - 2..=MAX_KEPT_BYTES).contains(&kept.len()), "{}", kept.len());
 }
 
 #[tokio::test]

@@ -55,6 +55,9 @@ pub use tester::Tester;
 #[path = "delivery_tests.rs"]
 mod delivery_tests;
 #[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile;
+#[cfg(test)]
 #[path = "operations_tests.rs"]
 mod operations;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A receiver on the loopback that can be told to misbehave, for the other test files.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,8 +24,10 @@ pub(crate) enum Answer {
     Raw(Vec<u8>),
     /// These bytes, and then nothing ever.
     RawThenHang(Vec<u8>),
-    /// A head, and then these bytes again and again.
-    Endless(&'static [u8]),
+    /// The first bytes, and then the others again and again, as fast as they are taken.
+    Flood(Vec<u8>, Vec<u8>),
+    /// The same, a byte at a time.
+    Drip(Vec<u8>, Vec<u8>),
     /// Nothing ever.
     Hang,
     /// The connection is reset.
@@ -63,6 +66,7 @@ pub(crate) struct Receiver {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
     n_received: watch::Receiver<usize>,
+    n_flooded: Arc<AtomicUsize>,
     accepting: AbortHandle,
 }
 
@@ -72,23 +76,31 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let (count, n_received) = watch::channel(0);
+        let n_flooded = Arc::new(AtomicUsize::new(0));
+        let flooded = Arc::clone(&n_flooded);
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         let log = Arc::clone(&received);
         let accepting = tokio::spawn(async move {
             for connection in 1.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (behaviour, log, count) = (Arc::clone(&behaviour), Arc::clone(&log), count.clone());
+                let flooded = Arc::clone(&flooded);
                 tokio::spawn(async move {
                     // A client that goes away is not the receiver's concern.
-                    let _ = serve(stream, connection, &*behaviour, &log, &count).await;
+                    let _ = serve(stream, connection, &*behaviour, &log, &count, &flooded).await;
                 });
             }
         });
-        Self { address, received, n_received, accepting: accepting.abort_handle() }
+        Self { address, received, n_received, n_flooded, accepting: accepting.abort_handle() }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/hook?from=test", self.address)
+    }
+
+    /// Bytes that were taken of floods and drips, behind their first bytes.
+    pub(crate) fn n_flooded(&self) -> usize {
+        self.n_flooded.load(Ordering::Relaxed)
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
@@ -116,6 +128,7 @@ async fn serve(
     behaviour: &Behaviour,
     log: &Mutex<Vec<Received>>,
     count: &watch::Sender<usize>,
+    n_flooded: &AtomicUsize,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(received) = read_request(&mut stream, connection).await? {
@@ -135,10 +148,20 @@ async fn serve(
                 stream.write_all(&bytes).await?;
                 std::future::pending::<()>().await;
             }
-            Answer::Endless(bytes) => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+            Answer::Flood(first, again) => {
+                stream.write_all(&first).await?;
                 loop {
-                    stream.write_all(bytes).await?;
+                    stream.write_all(&again).await?;
+                    n_flooded.fetch_add(again.len(), Ordering::Relaxed);
+                }
+            }
+            Answer::Drip(first, again) => {
+                stream.write_all(&first).await?;
+                for byte in again.iter().cycle() {
+                    stream.write_all(&[*byte]).await?;
+                    stream.flush().await?;
+                    n_flooded.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
             Answer::Hang => std::future::pending::<()>().await,
