@@ -39,10 +39,11 @@ use signals::Told;
 
 /// Runs the server until it is told to stop.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::resolve(args.with_environment())?;
+    let args = args.with_environment();
+    let config = Config::resolve(args.clone())?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
-    // Without a certificate SIGHUP keeps its meaning: the terminal is gone, and so is the server.
-    let mut signals = Signals::take(config.server.tls.is_some())?;
+    // With nothing to read again SIGHUP keeps its meaning: the terminal is gone, and so is the server.
+    let mut signals = Signals::take(config.server.tls.is_some() || args.config.is_some())?;
     let server = tokio::select! {
         server = Running::start(&config) => server?,
         name = signals.stop() => {
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let name = loop {
         match signals.next().await {
             Told::Stop(name) => break name,
-            Told::Reload => server.reload(),
+            Told::Reload => server.reload(Config::resolve(args.clone())),
         }
     };
     tracing::info!(signal = name, "draining; a second signal stops at once");

@@ -5,7 +5,8 @@ use sandscope_testbed::{SeededEntropy, StepClock};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::guard::AllowedTarget;
+use crate::guard::tests::Scripted;
+use crate::guard::{AllowedTarget, EgressRules};
 use crate::receiver::{Answer, BOUND, Receiver};
 use crate::tls::Tls;
 
@@ -129,6 +130,41 @@ async fn every_attempt_has_its_own_delivery_id_and_connections_are_used_again() 
     assert_ne!(ids[0], ids[1]);
     assert!(plain.received().iter().all(|received| received.connection == 1));
     assert_eq!(class(&bench.attempt(&receiver.url()).await), None);
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_held_against_the_rules_as_they_are_now() {
+    // Loopback answers at all its addresses, so a name leads to a forbidden one only by the rules.
+    let receiver = Receiver::start(|_| Answer::Status(200)).await;
+    let url = receiver.url().replace("127.0.0.1", "kept.example");
+    let at_loopback =
+        || EgressRules { allow: vec!["127.0.0.0/8".parse().unwrap()], ..EgressRules::default() };
+    let guard = EgressGuard::with_resolver(at_loopback(), Scripted::new(&[&["127.0.0.1"]]));
+    let bench = Bench::new(guard.clone());
+    let connections = || receiver.received().iter().map(|one| one.connection).collect::<Vec<_>>();
+    for _ in 0..2 {
+        assert_eq!(class(&bench.attempt(&url).await), None);
+    }
+    assert_eq!(connections(), [1, 1], "it is kept");
+    // Other rules that permit it, too: it is looked at again and used.
+    guard.replace_rules(EgressRules { deny_ports: BTreeSet::new(), ..at_loopback() });
+    assert_eq!(class(&bench.attempt(&url).await), None);
+    assert_eq!(connections(), [1, 1, 1]);
+    // The URL alone shows nothing forbidden; the connection that is there leads where nothing may go any more.
+    guard.replace_rules(EgressRules::default());
+    assert!(guard.check_url(&url).is_ok());
+    let refused = bench.attempt(&url).await;
+    assert_eq!(class(&refused), Some(ErrorClass::RequestError), "{refused:?}");
+    assert_eq!(connections(), [1, 1, 1]);
+    // Permitted again: not by the connection of before, which is closed.
+    guard.replace_rules(at_loopback());
+    assert_eq!(class(&bench.attempt(&url).await), None);
+    assert_eq!(connections(), [1, 1, 1, 2]);
+    // Another way to go is another connection; nobody listens there.
+    let proxy = Some("http://127.0.0.1:9".parse().unwrap());
+    guard.replace_rules(EgressRules { proxy, ..at_loopback() });
+    assert_eq!(class(&bench.attempt(&url).await), Some(ErrorClass::TransportError));
+    assert_eq!(receiver.received().len(), 4);
 }
 
 #[tokio::test]

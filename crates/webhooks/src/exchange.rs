@@ -14,7 +14,7 @@ use sandscope_model::ErrorClass;
 use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 
-use crate::guard::{DialError, Dialer};
+use crate::guard::{Clearance, DialError, Dialer};
 use crate::pool::{Connection, Pool};
 use crate::tls::{Tls, TlsError};
 
@@ -121,7 +121,7 @@ impl Exchanger {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<(Connection, Response<Incoming>), ExchangeError> {
-        if let Some(mut connection) = self.pool.take(origin) {
+        if let Some(mut connection) = self.pool.take(origin, |clearance| self.dialer.confirms(clearance)) {
             // An idle connection may have been closed by the other side at this very moment, which says nothing
             // about the receiver: without an answer it is tried again on a new connection.
             match connection.requests.send_request(request(url, headers, body)?).await {
@@ -136,17 +136,17 @@ impl Exchanger {
     }
 
     async fn open(&self, url: &Url) -> Result<Connection, ExchangeError> {
-        let stream = self.dialer.dial(url).await?;
+        let (stream, clearance) = self.dialer.dial(url).await?;
         if url.scheme() == "https" {
             let host = url.host_str().ok_or(ExchangeError::Request)?;
-            handshake(self.tls.connect(host, stream).await?).await
+            handshake(self.tls.connect(host, stream).await?, clearance).await
         } else {
-            handshake(stream).await
+            handshake(stream, clearance).await
         }
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Connection, ExchangeError>
+async fn handshake<S>(stream: S, clearance: Clearance) -> Result<Connection, ExchangeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -157,7 +157,7 @@ where
         .await?;
     // How the connection ends is reported by the exchange that is under way on it.
     let driver = tokio::spawn(async move { drop(driver.await) });
-    Ok(Connection::new(requests, driver.abort_handle()))
+    Ok(Connection::new(requests, driver.abort_handle(), clearance))
 }
 
 fn request(url: &Url, headers: &HeaderMap, body: &Bytes) -> Result<Request<Full<Bytes>>, ExchangeError> {

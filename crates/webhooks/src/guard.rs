@@ -11,6 +11,9 @@
 //! answers differently a moment later (rebinding) gains nothing; an answer with a single forbidden address is
 //! refused whole. The errors say that a target is not allowed and never what it resolved to.
 //!
+//! The rules can be replaced at any time. What is dialled from then on goes by the new ones, and so does what is kept
+//! open: a connection carries its [`Clearance`], which is looked at again before it is used.
+//!
 //! Resolving blocks a thread, which the deadline of an attempt cannot end: every [`Dialer`] therefore resolves one
 //! name at a time, and all of them together a bounded number, counted until the thread is really free again.
 
@@ -19,7 +22,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -169,17 +172,17 @@ const DENIED_PORTS: [u16; 83] = [
     3306, 3659, 4045, 4190, 5060, 5061, 5432, 6000, 6379, 6566, 6665, 6666, 6667, 6697, 10080, 11211,
 ];
 
-/// Decides which targets may be dialled, and dials them. Clones share the same limits.
+/// Decides which targets may be dialled, and dials them. Clones share the same rules and limits.
 #[derive(Clone)]
 pub struct EgressGuard {
-    rules: Arc<EgressRules>,
+    rules: Arc<RwLock<Arc<EgressRules>>>,
     resolver: Arc<dyn Resolve>,
     lookups: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for EgressGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EgressGuard").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("EgressGuard").field("rules", &self.rules()).finish_non_exhaustive()
     }
 }
 
@@ -196,12 +199,34 @@ impl EgressGuard {
 
     pub(crate) fn with_resolver(rules: EgressRules, resolver: impl Resolve) -> Self {
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Self { rules: Arc::new(rules), resolver: Arc::new(resolver), lookups }
+        let rules = Arc::new(RwLock::new(Arc::new(rules)));
+        Self { rules, resolver: Arc::new(resolver), lookups }
+    }
+
+    /// Goes by `rules` from now on, for this guard and its clones.
+    pub fn replace_rules(&self, rules: EgressRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// The rules in force.
+    fn rules(&self) -> Arc<EgressRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Parses `text` and refuses what can be refused by looking at it: use it when a webhook is registered. Names
     /// are not resolved here; that is done at every connection.
     pub fn check_url(&self, text: &str) -> Result<Url, GuardError> {
+        self.rules().check_url(text)
+    }
+
+    /// A dialler for one webhook.
+    pub fn dialer(&self) -> Dialer {
+        Dialer { guard: self.clone(), lookups: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl EgressRules {
+    fn check_url(&self, text: &str) -> Result<Url, GuardError> {
         if text.len() > MAX_URL_BYTES {
             return Err(GuardError::TooLong);
         }
@@ -226,7 +251,7 @@ impl EgressGuard {
             Host::Domain(_) => {
                 let by_port =
                     |target: &AllowedTarget| target.ports.as_ref().is_some_and(|ports| ports.contains(&port));
-                if !self.rules.allow.iter().any(by_port) {
+                if !self.allow.iter().any(by_port) {
                     self.check_port(port)?;
                 }
             }
@@ -235,10 +260,10 @@ impl EgressGuard {
     }
 
     /// Whether `address` may be dialled on `port`.
-    pub fn check_address(&self, address: IpAddr, port: u16) -> Result<(), GuardError> {
+    fn check_address(&self, address: IpAddr, port: u16) -> Result<(), GuardError> {
         // An IPv4-mapped address reaches the IPv4 address, so that is what the allow-list is asked about.
         let reached = address.to_canonical();
-        let by_name = self.rules.allow.iter().filter(|target| target.permits(reached, port));
+        let by_name = self.allow.iter().filter(|target| target.permits(reached, port));
         let by_port = by_name.clone().any(|target| target.ports.is_some());
         if port == 0 || (!is_public(address) && by_name.count() == 0) || self.is_own(reached, port) {
             return Err(GuardError::Forbidden);
@@ -247,24 +272,27 @@ impl EgressGuard {
     }
 
     fn check_port(&self, port: u16) -> Result<(), GuardError> {
-        if self.rules.deny_ports.contains(&port) { Err(GuardError::Port) } else { Ok(()) }
+        if self.deny_ports.contains(&port) { Err(GuardError::Port) } else { Ok(()) }
     }
 
     /// Whether it is this server itself: only an address of this machine can be bound to.
     fn is_own(&self, address: IpAddr, port: u16) -> bool {
-        self.rules.own_port == Some(port)
+        self.own_port == Some(port)
             && (address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok())
-    }
-
-    /// A dialler for one webhook.
-    pub fn dialer(&self) -> Dialer {
-        Dialer { guard: self.clone(), lookups: Arc::new(Semaphore::new(1)) }
     }
 }
 
 fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name == "localhost" || name.ends_with(".localhost")
+}
+
+/// What a connection was made under.
+#[derive(Debug, Clone)]
+pub struct Clearance {
+    /// The address that was checked; behind a proxy not the one that was dialled.
+    target: SocketAddr,
+    rules: Arc<EgressRules>,
 }
 
 /// Dials for one webhook: names are resolved one after the other, so that a name server that hangs costs others
@@ -278,9 +306,10 @@ pub struct Dialer {
 impl Dialer {
     /// Connects to the host and port of `url`, if all its addresses are permitted. Takes as long as it takes: the
     /// caller holds the deadline.
-    pub async fn dial(&self, url: &Url) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self, url: &Url) -> Result<(TcpStream, Clearance), DialError> {
+        let rules = self.guard.rules();
         // Checked again although it was when the webhook was registered: the rules may have changed since.
-        let url = self.guard.check_url(url.as_str())?;
+        let url = rules.check_url(url.as_str())?;
         let port = url.port_or_known_default().ok_or(GuardError::Malformed)?;
         let addresses = match url.host().ok_or(GuardError::Malformed)? {
             Host::Ipv4(address) => vec![address.into()],
@@ -288,15 +317,24 @@ impl Dialer {
             Host::Domain(name) => self.resolve(name).await?,
         };
         for address in &addresses {
-            self.guard.check_address(*address, port)?;
+            rules.check_address(*address, port)?;
         }
-        match &self.guard.rules.proxy {
+        let (stream, target) = match &rules.proxy {
             Some(proxy) => {
-                let address = addresses.first().ok_or(DialError::Unresolved)?;
-                proxy.connect(SocketAddr::new(*address, port)).await
+                let target = SocketAddr::new(*addresses.first().ok_or(DialError::Unresolved)?, port);
+                (proxy.connect(target).await?, target)
             }
-            None => connect(&addresses, port).await,
-        }
+            None => connect(&addresses, port).await?,
+        };
+        Ok((stream, Clearance { target, rules }))
+    }
+
+    /// Whether a connection that was made under `clearance` could be made now.
+    pub(crate) fn confirms(&self, clearance: &Clearance) -> bool {
+        let rules = self.guard.rules();
+        let Clearance { target, rules: earlier } = clearance;
+        Arc::ptr_eq(&rules, earlier)
+            || (rules.proxy == earlier.proxy && rules.check_address(target.ip(), target.port()).is_ok())
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
@@ -318,11 +356,12 @@ impl Dialer {
     }
 }
 
-async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError> {
+async fn connect(addresses: &[IpAddr], port: u16) -> Result<(TcpStream, SocketAddr), DialError> {
     let n = addresses.len().min(MAX_ADDRESSES);
     let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (tried, address) in addresses.iter().take(n).enumerate() {
-        let connecting = TcpStream::connect(SocketAddr::new(*address, port));
+        let target = SocketAddr::new(*address, port);
+        let connecting = TcpStream::connect(target);
         let connected = if tried + 1 == n {
             connecting.await
         } else {
@@ -333,7 +372,7 @@ async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError
             Ok(stream) => {
                 // Only latency is lost where this fails.
                 let _ = stream.set_nodelay(true);
-                return Ok(stream);
+                return Ok((stream, target));
             }
             Err(error) => last_error = error,
         }
@@ -346,4 +385,4 @@ async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError
 mod packet_tests;
 #[cfg(test)]
 #[path = "guard_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -6,10 +6,10 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// Answers each lookup with the next of its answers, and with the last one from then on.
-pub(super) struct Scripted(Mutex<VecDeque<Vec<IpAddr>>>);
+pub(crate) struct Scripted(Mutex<VecDeque<Vec<IpAddr>>>);
 
 impl Scripted {
-    pub(super) fn new(answers: &[&[&str]]) -> Self {
+    pub(crate) fn new(answers: &[&[&str]]) -> Self {
         let parse = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
         Self(Mutex::new(answers.iter().map(parse).collect()))
     }
@@ -173,7 +173,7 @@ fn allowed_targets_are_read_strictly() {
 }
 
 async fn dial(guard: &EgressGuard, url: &str) -> Result<TcpStream, DialError> {
-    guard.dialer().dial(&Url::parse(url).unwrap()).await
+    guard.dialer().dial(&Url::parse(url).unwrap()).await.map(|(stream, _)| stream)
 }
 
 #[tokio::test]

@@ -45,7 +45,9 @@ mod tester;
 mod tls;
 
 pub use address::is_public;
-pub use guard::{AllowedTarget, DialError, Dialer, EgressGuard, EgressRules, GuardError, MalformedTarget};
+pub use guard::{
+    AllowedTarget, Clearance, DialError, Dialer, EgressGuard, EgressRules, GuardError, MalformedTarget,
+};
 pub use policy::RetryPolicy;
 pub use proxy::{MalformedProxy, ProxyAddress};
 pub use supervisor::{Defaults, Webhooks, WebhooksOptions};

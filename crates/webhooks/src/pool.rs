@@ -7,22 +7,25 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::guard::Clearance;
+
 /// Receivers commonly close idle connections after five seconds; ours go first.
 const MAX_IDLE: Duration = Duration::from_secs(4);
-/// A connection older than this is not used again, so that a changed name or rule is noticed.
+/// A connection older than this is not used again, so that a changed name is noticed.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// An open HTTP/1.1 connection. Dropping it closes it, whatever is under way.
 pub(crate) struct Connection {
     pub(crate) requests: SendRequest<Full<Bytes>>,
     driver: AbortHandle,
+    clearance: Clearance,
     opened_at: Instant,
 }
 
 impl Connection {
     /// Wraps a connection that the task behind `driver` keeps going.
-    pub(crate) fn new(requests: SendRequest<Full<Bytes>>, driver: AbortHandle) -> Self {
-        Self { requests, driver, opened_at: Instant::now() }
+    pub(crate) fn new(requests: SendRequest<Full<Bytes>>, driver: AbortHandle, clearance: Clearance) -> Self {
+        Self { requests, driver, clearance, opened_at: Instant::now() }
     }
 }
 
@@ -53,10 +56,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// An idle connection to `origin` that still looks alive, most recently used first.
-    pub(crate) fn take(&self, origin: &url::Origin) -> Option<Connection> {
+    /// An idle connection to `origin` that still looks alive, most recently used first. Those that are no longer
+    /// `permitted` are closed.
+    pub(crate) fn take(
+        &self,
+        origin: &url::Origin,
+        permitted: impl Fn(&Clearance) -> bool,
+    ) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(Idle::is_fresh);
+        idle.retain(|entry| entry.is_fresh() && permitted(&entry.connection.clearance));
         let position = idle.iter().rposition(|entry| entry.origin == *origin)?;
         Some(idle.remove(position).connection)
     }

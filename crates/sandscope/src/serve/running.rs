@@ -25,7 +25,7 @@ use super::http::{Http, Limits, Tls};
 use super::node::Node;
 use super::operator::{self, Operator};
 use super::{sealing, unread};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::system::{OsEntropy, SystemClock};
 
 /// Part of the drain's time that requests under way may take.
@@ -49,6 +49,8 @@ pub(crate) struct Running {
     sampler: Sampler,
     logs: Logs,
     webhooks: Webhooks,
+    guard: EgressGuard,
+    own_port: u16,
     engine: Engine,
     store: Store,
     _data_dir: DataDir,
@@ -94,7 +96,8 @@ impl Running {
         .context("cannot take over what the last run left")?;
         let reconciled = lifecycle.keep_up(upkeep(&config.sandbox));
         let own_port = socket.local_addr().context("cannot tell the port")?.port();
-        let guard = guard(&config.webhooks, config.server.dev, own_port);
+        let guard = EgressGuard::with_rules(egress_rules(config, own_port));
+        let url_check = guard.clone();
         let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
         let alert_stats = Arc::<AlertStats>::default();
         let sampler = Sampler::start(SamplerOptions {
@@ -162,7 +165,7 @@ impl Running {
             entropy: Arc::clone(&entropy),
             health: health.subscribe(),
             webhook_url_check: Arc::new(move |url| {
-                guard.check_url(url).map(drop).map_err(|error| error.to_string())
+                url_check.check_url(url).map(drop).map_err(|error| error.to_string())
             }),
             webhook_tester: Arc::new(move |webhook| {
                 let tester = tester.clone();
@@ -218,6 +221,8 @@ impl Running {
             sampler,
             logs,
             webhooks,
+            guard,
+            own_port,
             engine,
             store,
             _data_dir: data_dir,
@@ -236,10 +241,18 @@ impl Running {
         &self.addresses
     }
 
-    /// Reads again what may change while it runs: the certificate.
-    pub(crate) fn reload(&self) {
+    /// Takes over what may change while it runs: the certificate, and of the configuration, which was read again, where
+    /// webhooks may go.
+    pub(crate) fn reload(&self, config: Result<Config, ConfigError>) {
+        match config {
+            Ok(config) => {
+                self.guard.replace_rules(egress_rules(&config, self.own_port));
+                tracing::info!("configuration read again; where webhooks may go follows it");
+            }
+            Err(error) => tracing::error!(%error, "the configuration in use stays"),
+        }
         match self.tls.as_ref().map(Tls::reload) {
-            None => tracing::info!("there is nothing to read again"),
+            None => {}
             Some(Ok(())) => tracing::info!("certificate read again; new connections get it"),
             Some(Err(error)) => tracing::error!(%error, "the certificate in use stays"),
         }
@@ -302,13 +315,15 @@ fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn guard(webhooks: &config::Webhooks, dev: bool, own_port: u16) -> EgressGuard {
-    let loopback = if dev { AllowedTarget::loopback() } else { Vec::new() };
+/// Where webhooks may go.
+fn egress_rules(config: &Config, own_port: u16) -> EgressRules {
+    let webhooks = &config.webhooks;
+    let loopback = if config.server.dev { AllowedTarget::loopback() } else { Vec::new() };
     let usual = EgressRules::default();
-    EgressGuard::with_rules(EgressRules {
+    EgressRules {
         allow: webhooks.allow.iter().cloned().chain(loopback).collect(),
         deny_ports: webhooks.deny_ports.clone().unwrap_or(usual.deny_ports),
         own_port: Some(own_port),
         proxy: webhooks.proxy.clone(),
-    })
+    }
 }

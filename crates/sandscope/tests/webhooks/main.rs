@@ -17,4 +17,5 @@ mod judge;
 mod load;
 mod operations;
 mod receiver;
+mod reload;
 mod replay;
