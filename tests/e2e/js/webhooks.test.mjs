@@ -1,0 +1,96 @@
+// Deliveries verified by the Standard Webhooks library and by the product description's own function: with each kind of
+// secret, and while a secret is being changed.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Sandbox } from '@e2b/code-interpreter'
+import { Webhook, WebhookVerificationError } from 'standardwebhooks'
+import { descriptionVerifier, eventually, receiver, request } from './fixture.mjs'
+
+const encoded = 'whsec_' + Buffer.from('twenty-four bytes, or so').toString('base64')
+const plain = 'a secret that is no base64'
+
+const library = (secret) => (secret.startsWith('whsec_') ? new Webhook(secret) : new Webhook(secret, { format: 'raw' }))
+
+/** Whether the library takes the delivery for genuine. */
+function isGenuine(secret, { headers, body }) {
+  try {
+    assert.deepEqual(library(secret).verify(body, headers), JSON.parse(body))
+    return true
+  } catch (error) {
+    assert.ok(error instanceof WebhookVerificationError, String(error))
+    return false
+  }
+}
+
+/** A webhook for one test's sandbox; `next` makes something happen to it and answers the delivery of that. */
+async function registered(purpose, signatureSecret, use) {
+  const hook = await receiver()
+  const sandbox = await Sandbox.create('base', { metadata: { purpose }, timeoutMs: 300_000 })
+  const { status, body: webhook } = await request('POST', '/events/webhooks', {
+    name: purpose,
+    url: hook.url,
+    events: ['sandbox.lifecycle.updated'],
+    filter: { metadata: { purpose } },
+    signatureSecret,
+  })
+  assert.equal(status, 201, JSON.stringify(webhook))
+  const next = async () => {
+    const n = hook.received.length
+    await sandbox.setTimeout(300_000)
+    await eventually('it is delivered', () => hook.received.length > n)
+    return hook.received[n]
+  }
+  try {
+    await use(webhook.id, next)
+  } finally {
+    await request('DELETE', `/events/webhooks/${webhook.id}`)
+    await sandbox.kill()
+    await hook.close()
+  }
+}
+
+for (const [kind, secret] of Object.entries({ encoded, plain })) {
+  test(`a delivery signed with a secret that is ${kind}`, () =>
+    registered(`standard ${kind}`, secret, async (_, next) => {
+      const verify = await descriptionVerifier()
+      const delivery = await next()
+      assert.ok(isGenuine(secret, delivery))
+      assert.ok(verify(secret, delivery.body, delivery.headers['e2b-signature']))
+      assert.equal(delivery.headers['webhook-id'], JSON.parse(delivery.body).id, 'the same for every attempt')
+      assert.equal(delivery.headers['e2b-signature-previous'], undefined)
+      assert.ok(!isGenuine('another secret', delivery))
+      assert.ok(!isGenuine(secret, { ...delivery, body: delivery.body.replace('.updated', '.created') }))
+      const old = String(Number(delivery.headers['webhook-timestamp']) - 3_600)
+      assert.ok(!isGenuine(secret, { ...delivery, headers: { ...delivery.headers, 'webhook-timestamp': old } }))
+    }))
+}
+
+test('while a secret is being changed both are good, and afterwards only the new one', () =>
+  registered('standard rotation', plain, async (id, next) => {
+    const verify = await descriptionVerifier()
+    const change = async (body) => {
+      const { status, body: changed } = await request('POST', `/events/webhooks/${id}/secret`, body)
+      assert.equal(status, 200, JSON.stringify(changed))
+      return changed
+    }
+    const { signatureSecret: drawn, previousValidUntil } = await change({ overlapSeconds: 3_600 })
+    assert.match(drawn, /^whsec_/)
+    assert.ok(new Date(previousValidUntil) > new Date())
+    const during = await eventually('the change holds', async () => {
+      const delivery = await next()
+      return isGenuine(drawn, delivery) && delivery
+    })
+    assert.ok(isGenuine(plain, during), 'the old secret is still good')
+    assert.ok(verify(drawn, during.body, during.headers['e2b-signature']))
+    assert.ok(verify(plain, during.body, during.headers['e2b-signature-previous']))
+    assert.equal(during.headers['webhook-signature'].split(' ').length, 2)
+    assert.ok(!isGenuine('another secret', during))
+
+    await change({ signatureSecret: encoded, overlapSeconds: 0 })
+    const after = await eventually('the change holds', async () => {
+      const delivery = await next()
+      return isGenuine(encoded, delivery) && delivery
+    })
+    assert.ok(!isGenuine(drawn, after) && !isGenuine(plain, after), 'the old ones are good no longer')
+    assert.equal(after.headers['e2b-signature-previous'], undefined)
+  }))
