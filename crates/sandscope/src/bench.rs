@@ -48,7 +48,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         rows.extend(edge::measure(args.mib).await?);
     }
     if wanted(Figure::Webhooks) {
-        rows.extend(webhooks::measure().await?);
+        rows.extend(webhooks::measure(args.deliveries).await?);
     }
     if wanted(Figure::History) {
         rows.extend(history::measure(args.events).await?);

@@ -258,6 +258,9 @@ pub(crate) struct BenchArgs {
     /// Streams that read at once
     #[arg(long, default_value_t = 1_000)]
     pub readers: usize,
+    /// Deliveries per webhook figure, and a tenth as many endpoints where there are many
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
+    pub deliveries: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -270,7 +273,7 @@ pub(crate) enum Figure {
     Sampler,
     /// Event committed to webhook received
     Webhook,
-    /// Deliveries by themselves: throughput, latency, bad company, replay, idle
+    /// Deliveries by themselves: throughput, latency, bad company, restart, replay, idle
     Webhooks,
     /// A command, large bodies and 1,000 streams through the edge
     Edge,

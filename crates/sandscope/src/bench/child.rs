@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sandscope_client::{Client, ClientOptions};
@@ -23,7 +23,8 @@ pub(super) struct Child {
     process: tokio::process::Child,
     client: Client,
     url: String,
-    _directory: TempDir,
+    key: String,
+    directory: TempDir,
 }
 
 impl Child {
@@ -38,7 +39,18 @@ impl Child {
     pub(super) async fn start_in(directory: TempDir, key: &str) -> anyhow::Result<Self> {
         let (process, url) = spawn(directory.path(), key).await?;
         let options = ClientOptions { api_url: url.clone(), sandbox_url: None, api_key: key.to_owned() };
-        Ok(Self { process, client: Client::new(&options)?, url, _directory: directory })
+        Ok(Self { process, client: Client::new(&options)?, url, key: key.to_owned(), directory })
+    }
+
+    /// `kill -9`, and a new start over the same data; when that began.
+    pub(super) async fn kill_and_start(&mut self) -> anyhow::Result<Instant> {
+        self.process.kill().await.context("cannot kill the server")?;
+        let began = Instant::now();
+        (self.process, self.url) = spawn(self.directory.path(), &self.key).await?;
+        let api_url = self.url.clone();
+        let options = ClientOptions { api_url, sandbox_url: None, api_key: self.key.clone() };
+        self.client = Client::new(&options)?;
+        Ok(began)
     }
 
     pub(super) const fn client(&self) -> &Client {

@@ -9,7 +9,16 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// CPU time `pid` has used.
 pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    ticks(&format!("/proc/{pid}/stat"))
+}
+
+/// CPU time a thread of this process has used.
+pub(super) fn cpu_time_of_thread(thread: u32) -> Option<Duration> {
+    ticks(&format!("/proc/self/task/{thread}/stat"))
+}
+
+fn ticks(stat: &str) -> Option<Duration> {
+    let stat = fs::read_to_string(stat).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))

@@ -1,5 +1,7 @@
-//! The deliverer by itself: a store, receivers on loopback, and nothing between them. Sender and receivers share this
-//! process, so that what is said per CPU-second counts both.
+//! The deliverer by itself: a store, receivers on loopback, and nothing between them. Receivers have a thread of their
+//! own, which does not count where CPU time is told; the store's threads and the commits of new events do.
+//!
+//! Everything waits for the disk that temporary files are on: `TMPDIR=/dev/shm` shows what is left without one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
@@ -7,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sandscope_client::{NewSandbox, NewWebhook};
 use sandscope_model::{
     Clock as _, EventType, Replay, ReplayId, ReplayState, Sandbox, Secret, Selection, Team, TeamId,
     TeamLimits, Webhook, WebhookId, WebhookOptions,
@@ -15,24 +18,29 @@ use sandscope_store::{Change, Store};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, Webhooks, WebhooksOptions};
 use tokio::task::JoinSet;
 
-use super::sink::{Manner, Sink};
-use super::{Row, history, processes, quantiles, row};
+use super::sink::{Manner, Sink, Sinks};
+use super::{Child, Row, history, processes, quantiles, row};
 use crate::system::{OsEntropy, SystemClock};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const N_SANDBOXES: usize = 128;
 
-/// Every figure of the deliverer.
-pub(super) async fn measure() -> anyhow::Result<Vec<Row>> {
+/// Every figure of the deliverer, with about `n` deliveries each.
+pub(super) async fn measure(n: u32) -> anyhow::Result<Vec<Row>> {
+    let n = usize::try_from(n)?;
     let directory = tempfile::Builder::new().prefix("sandscope-bench-").tempdir()?;
+    let sinks = Sinks::start()?;
     let mut rows = vec![fsync(directory.path())?];
-    for (n_endpoints, n_events, window) in [(1, 10_000, 8), (1, 10_000, 64), (10, 3_000, 8)] {
-        rows.push(backlog(n_endpoints, n_events, window).await?);
+    for (n_endpoints, n_events, window) in [(1, n, 8), (1, n, 64), (10, n * 3 / 10, 8)] {
+        rows.push(backlog(&sinks, n_endpoints, n_events, window).await?);
+        rows.push(fsync(directory.path())?);
     }
-    rows.push(latency().await?);
-    rows.extend(bad_company().await?);
-    rows.extend(replay().await?);
-    rows.push(idle().await?);
+    rows.push(latency(&sinks, (n / 10).max(20)).await?);
+    rows.push(fsync(directory.path())?);
+    rows.extend(bad_company(&sinks, n / 10).await?);
+    rows.push(restart(&sinks).await?);
+    rows.push(replay(&sinks, n).await?);
+    rows.push(idle(&sinks, n / 10).await?);
     rows.push(fsync(directory.path())?);
     Ok(rows)
 }
@@ -139,57 +147,56 @@ impl Bed {
     }
 }
 
-fn cpu() -> Duration {
-    processes::cpu_time(std::process::id()).unwrap_or_default()
+/// CPU time the sender has used.
+fn cpu(sinks: &Sinks) -> Duration {
+    processes::cpu_time(std::process::id()).unwrap_or_default().saturating_sub(sinks.cpu())
+}
+
+/// `count` per CPU-second, and what each took.
+fn per_cpu(count: usize, used: Duration) -> String {
+    // A tick is ten milliseconds.
+    let used = used.as_secs_f64().max(0.01);
+    format!("{:.0} per CPU-second, {:.0} µs of CPU each", count as f64 / used, used * 1e6 / count as f64)
 }
 
 /// `n_events` that wait when the deliverer starts, to each of `n_endpoints`.
-async fn backlog(n_endpoints: usize, n_events: usize, window: u32) -> anyhow::Result<Row> {
+async fn backlog(sinks: &Sinks, n_endpoints: usize, n_events: usize, window: u32) -> anyhow::Result<Row> {
     let bed = Arc::new(Bed::new().await?);
-    let mut sinks = Vec::new();
+    let mut receivers = Vec::new();
     for _ in 0..n_endpoints {
-        let sink = Sink::start(Manner::Prompt, false).await?;
+        let sink = sinks.open(Manner::Prompt, false).await?;
         bed.webhook(&sink, window).await?;
-        sinks.push(sink);
+        receivers.push(sink);
     }
     bed.happen(n_events).await?;
-    let (began, used) = (Instant::now(), cpu());
+    let (began, used) = (Instant::now(), cpu(sinks));
     let webhooks = bed.start();
-    let first = async {
-        sinks[0].wait_for(1, LIMIT).await?;
-        anyhow::Ok(began.elapsed())
-    };
-    let all = async {
-        for sink in &sinks {
-            sink.wait_for(n_events, LIMIT).await?;
-        }
-        anyhow::Ok(began.elapsed())
-    };
-    let (first, all) = tokio::try_join!(first, all)?;
-    let per_cpu = (n_endpoints * n_events) as f64 / (cpu() - used).as_secs_f64();
+    let first = receivers[0].wait_after(began, LIMIT).await?;
+    for sink in &receivers {
+        sink.wait_for(n_events, LIMIT).await?;
+    }
+    let (took, used) = (began.elapsed(), cpu(sinks).saturating_sub(used));
     webhooks.drain(LIMIT).await;
     bed.store.close().await;
-    let rate = (n_endpoints * n_events) as f64 / all.as_secs_f64();
+    let count = n_endpoints * n_events;
+    let rate = count as f64 / took.as_secs_f64();
     Ok(row(
         format!("deliveries to {n_endpoints} endpoints, {window} in flight each"),
-        format!("{rate:.0} /s, {per_cpu:.0} per CPU-second"),
-        format!(
-            "{n_events} events waited; the first arrived {:.0} ms after the start",
-            first.as_secs_f64() * 1e3
-        ),
+        format!("{rate:.0} /s, {}", per_cpu(count, used)),
+        format!("{n_events} events waited; the first arrived {} after the start", quantiles::ms(first)),
     ))
 }
 
 /// From the commit to the arrival, at 200 events per second.
-async fn latency() -> anyhow::Result<Row> {
+async fn latency(sinks: &Sinks, n: usize) -> anyhow::Result<Row> {
     let bed = Arc::new(Bed::new().await?);
-    let sink = Sink::start(Manner::Prompt, true).await?;
+    let sink = sinks.open(Manner::Prompt, true).await?;
     bed.webhook(&sink, 8).await?;
     let webhooks = bed.start();
-    let mut durations = paced(&bed, std::slice::from_ref(&sink), 200, 1_000).await?;
+    let mut durations = paced(&bed, std::slice::from_ref(&sink), 200, n).await?;
     webhooks.drain(LIMIT).await;
     bed.store.close().await;
-    let remark = "200 events per second, 1,000 of them; from the commit";
+    let remark = format!("200 events per second, {n} of them; from the commit");
     Ok(row("commit to arrival, loopback", quantiles::describe(&mut durations), remark))
 }
 
@@ -217,20 +224,23 @@ async fn paced(bed: &Arc<Bed>, sinks: &[Sink], rate: u32, n: usize) -> anyhow::R
     Ok(durations)
 }
 
-/// What healthy endpoints notice of black holes and slow ones beside them.
-async fn bad_company() -> anyhow::Result<Vec<Row>> {
+/// What healthy endpoints notice of black holes and slow ones beside them: of `n`, five in a hundred never answer and
+/// ten take two seconds.
+async fn bad_company(sinks: &Sinks, n: usize) -> anyhow::Result<Vec<Row>> {
+    let (n_dead, n_slow) = ((n / 20).max(1), (n / 10).max(1));
+    let n_healthy = n - n_dead - n_slow;
     let mut rows = Vec::new();
-    for (n_dead, n_slow) in [(0, 0), (50, 100)] {
+    for (n_dead, n_slow) in [(0, 0), (n_dead, n_slow)] {
         let bed = Arc::new(Bed::new().await?);
         let (mut healthy, mut others) = (Vec::new(), Vec::new());
-        for _ in 0..850 {
-            let sink = Sink::start(Manner::Prompt, true).await?;
+        for _ in 0..n_healthy {
+            let sink = sinks.open(Manner::Prompt, true).await?;
             bed.webhook(&sink, 8).await?;
             healthy.push(sink);
         }
-        for n in 0..n_dead + n_slow {
-            let manner = if n < n_dead { Manner::Never } else { Manner::After(Duration::from_secs(2)) };
-            let sink = Sink::start(manner, false).await?;
+        for nth in 0..n_dead + n_slow {
+            let manner = if nth < n_dead { Manner::Never } else { Manner::After(Duration::from_secs(2)) };
+            let sink = sinks.open(manner, false).await?;
             bed.webhook(&sink, 8).await?;
             others.push(sink);
         }
@@ -239,7 +249,7 @@ async fn bad_company() -> anyhow::Result<Vec<Row>> {
         webhooks.drain(Duration::ZERO).await;
         bed.store.close().await;
         rows.push(row(
-            format!("850 healthy endpoints beside {n_dead} black holes and {n_slow} that take 2 s"),
+            format!("{n_healthy} healthy endpoints beside {n_dead} black holes and {n_slow} that take 2 s"),
             quantiles::describe(&mut durations),
             "2 events per second, each to all; from the commit",
         ));
@@ -247,18 +257,48 @@ async fn bad_company() -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-async fn replay() -> anyhow::Result<Vec<Row>> {
-    const N: usize = 10_000;
+/// From the start of the real server after a `kill -9` to the first delivery of what it owed.
+async fn restart(sinks: &Sinks) -> anyhow::Result<Row> {
+    const N_KILLS: usize = 10;
+    let mut server = Child::start().await?;
+    // So slow that something is owed whenever the server is killed.
+    let sink = sinks.open(Manner::After(Duration::from_secs(1)), false).await?;
+    let webhook = NewWebhook {
+        name: "bench".to_owned(),
+        url: sink.url().to_owned(),
+        events: vec![EventType::Updated.as_str().to_owned()],
+        enabled: true,
+        signature_secret: "0123456789abcdef0123456789abcdef".to_owned(),
+    };
+    server.client().create_webhook(&webhook).await?;
+    let wanted = NewSandbox { template_id: "base".to_owned(), ..NewSandbox::default() };
+    let sandbox = server.client().create_sandbox(&wanted).await?;
+    let mut durations = Vec::new();
+    for _ in 0..N_KILLS {
+        let before = Instant::now();
+        for _ in 0..5 {
+            server.client().set_timeout(&sandbox.sandbox_id, 300).await?;
+        }
+        sink.wait_after(before, LIMIT).await?;
+        let began = server.kill_and_start().await?;
+        durations.push(sink.wait_after(began, LIMIT).await?);
+    }
+    server.stop().await?;
+    let remark = format!("the real server, {N_KILLS} times kill -9; from the start of the process");
+    Ok(row("restart to first delivery", quantiles::describe(&mut durations), remark))
+}
+
+async fn replay(sinks: &Sinks, n: usize) -> anyhow::Result<Row> {
     let bed = Arc::new(Bed::new().await?);
-    bed.happen(N).await?;
-    let sink = Sink::start(Manner::Prompt, true).await?;
+    bed.happen(n).await?;
+    let sink = sinks.open(Manner::Prompt, true).await?;
     let webhook_id = bed.webhook(&sink, 64).await?;
     let replay = Replay {
         id: ReplayId::generate(&OsEntropy),
         webhook_id,
         selection: Selection::All,
         first: 1,
-        last: N as u64,
+        last: n as u64,
         next: 1,
         rate_per_second: None,
         state: ReplayState::Running,
@@ -270,30 +310,30 @@ async fn replay() -> anyhow::Result<Vec<Row>> {
         finished_at: None,
     };
     let webhooks = bed.start();
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), cpu(sinks));
     bed.store.insert_replay(replay, 1).await?;
-    sink.wait_for(N, LIMIT).await?;
-    let rate = N as f64 / began.elapsed().as_secs_f64();
+    sink.wait_for(n, LIMIT).await?;
+    let (rate, used) = (n as f64 / began.elapsed().as_secs_f64(), cpu(sinks).saturating_sub(used));
     webhooks.drain(LIMIT).await;
     bed.store.close().await;
     let (n_taken, n_different) = (sink.n_taken(), sink.times().len());
     let remark = format!("64 in flight; {n_taken} arrived, {n_different} different");
-    Ok(vec![row(format!("replay of {N} events"), format!("{rate:.0} /s"), remark)])
+    Ok(row(format!("replay of {n} events"), format!("{rate:.0} /s, {}", per_cpu(n, used)), remark))
 }
 
-async fn idle() -> anyhow::Result<Row> {
+async fn idle(sinks: &Sinks, n: usize) -> anyhow::Result<Row> {
     const SPAN: Duration = Duration::from_secs(30);
     let bed = Arc::new(Bed::new().await?);
-    let sink = Sink::start(Manner::Prompt, false).await?;
-    for _ in 0..1_000 {
+    let sink = sinks.open(Manner::Prompt, false).await?;
+    for _ in 0..n {
         bed.webhook(&sink, 8).await?;
     }
     let webhooks = bed.start();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let used = cpu();
+    let used = cpu(sinks);
     tokio::time::sleep(SPAN).await;
-    let percent = (cpu() - used).as_secs_f64() / SPAN.as_secs_f64() * 100.0;
+    let percent = cpu(sinks).saturating_sub(used).as_secs_f64() / SPAN.as_secs_f64() * 100.0;
     webhooks.drain(LIMIT).await;
     bed.store.close().await;
-    Ok(row("1,000 idle webhooks", format!("{percent:.2} % of a core"), "over 30 s"))
+    Ok(row(format!("{n} idle webhooks"), format!("{percent:.2} % of a core"), "over 30 s"))
 }
