@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sandscope_model::{Attempt, AttemptOutcome, ErrorClass, EventType, Retry, Webhook};
 
-use crate::delivery_tests::{World, eventually, ok};
 use crate::receiver::{Answer, BOUND, Receiver};
+use crate::world::{World, eventually, ok};
 
 const KEPT: usize = 64 * 1024;
 /// What sockets of the loopback may hold, both sides together, beside what is read.

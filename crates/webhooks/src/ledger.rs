@@ -18,18 +18,22 @@
 //! **Order.** An event waits for the earlier ones of its lane (its sandbox; or everything, where the order is strict)
 //! until they are delivered or exhausted. What a replay sends again is in no order with what comes for the first time.
 
+mod recording;
+mod replaying;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sandscope_model::{Event, Exception, Ordering, SandboxId, Timestamp, WebhookId};
-use sandscope_store::{Owed, ReplayStep};
+use sandscope_model::{Event, Ordering, SandboxId, Timestamp, WebhookId};
+use sandscope_store::Owed;
+
+pub(crate) use recording::Progress;
+use recording::{Counts, Recording, Unrecorded};
 
 /// Events read ahead.
 const MAX_OPEN: usize = 64;
 /// Exceptions awaiting a retry; beyond it no new event is read from the log, which keeps them in order of age.
 const MAX_PENDING: usize = 1_000;
-/// Unwanted events the stored cursor may lie behind before it is worth a write of its own.
-const MAX_CURSOR_LAG: u64 = 256;
 
 /// An attempt to be made.
 #[derive(Debug)]
@@ -54,15 +58,6 @@ pub(crate) enum Settled {
     Postponed(Timestamp),
 }
 
-/// What has to be stored, in one transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Progress {
-    pub(crate) cursor: Option<u64>,
-    pub(crate) set: Vec<Exception>,
-    pub(crate) clear: Vec<u64>,
-    pub(crate) replays: Vec<ReplayStep>,
-}
-
 struct Open {
     event: Arc<Event>,
     in_flight: bool,
@@ -78,29 +73,6 @@ struct Pending {
     event: Option<Arc<Event>>,
     replay: Option<i64>,
     was_exhausted: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Unrecorded {
-    Set { n_attempts: u32, next_due_at: Option<Timestamp>, replay: Option<i64>, was_exhausted: bool },
-    Clear,
-}
-
-/// Counts of a replay that are not stored yet.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    next: Option<u64>,
-    n_selected: u64,
-    n_delivered: u64,
-    n_failed: u64,
-    n_dropped: u64,
-}
-
-/// Handed out by `progress`, neither confirmed nor taken back yet.
-struct Recording {
-    cursor: u64,
-    exceptions: BTreeMap<u64, Unrecorded>,
-    replays: BTreeMap<i64, Counts>,
 }
 
 pub(crate) struct Ledger {
@@ -388,194 +360,6 @@ impl Ledger {
             waiting.retain(|sequence| open.contains_key(sequence));
             !waiting.is_empty()
         });
-    }
-
-    /// Deliveries of replays that have not been made.
-    pub(crate) fn n_replayed(&self) -> usize {
-        self.pending.values().filter(|pending| pending.replay.is_some()).count()
-    }
-
-    /// The replays whose deliveries are among what is pending.
-    pub(crate) fn replays(&self) -> BTreeSet<i64> {
-        self.pending.values().filter_map(|pending| pending.replay).collect()
-    }
-
-    /// Takes up a replay's selection: `events`, each with whether it had been given up before; everything before
-    /// `next` has been looked at. What has not been read from the log yet, or is under way, comes by itself.
-    pub(crate) fn replay(&mut self, no: i64, events: Vec<(Arc<Event>, bool)>, next: u64, now: Timestamp) {
-        let mut n_selected = 0;
-        for (event, was_exhausted) in events {
-            let sequence = event.sequence;
-            let under_way = self.open.contains_key(&sequence)
-                || self.pending.get(&sequence).is_some_and(|pending| pending.in_flight);
-            if sequence > self.fetched || under_way {
-                continue;
-            }
-            // Of another replay: it is that one's.
-            if self.pending.get(&sequence).is_some_and(|pending| pending.replay.is_some()) {
-                continue;
-            }
-            self.take_pending(sequence);
-            n_selected += 1;
-            let change =
-                Unrecorded::Set { n_attempts: 0, next_due_at: Some(now), replay: Some(no), was_exhausted };
-            self.unrecorded.insert(sequence, change);
-            let pending = Pending {
-                n_attempts: 0,
-                due_at: now,
-                in_flight: false,
-                sandbox_id: Some(event.sandbox_id.clone()),
-                event: Some(event),
-                replay: Some(no),
-                was_exhausted,
-            };
-            self.put_pending(sequence, pending);
-        }
-        let counts = self.replays.entry(no).or_default();
-        counts.n_selected += n_selected;
-        counts.next = Some(next);
-    }
-
-    /// Takes back what a canceled replay selected and nobody has started. What had been given up before is again.
-    pub(crate) fn cancel_replay(&mut self, no: i64) {
-        let mine =
-            self.pending.iter().filter(|(_, pending)| pending.replay == Some(no) && !pending.in_flight);
-        let sequences: Vec<u64> = mine.map(|(sequence, _)| *sequence).collect();
-        for sequence in sequences {
-            let Some(pending) = self.take_pending(sequence) else { continue };
-            let change = if pending.was_exhausted {
-                let n_attempts = pending.n_attempts;
-                Unrecorded::Set { n_attempts, next_due_at: None, replay: None, was_exhausted: false }
-            } else {
-                Unrecorded::Clear
-            };
-            self.unrecorded.insert(sequence, change);
-            self.replays.entry(no).or_default().n_dropped += 1;
-        }
-    }
-
-    /// Everything up to here is settled.
-    fn cursor(&self) -> u64 {
-        self.open.first_key_value().map_or(self.fetched, |(sequence, _)| sequence - 1)
-    }
-
-    /// Sets aside what others went far ahead of.
-    fn spill(&mut self, now: Timestamp) {
-        let cursor = self.cursor();
-        let n_stuck = self.exposed.range(cursor + 1..).count();
-        if n_stuck >= (self.limit * 3 / 4).max(1)
-            && let Some(last) = self.exposed.last().copied()
-        {
-            let overtaken = self.open.range(..last).map(|(sequence, _)| *sequence).collect();
-            self.put_aside(overtaken, now);
-        }
-    }
-
-    /// Sets aside what waits for a retry of its sandbox, where it leaves no room for others' events.
-    pub(crate) fn make_room(&mut self, now: Timestamp) {
-        if self.open.len() < MAX_OPEN || self.ordering != Ordering::Sandbox {
-            return;
-        }
-        let held = self.open.iter().filter(|(_, open)| {
-            let earliest = self.waiting.get(&open.event.sandbox_id).and_then(BTreeSet::first);
-            let awaits_retry = earliest.is_some_and(|earliest| self.pending.contains_key(earliest));
-            !open.in_flight && awaits_retry && !self.busy.contains(&open.event.sandbox_id)
-        });
-        let held = held.map(|(sequence, _)| *sequence).collect();
-        self.put_aside(held, now);
-    }
-
-    fn put_aside(&mut self, sequences: Vec<u64>, now: Timestamp) {
-        for sequence in sequences {
-            let Some(open) = self.open.remove(&sequence) else { continue };
-            let change =
-                Unrecorded::Set { n_attempts: 0, next_due_at: Some(now), replay: None, was_exhausted: false };
-            self.unrecorded.insert(sequence, change);
-            let pending = Pending {
-                n_attempts: 0,
-                due_at: now,
-                in_flight: open.in_flight,
-                sandbox_id: Some(open.event.sandbox_id.clone()),
-                event: None,
-                replay: None,
-                was_exhausted: false,
-            };
-            self.put_pending(sequence, pending);
-        }
-    }
-
-    /// What has to be stored, if anything has and nothing else is being stored. That the cursor passed unwanted
-    /// events is worth a write only when they are many, or on `idle` occasions.
-    pub(crate) fn progress(&mut self, now: Timestamp, idle: bool) -> Option<Progress> {
-        if self.recording.is_some() {
-            return None;
-        }
-        self.spill(now);
-        let cursor = self.cursor();
-        let lag = cursor - self.stored_cursor;
-        let settled = self.exposed.first().is_some_and(|sequence| *sequence <= cursor);
-        let nothing = self.unrecorded.is_empty() && self.replays.is_empty() && !settled;
-        if nothing && lag < MAX_CURSOR_LAG && !(idle && lag > 0) {
-            return None;
-        }
-        let exceptions = std::mem::take(&mut self.unrecorded);
-        let replays = std::mem::take(&mut self.replays);
-        let mut progress = Progress { cursor: (lag > 0).then_some(cursor), ..Progress::default() };
-        for (sequence, change) in &exceptions {
-            match *change {
-                Unrecorded::Clear => progress.clear.push(*sequence),
-                Unrecorded::Set { n_attempts, next_due_at, replay, was_exhausted } => {
-                    progress.set.push(Exception {
-                        webhook_id: self.webhook_id,
-                        sequence: *sequence,
-                        n_attempts,
-                        next_due_at,
-                        replay_no: replay,
-                        was_exhausted,
-                    });
-                }
-            }
-        }
-        progress.replays.extend(replays.iter().map(|(no, counts)| ReplayStep {
-            no: *no,
-            at: now,
-            next: counts.next,
-            n_selected: counts.n_selected,
-            n_delivered: counts.n_delivered,
-            n_failed: counts.n_failed,
-            n_dropped: counts.n_dropped,
-        }));
-        self.recording = Some(Recording { cursor, exceptions, replays });
-        Some(progress)
-    }
-
-    /// The progress last handed out is stored.
-    pub(crate) fn recorded(&mut self) {
-        let Some(Recording { cursor, exceptions, .. }) = self.recording.take() else { return };
-        self.stored_cursor = self.stored_cursor.max(cursor);
-        self.ahead = self.ahead.split_off(&(cursor + 1));
-        let again = &self.unrecorded;
-        // An exception that was cleared ahead of the cursor has left no row behind: to a start from what is stored it is
-        // an event like those that were never attempted, until the cursor passes it.
-        let is_set = |sequence: &u64| matches!(exceptions.get(sequence), Some(Unrecorded::Set { .. }));
-        self.exposed
-            .retain(|sequence| again.contains_key(sequence) || (*sequence > cursor && !is_set(sequence)));
-    }
-
-    /// The progress last handed out could not be stored: it is part of the next.
-    pub(crate) fn not_recorded(&mut self) {
-        let Some(Recording { exceptions, replays, .. }) = self.recording.take() else { return };
-        for (sequence, change) in exceptions {
-            self.unrecorded.entry(sequence).or_insert(change);
-        }
-        for (no, earlier) in replays {
-            let counts = self.replays.entry(no).or_default();
-            counts.next = counts.next.or(earlier.next);
-            counts.n_selected += earlier.n_selected;
-            counts.n_delivered += earlier.n_delivered;
-            counts.n_failed += earlier.n_failed;
-            counts.n_dropped += earlier.n_dropped;
-        }
     }
 }
 

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sandscope_model::{EventData, EventDraft, EventType};
+use sandscope_model::{EventData, EventDraft, EventType, Exception};
+use sandscope_store::ReplayStep;
 
 use super::*;
 use crate::attempt::after;

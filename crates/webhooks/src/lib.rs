@@ -55,7 +55,7 @@ pub use tester::Tester;
 
 #[cfg(test)]
 #[path = "delivery_tests.rs"]
-mod delivery_tests;
+mod deliveries;
 #[cfg(test)]
 #[path = "hostile_tests.rs"]
 mod hostile;
@@ -65,3 +65,6 @@ mod operations;
 #[cfg(test)]
 #[path = "receiver_tests.rs"]
 mod receiver;
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod world;

@@ -10,9 +10,9 @@ use sandscope_model::{
 };
 use sandscope_store::EventQuery;
 
-use crate::delivery_tests::{World, eventually, id, ids, ok};
 use crate::receiver::{Answer, BOUND, Receiver};
 use crate::signature;
+use crate::world::{World, eventually, id, ids, ok};
 
 /// A receiver that answers with `bad` until it is mended.
 async fn mendable(bad: Answer) -> (Receiver, Arc<AtomicBool>) {
