@@ -30,6 +30,7 @@ mod deliveries;
 mod error;
 mod event_pages;
 mod events;
+mod exports;
 pub mod fault;
 mod file;
 mod keys;
@@ -77,6 +78,7 @@ pub use commit::{Change, NewSnapshot};
 pub use deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
 pub use error::StoreError;
 pub use event_pages::{EventPage, EventQuery, MAX_EXAMINED};
+pub use exports::NumberedEntry;
 pub use fault::FaultPlan;
 pub use keys::NewApiKey;
 pub use ledger::{

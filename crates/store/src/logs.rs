@@ -96,8 +96,13 @@ fn source_of(code: i64) -> Option<LogSource> {
 }
 
 fn decode(cells: &mut Cells<'_, '_>) -> Result<LogEntry, StoreError> {
-    cells.skip(1);
-    Ok(LogEntry {
+    Ok(decode_entry(cells)?.1)
+}
+
+/// An entry and its number.
+pub(crate) fn decode_entry(cells: &mut Cells<'_, '_>) -> Result<(u64, LogEntry), StoreError> {
+    let no = cells.number("no")?;
+    let entry = LogEntry {
         at: cells.time("at")?,
         level: cells.mapped("level", level_of)?,
         source: cells.mapped("source", source_of)?,
@@ -107,7 +112,8 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<LogEntry, StoreError> {
             Some(code) => event_type_of(code).map(Some),
         })?,
         message: cells.plain("message")?,
-    })
+    };
+    Ok((no, entry))
 }
 
 /// The times that entries get which claim to be from `claims` and are stored at `now` behind one of `last`: in order,

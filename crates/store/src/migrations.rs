@@ -42,8 +42,11 @@ pub(crate) const SAMPLES: Schema = Schema {
     steps: &[include_str!("migrations/samples_0001.sql"), include_str!("migrations/samples_0002.sql")],
     synchronous: "NORMAL",
 };
-pub(crate) const LOGS: Schema =
-    Schema { file: "logs.sqlite", steps: &[include_str!("migrations/logs_0001.sql")], synchronous: "NORMAL" };
+pub(crate) const LOGS: Schema = Schema {
+    file: "logs.sqlite",
+    steps: &[include_str!("migrations/logs_0001.sql"), include_str!("migrations/logs_0002.sql")],
+    synchronous: "NORMAL",
+};
 
 fn version(connection: &Connection) -> Result<u32, StoreError> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)

@@ -149,4 +149,8 @@ fn attempts_and_samples_are_found_by_index() {
     for order in [Order::Asc, Order::Desc] {
         assert_indexed(&plan(&connection, &crate::logs::query_sql(order), None), "entries_by_stream");
     }
+    assert_indexed(
+        &plan(&connection, crate::exports::AFTER, None),
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
+    );
 }

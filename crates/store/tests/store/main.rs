@@ -4,6 +4,7 @@
 mod child;
 mod deliveries;
 mod durability;
+mod exports;
 mod facts;
 mod logs;
 mod pages;
