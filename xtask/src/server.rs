@@ -26,6 +26,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 const KEPT_READY: usize = 4;
 
 pub(crate) struct Server {
+    binary: PathBuf,
     child: Child,
     environment: BTreeMap<String, String>,
     log: PathBuf,
@@ -71,7 +72,9 @@ impl Server {
             }
         };
         let trail = Trail::follow(&data)?;
-        let mut server = Self { child, environment, log, data, trail, authority, before: Default::default() };
+        let binary = binary.to_owned();
+        let mut server =
+            Self { binary, child, environment, log, data, trail, authority, before: Default::default() };
         server.before = server.settle(|_| true)?;
         Ok(server)
     }
@@ -88,6 +91,7 @@ impl Server {
         }
         command.env("SANDSCOPE_SERVER_PID", self.child.id().to_string());
         command.env("SANDSCOPE_DATA_DIR", &self.data);
+        command.env("SANDSCOPE_BINARY", &self.binary);
         let done = shell::run(command.envs(&self.environment));
         done.with_context(|| format!("the server's log ends with:\n{}", tail(&self.log)))
     }

@@ -25,6 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("webhooks", &["model", "store", "wire", "telemetry"]),
     ("client", &["wire", "agent-protocol", "telemetry"]),
     ("api", &["wire", "model", "store", "lifecycle", "sampler", "telemetry"]),
+    ("otlp", &["wire", "model", "store", "sampler", "client", "telemetry"]),
     ("edge", &["model", "lifecycle", "agent-protocol", "telemetry"]),
     ("testbed", &["*"]),
     ("sandscope", &["*"]),

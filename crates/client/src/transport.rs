@@ -37,6 +37,7 @@ pub struct Transport {
 }
 
 struct Shared {
+    max_answer_bytes: usize,
     host: String,
     port: u16,
     authority: String,
@@ -90,7 +91,18 @@ impl Transport {
         let base_path = url.path().trim_end_matches('/').to_owned();
         let tls = is_secure.then(|| Tls::new(&host, &authority, ca_file)).transpose()?;
         let idle = Mutex::new(VecDeque::new());
-        Ok(Self { shared: Arc::new(Shared { host, port, authority, base_path, tls, idle }) })
+        let max_answer_bytes = MAX_ANSWER_BYTES;
+        let shared = Shared { max_answer_bytes, host, port, authority, base_path, tls, idle };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The same server, whose answers are taken up to `bytes` only.
+    #[must_use]
+    pub fn with_max_answer(mut self, bytes: usize) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.max_answer_bytes = bytes;
+        }
+        self
     }
 
     /// Sends `request`, whose URI is a path with query, and reads the whole answer within `deadline`.
@@ -107,7 +119,9 @@ impl Transport {
     async fn exchange(&self, request: Request<Outgoing>) -> Result<Reply, ClientError> {
         let (response, connection) = self.start(request).await?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(body_error)?.to_bytes();
+        let limit = self.shared.max_answer_bytes;
+        let body = Limited::new(body, limit).collect().await;
+        let body = body.map_err(|error| body_error(error, limit))?.to_bytes();
         self.keep(connection);
         Ok(Reply { status: head.status, headers: head.headers, body })
     }
@@ -200,9 +214,9 @@ where
     Ok(connection)
 }
 
-fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>, limit: usize) -> ClientError {
     if error.is::<LengthLimitError>() {
-        return ClientError::TooLarge(MAX_ANSWER_BYTES);
+        return ClientError::TooLarge(limit);
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => ClientError::Broken(*error),

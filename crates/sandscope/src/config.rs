@@ -12,6 +12,7 @@
 
 mod domain;
 mod file;
+mod otlp;
 mod rules;
 mod settings;
 mod show;
@@ -32,6 +33,7 @@ use sandscope_telemetry::LogFormat;
 use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
 pub(crate) use domain::Domain;
+pub(crate) use otlp::Otlp;
 pub(crate) use rules::ConfigError;
 pub(crate) use settings::ServeArgs;
 
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub webhooks: Webhooks,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[otlp]`, if anything is pushed anywhere.
+    pub otlp: Option<Otlp>,
     /// `[prices]`, if there are any.
     pub prices: Option<Prices>,
     /// `[log]`

@@ -7,6 +7,7 @@
 //!                                      │ commit
 //!                                      ▼
 //!                                    Store ◄── Sampler (counters)      Store ──feed──► Webhooks ─► receivers
+//!                                                                        └───cursors──► Otlp ─► collector
 //! ```
 //!
 //! Nothing is printed on standard output before everything runs. Stopping goes from the outside in: no new
@@ -16,6 +17,7 @@
 mod bootstrap;
 mod data_dir;
 mod engine;
+mod export;
 mod exports;
 mod http;
 mod node;

@@ -6,6 +6,7 @@ use sandscope_model::AlertGiven;
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::otlp::OtlpSection;
 use super::settings::{PriceSettings, ServeArgs};
 
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +17,7 @@ struct File {
     team: TeamSection,
     webhooks: WebhooksSection,
     metrics: MetricsSection,
+    otlp: OtlpSection,
     prices: Option<PriceSettings>,
     alerts: Option<Vec<AlertSection>>,
     log: LogSection,
@@ -121,12 +123,12 @@ pub(super) fn read(path: &Path) -> Result<ServeArgs, ConfigError> {
 /// What `text` says. The error names the key and the line.
 pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
     // The error's own text would quote the line, and the line may hold a key; its message and position do not.
-    let File { server, sandbox, team, webhooks, metrics, prices, alerts, log } = toml::from_str(text)
+    let File { server, sandbox, team, webhooks, metrics, otlp, prices, alerts, log } = toml::from_str(text)
         .map_err(|error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            format!("line {line}: {}", error.message())
-        })?;
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", error.message())
+    })?;
     Ok(ServeArgs {
         config: None,
         listen: server.listen,
@@ -167,6 +169,8 @@ pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
         operator_listen: metrics.listen,
         metrics_top_sandboxes: metrics.top_sandboxes,
         default_alerts: metrics.default_alerts,
+        otlp_endpoint: None,
+        otlp,
         alerts,
         log: log.filter,
         log_format: log.format,

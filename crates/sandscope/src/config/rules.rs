@@ -190,6 +190,9 @@ impl Config {
                 1000,
             ) as usize,
         };
+        let mut otlp = over.otlp.or(under.otlp);
+        otlp.endpoint = over.otlp_endpoint.or(otlp.endpoint);
+        let otlp = otlp.check(&mut rules.broken);
         let filter = over.log.or(under.log).unwrap_or_else(|| "info".to_owned());
         rules.check(
             sandscope_telemetry::check_filter(&filter).is_ok(),
@@ -200,7 +203,7 @@ impl Config {
         let format = format.as_deref().unwrap_or("auto").parse();
         rules.check(format.is_ok(), "log format", "auto, text or json");
         let log = Log { filter, format: format.unwrap_or_default() };
-        rules.finish(Self { server, sandbox, team, webhooks, metrics, prices, log })
+        rules.finish(Self { server, sandbox, team, webhooks, metrics, otlp, prices, log })
     }
 }
 

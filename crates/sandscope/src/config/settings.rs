@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
+use super::otlp::{OtlpSection, headers_of_text};
+
 /// Settings of the server. Each may also be given in the environment or in the file (`--config`).
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ServeArgs {
@@ -125,6 +127,13 @@ pub(crate) struct ServeArgs {
     /// Busiest sandboxes that have series of their own there [default: 0]
     #[arg(long, value_name = "N", env = "SANDSCOPE_METRICS_TOP_SANDBOXES")]
     pub metrics_top_sandboxes: Option<u32>,
+    /// Address of an OpenTelemetry collector that metrics, logs and events are pushed to, for example
+    /// http://127.0.0.1:4318 [default: none]
+    #[arg(long, value_name = "URL", env = "SANDSCOPE_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+    /// Everything else about that; file only, but for headers, which may be in the environment.
+    #[arg(skip)]
+    pub otlp: OtlpSection,
     /// Rules of alerts; file only.
     #[arg(skip)]
     pub alerts: Option<Vec<super::file::AlertSection>>,
@@ -176,6 +185,8 @@ impl ServeArgs {
         self.admin_token = std::env::var("SANDSCOPE_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
         let keys = std::env::var("SANDSCOPE_SEALING_KEYS").ok();
         self.sealing_keys = keys.map(|keys| keys.split(',').map(ToOwned::to_owned).collect());
+        let headers = std::env::var("SANDSCOPE_OTLP_HEADERS").ok();
+        self.otlp.headers = headers.as_deref().map(headers_of_text);
         self
     }
 }

@@ -10,7 +10,7 @@ use super::Config;
 impl Config {
     /// Every setting with its value, as a file that could be used again (but for secrets).
     pub(crate) fn show(&self) -> String {
-        let Self { server, sandbox, team, webhooks, metrics, prices, log } = self;
+        let Self { server, sandbox, team, webhooks, metrics, otlp, prices, log } = self;
         let mut out = String::new();
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let mut section = |name: &str, lines: &[(&str, String)]| {
@@ -100,6 +100,9 @@ impl Config {
                 ("top_sandboxes", metrics.n_top_sandboxes.to_string()),
             ],
         );
+        if let Some(otlp) = otlp {
+            section("otlp", &otlp.lines());
+        }
         if let Some(prices) = prices {
             section(
                 "prices",

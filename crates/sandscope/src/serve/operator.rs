@@ -26,6 +26,8 @@ use tokio::sync::watch;
 
 use super::node::{self, Node};
 
+use super::export::ExportFigures;
+
 /// Pairs of team and template that have series of their own.
 const MAX_GROUPS: usize = 200;
 /// Seconds after which a point is no longer the present.
@@ -45,6 +47,8 @@ pub(crate) struct Operator {
     /// Single sandboxes told of, the busiest first.
     pub(crate) n_sandboxes: usize,
     pub(crate) started_at: jiff::Timestamp,
+    /// The export, if there is one.
+    pub(crate) export: Option<ExportFigures>,
 }
 
 /// The port's routes.
@@ -65,6 +69,9 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
     operator.sampler(&mut text);
     operator.own(&mut text);
     process(&mut text, operator.started_at);
+    if let Some(export) = &operator.export {
+        export.write(&mut text);
+    }
     if let Err(error) = operator.stored(&mut text).await {
         // What is known is told all the same; the missing families tell the rest.
         tracing::warn!(%error, "the store cannot be asked for its figures");

@@ -10,6 +10,7 @@ use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
 use sandscope_logs::{Logs, LogsOptions};
 use sandscope_model::{Clock, Entropy, EventId, Secret};
+use sandscope_otlp::Otlp;
 use sandscope_sampler::{AlertOptions, AlertStats, Live, Sampler, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_webhooks::{AllowedTarget, EgressGuard, EgressRules, RetryPolicy, Webhooks, WebhooksOptions};
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use super::bootstrap;
 use super::data_dir::DataDir;
 use super::engine::Engine;
+use super::export;
 use super::exports::Addresses;
 use super::http::{Http, Limits, Tls};
 use super::node::Node;
@@ -51,6 +53,7 @@ pub(crate) struct Running {
     webhooks: Webhooks,
     guard: EgressGuard,
     own_port: u16,
+    otlp: Option<Otlp>,
     engine: Engine,
     store: Store,
     _data_dir: DataDir,
@@ -135,6 +138,13 @@ impl Running {
             started_at: clock.now(),
             cpu: std::sync::Mutex::default(),
         });
+        let mut exporting = None;
+        if let Some(otlp) = &config.otlp {
+            let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+            let (lifecycle, live) = (lifecycle.clone(), live.clone());
+            exporting = Some(export::start(otlp, store.clone(), lifecycle, live, clock, entropy).await?);
+        }
+        let (otlp, export) = exporting.unzip();
         let operator = Operator {
             node: Arc::clone(&node),
             lifecycle: lifecycle.clone(),
@@ -146,6 +156,7 @@ impl Running {
             reconciled,
             n_sandboxes: config.metrics.n_top_sandboxes,
             started_at: clock.now(),
+            export,
         };
         let mut options =
             WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
@@ -223,6 +234,7 @@ impl Running {
             webhooks,
             guard,
             own_port,
+            otlp,
             engine,
             store,
             _data_dir: data_dir,
@@ -280,6 +292,9 @@ impl Running {
         // After the last transition: its line belongs into the log.
         self.logs.drain().await;
         self.webhooks.drain(left()).await;
+        if let Some(otlp) = self.otlp {
+            otlp.drain(left()).await;
+        }
         self.engine.shutdown().await;
         self.store.close().await;
     }

@@ -1,0 +1,373 @@
+//! Exports out of a real store to a collector on the loopback that takes, refuses, and is away; time runs as fast as
+//! everybody falls asleep.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
+use sandscope_model::{
+    Clock, EventData, EventDraft, EventType, Execution, KillReason, LogEntry, LogLevel, LogSource, OnTimeout,
+    Rootfs, Sample, Sandbox, SandboxSpec, State, Team, TeamLimits,
+};
+use sandscope_sampler::{Live, LivePoint, LiveRound};
+use sandscope_store::{Change, LogBatch, Store};
+use sandscope_testbed::{SeededEntropy, StepClock};
+use tempfile::TempDir;
+
+use crate::receiver::{Answer, Receiver, words};
+use crate::{Collector, Otlp, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals, Target};
+
+fn id<T: From<uuid::Uuid>>() -> T {
+    static N: AtomicU64 = AtomicU64::new(1);
+    uuid::Uuid::from_u128(u128::from(N.fetch_add(1, Ordering::SeqCst))).into()
+}
+
+/// A store with a team and a sandbox to which things happen.
+struct World {
+    _dir: TempDir,
+    clock: StepClock,
+    store: Store,
+    sandbox: Sandbox,
+    live: Live,
+    stats: Arc<OtlpStats>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (dir, clock) = (TempDir::new().unwrap(), StepClock::new());
+        let store = Store::open(dir.path(), Arc::new(clock.clone())).unwrap();
+        let team = Team {
+            id: id(),
+            name: "team".to_owned(),
+            slug: "team".to_owned(),
+            limits: TeamLimits::default(),
+            created_at: clock.now(),
+        };
+        store.create_team(team.clone()).await.unwrap();
+        let now = clock.now();
+        let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
+        let sandbox = Sandbox {
+            id: "i00000000000000000001".parse().unwrap(),
+            team_id: team.id,
+            spec: SandboxSpec {
+                template_id: "00000000000000000000".parse().unwrap(),
+                build_id: id(),
+                alias: Some("base".to_owned()),
+                rootfs: Rootfs::Host,
+                vcpu_count: 2,
+                memory_mb: 512,
+                disk_mb: 512,
+                metadata: BTreeMap::new(),
+                env_vars: BTreeMap::new(),
+                envd_access_token: None,
+                traffic_access_token: None,
+                timeout_s: 300,
+                on_timeout: OnTimeout::Kill,
+                auto_resume: false,
+                allow_internet_access: None,
+                network: None,
+            },
+            state: State::Running { execution },
+            intent_origin: None,
+            generation: 0,
+            created_at: now,
+            started_at: now,
+            end_at: now,
+        };
+        store.admit_sandbox(&sandbox, 100, None).await.unwrap();
+        Self { _dir: dir, clock, store, sandbox, live: Live::default(), stats: Arc::default() }
+    }
+
+    async fn happens(&mut self, event_type: EventType, data: EventData) -> String {
+        let event = EventDraft {
+            id: id(),
+            event_type,
+            data,
+            sandbox_id: self.sandbox.id.clone(),
+            execution_id: self.sandbox.state.execution_id(),
+            template_id: self.sandbox.spec.template_id.clone(),
+            build_id: self.sandbox.spec.build_id,
+            team_id: self.sandbox.team_id,
+            timestamp: self.clock.now(),
+        };
+        let told = event.id.to_string();
+        let change = Change { sandbox: self.sandbox.clone(), event: Some(event), snapshot: None };
+        self.store.commit(change).await.unwrap().unwrap();
+        self.sandbox.generation += 1;
+        told
+    }
+
+    /// The ids of `n` events.
+    async fn happen(&mut self, n: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        for _ in 0..n {
+            ids.push(self.happens(EventType::Updated, EventData::default()).await);
+        }
+        ids
+    }
+
+    async fn write(&self, messages: &[&str]) {
+        let entry = |message: &&str| LogEntry {
+            at: self.clock.now(),
+            level: LogLevel::Warn,
+            source: LogSource::Stderr,
+            pid: Some(7),
+            event_type: None,
+            message: (*message).to_owned(),
+        };
+        let entries = messages.iter().map(entry).collect();
+        let batch = LogBatch { sandbox_id: self.sandbox.id.clone(), entries, taken_upto: None };
+        self.store.append_logs(batch).await.unwrap();
+    }
+
+    async fn export(&self, url: &str, signals: &[Signal]) -> Otlp {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer key".parse().unwrap());
+        let target = Target {
+            endpoint: url.to_owned(),
+            headers,
+            ca_file: None,
+            timeout: Duration::from_secs(10),
+            gzip: true,
+        };
+        let sandbox = Arc::new(self.sandbox.clone());
+        let options = OtlpOptions {
+            store: self.store.clone(),
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            live: self.live.clone(),
+            sandboxes: Sandboxes::new(move || vec![Arc::clone(&sandbox)]),
+            collector: Collector::new(target).unwrap(),
+            signals: Signals(signals.to_vec()),
+            interval: Duration::from_secs(15),
+            n_sandboxes: 5,
+            attributes: vec![("host.name".to_owned(), "here".to_owned())],
+            stats: Arc::clone(&self.stats),
+        };
+        Otlp::start(options).await.unwrap()
+    }
+
+    /// Lets time pass until what `until` waits for has come.
+    async fn pass<T>(&self, until: impl Future<Output = T>) -> T {
+        let clock = self.clock.clone();
+        let passing = async move {
+            loop {
+                clock.wait_for_sleepers(1).await;
+                if let Some(due) = clock.next_due() {
+                    clock.set(due);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = until => done,
+            () = passing => unreachable!("time does not end"),
+        }
+    }
+}
+
+fn value(attributes: &[KeyValue], key: &str) -> Option<Value> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?;
+    found.value.clone()?.value
+}
+
+fn text_of(attributes: &[KeyValue], key: &str) -> String {
+    match value(attributes, key) {
+        Some(Value::StringValue(text)) => text,
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+fn ids(records: &[LogRecord]) -> Vec<String> {
+    records.iter().map(|record| text_of(&record.attributes, "sandscope.event.id")).collect()
+}
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn events_arrive_as_otel_events_and_logs_as_logs() {
+    let (mut world, receiver) = (World::new().await, Receiver::start().await);
+    world.happen(1).await;
+    let otlp = world.export(&receiver.url, &[Signal::Logs, Signal::Events]).await;
+    let data = EventData {
+        kill_reason: Some(KillReason::Oom),
+        sandbox_metadata: [("user".to_owned(), "u1".to_owned())].into(),
+        ..EventData::default()
+    };
+    let killed = world.happens(EventType::Killed, data).await;
+    world.write(&["out of\u{fc}ords"]).await;
+    world.pass(receiver.until("both", |receiver| receiver.taken().len() == 2)).await;
+    otlp.drain(LIMIT).await;
+    let taken = receiver.taken();
+    let event = taken.iter().find(|record| !record.event_name.is_empty()).unwrap();
+    assert_eq!(event.event_name, "sandbox.lifecycle.killed");
+    assert_eq!(event.severity_text, "ERROR");
+    assert_eq!(event.time_unix_nano, 1_767_225_600_000_000_000);
+    // The first, from before anybody wanted events, is not among them.
+    assert_eq!(text_of(&event.attributes, "sandscope.event.id"), killed);
+    assert_eq!(value(&event.attributes, "sandscope.event.sequence"), Some(Value::IntValue(2)));
+    assert_eq!(text_of(&event.attributes, "sandscope.event.data.kill_reason"), "oom");
+    assert_eq!(text_of(&event.attributes, "sandscope.event.data.sandbox_metadata.user"), "u1");
+    let log = taken.iter().find(|record| record.event_name.is_empty()).unwrap();
+    assert_eq!((words(log).as_str(), log.severity_text.as_str()), ("out of\u{fc}ords", "WARN"));
+    assert_eq!(text_of(&log.attributes, "log.iostream"), "stderr");
+    assert_eq!(value(&log.attributes, "process.pid"), Some(Value::IntValue(7)));
+    for request in receiver.requests() {
+        let resource = request.resource_logs[0].resource.clone().unwrap().attributes;
+        assert_eq!(text_of(&resource, "service.name"), "sandscope");
+        assert_eq!(text_of(&resource, "host.name"), "here");
+        assert_eq!(text_of(&resource, "sandscope.sandbox.id"), world.sandbox.id.as_str());
+        assert_eq!(text_of(&resource, "sandscope.team.id"), world.sandbox.team_id.to_string());
+        assert_eq!(text_of(&resource, "sandscope.template.id"), "00000000000000000000");
+    }
+    let headers = &receiver.headers()[0];
+    assert_eq!(
+        (&headers["authorization"], &headers["content-encoding"]),
+        (&"Bearer key".parse().unwrap(), &"gzip".parse().unwrap())
+    );
+    assert_eq!(world.stats.counts(Signal::Events).n_sent, 1);
+    assert_eq!(world.stats.counts(Signal::Logs).n_sent, 1);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_gets_everything_once_it_is_back_in_order_and_once() {
+    let (mut world, receiver) = (World::new().await, Receiver::start().await);
+    receiver.then(|_| Answer::Refuse(503));
+    let otlp = world.export(&receiver.url, &[Signal::Events]).await;
+    let mut owed = world.happen(600).await;
+    world.pass(receiver.until("failures", |receiver| receiver.n_asked() >= 5)).await;
+    // Nothing waits for it: the server stops, and goes on where it was.
+    otlp.drain(LIMIT).await;
+    assert!(receiver.taken().is_empty());
+    owed.extend(world.happen(10).await);
+    receiver.be_well();
+    let otlp = world.export(&receiver.url, &[Signal::Events]).await;
+    world.pass(receiver.until("all", |receiver| receiver.taken().len() >= owed.len())).await;
+    // What happens while it drains is still sent.
+    owed.extend(world.happen(3).await);
+    otlp.drain(LIMIT).await;
+    assert_eq!(ids(&receiver.taken()), owed);
+    let counts = world.stats.counts(Signal::Events);
+    assert_eq!((counts.n_sent, counts.n_rejected, counts.n_dropped, counts.n_waiting), (613, 0, 0, 0));
+    assert!(counts.n_failed >= 5);
+}
+
+#[tokio::test]
+async fn a_record_the_collector_cannot_take_is_set_aside_and_holds_up_nobody() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    receiver
+        .then(|said| if said.iter().any(|line| line == "bad") { Answer::Refuse(400) } else { Answer::Take });
+    let otlp = world.export(&receiver.url, &[Signal::Logs]).await;
+    world.write(&["a", "b", "c", "bad", "d", "e", "f", "g"]).await;
+    world.pass(receiver.until("the good ones", |receiver| receiver.taken().len() == 7)).await;
+    otlp.drain(LIMIT).await;
+    let taken: Vec<String> = receiver.taken().iter().map(words).collect();
+    assert_eq!(taken, ["a", "b", "c", "d", "e", "f", "g"]);
+    let counts = world.stats.counts(Signal::Logs);
+    assert_eq!((counts.n_sent, counts.n_rejected, counts.n_dropped), (7, 1, 0));
+}
+
+#[tokio::test]
+async fn a_collector_that_refuses_everything_makes_nothing_lost() {
+    let (mut world, receiver) = (World::new().await, Receiver::start().await);
+    // Set up wrongly: it does not even take nothing.
+    receiver.then(|_| Answer::Refuse(400));
+    let otlp = world.export(&receiver.url, &[Signal::Events]).await;
+    let owed = world.happen(4).await;
+    world.pass(receiver.until("failures", |receiver| receiver.n_asked() >= 12)).await;
+    receiver.be_well();
+    world.pass(receiver.until("all", |receiver| receiver.taken().len() >= 4)).await;
+    otlp.drain(LIMIT).await;
+    assert_eq!(ids(&receiver.taken()), owed);
+    assert_eq!(world.stats.counts(Signal::Events).n_rejected, 0);
+}
+
+#[tokio::test]
+async fn a_partial_success_is_final_and_too_large_means_smaller() {
+    let (mut world, receiver) = (World::new().await, Receiver::start().await);
+    receiver.then(|said| match said.len() {
+        0..=2 => Answer::TakeBut(1),
+        _ => Answer::Refuse(413),
+    });
+    world.export(&receiver.url, &[Signal::Events]).await.drain(LIMIT).await;
+    let owed = world.happen(8).await;
+    let otlp = world.export(&receiver.url, &[Signal::Events]).await;
+    world.pass(receiver.until("all", |receiver| receiver.taken().len() >= 8)).await;
+    otlp.drain(LIMIT).await;
+    assert_eq!(ids(&receiver.taken()), owed);
+    let counts = world.stats.counts(Signal::Events);
+    assert_eq!((counts.n_sent, counts.n_rejected), (4, 4));
+}
+
+#[tokio::test]
+async fn a_collector_that_says_when_to_come_again_is_left_alone_until_then() {
+    let (mut world, receiver) = (World::new().await, Receiver::start().await);
+    let clock = world.clock.clone();
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let note = Arc::clone(&asked);
+    receiver.then(move |_| {
+        let mut asked = note.lock().unwrap();
+        asked.push(clock.now().as_second());
+        if asked.len() < 3 { Answer::ComeIn(429, "40") } else { Answer::Take }
+    });
+    let otlp = world.export(&receiver.url, &[Signal::Events]).await;
+    world.happen(1).await;
+    world.pass(receiver.until("taken", |receiver| receiver.taken().len() == 1)).await;
+    otlp.drain(LIMIT).await;
+    let asked = asked.lock().unwrap();
+    assert_eq!((asked.len(), asked[1] - asked[0], asked[2] - asked[1]), (3, 40, 40));
+}
+
+fn by_name<'a>(of: &'a ResourceMetrics, name: &str) -> &'a Metric {
+    let mut metrics = of.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+    metrics.find(|metric| metric.name == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[tokio::test]
+async fn metrics_come_every_interval_with_units_and_whose_they_are() {
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    let otlp = world.export(&receiver.url, &[Signal::Metrics]).await;
+    world.clock.wait_for_sleepers(1).await;
+    let at = world.clock.now() + Duration::from_secs(15);
+    let sample = Sample {
+        sandbox_id: world.sandbox.id.clone(),
+        at,
+        cpu_used_pct: 25.0,
+        cpu_count: 2,
+        mem_used_bytes: 100,
+        mem_total_bytes: 500,
+        mem_cache_bytes: 30,
+        disk_used_bytes: 40,
+        disk_total_bytes: 50,
+    };
+    let team_id = world.sandbox.team_id;
+    let point = LivePoint { team_id, sample, n_pids: 3, n_oom_kills: 1, pressures: None };
+    world.live.publish(LiveRound { at, points: vec![point] });
+    world.pass(receiver.until("metrics", |receiver| receiver.metrics().len() >= 2)).await;
+    otlp.drain(LIMIT).await;
+    let metrics = receiver.metrics();
+    let [server, sandbox] = &metrics[0].resource_metrics[..] else { panic!("{metrics:?}") };
+    let Some(Data::Sum(count)) = &by_name(server, "sandscope.sandbox.count").data else { panic!() };
+    assert_eq!((count.is_monotonic, count.data_points.len()), (false, 3));
+    assert_eq!(count.data_points[0].value, Some(Number::AsInt(1)));
+    assert_eq!(text_of(&count.data_points[0].attributes, "sandscope.template.name"), "base");
+    let cpu = by_name(sandbox, "container.cpu.usage");
+    let Some(Data::Gauge(gauge)) = &cpu.data else { panic!() };
+    assert_eq!((cpu.unit.as_str(), gauge.data_points[0].value), ("{cpu}", Some(Number::AsDouble(0.5))));
+    assert_eq!(i128::from(gauge.data_points[0].time_unix_nano), at.as_nanosecond());
+    let Some(Data::Sum(kills)) = &by_name(sandbox, "sandscope.sandbox.oom_kills").data else { panic!() };
+    assert_eq!((kills.is_monotonic, kills.aggregation_temporality), (true, 2));
+    let resource = sandbox.resource.clone().unwrap().attributes;
+    assert_eq!(text_of(&resource, "sandscope.sandbox.id"), world.sandbox.id.as_str());
+    // The second measurement: nothing is new of the sandbox, so it is not told of again.
+    assert_eq!(metrics[1].resource_metrics.len(), 1);
+    assert!(world.stats.counts(Signal::Metrics).n_sent > 20);
+}
