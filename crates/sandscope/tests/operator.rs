@@ -132,8 +132,11 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
 fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
     let dashboard: serde_json::Value =
         serde_json::from_str(include_str!("../../../deploy/grafana/sandscope.json"))?;
-    let source =
-        concat!(include_str!("../src/serve/operator.rs"), include_str!("../src/serve/operator/own.rs"));
+    let source = concat!(
+        include_str!("../src/serve/operator.rs"),
+        include_str!("../src/serve/operator/own.rs"),
+        include_str!("../src/serve/export.rs")
+    );
     let panels = dashboard["panels"].as_array().context("panels")?;
     ensure!(panels.len() >= 10);
     for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
