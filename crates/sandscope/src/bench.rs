@@ -12,7 +12,9 @@ mod idle;
 mod plain;
 mod processes;
 mod quantiles;
+mod sampling;
 mod sink;
+mod stored;
 mod streams;
 mod transfer;
 mod webhook;
@@ -20,6 +22,7 @@ mod webhooks;
 mod wire;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::{BenchArgs, Figure};
 use crate::output::{self, Paint};
@@ -53,8 +56,20 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if wanted(Figure::History) {
         rows.extend(history::measure(args.events).await?);
     }
+    if wanted(Figure::Top) {
+        rows.push(redraw()?);
+    }
     if wanted(Figure::Streams) {
         rows.extend(streams::measure(args.readers).await?);
+    }
+    // Not among all: they take a quarter of an hour and more.
+    if args.figures.contains(&Figure::Metrics) {
+        let limit = Duration::from_secs(60 * args.fill_minutes);
+        let wanted = stored::Wanted { n_sandboxes: args.stored, days: args.days, limit };
+        rows.extend(stored::measure(wanted).await?);
+    }
+    if args.figures.contains(&Figure::Monitoring) {
+        rows.extend(sampling::measure(args.idle).await?);
     }
     // Not among all: it takes two minutes and stress-ng.
     if args.figures.contains(&Figure::Accuracy) {
@@ -63,6 +78,17 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     output::line(output::table(&["FIGURE", "VALUE", "REMARK"], &rows, Paint::for_stdout()))?;
     output::line(machine())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a second of `sandscope top` costs.
+fn redraw() -> anyhow::Result<Row> {
+    let mut drawn = crate::commands::top::redraw::redraw(100, 300)?;
+    let each = drawn.n_bytes / drawn.durations.len().max(1) as u64;
+    Ok(row(
+        "a second of `top` with 100 busy sandboxes",
+        quantiles::describe(&mut drawn.durations),
+        format!("taken in, drawn and written, 160 × 50; {each} bytes to the terminal"),
+    ))
 }
 
 /// What the machine is, and how busy.

@@ -249,6 +249,15 @@ pub(crate) struct BenchArgs {
     /// Idle sandboxes for the memory and sampler figures
     #[arg(long, default_value_t = 50)]
     pub idle: usize,
+    /// Sandboxes whose metrics are stored before ranges are queried
+    #[arg(long, default_value_t = 1_000)]
+    pub stored: usize,
+    /// Days of them
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub days: u32,
+    /// Minutes after which storing them ends, however many days there are
+    #[arg(long, default_value_t = 15)]
+    pub fill_minutes: u64,
     /// Events stored before the history is queried
     #[arg(long, default_value_t = 1_000_000)]
     pub events: usize,
@@ -281,6 +290,12 @@ pub(crate) enum Figure {
     History,
     /// Event committed to received by many streams
     Streams,
+    /// Stored metrics: bytes per sample, ranges of an hour, a day and a week; not among all
+    Metrics,
+    /// CPU of sampling 100, 500, 1,000 sandboxes (up to --idle) in both ways, scrape of all; not among all
+    Monitoring,
+    /// A picture of `top` with 100 sandboxes
+    Top,
     /// Metrics beside what is known to have been used; needs stress-ng, and is not among all
     Accuracy,
 }

@@ -35,22 +35,40 @@ impl Child {
         Self::start_in(directory, key.expose()).await
     }
 
+    /// The same, with more settings.
+    pub(super) async fn start_with(settings: &[String]) -> anyhow::Result<Self> {
+        let key = keys::draw(&OsEntropy);
+        let directory = tempfile::Builder::new().prefix("sandscope-bench-").tempdir()?;
+        Self::launch(directory, key.expose(), settings).await
+    }
+
     /// A server over the data in `directory`, of which `key` is the first team's key or becomes it.
     pub(super) async fn start_in(directory: TempDir, key: &str) -> anyhow::Result<Self> {
-        let (process, url) = spawn(directory.path(), key).await?;
-        let options = ClientOptions { api_url: url.clone(), sandbox_url: None, api_key: key.to_owned() };
-        Ok(Self { process, client: Client::new(&options)?, url, key: key.to_owned(), directory })
+        Self::launch(directory, key, &[]).await
+    }
+
+    async fn launch(directory: TempDir, key: &str, settings: &[String]) -> anyhow::Result<Self> {
+        let (process, url) = spawn(directory.path(), key, settings).await?;
+        let key = key.to_owned();
+        Ok(Self { process, client: client(&url, &key)?, url, key, directory })
     }
 
     /// `kill -9`, and a new start over the same data; when that began.
     pub(super) async fn kill_and_start(&mut self) -> anyhow::Result<Instant> {
         self.process.kill().await.context("cannot kill the server")?;
         let began = Instant::now();
-        (self.process, self.url) = spawn(self.directory.path(), &self.key).await?;
-        let api_url = self.url.clone();
-        let options = ClientOptions { api_url, sandbox_url: None, api_key: self.key.clone() };
-        self.client = Client::new(&options)?;
+        (self.process, self.url) = spawn(self.directory.path(), &self.key, &[]).await?;
+        self.client = client(&self.url, &self.key)?;
         Ok(began)
+    }
+
+    /// Stops it and starts it again with other settings. Its sandboxes live on.
+    pub(super) async fn restart(&mut self, settings: &[String]) -> anyhow::Result<()> {
+        self.terminate().await?;
+        let (process, url) = spawn(self.directory.path(), &self.key, settings).await?;
+        self.client = client(&url, &self.key)?;
+        (self.process, self.url) = (process, url);
+        Ok(())
     }
 
     pub(super) const fn client(&self) -> &Client {
@@ -72,6 +90,10 @@ impl Child {
         for sandbox in self.client.sandboxes("running,paused", usize::MAX).await? {
             self.client.kill(&sandbox.sandbox_id).await?;
         }
+        self.terminate().await
+    }
+
+    async fn terminate(&mut self) -> anyhow::Result<()> {
         let pid = self.pid()?.to_string();
         Command::new("kill").args(["-TERM", &pid]).status().await?;
         tokio::time::timeout(STOP_LIMIT, self.process.wait()).await.context("the server did not stop")??;
@@ -79,7 +101,16 @@ impl Child {
     }
 }
 
-async fn spawn(directory: &Path, key: &str) -> anyhow::Result<(tokio::process::Child, String)> {
+fn client(url: &str, key: &str) -> anyhow::Result<Client> {
+    let options = ClientOptions { api_url: url.to_owned(), sandbox_url: None, api_key: key.to_owned() };
+    Ok(Client::new(&options)?)
+}
+
+async fn spawn(
+    directory: &Path,
+    key: &str,
+    settings: &[String],
+) -> anyhow::Result<(tokio::process::Child, String)> {
     let mut process = Command::new(std::env::current_exe()?)
         .args([
             "serve",
@@ -91,6 +122,7 @@ async fn spawn(directory: &Path, key: &str) -> anyhow::Result<(tokio::process::C
             "--data-dir",
         ])
         .arg(directory.join("data"))
+        .args(settings)
         .env("SANDSCOPE_FIRST_API_KEY", key)
         .env("SANDSCOPE_LOG", "warn")
         .stdin(Stdio::null())

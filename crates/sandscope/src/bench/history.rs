@@ -109,7 +109,7 @@ async fn fill(directory: &Path, key: sandscope_model::Secret, n: usize) -> anyho
     Ok(each * N_SANDBOXES)
 }
 
-fn team() -> Team {
+pub(super) fn team() -> Team {
     let id = TeamId::generate(&OsEntropy);
     Team {
         id,

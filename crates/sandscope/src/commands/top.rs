@@ -12,6 +12,7 @@
 //! is taken up again and said to be broken meanwhile. The terminal is restored however the command ends.
 
 mod board;
+pub(crate) mod redraw;
 mod view;
 
 use std::process::ExitCode;
