@@ -69,8 +69,16 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     if server::skip_without_root("the operator's port") {
         return Ok(());
     }
-    let mut server =
-        Server::start_with(&["--operator-listen", "127.0.0.1:0", "--metrics-top-sandboxes", "5"]).await?;
+    let mut server = Server::start_with(&[
+        "--operator-listen",
+        "127.0.0.1:0",
+        "--metrics-top-sandboxes",
+        "5",
+        // A collector that is not there: what is to be pushed waits.
+        "--otlp-endpoint",
+        "http://127.0.0.1:9",
+    ])
+    .await?;
     let address = operator_address(&server).context("the log does not say where the port is")?;
     judge(&scrape(&address).await?).await?;
     let client = server.client()?;
@@ -87,6 +95,8 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     ensure!(figures.contains(&id), "the sandbox is never told of: {figures}");
     ensure!(figures.contains("template=\"base\",state=\"running\"} 1\n"), "{figures}");
     ensure!(figures.contains("sandscope_events_total{team_id=\""), "{figures}");
+    ensure!(figures.contains("sandscope_otlp_sent_total{signal=\"events\"} 0\n"), "{figures}");
+    ensure!(figures.contains("sandscope_otlp_waiting{signal=\"events\"} 1\n"), "{figures}");
     judge(&figures).await?;
     for wanted in [
         "sandscope_creates_total{outcome=\"created\"} 1\n",

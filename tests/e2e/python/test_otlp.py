@@ -136,8 +136,10 @@ def server(tmp_path, collector):
     server = Server(tmp_path)
     server.start()
     yield server
-    if server.process.poll() is None:
-        server.stop()
+    # Its sandboxes would live on.
+    if server.process.poll() is not None:
+        server.start()
+    server.stop()
 
 
 def known(message):

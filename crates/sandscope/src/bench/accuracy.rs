@@ -87,23 +87,43 @@ fn children_time(output: &str) -> Option<f64> {
     Some(seconds(parts.next()?)? + seconds(parts.next()?)?)
 }
 
+/// The program is there before it holds anything, so that the interpreter's own memory is not told as what it holds.
 async fn memory(client: &Client, sandbox: &Sandbox) -> anyhow::Result<Row> {
-    let before = used(client, sandbox).await?.0;
-    let script = format!(
-        "python3 -c 'held = bytearray(b\"x\") * ({HELD_MIB} << 20); print(len(held), flush=True); import time; time.sleep(8)'"
+    let program = format!(
+        "import os, time\n\
+         def until(name):\n    while not os.path.exists(name): time.sleep(0.05)\n\
+         open('/tmp/started', 'w')\n\
+         until('/tmp/go')\n\
+         held = bytearray(b'x') * ({HELD_MIB} << 20)\n\
+         open('/tmp/held', 'w')\n\
+         until('/tmp/done')\n"
     );
+    let script = format!("python3 -c \"{program}\"");
     let (asked, asker) = (client.clone(), sandbox.clone());
     let running = tokio::spawn(async move { asked.run(&asker, &Command::shell(&script)).await });
-    tokio::time::sleep(MARGIN * 2).await;
+    step(client, sandbox, "until [ -e /tmp/started ]; do sleep 0.1; done").await?;
+    let before = used(client, sandbox).await?.0;
+    step(client, sandbox, "touch /tmp/go; until [ -e /tmp/held ]; do sleep 0.1; done").await?;
     let told = used(client, sandbox).await?.0 - before;
-    running.await.context("the program could not be run")??;
+    step(client, sandbox, "touch /tmp/done").await?;
+    let (code, output) = running.await.context("the program could not be run")??;
+    ensure!(code == 0, "the program failed: {output}");
     Ok(compared(
         "memory, python3 holding a known amount".to_owned(),
         f64::from(HELD_MIB),
         told / MIB,
         "MiB",
-        "the interpreter's own few MiB are in it".to_owned(),
+        "beyond the same program holding nothing".to_owned(),
     ))
+}
+
+/// Runs `script` and lets the metrics catch up.
+async fn step(client: &Client, sandbox: &Sandbox, script: &str) -> anyhow::Result<()> {
+    let (code, output) =
+        client.run(sandbox, &Command::shell(&format!("timeout 60 sh -c '{script}'"))).await?;
+    ensure!(code == 0, "not within a minute: {script}: {output}");
+    tokio::time::sleep(MARGIN).await;
+    Ok(())
 }
 
 async fn disk(client: &Client, sandbox: &Sandbox) -> anyhow::Result<Vec<Row>> {
