@@ -11,7 +11,7 @@
 //!
 //! Ownership: one task owns everything here. What fires is a row of the store, and how far the log has been looked at
 //! is one, too: a server killed at any moment goes on where it was, and each alert is told once. Windows and sums are
-//! derived from the log again. What is pending is not kept: its time starts over.
+//! derived from the log again, and what was pending from the samples that were stored.
 //!
 //! Rules are read again as soon as one is made, changed or deleted. What a changed rule had fired is resolved by
 //! whoever changes it, in the same transaction; what was decided by an older revision does not count.

@@ -53,6 +53,14 @@ impl AlertWatch {
         matches!(self.phase, Phase::Firing | Phase::Clearing(_))
     }
 
+    /// Takes a number of the past, which fires nothing: what has lasted long enough is left for the next number to tell.
+    pub fn look_back(&mut self, rule: &AlertRule, value: f64, at: Timestamp) {
+        let before = self.phase;
+        if self.see(rule, value, at) == Some(AlertChange::Firing) {
+            self.phase = before;
+        }
+    }
+
     /// Takes the next number and says what it changed.
     pub fn see(&mut self, rule: &AlertRule, value: f64, at: Timestamp) -> Option<AlertChange> {
         let is_gap = self.seen_at.is_none_or(|seen| {

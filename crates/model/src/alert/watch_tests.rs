@@ -51,6 +51,17 @@ fn a_pause_proves_nothing() {
 }
 
 #[test]
+fn the_past_fires_nothing_but_counts() {
+    let mut watch = AlertWatch::default();
+    (0..100).for_each(|second| watch.look_back(&memory(), 95.0, at(second)));
+    assert!(!watch.is_firing());
+    assert_eq!(watch.see(&memory(), 95.0, at(100)), Some(AlertChange::Firing));
+    let mut watch = AlertWatch::default();
+    (0..100).for_each(|second| watch.look_back(&memory(), if second < 97 { 95.0 } else { 50.0 }, at(second)));
+    assert_eq!(watch.see(&memory(), 95.0, at(100)), None, "it was good in between");
+}
+
+#[test]
 fn below_is_the_same_the_other_way_round() {
     let idle = AlertRule { side: AlertSide::Below, threshold: 1.0, clear: 2.0, ..memory() };
     let numbers = (0..60).map(|second| (second, if second < 30 { 0.1 } else { 50.0 }));

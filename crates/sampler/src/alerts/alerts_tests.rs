@@ -374,6 +374,55 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     assert_eq!(store.firing_alerts(house.team, 9).await.unwrap(), []);
 }
 
+#[tokio::test]
+async fn what_must_last_for_long_goes_on_over_a_restart() {
+    let busy = AlertRule {
+        for_s: 60,
+        by: AlertBy::Sandbox,
+        ..rule("busy", AlertMetric::CpuPct, 90.0, 0, AlertBy::Sandbox)
+    };
+    let mut house = House::new(vec![busy]).await;
+    let (long, short) = (house.sandbox(1, &[]).await, house.sandbox(1, &[]).await);
+    let sample = |sandbox: &Sandbox, at: Timestamp, cpu_used_pct| sandscope_model::Sample {
+        sandbox_id: sandbox.id.clone(),
+        at,
+        cpu_used_pct,
+        cpu_count: 2,
+        mem_used_bytes: 1,
+        mem_total_bytes: 2,
+        mem_cache_bytes: 0,
+        disk_used_bytes: 1,
+        disk_total_bytes: 2,
+    };
+    // What the server before stored: one was busy all the time, the other rested once.
+    for n in 0..11 {
+        let at = house.clock.now();
+        let rest = if n == 5 { 1.0 } else { 99.0 };
+        house
+            .options
+            .store
+            .insert_samples(vec![sample(&long, at, 99.0), sample(&short, at, rest)])
+            .await
+            .unwrap();
+        house.clock.advance(Duration::from_secs(5));
+    }
+    house.restart().await;
+    house.clock.advance(Duration::from_secs(5));
+    let team_id = house.team;
+    let point = |sandbox, at| crate::LivePoint {
+        team_id,
+        sample: sample(sandbox, at, 99.0),
+        n_pids: 1,
+        n_oom_kills: 0,
+        pressures: None,
+    };
+    let at = house.clock.now();
+    let round = LiveRound { at, points: vec![point(&long, at), point(&short, at)] };
+    house.alerts.round(&round, 1).await.unwrap();
+    let subject = format!("sandbox:{}", long.id);
+    assert_eq!(house.told().await, [told(true, "busy", &subject)], "a minute, and a restart within it");
+}
+
 /// What one server that never stops would tell of deaths, each so many seconds after the one before.
 fn naive(deaths: &[u64]) -> Vec<bool> {
     let (mut at, mut seen, mut is_firing, mut told) = (0, Vec::new(), false, Vec::new());
@@ -393,7 +442,7 @@ fn naive(deaths: &[u64]) -> Vec<bool> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
     #[test]
     fn servers_that_end_at_any_moment_tell_what_one_would_have_told(
         deaths in proptest::collection::vec((0_u64..50, 0_u8..4), 1..25),

@@ -1,10 +1,13 @@
 //! Rules over the live seconds of running sandboxes.
+//!
+//! What was pending when the server ended is found again in the samples it stored: a value that must last for an hour
+//! does not start over with every restart.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, SandboxId, State, TeamId,
+    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, Sample, SandboxId, State, TeamId,
 };
 use sandscope_store::StoreError;
 
@@ -12,12 +15,17 @@ use super::rulebook::{Rule, Rulebook};
 use super::telling::{Firing, Telling};
 use crate::{LivePoint, LiveRound};
 
+/// Rounds after the start in which what was pending is looked for: the sandboxes there are then outlived a server.
+const RECALLING: u32 = 30;
+/// What lasts for less, in seconds, is soon there again.
+const WORTH_RECALLING_S: u32 = 10;
 /// How long ago, in seconds, a sandbox may have run whose watches are kept.
 const LATELY_S: i64 = 600;
 
 #[derive(Default)]
 pub(super) struct Seconds {
     watches: HashMap<(u64, SandboxId), (TeamId, AlertWatch)>,
+    n_rounds: u32,
 }
 
 impl Seconds {
@@ -38,6 +46,7 @@ impl Seconds {
     }
 
     pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook, round: &LiveRound) {
+        self.n_rounds = self.n_rounds.saturating_add(1);
         let mut n = 0;
         for point in &round.points {
             for rule in rulebook.of(point.team_id, AlertSource::Samples) {
@@ -50,6 +59,11 @@ impl Seconds {
 
     async fn see(&mut self, telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) {
         let value = value(rule.rule.metric, point);
+        let id = &point.sample.sandbox_id;
+        if self.n_rounds <= RECALLING && !self.watches.contains_key(&(rule.slot, id.clone())) {
+            let watch = recall(telling, rule, point).await;
+            self.watches.insert((rule.slot, id.clone()), (point.team_id, watch));
+        }
         let key = (rule.slot, point.sample.sandbox_id.clone());
         let (_, watch) = self.watches.entry(key).or_insert_with(|| (point.team_id, AlertWatch::default()));
         let before = watch.clone();
@@ -88,6 +102,31 @@ impl Seconds {
     }
 }
 
+/// The eye of the server before this one, as far as the samples it stored tell.
+async fn recall(telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) -> AlertWatch {
+    let mut watch = AlertWatch::default();
+    let of_sample: fn(&Sample) -> f64 = match rule.rule.metric {
+        AlertMetric::CpuPct => |sample| sample.cpu_used_pct,
+        AlertMetric::MemPct => |sample| share(sample.mem_used_bytes, sample.mem_total_bytes),
+        AlertMetric::DiskPct => |sample| share(sample.disk_used_bytes, sample.disk_total_bytes),
+        // Not stored.
+        _ => return watch,
+    };
+    if rule.rule.for_s < WORTH_RECALLING_S {
+        return watch;
+    }
+    let span = std::time::Duration::from_secs(u64::from(rule.rule.for_s) + 60);
+    let start = point.sample.at.checked_sub(span).ok();
+    match telling.options.store.samples(&point.sample.sandbox_id, start, None, None).await {
+        Ok(samples) => samples
+            .iter()
+            .filter(|sample| sample.at < point.sample.at)
+            .for_each(|sample| watch.look_back(&rule.rule, of_sample(sample), sample.at)),
+        Err(error) => tracing::debug!(%error, "what was pending cannot be looked up and starts over"),
+    }
+    watch
+}
+
 async fn tell(
     telling: &Telling,
     rule: &Arc<Rule>,
@@ -107,9 +146,13 @@ async fn tell(
     telling.tell(point.team_id, vec![decision], None).await
 }
 
-#[expect(clippy::cast_precision_loss, reason = "shares and small counts")]
+#[expect(clippy::cast_precision_loss, reason = "only the quotient matters")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64 * 100.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
 fn value(metric: AlertMetric, point: &LivePoint) -> f64 {
-    let share = |part: u64, whole: u64| part as f64 / (whole.max(1)) as f64 * 100.0;
     let sample = &point.sample;
     match metric {
         AlertMetric::CpuPct => sample.cpu_used_pct,
