@@ -94,3 +94,29 @@ test('while a secret is being changed both are good, and afterwards only the new
     assert.ok(!isGenuine(drawn, after) && !isGenuine(plain, after), 'the old ones are good no longer')
     assert.equal(after.headers['e2b-signature-previous'], undefined)
   }))
+
+test('webhooks given with a sandbox hear of its beginning and of its end', async () => {
+  const hook = await receiver()
+  const events = ['sandbox.lifecycle.created', 'sandbox.lifecycle.killed']
+  const { status, body: sandbox } = await request('POST', '/sandboxes', {
+    templateID: 'base',
+    timeout: 300,
+    webhooks: [{ url: hook.url, events, signatureSecret: encoded }],
+  })
+  assert.equal(status, 201, JSON.stringify(sandbox))
+  try {
+    const other = await Sandbox.create('base', { timeoutMs: 60_000 })
+    await other.kill()
+    await Sandbox.kill(sandbox.sandboxID)
+    await eventually('both are delivered', () => hook.received.length >= 2)
+    const heard = hook.received.map(({ body }) => JSON.parse(body))
+    assert.deepEqual(heard.map((event) => [event.sandboxId, event.type]), events.map((type) => [sandbox.sandboxID, type]))
+    assert.ok(hook.received.every((delivery) => isGenuine(encoded, delivery)))
+  } finally {
+    const { body: webhooks } = await request('GET', '/events/webhooks')
+    for (const { id } of webhooks.filter((webhook) => webhook.sandboxID === sandbox.sandboxID)) {
+      await request('DELETE', `/events/webhooks/${id}`)
+    }
+    await hook.close()
+  }
+})
