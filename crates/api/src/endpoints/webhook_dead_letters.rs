@@ -4,11 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use sandscope_wire::replay::{DeadLetter, DeadLetters};
 
-use super::webhook_get::find;
-use crate::auth::Caller;
+use super::webhook_get::OwnWebhook;
 use crate::error::ApiError;
 use crate::query::Query;
-use crate::segments::WebhookPath;
 use crate::{App, paths};
 
 const DEFAULT_LIMIT: u32 = 25;
@@ -28,8 +26,7 @@ const DEFAULT_LIMIT: u32 = 25;
 )]
 pub(crate) async fn list_webhook_dead_letters(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
     query: Query,
 ) -> Result<Json<DeadLetters>, ApiError> {
     let limit = query.limit(DEFAULT_LIMIT)?;
@@ -38,8 +35,7 @@ pub(crate) async fn list_webhook_dead_letters(
         let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
         number.ok_or_else(|| ApiError::bad_request("Invalid cursor"))
     })?;
-    find(&app, caller.team.id, id).await?;
-    let mut letters = app.store.dead_letters(caller.team.id, id, after, limit + 1).await?;
+    let mut letters = app.store.dead_letters(webhook.team_id, webhook.id, after, limit + 1).await?;
     let more = letters.len() > limit as usize;
     letters.truncate(limit as usize);
     let last = letters.last().filter(|_| more);

@@ -7,11 +7,9 @@ use sandscope_store::{AttemptQuery, Order};
 use sandscope_wire::cursor;
 use sandscope_wire::delivery::WebhookDeliveries;
 
-use super::webhook_get::find;
-use crate::auth::Caller;
+use super::webhook_get::OwnWebhook;
 use crate::error::ApiError;
 use crate::query::Query;
-use crate::segments::WebhookPath;
 use crate::{App, event_filter, paths};
 
 const DEFAULT_LIMIT: u32 = 25;
@@ -38,15 +36,13 @@ const UNKNOWN_STATUS: &str = "deliveryStatus must be success or failed";
 )]
 pub(crate) async fn list_webhook_deliveries(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
     query: Query,
 ) -> Result<Json<WebhookDeliveries>, ApiError> {
     let limit = query.limit(DEFAULT_LIMIT)?;
     let wanted = attempt_query(&query, limit + 1)?;
     let ascending = wanted.order == Order::Asc;
-    find(&app, caller.team.id, id).await?;
-    let mut attempts = app.store.attempts(caller.team.id, id, wanted).await?;
+    let mut attempts = app.store.attempts(webhook.team_id, webhook.id, wanted).await?;
     let more = attempts.len() > limit as usize;
     attempts.truncate(limit as usize);
     let last = attempts.last().filter(|_| more);

@@ -3,15 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use sandscope_model::{Attempt, DeliveryId, ReplayId, ReplayState, Selection, TeamId, WebhookId};
+use sandscope_model::{Attempt, DeliveryId, ReplayId, ReplayState, Selection, Webhook};
 use sandscope_wire::delivery::WebhookDelivery;
 use sandscope_wire::replay::Replay;
 
-use super::webhook_get::find;
+use super::webhook_get::PartOfOwnWebhook;
 use super::webhook_replays::start;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::segments::WebhookPartPath;
 use crate::{App, paths};
 
 const NOT_FOUND: &str = "Delivery not found";
@@ -27,11 +25,9 @@ const EVENT_GONE: &str = "The delivery's event is no longer kept";
 )]
 pub(crate) async fn get_webhook_delivery(
     State(app): State<App>,
-    caller: Caller,
-    path: WebhookPartPath<DeliveryId>,
+    PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<DeliveryId>,
 ) -> Result<Json<WebhookDelivery>, ApiError> {
-    find(&app, caller.team.id, path.webhook).await?;
-    let attempt = attempt(&app, caller.team.id, path.webhook, path.part).await?;
+    let attempt = attempt(&app, &webhook, part).await?;
     Ok(Json(WebhookDelivery::from(attempt)))
 }
 
@@ -45,12 +41,10 @@ pub(crate) async fn get_webhook_delivery(
 )]
 pub(crate) async fn resend_webhook_delivery(
     State(app): State<App>,
-    caller: Caller,
-    path: WebhookPartPath<DeliveryId>,
+    PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<DeliveryId>,
 ) -> Result<(StatusCode, Json<Replay>), ApiError> {
-    let webhook = find(&app, caller.team.id, path.webhook).await?;
-    let attempt = attempt(&app, caller.team.id, path.webhook, path.part).await?;
-    if app.store.event(caller.team.id, attempt.sequence).await?.is_none() {
+    let attempt = attempt(&app, &webhook, part).await?;
+    if app.store.event(webhook.team_id, attempt.sequence).await?.is_none() {
         return Err(ApiError::conflict(EVENT_GONE));
     }
     let replay = sandscope_model::Replay {
@@ -72,7 +66,7 @@ pub(crate) async fn resend_webhook_delivery(
     start(&app, &webhook, replay).await
 }
 
-async fn attempt(app: &App, team: TeamId, webhook: WebhookId, id: DeliveryId) -> Result<Attempt, ApiError> {
-    let found = app.store.attempt(team, webhook, id).await?;
+async fn attempt(app: &App, webhook: &Webhook, id: DeliveryId) -> Result<Attempt, ApiError> {
+    let found = app.store.attempt(webhook.team_id, webhook.id, id).await?;
     found.ok_or_else(|| ApiError::not_found(NOT_FOUND))
 }

@@ -1,13 +1,16 @@
 //! `GET /events/webhooks/{id}`: one webhook.
 
+use std::str::FromStr;
+
 use axum::Json;
-use axum::extract::State;
-use sandscope_model::{TeamId, Webhook, WebhookId};
+use axum::extract::{FromRequestParts, State};
+use http::request::Parts;
+use sandscope_model::{MalformedId, TeamId, Webhook, WebhookId};
 use sandscope_wire::webhook::{WebhookDetail, WebhookStatus};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::segments::WebhookPath;
+use crate::segments::{WebhookPartPath, WebhookPath};
 use crate::{App, paths};
 
 pub(super) const NOT_FOUND: &str = "Webhook not found";
@@ -22,11 +25,9 @@ pub(super) const NOT_FOUND: &str = "Webhook not found";
 )]
 pub(crate) async fn get_webhook(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
 ) -> Result<Json<WebhookDetail>, ApiError> {
-    let webhook = find(&app, caller.team.id, id).await?;
-    let standing = app.store.webhook_standing(id).await?;
+    let standing = app.store.webhook_standing(webhook.id).await?;
     let status = standing.map(|standing| WebhookStatus {
         behind: if webhook.enabled { standing.last_sequence.saturating_sub(standing.cursor) } else { 0 },
         pending: standing.n_pending,
@@ -39,7 +40,35 @@ pub(crate) async fn get_webhook(
     Ok(Json(WebhookDetail { status, ..WebhookDetail::from(&webhook) }))
 }
 
-/// The team's webhook with that id.
-pub(super) async fn find(app: &App, team: TeamId, id: WebhookId) -> Result<Webhook, ApiError> {
+/// The caller's webhook that the path names.
+pub(crate) struct OwnWebhook(pub(super) Webhook);
+
+impl FromRequestParts<App> for OwnWebhook {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let WebhookPath(id) = WebhookPath::from_request_parts(parts, app).await?;
+        find(app, caller.team.id, id).await.map(Self)
+    }
+}
+
+/// The caller's webhook that the path names, and the id of something that belongs to it.
+pub(crate) struct PartOfOwnWebhook<T> {
+    pub(super) webhook: Webhook,
+    pub(super) part: T,
+}
+
+impl<T: FromStr<Err = MalformedId> + Send> FromRequestParts<App> for PartOfOwnWebhook<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let WebhookPartPath { webhook, part } = WebhookPartPath::from_request_parts(parts, app).await?;
+        Ok(Self { webhook: find(app, caller.team.id, webhook).await?, part })
+    }
+}
+
+async fn find(app: &App, team: TeamId, id: WebhookId) -> Result<Webhook, ApiError> {
     app.store.webhook(team, id).await?.ok_or_else(|| ApiError::not_found(NOT_FOUND))
 }

@@ -6,11 +6,9 @@ use http::StatusCode;
 use sandscope_model::{Replay as Model, ReplayId, ReplayState, Selection, Webhook};
 use sandscope_wire::replay::{NewReplay, Replay};
 
-use super::webhook_get::find;
-use crate::auth::Caller;
+use super::webhook_get::{OwnWebhook, PartOfOwnWebhook};
 use crate::body::OptionalJson;
 use crate::error::ApiError;
-use crate::segments::{WebhookPartPath, WebhookPath};
 use crate::{App, paths};
 
 /// Replays of one webhook under way at once; they are made one after the other.
@@ -34,11 +32,9 @@ const IS_OVER: &str = "The replay is over";
 )]
 pub(crate) async fn create_webhook_replay(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
     OptionalJson(new): OptionalJson<NewReplay>,
 ) -> Result<(StatusCode, Json<Replay>), ApiError> {
-    let webhook = find(&app, caller.team.id, id).await?;
     let selection = match new.select.as_deref() {
         None | Some("failed") => Selection::Failed,
         Some("all") => Selection::All,
@@ -53,7 +49,7 @@ pub(crate) async fn create_webhook_replay(
         return Err(ApiError::bad_request(BAD_RATE));
     }
     // Nothing in the range: a replay that is over before it begins.
-    let range = app.store.sequence_range(caller.team.id, new.since, Some(until)).await?;
+    let range = app.store.sequence_range(webhook.team_id, new.since, Some(until)).await?;
     let (first, last) = range.unwrap_or((1, 0));
     let replay = Model {
         id: ReplayId::generate(&*app.entropy),
@@ -101,11 +97,9 @@ pub(super) async fn start(
 )]
 pub(crate) async fn list_webhook_replays(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
 ) -> Result<Json<Vec<Replay>>, ApiError> {
-    find(&app, caller.team.id, id).await?;
-    let replays = app.store.replays(id).await?;
+    let replays = app.store.replays(webhook.id).await?;
     Ok(Json(replays.iter().map(Replay::from).collect()))
 }
 
@@ -119,11 +113,9 @@ pub(crate) async fn list_webhook_replays(
 )]
 pub(crate) async fn get_webhook_replay(
     State(app): State<App>,
-    caller: Caller,
-    path: WebhookPartPath<ReplayId>,
+    PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<ReplayId>,
 ) -> Result<Json<Replay>, ApiError> {
-    find(&app, caller.team.id, path.webhook).await?;
-    let replay = app.store.replay(path.webhook, path.part).await?;
+    let replay = app.store.replay(webhook.id, part).await?;
     let replay = replay.ok_or_else(|| ApiError::not_found(NOT_FOUND))?;
     Ok(Json(Replay::from(&replay)))
 }
@@ -138,12 +130,10 @@ pub(crate) async fn get_webhook_replay(
 )]
 pub(crate) async fn cancel_webhook_replay(
     State(app): State<App>,
-    caller: Caller,
-    path: WebhookPartPath<ReplayId>,
+    PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<ReplayId>,
 ) -> Result<Json<Replay>, ApiError> {
-    find(&app, caller.team.id, path.webhook).await?;
-    let canceled = app.store.cancel_replay(path.webhook, path.part, app.clock.now()).await?;
-    let replay = app.store.replay(path.webhook, path.part).await?;
+    let canceled = app.store.cancel_replay(webhook.id, part, app.clock.now()).await?;
+    let replay = app.store.replay(webhook.id, part).await?;
     match replay {
         None => Err(ApiError::not_found(NOT_FOUND)),
         Some(_) if !canceled => Err(ApiError::conflict(IS_OVER)),

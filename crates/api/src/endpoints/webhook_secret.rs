@@ -10,11 +10,9 @@ use sandscope_model::{RetiredSecret, Secret};
 use sandscope_wire::replay::{ChangedSecret, NewSecret};
 
 use super::webhook_create::Violations;
-use super::webhook_get::{NOT_FOUND, find};
-use crate::auth::Caller;
+use super::webhook_get::{NOT_FOUND, OwnWebhook};
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
-use crate::segments::WebhookPath;
 use crate::{App, paths};
 
 const MALFORMED: &str = "Invalid webhook secret request";
@@ -34,8 +32,7 @@ const DRAWN_BYTES: usize = 32;
 )]
 pub(crate) async fn change_webhook_secret(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(mut webhook): OwnWebhook,
     RawBody(body): RawBody,
 ) -> Result<Json<ChangedSecret>, ApiError> {
     // The usual words of a parser could repeat the secret.
@@ -43,7 +40,6 @@ pub(crate) async fn change_webhook_secret(
         b"" => NewSecret::default(),
         object => parse(object).map_err(|_| ApiError::bad_request(MALFORMED))?,
     };
-    let mut webhook = find(&app, caller.team.id, id).await?;
     let overlap_s = new.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_S);
     if overlap_s > MAX_OVERLAP_S {
         return Err(ApiError::bad_request(BAD_OVERLAP));

@@ -5,11 +5,9 @@ use axum::extract::State;
 use jiff::SignedDuration;
 use sandscope_wire::delivery::{DurationStats, StatsBucket, WebhookStats};
 
-use super::webhook_get::find;
-use crate::auth::Caller;
+use super::webhook_get::OwnWebhook;
 use crate::error::ApiError;
 use crate::query::Query;
-use crate::segments::WebhookPath;
 use crate::{App, paths};
 
 const BAD_RANGE: &str = "start must be before end";
@@ -40,8 +38,7 @@ const fn bucket_s(range_s: i64) -> u32 {
 )]
 pub(crate) async fn get_webhook_stats(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
     query: Query,
 ) -> Result<Json<WebhookStats>, ApiError> {
     let end = query.time("end")?.unwrap_or_else(|| app.clock.now());
@@ -52,9 +49,8 @@ pub(crate) async fn get_webhook_stats(
     if start >= end {
         return Err(ApiError::bad_request(BAD_RANGE));
     }
-    find(&app, caller.team.id, id).await?;
     let bucket_s = bucket_s(end.as_second().saturating_sub(start.as_second()));
-    let found = app.store.attempt_stats(caller.team.id, id, start, end, bucket_s).await?;
+    let found = app.store.attempt_stats(webhook.team_id, webhook.id, start, end, bucket_s).await?;
     let buckets = found.iter().map(|bucket| StatsBucket {
         timestamp: bucket.start,
         total: bucket.total,

@@ -5,10 +5,8 @@ use axum::extract::State;
 use http::StatusCode;
 use sandscope_wire::delivery::WebhookDelivery;
 
-use super::webhook_get::find;
-use crate::auth::Caller;
+use super::webhook_get::OwnWebhook;
 use crate::error::ApiError;
-use crate::segments::WebhookPath;
 use crate::{App, paths};
 
 const BUSY: &str = "Too many tests are under way, try again";
@@ -24,10 +22,8 @@ const BUSY: &str = "Too many tests are under way, try again";
 )]
 pub(crate) async fn test_webhook(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(webhook): OwnWebhook,
 ) -> Result<Json<WebhookDelivery>, ApiError> {
-    let webhook = find(&app, caller.team.id, id).await?;
     match (app.webhook_tester)(webhook).await {
         Some(attempt) => Ok(Json(WebhookDelivery::from(attempt))),
         None => Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, BUSY)),

@@ -6,12 +6,10 @@ use sandscope_model::Secret;
 use sandscope_wire::webhook::{WebhookConfiguration, WebhookDetail};
 
 use super::webhook_create::Violations;
-use super::webhook_get::{NOT_FOUND, find};
+use super::webhook_get::{NOT_FOUND, OwnWebhook};
 use super::webhook_options;
-use crate::auth::Caller;
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
-use crate::segments::WebhookPath;
 use crate::{App, paths};
 
 const MALFORMED: &str = "Invalid webhook update request";
@@ -27,12 +25,10 @@ const MALFORMED: &str = "Invalid webhook update request";
 )]
 pub(crate) async fn update_webhook(
     State(app): State<App>,
-    caller: Caller,
-    WebhookPath(id): WebhookPath,
+    OwnWebhook(mut webhook): OwnWebhook,
     RawBody(body): RawBody,
 ) -> Result<Json<WebhookDetail>, ApiError> {
     let change: WebhookConfiguration = parse(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
-    let mut webhook = find(&app, caller.team.id, id).await?;
     let mut violations = Violations::default();
     if let Some(name) = change.name {
         violations.check_name(&name);
@@ -54,7 +50,7 @@ pub(crate) async fn update_webhook(
         // Changed at once: with an overlap it is done under `/secret`.
         webhook.previous_secret = None;
     }
-    webhook_options::apply(&app, caller.team.id, change.delivery, &mut webhook, &mut violations).await?;
+    webhook_options::apply(&app, webhook.team_id, change.delivery, &mut webhook, &mut violations).await?;
     violations.into_result()?;
     let detail = WebhookDetail::from(&webhook);
     if app.store.update_webhook(webhook).await? {
