@@ -67,7 +67,9 @@ async fn one_log(seed: u64, rounds: Range<u64>) -> Result<()> {
     for round in rounds.clone() {
         let mut dice = Dice::of(seed, round);
         load.begin(&server.client()?);
-        tokio::time::sleep(Duration::from_millis(100 + dice.below(1_000))).await;
+        // Up to a second's worth, however long a busy machine takes for it.
+        load.wait_for(usize::try_from(dice.below(RATE.into()))?, Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(50))).await;
         server.kill_hard().await?;
         load.end().await?;
         for hook in &hooks {

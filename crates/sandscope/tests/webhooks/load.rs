@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,7 +25,7 @@ pub(crate) struct Load {
     answered: Arc<Vec<AtomicUsize>>,
     /// How long there was load.
     spent: Duration,
-    running: Option<(Instant, Vec<JoinHandle<()>>)>,
+    running: Option<(Instant, Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
 impl Load {
@@ -45,21 +45,30 @@ impl Load {
 
     /// Begins: changes of the sandboxes at [`RATE`], and beside them whole short lives.
     pub(crate) fn begin(&mut self, client: &Client) {
-        let changes =
-            tokio::spawn(change(client.clone(), self.sandboxes.clone(), Arc::clone(&self.answered)));
-        let lives = tokio::spawn(lead_lives(client.clone()));
-        self.running = Some((Instant::now(), vec![changes, lives]));
+        let over = Arc::new(AtomicBool::new(false));
+        let (sandboxes, answered) = (self.sandboxes.clone(), Arc::clone(&self.answered));
+        let changes = tokio::spawn(change(client.clone(), sandboxes, answered, Arc::clone(&over)));
+        let lives = tokio::spawn(lead_lives(client.clone(), Arc::clone(&over)));
+        self.running = Some((Instant::now(), over, vec![changes, lives]));
     }
 
-    /// Ends it. What is under way may still be answered, by nobody where the server is gone.
+    /// Waits until `n` more changes are answered, or for `limit`.
+    pub(crate) async fn wait_for(&self, n: usize, limit: Duration) {
+        let wanted = self.n_answered() + n;
+        let deadline = Instant::now() + limit;
+        while self.n_answered() < wanted && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Ends it, once what is under way is answered, or refused because the server is gone: what nobody waits for could
+    /// make a sandbox after all have been ended.
     pub(crate) async fn end(&mut self) -> Result<()> {
-        let (began, tasks) = self.running.take().context("there is no load")?;
+        let (began, over, tasks) = self.running.take().context("there is no load")?;
         self.spent += began.elapsed();
+        over.store(true, Ordering::Relaxed);
         for task in tasks {
-            task.abort();
-            if let Err(error) = task.await {
-                ensure!(error.is_cancelled(), "the load broke: {error}");
-            }
+            task.await.context("the load broke")?;
         }
         Ok(())
     }
@@ -96,13 +105,21 @@ impl Load {
     }
 }
 
-async fn change(client: Client, sandboxes: Vec<String>, answered: Arc<Vec<AtomicUsize>>) {
+async fn change(
+    client: Client,
+    sandboxes: Vec<String>,
+    answered: Arc<Vec<AtomicUsize>>,
+    over: Arc<AtomicBool>,
+) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / RATE);
     // What a busy machine misses is made up for, or the rate would not be what it is called.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = JoinSet::new();
     for n in (0..sandboxes.len()).cycle() {
         ticks.tick().await;
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
         while under_way.len() >= MAX_UNDER_WAY {
             if matches!(under_way.join_next().await, Some(Ok(false) | Err(_))) {
                 return;
@@ -115,10 +132,11 @@ async fn change(client: Client, sandboxes: Vec<String>, answered: Arc<Vec<Atomic
             is_done
         });
     }
+    under_way.join_all().await;
 }
 
 /// Created, paused, resumed, killed, over and over.
-async fn lead_lives(client: Client) {
+async fn lead_lives(client: Client, over: Arc<AtomicBool>) {
     let wanted = NewSandbox { template_id: "base".into(), timeout: Some(300), ..NewSandbox::default() };
     while let Ok(sandbox) = client.create_sandbox(&wanted).await {
         let id = &sandbox.sandbox_id;
@@ -128,6 +146,9 @@ async fn lead_lives(client: Client) {
             client.kill(id).await
         };
         if done.await.is_err() {
+            return;
+        }
+        if over.load(Ordering::Relaxed) {
             return;
         }
     }
