@@ -119,6 +119,9 @@ async fn one_log(seed: u64, rounds: Range<u64>) -> Result<Sum> {
     server.stop_softly().await?;
     let left = groups_named(Path::new("/sys/fs/cgroup"), 6, &sandboxes);
     ensure!(left.is_empty(), "control groups of dead sandboxes are left: {left:?}");
+    let said = std::fs::read_to_string(server.data().join("server.log"))?;
+    let given_up: Vec<&str> = said.lines().filter(|line| line.contains("left behind")).collect();
+    ensure!(given_up.is_empty(), "something could not be removed: {given_up:?}");
     server.check_agreement().await?;
     check_sequences(&server).await?;
     Ok(sum)

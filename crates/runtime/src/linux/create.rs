@@ -166,6 +166,11 @@ impl Shared {
             layout::make_dir(&dir).map_err(step("make the sandbox's directory"))?;
             let cgroup =
                 shared.cgroups.create(&name).map_err(cgroup_step("make the sandbox's control groups"))?;
+            if !dir.is_dir() {
+                // Given up meanwhile, and removed: nobody would find the groups any more.
+                let _first_error_says_more = cgroup.remove(Duration::ZERO);
+                return Err(step("make the sandbox")(io::ErrorKind::Interrupted.into()));
+            }
             cgroup.set_limits(&limits).map_err(cgroup_step("limit the sandbox"))?;
             let files = cgroup.v1_join_files().map_err(cgroup_step("open the sandbox's control groups"))?;
             Ok((cgroup, files.into_iter().map(|file| file.fd).collect()))

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sandscope_model::{Cause, Exit, SandboxId};
+use tokio::task::JoinSet;
 
 use super::protocol::Made;
 use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
@@ -29,21 +30,29 @@ impl Shared {
     pub(super) async fn recover(self: &Arc<Self>) -> Result<Vec<Found>, RuntimeError> {
         let boot_id = record::boot_id().map_err(step("read the boot id"))?;
         let mut found = Vec::new();
+        let mut removing = JoinSet::new();
         for id in self.ids_on_disk()? {
             let record = record::read::<SandboxRecord>(&self.layout.sandbox_dir(&id), SANDBOX_FILE);
             match record {
                 Ok(Some(record)) => found.push(self.take_back(id, record, &boot_id).await?),
-                Ok(None) => self.remove_remains(&id).await,
+                Ok(None) => self.remove_beside(&mut removing, id),
                 Err(error) => {
                     tracing::error!(sandbox_id = %id, %error, "unreadable record; removing the sandbox");
-                    self.remove_remains(&id).await;
+                    self.remove_beside(&mut removing, id);
                 }
             }
         }
+        // All at once: each may take a while to die.
+        removing.join_all().await;
         self.sweep_shelf().await?;
         self.sweep(found.is_empty()).await?;
         self.start_warming();
         Ok(found)
+    }
+
+    fn remove_beside(self: &Arc<Self>, removing: &mut JoinSet<()>, id: SandboxId) {
+        let shared = Arc::clone(self);
+        removing.spawn(async move { shared.remove_remains(&id).await });
     }
 
     fn ids_on_disk(&self) -> Result<Vec<SandboxId>, RuntimeError> {

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sandscope_cgroup::{CgroupError, CgroupSet};
 use sandscope_model::{Exit, SandboxId};
 use tokio::sync::watch;
 
@@ -20,6 +21,11 @@ use crate::RuntimeError;
 
 /// How long a killed sandbox may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long what was in control groups may take to be gone. The last process of a sandbox unmounts its file systems,
+/// for which the kernel waits for work on every processor: on a crowded machine that takes tens of seconds.
+const EMPTY_LIMIT: Duration = Duration::from_secs(60);
+/// After how long what is still alive is killed once more.
+const KILL_AGAIN: Duration = Duration::from_millis(500);
 /// How long its control groups may stay busy.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -92,10 +98,7 @@ impl Shared {
             let shared = shared;
             let (group, dir) = (sandbox.cgroup.name().to_owned(), sandbox.dir.clone());
             drop(sandbox);
-            // The directory last: while it is there, a server that is killed in between leaves a trace by which the
-            // next one finds the rest.
-            shared.remove_groups(&group);
-            shared.throw_away(&dir);
+            shared.remove_both(&group, &dir);
             drop(busy);
         });
     }
@@ -112,25 +115,34 @@ impl Shared {
     /// The same by the name of its control groups and its directory.
     pub(super) async fn remove_named(self: &Arc<Self>, group: String, dir: PathBuf) {
         let shared = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            shared.remove_groups(&group);
-            shared.throw_away(&dir);
-        });
+        let done = tokio::task::spawn_blocking(move || shared.remove_both(&group, &dir));
         if let Err(error) = done.await {
             tracing::error!(%error, "removing a sandbox's remains failed");
         }
     }
 
-    pub(super) fn remove_groups(&self, group: &str) {
+    /// Removes control groups, and the directory after them: while it is there, a server that is killed in between, or
+    /// that cannot remove the groups, leaves a trace by which the rest is found later.
+    pub(super) fn remove_both(&self, group: &str, dir: &Path) {
+        if !self.remove_groups(group) {
+            return;
+        }
+        self.throw_away(dir);
+        // Whoever was still making it when it had no groups yet makes none once the directory is gone.
+        self.remove_groups(group);
+    }
+
+    /// Whether nothing is left of them.
+    fn remove_groups(&self, group: &str) -> bool {
         let removed = self.cgroups.open_set(group).and_then(|set| {
             let Some(set) = set else { return Ok(()) };
-            set.kill_all()?;
-            set.wait_empty(KILL_LIMIT)?;
+            empty(&set)?;
             set.remove(REMOVE_LIMIT)
         });
-        if let Err(error) = removed {
+        if let Err(error) = &removed {
             tracing::warn!(group, %error, "control groups are left behind");
         }
+        removed.is_ok()
     }
 
     /// Moves a directory out of sight at once, then removes it.
@@ -145,6 +157,18 @@ impl Shared {
         };
         if let Err(error) = removed {
             tracing::warn!(%error, "files of a sandbox are left behind");
+        }
+    }
+}
+
+/// Kills until nothing is left: what a killed server's launcher had under way may join after the first time.
+fn empty(set: &CgroupSet) -> Result<(), CgroupError> {
+    let deadline = Instant::now() + EMPTY_LIMIT;
+    loop {
+        set.kill_all()?;
+        match set.wait_empty(KILL_AGAIN) {
+            Err(_) if Instant::now() < deadline => {}
+            outcome => return outcome,
         }
     }
 }

@@ -200,8 +200,7 @@ impl Shared {
     fn end_warm(&self, prepared: Prepared) {
         let (name, dir) = (prepared.cgroup.name().to_owned(), prepared.dir.clone());
         drop(prepared);
-        self.remove_groups(&name);
-        self.throw_away(&dir);
+        self.remove_both(&name, &dir);
     }
 
     /// Ends what stands on the shelf, for good.
@@ -219,10 +218,10 @@ impl Shared {
             let entries = std::fs::read_dir(shared.layout.warm_dir()).map_err(step("sweep the shelf"))?;
             for entry in entries {
                 let entry = entry.map_err(step("sweep the shelf"))?;
-                if let Some(name) = entry.file_name().to_str() {
-                    shared.remove_groups(name);
+                match entry.file_name().to_str() {
+                    Some(name) => shared.remove_both(name, &entry.path()),
+                    None => shared.throw_away(&entry.path()),
                 }
-                shared.throw_away(&entry.path());
             }
             Ok(())
         })

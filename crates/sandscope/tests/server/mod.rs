@@ -18,6 +18,10 @@ use tokio::process::{Child, Command};
 /// What the operator of every test's server asks with.
 pub(crate) const ADMIN_TOKEN: &str = "an-operator-s-token";
 
+/// How long a server may take to start or to stop. On a crowded machine the kernel takes its time over the sandboxes
+/// that died with the last one.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Says so and returns true where real sandboxes cannot be made.
 pub(crate) fn skip_without_root(what: &str) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -125,7 +129,7 @@ impl Server {
         let pid = self.child.id().context("the server is not running")?;
         let kill = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
         ensure!(kill.success(), "cannot signal the server");
-        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await??;
         ensure!(status.success(), "the server ended with {status}");
         Ok(())
     }
@@ -160,9 +164,7 @@ async fn spawn(
         }
         bail!("the server ended before it was ready")
     };
-    let done = tokio::time::timeout(Duration::from_secs(30), ready)
-        .await
-        .context("the server was not ready in 30 s");
+    let done = tokio::time::timeout(PATIENCE, ready).await.context("the server was not ready in time");
     if let Err(error) = done.and_then(|inner| inner) {
         let log = std::fs::read_to_string(data.path().join("server.log")).unwrap_or_default();
         return Err(error.context(log));
