@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Sandboxes whose empty control groups may be left by all the servers that the tests kill.
-const MAX_EMPTY_SETS: usize = 2;
-
 /// Everything on this host that could be a sandbox's.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Inventory {
@@ -39,28 +36,10 @@ impl Inventory {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                if self.are_a_few_empty_groups(&more) {
-                    return Ok(());
-                }
                 bail!("left behind:\n  {}", more.join("\n  "));
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-    }
-
-    /// Whether all that is left are control groups of at most [`MAX_EMPTY_SETS`] sandboxes, with nothing in them: now
-    /// and then a server that is killed while it makes sandboxes leaves such a set. They are named and removed.
-    fn are_a_few_empty_groups(&self, more: &[String]) -> bool {
-        let now = Self::take();
-        let groups: Vec<&Path> = now.control_groups.difference(&self.control_groups).map(Path::new).collect();
-        let names: BTreeSet<_> = groups.iter().filter_map(|group| group.file_name()).collect();
-        // The kernel removes only what is empty.
-        let are_few = groups.len() == more.len() && names.len() <= MAX_EMPTY_SETS;
-        let are_gone = are_few && groups.iter().all(|group| fs::remove_dir(group).is_ok());
-        if are_gone {
-            println!("    LEFT BEHIND, empty, and removed now: control groups {names:?}");
-        }
-        are_gone
     }
 
     fn more_in(&self, now: &Self) -> Vec<String> {

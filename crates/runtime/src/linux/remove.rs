@@ -65,7 +65,13 @@ impl Drop for UnderWay {
 
 impl Shared {
     pub(super) async fn kill(self: &Arc<Self>, id: &SandboxId) -> Result<Option<Exit>, RuntimeError> {
-        let Some(sandbox) = self.sandbox(id) else { return Ok(None) };
+        let Some(sandbox) = self.sandbox(id) else {
+            // Its directory may have been removed underneath, with everything that leads to it but its name.
+            if !self.busy.has(id) {
+                self.remove_remains(id).await;
+            }
+            return Ok(None);
+        };
         sandbox.begin_kill();
         let killed = Arc::clone(&sandbox);
         blocking("kill the sandbox", move || {

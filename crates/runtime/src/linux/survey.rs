@@ -38,6 +38,10 @@ impl Busy {
         BusyWith { busy: self.clone(), id: id.clone() }
     }
 
+    pub(super) fn has(&self, id: &SandboxId) -> bool {
+        self.lock().contains_key(id)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SandboxId, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,7 +85,7 @@ impl Shared {
 
     pub(super) async fn remove_stray(self: &Arc<Self>, stray: &Stray) -> Result<(), RuntimeError> {
         if let Stray::ControlGroups(id) | Stray::Directory(id) = stray {
-            let is_held = self.sandbox(id).is_some() || self.busy.lock().contains_key(id);
+            let is_held = self.sandbox(id).is_some() || self.busy.has(id);
             if !is_held {
                 self.remove_remains(id).await;
             }
