@@ -86,9 +86,9 @@ async fn one_log(seed: u64, rounds: Range<u64>) -> Result<()> {
             restarts.push(began.elapsed());
         }
     }
-    // A moment without a kill, and then everything owed.
+    // Some changes without a kill, and then everything owed.
     load.begin(&server.client()?);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.wait_for(usize::try_from(RATE / 2)?, Duration::from_secs(10)).await;
     load.end().await?;
     let shown = conclude(&mut server, &hooks, &load).await?;
     report(&rounds, &load, &shown, restarts);
