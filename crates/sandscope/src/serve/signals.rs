@@ -1,8 +1,8 @@
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Asked to stop: SIGTERM (service managers) or SIGINT (Ctrl-C). Asked to read certificate and configuration again: SIGHUP. Asked how
-/// it is: SIGUSR1.
+/// Asked to stop: SIGTERM (service managers) or SIGINT (Ctrl-C). Asked to read certificate and configuration again:
+/// SIGHUP. Asked how it is: SIGUSR1.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
