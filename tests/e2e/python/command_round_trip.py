@@ -5,6 +5,7 @@ import statistics
 import time
 
 from e2b import Sandbox
+from ending import leave
 
 ROUNDS = 500
 
@@ -36,3 +37,4 @@ with Sandbox.create("base", timeout=600) as sandbox:
         through.append(time.perf_counter() - began)
     show(f"Python SDK, commands.run('true'), {ROUNDS} times", through)
     show("inside, bash -l -c true", json.loads(sandbox.commands.run("python3 inside.py", timeout=300).stdout))
+leave(0)

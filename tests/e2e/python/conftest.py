@@ -7,6 +7,7 @@ from importlib.metadata import version
 import httpx
 import pytest
 from e2b import Sandbox
+from ending import leave
 
 for name in ("E2B_API_URL", "E2B_SANDBOX_URL", "E2B_DOMAIN", "E2B_API_KEY"):
     assert os.environ.get(name), f"{name} is not set: run these tests with `cargo xtask e2e`"
@@ -53,3 +54,15 @@ def eventually():
 def generation():
     """The SDK's version as numbers."""
     return tuple(int(part) for part in version("e2b").split(".")[:2])
+
+
+def pytest_sessionfinish(session, exitstatus):
+    session.config.verdict = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Everything is reported by now."""
+    verdict = getattr(config, "verdict", None)
+    if verdict is not None:
+        leave(verdict)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import httpx
 from e2b import AsyncSandbox, CommandExitException, PtySize, TimeoutException
+from ending import leave
 
 DATA = Path(os.environ["SANDSCOPE_DATA_DIR"])
 SERVER = int(os.environ["SANDSCOPE_SERVER_PID"])
@@ -333,4 +334,4 @@ def show(counts, elapsed, before, after):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(asyncio.run(main()))
+    leave(asyncio.run(main()))
