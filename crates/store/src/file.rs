@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use crate::migrations::{Schema, is_current, migrate};
@@ -17,7 +18,11 @@ use crate::{FaultPlan, StoreError, WriteCounts};
 /// Prepared statements kept per connection.
 const STATEMENT_CACHE: usize = 128;
 
-/// Page cache of a reader, as SQLite counts it: negative, in KiB. The kernel caches the file once for all of them.
+/// Page cache of a writer, as SQLite counts it (negative, in KiB): what a group of operations touches, or it is written
+/// out and read back while the group is under way.
+const WRITER_CACHE: i32 = -8 * 1024;
+
+/// Page cache of a reader, in the same unit. The kernel caches the file once for all of them.
 const READER_CACHE: i32 = -512;
 
 /// One SQLite file with its threads.
@@ -214,10 +219,17 @@ fn connect(
     let connection = access.open(path)?;
     connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Plans never depend on what is bound. Otherwise a statement with `LIMIT ?` is prepared anew each time it is used:
+    // letting go of the limit that it was planned with counts as a change.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if access == Access::ReadWrite {
         connection.pragma_update(None, "synchronous", schema.synchronous)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
+        // Each operation of a group is a savepoint, so that one can fail alone. What a savepoint would restore is kept in
+        // memory: it is let go a moment later, and a file would be written for every page that is touched.
+        connection.pragma_update(None, "temp_store", "memory")?;
     }
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)

@@ -243,7 +243,7 @@ impl Deliverer {
         }
         while ledger.room() > 0 {
             let room = ledger.room();
-            match self.inbox.next(ledger.fetched(), room) {
+            match self.inbox.next(ledger.fetched(), room, || ledger.wants_to_read()) {
                 Next::Nothing => break,
                 Next::Events(events) => {
                     for event in events {

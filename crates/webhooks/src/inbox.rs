@@ -93,9 +93,9 @@ impl Inbox {
         std::mem::take(&mut self.lock().scanned)
     }
 
-    /// What follows event number `fetched`, at most `room` events. [`Next::ReadLog`] is said once for each reason:
-    /// whoever could not read the whole rest of the log has to say [`missed`](Self::missed).
-    pub(crate) fn next(&self, fetched: u64, room: usize) -> Next {
+    /// What follows event number `fetched`, at most `room` events. [`Next::ReadLog`] is said once for each reason, and
+    /// only to whoever may read: whoever could not read the whole rest of the log has to say [`missed`](Self::missed).
+    pub(crate) fn next(&self, fetched: u64, room: usize, may_read: impl FnOnce() -> bool) -> Next {
         let mut inner = self.lock();
         inner.taken = fetched;
         while inner.queue.front().is_some_and(|event| event.sequence <= fetched) {
@@ -107,11 +107,12 @@ impl Inbox {
             inner.taken = events.last().map_or(fetched, |event| event.sequence);
             return Next::Events(events);
         }
-        if std::mem::take(&mut inner.behind) || !inner.queue.is_empty() {
-            Next::ReadLog
-        } else {
-            Next::Nothing
+        let is_behind = inner.behind || !inner.queue.is_empty();
+        if !is_behind || !may_read() {
+            return Next::Nothing;
         }
+        inner.behind = false;
+        Next::ReadLog
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -169,6 +169,15 @@ impl Ledger {
         if self.pending.len() >= MAX_PENDING { 0 } else { MAX_OPEN.saturating_sub(self.open.len()) }
     }
 
+    /// Whether it is worth reading the log: for many events, or because those at hand do not fill the window.
+    pub(crate) fn wants_to_read(&self) -> bool {
+        let is_ready = |(sequence, open): &(&u64, &Open)| {
+            !open.in_flight && !self.is_blocked(**sequence, &open.event.sandbox_id)
+        };
+        let n_vacant = self.limit.saturating_sub(self.n_in_flight + self.exposed.len());
+        self.room() >= MAX_OPEN / 2 || self.open.iter().filter(is_ready).take(n_vacant).count() < n_vacant
+    }
+
     /// Takes in the next event of the log. One seen already is ignored.
     pub(crate) fn offer(&mut self, event: Arc<Event>, wanted: bool) {
         if event.sequence <= self.fetched {

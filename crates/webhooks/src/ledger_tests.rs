@@ -98,6 +98,42 @@ fn a_failure_is_set_aside_retried_as_the_policy_says_and_then_exhausted() {
 }
 
 #[test]
+fn the_log_is_read_for_many_events_or_when_the_window_would_stay_empty() {
+    let policy = RetryPolicy::default();
+    let mut ledger = ledger(2);
+    assert!(ledger.wants_to_read());
+    for sequence in 1..=40 {
+        ledger.offer(event(sequence, sequence), true);
+    }
+    assert!(!ledger.wants_to_read(), "room for 24, and enough at hand");
+    let mut jobs = take_all(&mut ledger, at(0));
+    assert_eq!(jobs.len(), 2);
+    assert!(!ledger.wants_to_read(), "the window is full");
+    for sequence in 3..=10 {
+        for job in jobs {
+            settle(&mut ledger, &job, Settled::Delivered, at(0), &policy);
+        }
+        ledger.progress(at(0), false).unwrap();
+        ledger.recorded();
+        assert_eq!(ledger.wants_to_read(), ledger.room() >= 32, "{sequence}");
+        jobs = take_all(&mut ledger, at(0));
+    }
+}
+
+#[test]
+fn the_log_is_read_past_many_events_of_one_sandbox() {
+    let mut ledger = ledger(2);
+    for sequence in 1..=40 {
+        ledger.offer(event(sequence, 1), true);
+    }
+    assert!(ledger.wants_to_read(), "one of two could start");
+    assert_eq!(take_all(&mut ledger, at(0)).len(), 1);
+    assert!(ledger.wants_to_read(), "none of one could start");
+    ledger.offer(event(41, 2), true);
+    assert!(!ledger.wants_to_read());
+}
+
+#[test]
 fn events_of_a_sandbox_go_out_one_after_the_other() {
     let policy = RetryPolicy::default();
     let mut ledger = ledger(8);
