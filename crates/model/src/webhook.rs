@@ -297,6 +297,8 @@ pub struct Attempt {
 pub enum AttemptOutcome {
     /// A 2xx answer.
     Success,
+    /// A 2xx answer that is longer than is read of one. The event counts as delivered.
+    Cut,
     /// Anything else.
     Failed {
         /// What kind of failure.
@@ -306,7 +308,26 @@ pub enum AttemptOutcome {
     },
 }
 
-/// The kind of a failed attempt, as the wire names it.
+impl AttemptOutcome {
+    /// Whether the event counts as delivered.
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Success | Self::Cut)
+    }
+
+    /// What was wrong, if anything was.
+    pub fn error(&self) -> Option<(ErrorClass, &str)> {
+        match self {
+            Self::Success => None,
+            Self::Cut => Some((
+                ErrorClass::ResponseTooLarge,
+                "the answer is longer than 64 KiB: the rest was not read",
+            )),
+            Self::Failed { class, message } => Some((*class, message)),
+        }
+    }
+}
+
+/// What was wrong with an attempt, as the wire names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
@@ -318,6 +339,8 @@ pub enum ErrorClass {
     Timeout,
     /// The connection failed or broke.
     TransportError,
+    /// The receiver's answer was longer than is read of one.
+    ResponseTooLarge,
     /// The request could not be made: a bad URL or a forbidden target.
     RequestError,
     /// The body could not be signed.
@@ -334,6 +357,7 @@ impl ErrorClass {
             Self::DnsError => "dns_error",
             Self::Timeout => "timeout",
             Self::TransportError => "transport_error",
+            Self::ResponseTooLarge => "response_too_large",
             Self::RequestError => "request_error",
             Self::SignatureError => "signature_error",
             Self::Canceled => "canceled",

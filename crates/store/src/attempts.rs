@@ -62,8 +62,9 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<Attempt, StoreError> {
         started_at: cells.time("started_at")?,
         duration_ms: cells.number("duration_ms")?,
         outcome: if cells.plain("success")? {
-            cells.skip(2);
-            AttemptOutcome::Success
+            let error: Option<String> = cells.plain("error_class")?;
+            cells.skip(1);
+            if error.is_some() { AttemptOutcome::Cut } else { AttemptOutcome::Success }
         } else {
             AttemptOutcome::Failed {
                 class: cells.name("error_class")?,
@@ -80,10 +81,8 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<Attempt, StoreError> {
 }
 
 fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
-    let (class, message) = match &attempt.outcome {
-        AttemptOutcome::Success => (None, None),
-        AttemptOutcome::Failed { class, message } => (Some(to_name(class)?), Some(message)),
-    };
+    let (class, message) = attempt.outcome.error().unzip();
+    let class = class.map(|class| to_name(&class)).transpose()?;
     tx.prepare_cached(
         "INSERT INTO attempts (id, team_id, webhook_id, event_id, sequence, sandbox_id, event_type, started_at,
              duration_ms, success, error_class, error_message, request_url, request_headers, request_body,
@@ -100,7 +99,7 @@ fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
         event_type_code(attempt.event_type),
         attempt.started_at.as_microsecond(),
         attempt.duration_ms,
-        attempt.outcome == AttemptOutcome::Success,
+        attempt.outcome.is_success(),
         class,
         message,
         attempt.request_url,

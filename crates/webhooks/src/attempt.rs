@@ -181,6 +181,7 @@ fn judge(outcome: AttemptOutcome, reply: &Reply) -> AttemptOutcome {
             class: ErrorClass::HttpError,
             message: format!("the receiver answered with status {status}"),
         },
+        (AttemptOutcome::Success, _) if reply.is_cut => AttemptOutcome::Cut,
         (outcome, _) => outcome,
     }
 }

@@ -67,7 +67,7 @@ impl Delivery {
         let Made { attempt, hold } = Box::pin(attempting).await;
         let status = attempt.response_status;
         let (settled, verdict) = match &attempt.outcome {
-            AttemptOutcome::Success => (Settled::Delivered, Verdict::Well),
+            AttemptOutcome::Success | AttemptOutcome::Cut => (Settled::Delivered, Verdict::Well),
             AttemptOutcome::Failed { class, .. } => {
                 tracing::debug!(
                     webhook_id = %self.webhook.id, event_id = %event.id, class = class.as_str(), "an attempt failed"
@@ -88,6 +88,8 @@ const fn verdict(class: ErrorClass, status: Option<u16>) -> Verdict {
         (ErrorClass::HttpError, Some(500..)) => Verdict::Broken,
         (ErrorClass::HttpError, _) => Verdict::Unwilling,
         (ErrorClass::DnsError | ErrorClass::TransportError | ErrorClass::RequestError, _) => Verdict::Broken,
-        (ErrorClass::SignatureError | ErrorClass::Canceled, _) => Verdict::Nothing,
+        (ErrorClass::SignatureError | ErrorClass::Canceled | ErrorClass::ResponseTooLarge, _) => {
+            Verdict::Nothing
+        }
     }
 }

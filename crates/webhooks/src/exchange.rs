@@ -31,6 +31,8 @@ pub(crate) struct Reply {
     pub(crate) status: Option<u16>,
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) body: Vec<u8>,
+    /// There was more.
+    pub(crate) is_cut: bool,
 }
 
 /// Why nothing usable came back.
@@ -106,9 +108,9 @@ impl Exchanger {
         let (mut connection, response) = self.send(url, &origin, headers, body).await?;
         reply.status = Some(response.status().as_u16());
         reply.headers = Some(response.headers().clone());
-        let complete = read_body(response.into_body(), &mut reply.body).await?;
+        reply.is_cut = !read_body(response.into_body(), &mut reply.body).await?;
         // Ready again: the whole answer has been read and neither side asked to close.
-        if complete && connection.requests.ready().await.is_ok() {
+        if !reply.is_cut && connection.requests.ready().await.is_ok() {
             self.pool.put(origin, connection, self.max_idle);
         }
         Ok(())

@@ -40,8 +40,8 @@ pub struct WebhookDelivery {
     pub response_headers: Option<String>,
     /// Status of the answer.
     pub response_http_status_code: Option<u16>,
-    /// `http_error`, `dns_error`, `timeout`, `transport_error`, `request_error`, `signature_error`, `canceled`, or
-    /// `null` for a success.
+    /// `http_error`, `dns_error`, `timeout`, `transport_error`, `request_error`, `signature_error` or `canceled` of a
+    /// failure; `null` for a success, or `response_too_large` if more than 64 KiB of its answer came.
     pub error_class: Option<String>,
     /// What went wrong, in one sentence.
     pub error_message: Option<String>,
@@ -62,11 +62,12 @@ pub enum DeliveryStatus {
 
 impl From<Attempt> for WebhookDelivery {
     fn from(attempt: Attempt) -> Self {
-        let (status, error_class, error_message) = match attempt.outcome {
-            AttemptOutcome::Success => (DeliveryStatus::Success, None, None),
-            AttemptOutcome::Failed { class, message } => {
-                (DeliveryStatus::Failed, Some(class.as_str().to_owned()), Some(message))
-            }
+        let (class, message) = attempt.outcome.error().unzip();
+        let error_class = class.map(|class| class.as_str().to_owned());
+        let error_message = message.map(str::to_owned);
+        let status = match attempt.outcome {
+            AttemptOutcome::Success | AttemptOutcome::Cut => DeliveryStatus::Success,
+            AttemptOutcome::Failed { .. } => DeliveryStatus::Failed,
         };
         Self {
             id: attempt.id,

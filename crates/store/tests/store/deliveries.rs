@@ -128,7 +128,9 @@ fn attempt(team: &Team, webhook_id: WebhookId, second: i64, success: bool) -> At
 async fn attempts_are_found_by_time_outcome_and_type() {
     let house = House::new().await;
     let hook: WebhookId = uuid();
-    let attempts: Vec<_> = (0..8).map(|second| attempt(&house.team, hook, second, second % 4 != 3)).collect();
+    let mut attempts: Vec<_> =
+        (0..8).map(|second| attempt(&house.team, hook, second, second % 4 != 3)).collect();
+    attempts[2].outcome = AttemptOutcome::Cut;
     house.store.insert_attempts(attempts.clone()).await.unwrap();
     house.store.insert_attempts(vec![attempt(&house.team, uuid(), 3, true)]).await.unwrap();
     let all = AttemptQuery {
