@@ -25,7 +25,7 @@ WIDTH, HEIGHT, WATCH_S = 150, 30, 30
 LOAD = """exec python3 -c '
 import math, time
 held = bytearray(b"x") * ({n} % 9 << 22)
-height = 0.2 if {n} % 12 == 0 else 0.0006 * (1 + {n} % 7)
+height = 1.5 if {n} % 25 == 0 else 0.05 if {n} % 12 == 0 else 0.0003 * (1 + {n} % 7)
 while True:
     end = time.process_time() + height * (1 + math.sin(time.time() / (2 + {n} % 5))) / 2
     while time.process_time() < end: pass

@@ -215,6 +215,11 @@ impl Sandbox {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The same question without an answer to hold on to: it is asked of every sandbox several times a second.
+    fn has_live(&self) -> bool {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
     }
@@ -224,7 +229,7 @@ impl Sandbox {
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        !self.is_paused() && !self.killing.load(Ordering::Acquire) && self.live().is_some()
+        !self.is_paused() && !self.killing.load(Ordering::Acquire) && self.has_live()
     }
 
     pub(crate) fn set_capturing(&self, capturing: bool) {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
+use super::processes;
 use crate::keys;
 use crate::system::OsEntropy;
 
@@ -17,6 +18,10 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long it may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Over how long it is watched whether the server has come to rest, and at most how often.
+const REST: Duration = Duration::from_millis(500);
+const N_RESTS: u32 = 240;
 
 /// The real server as a child process.
 pub(super) struct Child {
@@ -69,6 +74,21 @@ impl Child {
         self.client = client(&url, &self.key)?;
         (self.process, self.url) = (process, url);
         Ok(())
+    }
+
+    /// Waits until the server uses less than a twentieth of a CPU; how long that took. After a start it sums up what it
+    /// finds in its log, once.
+    pub(super) async fn rest(&self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        let used = |pid| processes::cpu_time(pid).context("the server has ended");
+        for _ in 0..N_RESTS {
+            let before = used(self.pid()?)?;
+            tokio::time::sleep(REST).await;
+            if used(self.pid()?)?.saturating_sub(before) < REST / 20 {
+                break;
+            }
+        }
+        Ok(began.elapsed())
     }
 
     pub(super) const fn client(&self) -> &Client {

@@ -33,11 +33,14 @@ pub(super) async fn measure(n: usize) -> anyhow::Result<Vec<Row>> {
     let per_second = n_stored as f64 / began.elapsed().as_secs_f64();
 
     let server = Child::start_in(directory, key.expose()).await?;
+    let rested = server.rest().await?;
     let newest = |limit| EventQuery { limit, ..EventQuery::default() };
     let mut rows = vec![row(
         "events stored",
         format!("{per_second:.0} /s"),
-        format!("{N_SANDBOXES} commits at once, each durable"),
+        format!(
+            "{N_SANDBOXES} commits at once, each durable; the next start came to rest within {rested:.1?}"
+        ),
     )];
     for limit in [10, 100] {
         let mut durations = Vec::with_capacity(N_PAGES);

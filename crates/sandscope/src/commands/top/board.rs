@@ -110,6 +110,8 @@ pub(super) struct Board {
     pub(super) reversed: bool,
     pub(super) filter: String,
     pub(super) is_typing: bool,
+    /// A row that was moved to, and stays selected wherever it goes. Without one it is the first, whichever that is:
+    /// rows change places every second, and the top of the list has to stay in sight.
     selected: Option<String>,
     pub(super) confirm: Option<(Deed, String)>,
     pub(super) close: Option<Close>,
@@ -246,11 +248,14 @@ impl Board {
 
     /// Where the selected row stands among those shown; the first if it is gone.
     pub(super) fn position(&mut self) -> Option<usize> {
-        let ids: Vec<String> = self.shown().into_iter().map(|(id, _)| id.clone()).collect();
-        let position = self.selected.as_ref().and_then(|selected| ids.iter().position(|id| id == selected));
-        let position = position.or(if ids.is_empty() { None } else { Some(0) });
-        self.selected = position.and_then(|position| ids.get(position).cloned());
-        position
+        let shown = self.shown();
+        let is_empty = shown.is_empty();
+        let selected = self.selected.as_ref();
+        let position = selected.and_then(|selected| shown.iter().position(|(id, _)| *id == selected));
+        if position.is_none() {
+            self.selected = None;
+        }
+        position.or(if is_empty { None } else { Some(0) })
     }
 
     fn key(&mut self, key: KeyEvent) -> Vec<Ask> {
@@ -315,16 +320,18 @@ impl Board {
 
     fn select(&mut self, to: impl Fn(usize, usize) -> usize) {
         let position = self.position().unwrap_or(0);
-        let ids: Vec<String> = self.shown().into_iter().map(|(id, _)| id.clone()).collect();
-        self.selected = ids.get(to(position, ids.len().saturating_sub(1))).cloned();
+        let shown = self.shown();
+        // Who goes to the top wants to see what is there, now and later.
+        let position = Some(to(position, shown.len().saturating_sub(1))).filter(|position| *position > 0);
+        self.selected = position.and_then(|position| shown.get(position)).map(|(id, _)| (*id).clone());
     }
 
-    fn target(&mut self) -> Option<String> {
+    pub(super) fn target(&mut self) -> Option<String> {
         if let Some(close) = &self.close {
             return Some(close.id.clone());
         }
-        self.position();
-        self.selected.clone()
+        let position = self.position()?;
+        self.shown().get(position).map(|(id, _)| (*id).clone())
     }
 
     fn ask_for(&mut self, deed: Deed) {

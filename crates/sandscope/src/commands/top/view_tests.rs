@@ -65,6 +65,7 @@ fn picture(board: &mut Board) -> String {
 fn press(board: &mut Board, keys: &str) -> Vec<Ask> {
     let code = |char| match char {
         '↓' => KeyCode::Down,
+        '⇱' => KeyCode::Home,
         '⏎' => KeyCode::Enter,
         '␛' => KeyCode::Esc,
         char => KeyCode::Char(char),
@@ -121,6 +122,31 @@ fn rows_are_sorted_filtered_and_selected() {
     board.hear(second(130, &[100.0, 1.0, 1.0]));
     press(&mut board, "sssss");
     assert_eq!(board.position(), Some(0), "the selection stays with its sandbox");
+}
+
+#[test]
+fn the_top_stays_in_sight_until_another_row_is_selected() {
+    let mut board = Board::new(true);
+    let n = 60_u32;
+    board.list((1..=n).map(|n| listed(n, "running")).collect());
+    // The busiest of a second is among the idlest from then on.
+    let value = |n: u32, n_busy| if n == n_busy { 90.0 } else { f64::from(u8::from(n > n_busy)) };
+    let busiest = |n_busy| (1..=n).map(|n| value(n, n_busy)).collect::<Vec<_>>();
+    for at in 1..=20 {
+        board.hear(second(i64::from(at), &busiest(at)));
+        let first = picture(&mut board).lines().nth(2).unwrap().to_owned();
+        assert!(first.starts_with(&format!("i{at:020}")), "{first}");
+    }
+    press(&mut board, "↓");
+    let selected = board.target();
+    board.hear(second(21, &busiest(21)));
+    assert_eq!(board.target(), selected, "it stays with its sandbox from then on");
+    press(&mut board, "⇱");
+    board.hear(second(22, &busiest(22)));
+    assert_eq!(board.target(), Some(format!("i{:020}", 22)), "back at the top, it follows none");
+    let one = selected.unwrap();
+    press(&mut board, &format!("/{one}⏎↓␛"));
+    assert_eq!(board.target(), Some(format!("i{:020}", 22)), "the only row is the first");
 }
 
 #[test]
