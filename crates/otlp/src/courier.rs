@@ -104,6 +104,8 @@ impl Courier {
     pub(crate) async fn deliver(&mut self, records: &[Record]) -> Result<(), Stopped> {
         let whole: Range<usize> = 0..records.len();
         let mut parts = vec![whole];
+        // The part on top is one record, and was refused when a request with nothing in it was not.
+        let mut is_suspect = false;
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
@@ -111,8 +113,12 @@ impl Courier {
             let request = self.source.request(&records[part.clone()]);
             let body = self.shared.collector.pack(&request);
             match self.shared.post(Path::Logs, body).await {
-                Verdict::Taken { n_rejected, words } => self.taken(part.len(), n_rejected, &words),
+                Verdict::Taken { n_rejected, words } => {
+                    is_suspect = false;
+                    self.taken(part.len(), n_rejected, &words);
+                }
                 Verdict::Later { why, after } => {
+                    is_suspect = false;
                     self.fail(&why, after).await?;
                     parts.push(part);
                 }
@@ -129,12 +135,22 @@ impl Courier {
                     // Is it this record, or would it refuse anything?
                     let nothing = self.shared.collector.pack(&ExportLogsServiceRequest::default());
                     match self.shared.post(Path::Logs, nothing).await {
-                        Verdict::Taken { .. } => self.set_aside(&records[part.start], &why),
+                        Verdict::Taken { .. } if is_suspect => {
+                            self.set_aside(&records[part.start], &why);
+                            is_suspect = false;
+                        }
+                        // It may have come to itself between the two: only a second refusal is about the record.
+                        Verdict::Taken { .. } => {
+                            is_suspect = true;
+                            parts.push(part);
+                        }
                         Verdict::Later { after, .. } => {
+                            is_suspect = false;
                             self.fail(&why, after).await?;
                             parts.push(part);
                         }
                         Verdict::Unfit { .. } => {
+                            is_suspect = false;
                             self.fail(&why, None).await?;
                             parts.push(part);
                         }

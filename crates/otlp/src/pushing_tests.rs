@@ -290,6 +290,24 @@ async fn a_collector_that_refuses_everything_makes_nothing_lost() {
 }
 
 #[tokio::test]
+async fn a_collector_that_recovers_at_any_moment_makes_nothing_lost() {
+    for n_refused in 1..12 {
+        let (mut world, receiver) = (World::new().await, Receiver::start().await);
+        let mut n_asked = 0;
+        receiver.then(move |_| {
+            n_asked += 1;
+            if n_asked <= n_refused { Answer::Refuse(400) } else { Answer::Take }
+        });
+        let otlp = world.export(&receiver.url, &[Signal::Events]).await;
+        let owed = world.happen(3).await;
+        world.pass(receiver.until("all", |receiver| receiver.taken().len() >= 3)).await;
+        otlp.drain(LIMIT).await;
+        assert_eq!(ids(&receiver.taken()), owed, "well after {n_refused} requests");
+        assert_eq!(world.stats.counts(Signal::Events).n_rejected, 0, "well after {n_refused} requests");
+    }
+}
+
+#[tokio::test]
 async fn a_partial_success_is_final_and_too_large_means_smaller() {
     let (mut world, receiver) = (World::new().await, Receiver::start().await);
     receiver.then(|said| match said.len() {
