@@ -23,6 +23,10 @@ impl ApiError {
         Self { status, message: message.into(), error_code: None, permanent: false }
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }

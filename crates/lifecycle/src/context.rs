@@ -1,7 +1,7 @@
 //! What every driver shares, and where drivers are found.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sandscope_model::{
     Cause, Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Origin, Sandbox, SandboxId,
@@ -32,7 +32,32 @@ pub(crate) struct Context {
     pub(crate) tasks: TaskTracker,
     /// Asks the reconciler to look now.
     pub(crate) nudge: Notify,
+    /// Sandboxes to be checked now rather than with all others.
+    pub(crate) suspects: Suspects,
     pub(crate) creates: CreateStats,
+}
+
+/// Sandboxes that something seems to be wrong with; each is in it once.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    ids: Mutex<HashSet<SandboxId>>,
+    added: Notify,
+}
+
+impl Suspects {
+    pub(crate) fn add(&self, id: &SandboxId) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        self.added.notify_one();
+    }
+
+    /// Completes when any was added since the last time.
+    pub(crate) async fn added(&self) {
+        self.added.notified().await;
+    }
+
+    pub(crate) fn take(&self) -> Vec<SandboxId> {
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
 }
 
 impl Context {

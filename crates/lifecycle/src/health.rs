@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   every interval: each running sandbox ──check──► well: forgotten
+//!   at once: one whose counters cannot be read
 //!                                           │
 //!                                           ├────► silent: asked again every second; for as long as the patience: lost
 //!                                           └────► not held by its control groups: lost at once
@@ -12,7 +13,7 @@
 //! Ownership: one task owns what was heard; a driver alone decides. Nothing is kept over a restart. Failure: a host on
 //! which agents cannot be asked counts as all of them being well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,14 +48,18 @@ pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
             biased;
             () = context.draining.cancelled() => return,
             () = context.clock.sleep_until(wake_at) => {}
+            () = context.suspects.added() => {}
         }
         let running = context.runtime.running();
         silent.retain(|id, _| running.contains(id));
-        let due = if context.clock.now() >= next_round {
+        let suspects = context.suspects.take();
+        let due: HashSet<SandboxId> = if context.clock.now() >= next_round {
             next_round = after(context.clock.now(), policy.interval);
-            running
-        } else {
+            running.into_iter().collect()
+        } else if suspects.is_empty() {
             silent.keys().cloned().collect()
+        } else {
+            suspects.into_iter().filter(|id| running.contains(id)).collect()
         };
         for (id, ailment) in check_all(&context, due).await {
             let Err(ailment) = ailment else {
@@ -71,7 +76,7 @@ pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
     }
 }
 
-async fn check_all(context: &Arc<Context>, due: Vec<SandboxId>) -> Vec<(SandboxId, Result<(), Ailment>)> {
+async fn check_all(context: &Arc<Context>, due: HashSet<SandboxId>) -> Vec<(SandboxId, Result<(), Ailment>)> {
     let mut answers = Vec::with_capacity(due.len());
     let mut asked = JoinSet::new();
     for id in due {

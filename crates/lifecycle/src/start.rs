@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cleanup::remove_remains;
-use crate::context::{Context, Registry};
+use crate::context::{Context, Registry, Suspects};
 use crate::driver::{self, Begin};
 use crate::lifecycle::Lifecycle;
 use crate::recovery;
@@ -51,6 +51,7 @@ impl Lifecycle {
             abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
             nudge: Notify::new(),
+            suspects: Suspects::default(),
             creates: crate::counts::CreateStats::default(),
         });
         let recovered = match take_over(&context, found).await {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_model::SandboxId;
 use tokio::sync::watch;
 
 use crate::health::{self, HealthPolicy};
@@ -37,6 +38,11 @@ impl Lifecycle {
         let rounds = reconcile::run(Arc::clone(context), upkeep.reconcile_every, upkeep.grace, status);
         context.tasks.spawn(rounds);
         reconciled
+    }
+
+    /// Checks a sandbox now rather than with all others: somebody has reason to think that it is of no use any more.
+    pub fn suspect(&self, id: &SandboxId) {
+        self.context.suspects.add(id);
     }
 
     /// Lets the reconciler look now.

@@ -34,5 +34,5 @@ mod stats;
 pub use alerts::{AlertCounts, AlertOptions, AlertStats};
 pub use derive::{Subject, derive};
 pub use live::{KEPT, Live, LivePoint, LiveRound};
-pub use sampler::{Sampler, SamplerOptions};
+pub use sampler::{Sampler, SamplerOptions, Suspect};
 pub use stats::{SamplerCounts, SamplerStats};

@@ -124,8 +124,8 @@ impl Rounds {
     }
 
     fn next_due(&self, now: Timestamp) -> Timestamp {
-        let tick = self.next_tick(now);
-        if tick >= after(now, SHORTEST_SPAN) { tick } else { after(tick, self.interval) }
+        // Each bucket gets its sample: one that is too close to the tick is made later, not left out.
+        self.next_tick(now).max(after(now, SHORTEST_SPAN))
     }
 }
 

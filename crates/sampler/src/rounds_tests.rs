@@ -57,11 +57,14 @@ fn the_second_reading_follows_after_a_second_and_then_come_the_ticks() {
 }
 
 #[test]
-fn a_tick_that_comes_too_soon_is_left_out_and_missed_ones_are_not_made_up() {
+fn a_tick_that_comes_too_soon_is_made_up_for_within_its_bucket_and_missed_ones_are_not() {
     let mut rounds = rounds();
     rounds.start(at(3, 500), subject(1), reading(at(3, 500)));
     rounds.take(at(4, 500), &id(1), reading(at(4, 500)));
     assert!(!due(&mut rounds, at(5, 0)));
+    assert!(due(&mut rounds, at(5, 500)));
+    assert!(rounds.take(at(5, 500), &id(1), reading(at(5, 500))).sample.is_some());
+    assert!(!due(&mut rounds, at(9, 999)));
     assert!(due(&mut rounds, at(10, 0)));
     rounds.take(at(31, 0), &id(1), reading(at(31, 0)));
     assert!(!due(&mut rounds, at(34, 999)));

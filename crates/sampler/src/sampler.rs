@@ -34,7 +34,12 @@ pub struct SamplerOptions {
     pub stats: Arc<SamplerStats>,
     /// What alerts are made of, if there are rules. Needs `live`.
     pub alerts: Option<AlertOptions>,
+    /// Who is told at once of a running sandbox whose counters cannot be read: its control groups may be gone.
+    pub suspect: Option<Suspect>,
 }
+
+/// Hears of sandboxes that something seems to be wrong with. Returns at once.
+pub type Suspect = Arc<dyn Fn(&SandboxId) + Send + Sync>;
 
 impl std::fmt::Debug for SamplerOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -190,6 +195,9 @@ fn report(options: &SamplerOptions, sandbox_id: &SandboxId, error: &RuntimeError
     // It may have ended between being listed and being read.
     if !matches!(error, RuntimeError::NotFound) {
         options.stats.unreadable();
+        if let Some(suspect) = &options.suspect {
+            suspect(sandbox_id);
+        }
         tracing::debug!(%sandbox_id, %error, "cannot read counters");
     }
 }

@@ -35,6 +35,8 @@ use report::{Finding, Report};
 
 /// Looks that must agree on a disagreement: ten seconds' worth, as a busy host takes its time to let go of things.
 const LOOKS: u32 = 20;
+/// A database has at least its head.
+const LEAST_DATABASE_BYTES: u64 = 100;
 /// Between two looks. Nothing is waited for once nothing disagrees.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -53,6 +55,12 @@ async fn check(config: &Config) -> anyhow::Result<Report> {
         data_dir.join("facts.sqlite").is_file(),
         "{} is no data directory of a server: name it with --data-dir",
         data_dir.display()
+    );
+    // Opening it would make an empty one whole, and agree with it.
+    let is_empty = std::fs::metadata(data_dir.join("facts.sqlite"))?.len() < LEAST_DATABASE_BYTES;
+    anyhow::ensure!(
+        !is_empty,
+        "facts.sqlite is empty: it is not what a server left; restore it from a backup"
     );
     let has_server = is_served(data_dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);

@@ -142,7 +142,10 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>], paint: Paint) -> String
         let padded: Vec<String> = cells
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
+            .map(|(cell, width)| {
+                let fill = width.saturating_sub(cell.chars().count());
+                format!("{cell}{}", " ".repeat(fill))
+            })
             .collect();
         padded.join("  ").trim_end().to_owned()
     };
@@ -154,6 +157,16 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>], paint: Paint) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_may_be_longer_than_formats_pad() {
+        let long = "x".repeat(70_000);
+        let rows = vec![vec![long.clone(), "a".to_owned()], vec!["y".to_owned(), "b".to_owned()]];
+        let table = table(&["ONE", "TWO"], &rows, Paint::none());
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[1], format!("{long}  a"));
+        assert_eq!(lines[2].len(), 70_003);
+    }
 
     #[test]
     fn a_table_lines_up() {

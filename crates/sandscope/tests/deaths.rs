@@ -295,6 +295,31 @@ async fn the_host_takes_something_away() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_groups_are_removed_under_living_processes() -> Result<()> {
+    if server::skip_without_root("deaths") {
+        return Ok(());
+    }
+    // Who finds out is whoever reads the counters, not who asks agents from time to time.
+    let house = House::start(&["--agent-check-s", "600"]).await?;
+    let id = house.create().await?.sandbox_id;
+    let dirs = house.groups(&id)?;
+    let since = Instant::now();
+    eventually("the groups are removed", BOUND, || {
+        dirs.iter().all(|dir| {
+            let processes = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            for pid in processes.lines() {
+                let _ = std::fs::write(dir.with_file_name("cgroup.procs"), pid);
+            }
+            !dir.exists() || std::fs::remove_dir(dir).is_ok()
+        })
+    })
+    .await?;
+    let data = house.end_of("control groups removed", &id, since).await?;
+    expect(&data, &serde_json::json!({"kill_reason": "crashed", "kill_detail": "control_groups_removed"}))?;
+    house.leave().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_is_killed_and_started_again() -> Result<()> {
     if server::skip_without_root("deaths") {
         return Ok(());

@@ -94,6 +94,7 @@ pub use sealed::{SampleRetention, Sealed};
 pub use snapshots::SnapshotFilter;
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};
+pub use webhooks::Replaced;
 pub use writes::WriteCounts;
 
 /// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.

@@ -12,6 +12,17 @@ use crate::teams::team_no;
 use crate::writer::Tx;
 use crate::{Store, StoreError};
 
+/// What became of a change that was made from what was read before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is stored.
+    Done,
+    /// Somebody was faster; the webhook as it is now.
+    Changed(Box<Webhook>),
+    /// There is no such webhook any more.
+    Gone,
+}
+
 const COLUMNS: &str =
     "w.id, t.id, w.name, w.url, w.events, w.enabled, w.signature_secret, w.secrets, w.options, w.created_at";
 
@@ -129,6 +140,19 @@ fn insert_of_sandbox(
         .execute(params![webhook.id.as_uuid().as_bytes(), sandbox_id.as_str()])?;
     }
     Ok(())
+}
+
+fn find(
+    connection: &Connection,
+    team: TeamId,
+    id: WebhookId,
+    sealer: Option<&Sealer>,
+) -> Result<Option<Webhook>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE t.id = ? AND w.id = ?"
+    );
+    let values = params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()];
+    first(connection.prepare_cached(&sql)?, values, "webhooks", |cells| decode(cells, sealer))
 }
 
 fn update(tx: &mut Tx<'_>, webhook: &Webhook, sealer: Option<&Sealer>) -> Result<bool, StoreError> {
@@ -281,14 +305,7 @@ impl Store {
     /// [`StoreError`] if the store cannot be read.
     pub async fn webhook(&self, team: TeamId, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
         let sealer = self.inner.sealer.clone();
-        let op = move |connection: &Connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE t.id = ? AND w.id = ?"
-            );
-            let values = params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()];
-            let statement = connection.prepare_cached(&sql)?;
-            first(statement, values, "webhooks", |cells| decode(cells, sealer.as_deref()))
-        };
+        let op = move |connection: &Connection| find(connection, team, id, sealer.as_deref());
         self.facts().read(op).await
     }
 
@@ -300,6 +317,21 @@ impl Store {
     pub async fn update_webhook(&self, webhook: Webhook) -> Result<bool, StoreError> {
         let sealer = self.inner.sealer.clone();
         self.facts().write(move |tx| update(tx, &webhook, sealer.as_deref())).await
+    }
+
+    /// Stores `new` in place of `old`, if nobody has changed the webhook since `old` was read: of two changes at once
+    /// neither may undo the other.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn replace_webhook(&self, old: Webhook, new: Webhook) -> Result<Replaced, StoreError> {
+        let sealer = self.inner.sealer.clone();
+        let op = move |tx: &mut Tx<'_>| match find(tx, old.team_id, old.id, sealer.as_deref())? {
+            None => Ok(Replaced::Gone),
+            Some(current) if current != old => Ok(Replaced::Changed(Box::new(current))),
+            Some(_) => update(tx, &new, sealer.as_deref()).map(|_| Replaced::Done),
+        };
+        self.facts().write(op).await
     }
 
     /// Deletes a webhook with its cursor, exceptions and replays; `false` if the team has no such webhook.

@@ -27,9 +27,9 @@ pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
     let mut body = match style {
         PayloadStyle::Camel => camel,
         PayloadStyle::Snake => {
-            let shared = camel
-                .iter()
-                .filter(|(key, _)| ["version", "id", "type", "timestamp"].contains(&key.as_str()));
+            let shared = camel.iter().filter(|(key, _)| {
+                ["version", "id", "type", "timestamp", "sequence"].contains(&key.as_str())
+            });
             let mut body = shared.map(|(key, value)| (key.clone(), value.clone())).collect();
             add_snake_case(&mut body, event.event_type, &camel, data);
             body

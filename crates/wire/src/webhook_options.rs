@@ -47,7 +47,7 @@ pub struct DeliveryOptions {
 
 /// When failed deliveries are tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RetryOptions {
     /// `server`, `e2b` (3 times, 10 s apart), `standard` (over three days) or `custom`.
     pub policy: String,
@@ -83,7 +83,7 @@ impl From<&Retry> for RetryOptions {
 
 /// Which events of the subscribed types are meant; nothing given means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct FilterOptions {
     /// Labels the sandbox must have, all of them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -28,6 +28,16 @@ const BAD_ENCODED_SECRET: &str = "signatureSecret: what follows whsec_ must be b
 
 const MAX_URL_LEN: usize = 2048;
 
+/// The contract's words, and the parser's where they name a field or a choice that there is not. Others could repeat a
+/// secret.
+pub(super) fn malformed(words: &str, error: &ApiError) -> ApiError {
+    let message = error.message();
+    match ["unknown field", "unknown variant"].iter().find_map(|what| message.find(what)) {
+        Some(at) => ApiError::bad_request(format!("{words}: {}", &message[at..])),
+        None => ApiError::bad_request(words),
+    }
+}
+
 /// Registers a webhook: events committed from now on are sent to it.
 #[utoipa::path(
     post,
@@ -42,7 +52,7 @@ pub(crate) async fn create_webhook(
     RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<WebhookDetail>), ApiError> {
     // The usual words of a parser could repeat the secret.
-    let new: WebhookCreate = parse(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let new: WebhookCreate = parse(&body).map_err(|error| malformed(MALFORMED, &error))?;
     let webhook = build(&app, &caller, new, WebhookId::generate(&*app.entropy)).await?;
     let detail = WebhookDetail::from(&webhook);
     if app.store.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {

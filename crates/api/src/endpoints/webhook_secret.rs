@@ -10,12 +10,14 @@ use sandscope_model::{RetiredSecret, Secret};
 use sandscope_wire::replay::{ChangedSecret, NewSecret};
 
 use super::webhook_create::Violations;
-use super::webhook_get::{NOT_FOUND, OwnWebhook};
+use super::webhook_get::OwnWebhook;
+use super::webhook_update::{MAX_TRIES, TOO_MANY, replace};
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
 use crate::{App, paths};
 
 const MALFORMED: &str = "Invalid webhook secret request";
+const OVERLAPPING: &str = "the secret before the present one counts until";
 const BAD_OVERLAP: &str = "overlapSeconds must be at most 2592000";
 const DEFAULT_OVERLAP_S: u32 = 24 * 3600;
 const MAX_OVERLAP_S: u32 = 30 * 24 * 3600;
@@ -60,11 +62,22 @@ pub(crate) async fn change_webhook_secret(
     };
     let now = app.clock.now();
     let until = now.checked_add(Duration::from_secs(overlap_s.into())).unwrap_or(now);
-    let old = std::mem::replace(&mut webhook.signature_secret, Secret::new(secret));
-    webhook.previous_secret = (until > now).then_some(RetiredSecret { secret: old, until });
-    if app.store.update_webhook(webhook).await? {
-        Ok(Json(ChangedSecret { signature_secret: drawn, previous_valid_until: until }))
-    } else {
-        Err(ApiError::not_found(NOT_FOUND))
+    for _ in 0..MAX_TRIES {
+        // The one before was promised to count until then, and there is room for two.
+        if let Some(previous) = webhook.previous_secret.as_ref().filter(|one| one.until > now && until > now)
+        {
+            let until = previous.until;
+            return Err(ApiError::conflict(format!(
+                "{OVERLAPPING} {until}; overlapSeconds 0 ends that at once"
+            )));
+        }
+        let mut changed = webhook.clone();
+        let old = std::mem::replace(&mut changed.signature_secret, Secret::new(secret.clone()));
+        changed.previous_secret = (until > now).then_some(RetiredSecret { secret: old, until });
+        match replace(&app, webhook, &changed).await? {
+            None => return Ok(Json(ChangedSecret { signature_secret: drawn, previous_valid_until: until })),
+            Some(current) => webhook = current,
+        }
     }
+    Err(ApiError::conflict(TOO_MANY))
 }

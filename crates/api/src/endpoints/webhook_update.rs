@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use sandscope_model::Secret;
+use sandscope_model::{Secret, Webhook};
+use sandscope_store::Replaced;
 use sandscope_wire::webhook::{WebhookConfiguration, WebhookDetail};
 
-use super::webhook_create::Violations;
+use super::webhook_create::{Violations, malformed};
 use super::webhook_get::{NOT_FOUND, OwnWebhook};
 use super::webhook_options;
 use crate::body::{RawBody, parse};
@@ -13,6 +14,9 @@ use crate::error::ApiError;
 use crate::{App, paths};
 
 const MALFORMED: &str = "Invalid webhook update request";
+pub(super) const TOO_MANY: &str = "the webhook is being changed by others all the time; try again";
+/// How often a change is made anew.
+pub(super) const MAX_TRIES: u32 = 50;
 
 /// Changes what is given of a webhook; everything else stays, the secret too.
 #[utoipa::path(
@@ -28,7 +32,33 @@ pub(crate) async fn update_webhook(
     OwnWebhook(mut webhook): OwnWebhook,
     RawBody(body): RawBody,
 ) -> Result<Json<WebhookDetail>, ApiError> {
-    let change: WebhookConfiguration = parse(&body).map_err(|_| ApiError::bad_request(MALFORMED))?;
+    let change: WebhookConfiguration = parse(&body).map_err(|error| malformed(MALFORMED, &error))?;
+    for _ in 0..MAX_TRIES {
+        let mut changed = webhook.clone();
+        take_over(&app, change.clone(), &mut changed).await?;
+        match replace(&app, webhook, &changed).await? {
+            None => return Ok(Json(WebhookDetail::from(&changed))),
+            Some(current) => webhook = current,
+        }
+    }
+    Err(ApiError::conflict(TOO_MANY))
+}
+
+/// Stores `changed`, which was made of `webhook`. If somebody else was faster, nothing is stored, and the webhook as it
+/// is now comes back: the change has to be made of that.
+pub(super) async fn replace(
+    app: &App,
+    webhook: Webhook,
+    changed: &Webhook,
+) -> Result<Option<Webhook>, ApiError> {
+    match app.store.replace_webhook(webhook, changed.clone()).await? {
+        Replaced::Done => Ok(None),
+        Replaced::Changed(current) => Ok(Some(*current)),
+        Replaced::Gone => Err(ApiError::not_found(NOT_FOUND)),
+    }
+}
+
+async fn take_over(app: &App, change: WebhookConfiguration, webhook: &mut Webhook) -> Result<(), ApiError> {
     let mut violations = Violations::default();
     if let Some(name) = change.name {
         violations.check_name(&name);
@@ -50,12 +80,6 @@ pub(crate) async fn update_webhook(
         // Changed at once: with an overlap it is done under `/secret`.
         webhook.previous_secret = None;
     }
-    webhook_options::apply(&app, webhook.team_id, change.delivery, &mut webhook, &mut violations).await?;
-    violations.into_result()?;
-    let detail = WebhookDetail::from(&webhook);
-    if app.store.update_webhook(webhook).await? {
-        Ok(Json(detail))
-    } else {
-        Err(ApiError::not_found(NOT_FOUND))
-    }
+    webhook_options::apply(app, webhook.team_id, change.delivery, webhook, &mut violations).await?;
+    violations.into_result()
 }

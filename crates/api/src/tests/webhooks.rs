@@ -110,6 +110,47 @@ async fn replays_are_started_listed_and_canceled() {
     assert_eq!(ask(&door, "POST", &path, &json!({})).await.0, StatusCode::CONFLICT);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_at_once_do_not_undo_each_other() {
+    let door = Door::open().await;
+    let id = door.webhook().await;
+    let (path, secret) = (format!("/events/webhooks/{id}"), format!("/events/webhooks/{id}/secret"));
+    for n in 1..=20 {
+        let named = json!({"name": format!("n{n}"), "enabled": true});
+        let (timed, wide, at_once) =
+            (json!({"timeoutSeconds": n}), json!({"maxInFlight": n}), json!({"overlapSeconds": 0}));
+        let (one, two, three, drawn) = tokio::join!(
+            ask(&door, "PATCH", &path, &named),
+            ask(&door, "PATCH", &path, &timed),
+            ask(&door, "PATCH", &path, &wide),
+            ask(&door, "POST", &secret, &at_once),
+        );
+        for (status, body) in [&one, &two, &three, &drawn] {
+            assert_eq!(*status, StatusCode::OK, "{body}");
+        }
+        let (_, now) = ask(&door, "GET", &path, &json!(null)).await;
+        assert_eq!(now["name"], format!("n{n}"));
+        assert_eq!((&now["timeoutSeconds"], &now["maxInFlight"]), (&json!(n), &json!(n)));
+        let stored = door.store.webhook(door.team, id.parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(stored.signature_secret.expose(), drawn.1["signatureSecret"].as_str().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_there_is_not_in_options_is_refused_by_name() {
+    let door = Door::open().await;
+    let path = format!("/events/webhooks/{}", door.webhook().await);
+    for (body, word) in [
+        (json!({"filter": {"reason": ["oom"]}}), "unknown field `reason`"),
+        (json!({"retry": {"policy": "custom", "delays": [1]}}), "unknown field `delays`"),
+        (json!({"ordering": "sometimes"}), "unknown variant `sometimes`"),
+    ] {
+        let (status, answer) = ask(&door, "PATCH", &path, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(answer["message"].as_str().unwrap().contains(word), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_secret_is_changed_with_an_overlap_and_a_drawn_one_is_shown_once() {
     let door = Door::open().await;
@@ -122,6 +163,8 @@ async fn a_secret_is_changed_with_an_overlap_and_a_drawn_one_is_shown_once() {
     let stored = door.store.webhook(door.team, id).await.unwrap().unwrap();
     assert_eq!(stored.signature_secret.expose(), secret);
     assert_eq!(stored.previous_secret.unwrap().secret.expose(), "0123456789abcdef0123456789abcdef");
+    let (status, refused) = ask(&door, "POST", &path, &json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT, "two count already: {refused}");
     let (_, chosen) =
         ask(&door, "POST", &path, &json!({"signatureSecret": "mine", "overlapSeconds": 0})).await;
     assert_eq!(chosen.get("signatureSecret"), None);

@@ -64,6 +64,7 @@ impl House {
 
     pub(crate) async fn start(&mut self) {
         self.sampler = Some(Sampler::start(SamplerOptions {
+            suspect: None,
             store: self.store.clone(),
             runtime: Arc::new(self.runtime.clone()),
             clock: Arc::new(self.clock.clone()),

@@ -100,6 +100,13 @@ fn details(event: &Event) -> String {
         let detail = data["kill_detail"].as_str().map(|detail| format!(" ({detail})"));
         parts.push(format!("reason {reason}{}", detail.unwrap_or_default()));
     }
+    if let Some(rule) = data["alert"]["rule"].as_str() {
+        let alert = &data["alert"];
+        let value = alert["value"].as_f64().map(|value| format!(" at {value}"));
+        let metric =
+            alert["metric"].as_str().map(|metric| format!(": {metric}{}", value.unwrap_or_default()));
+        parts.push(format!("rule {rule}{}", metric.unwrap_or_default()));
+    }
     for (key, word) in [("exit_code", "exit code"), ("exit_signal", "signal"), ("oom_kills", "OOM kills")] {
         if let Some(value) = data[key].as_i64().filter(|value| key != "oom_kills" || *value > 0) {
             parts.push(format!("{word} {value}"));
@@ -113,6 +120,10 @@ fn details(event: &Event) -> String {
     }
     if let Some(component) = data["actor"]["component"].as_str() {
         parts.push(format!("by the server ({component})"));
+    }
+    if let Some(key) = data["actor"]["id"].as_str() {
+        let address = data["remote_address"].as_str().map(|address| format!(" from {address}"));
+        parts.push(format!("by key {key}{}", address.unwrap_or_default()));
     }
     parts.join(", ")
 }

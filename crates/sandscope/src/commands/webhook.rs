@@ -53,8 +53,10 @@ pub(crate) async fn run(command: WebhookCommand) -> anyhow::Result<ExitCode> {
         WebhookCommand::Deliveries { id, delivery: None, failed, limit, server } => {
             let page = super::client(server)?.attempts(&id, failed, limit).await?;
             let groups = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let all: Vec<Value> =
+            let mut all: Vec<Value> =
                 groups.iter().filter_map(|group| group["attempts"].as_array()).flatten().cloned().collect();
+            // They come by event; times in RFC 3339 stand in their order as texts.
+            all.sort_by(|one, other| other["timestamp"].as_str().cmp(&one["timestamp"].as_str()));
             output::line(attempts(&all))?;
         }
         WebhookCommand::DeadLetters { id, server } => dead_letters(&super::client(server)?, &id).await?,

@@ -117,11 +117,20 @@ fn open_files() -> Check {
 fn inotify() -> Check {
     let instances = sysctl("fs/inotify/max_user_instances").unwrap_or(u64::MAX);
     let watches = sysctl("fs/inotify/max_user_watches").unwrap_or(u64::MAX);
-    if instances < FEW_INSTANCES || watches < FEW_WATCHES {
+    let mut raised = String::new();
+    for (is_few, setting) in [
+        (instances < FEW_INSTANCES, "fs.inotify.max_user_instances=1024"),
+        (watches < FEW_WATCHES, "fs.inotify.max_user_watches=65536"),
+    ] {
+        if is_few {
+            raised = format!("{raised} {setting}");
+        }
+    }
+    if !raised.is_empty() {
         return Check::warning(
             "inotify",
             format!("{instances} instances and {watches} watches per user: directory watches may be refused"),
-            "sysctl -w fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=65536",
+            &format!("sysctl -w{raised}"),
         );
     }
     Check::fine("inotify", format!("{instances} instances and {watches} watches per user"))

@@ -26,7 +26,8 @@ use super::exports::Addresses;
 use super::http::{Http, Limits, Tls};
 use super::node::Node;
 use super::operator::{self, Operator};
-use super::{sealing, unread};
+use super::sealing::{self, Sealing};
+use super::unread;
 use crate::config::{self, Config, ConfigError};
 use crate::system::{OsEntropy, SystemClock};
 
@@ -83,11 +84,11 @@ impl Running {
             .operator_listen
             .map(|listen| reserve(listen).with_context(|| format!("cannot listen on {listen}")));
         let operator_socket = operator_socket.transpose()?;
-        let sealer = sealing::sealer(&data_dir, config, &entropy)?;
+        let Sealing { sealer, made } = sealing::sealer(&data_dir, config, &entropy)?;
         let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
         let store = Store::open_options(data_dir.path(), Arc::clone(&clock), options)
             .context("cannot open the store")?;
-        sealing::reseal(&store).await?;
+        sealing::reseal(&store, made).await?;
         let engine = Engine::start(data_dir.path(), config.sandbox).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             runtime: engine.runtime(),
@@ -103,7 +104,9 @@ impl Running {
         let url_check = guard.clone();
         let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
         let alert_stats = Arc::<AlertStats>::default();
+        let suspecting = lifecycle.clone();
         let sampler = Sampler::start(SamplerOptions {
+            suspect: Some(Arc::new(move |id| suspecting.suspect(id))),
             store: store.clone(),
             runtime: engine.runtime(),
             clock: Arc::clone(&clock),

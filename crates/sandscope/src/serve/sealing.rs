@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -21,19 +21,27 @@ const FILE: &str = "webhooks.key";
 
 type Key = [u8; SEALING_KEY_BYTES];
 
+/// A sealer, and the key's file where this start made it.
+pub(super) struct Sealing {
+    pub(super) sealer: Sealer,
+    pub(super) made: Option<PathBuf>,
+}
+
 /// The sealer that holds: the first configured key, else the data directory's, which is made where missing. Every
 /// other one still opens.
 pub(super) fn sealer(
     data_dir: &DataDir,
     config: &Config,
     entropy: &Arc<dyn Entropy>,
-) -> anyhow::Result<Sealer> {
+) -> anyhow::Result<Sealing> {
     let mut keys = known(data_dir.path(), config)?;
-    if keys.is_empty() {
-        keys.push(make(&data_dir.path().join(FILE), &**entropy)?);
+    let path = data_dir.path().join(FILE);
+    let made = keys.is_empty().then_some(path);
+    if let Some(path) = &made {
+        keys.push(make(path, &**entropy)?);
     }
     let (current, previous) = keys.split_first().context("there is no sealing key")?;
-    Ok(Sealer::new(current, previous, Arc::clone(entropy))?)
+    Ok(Sealing { sealer: Sealer::new(current, previous, Arc::clone(entropy))?, made })
 }
 
 /// What opens secrets that were sealed earlier, for those who only look; none where nothing can be sealed yet.
@@ -57,17 +65,23 @@ fn known(data_dir: &Path, config: &Config) -> anyhow::Result<Vec<Key>> {
 }
 
 /// Seals everything with the current key. A store that cannot be written serves reads all the same.
-pub(super) async fn reseal(store: &Store) -> anyhow::Result<()> {
+pub(super) async fn reseal(store: &Store, made: Option<PathBuf>) -> anyhow::Result<()> {
     match store.reseal_webhooks().await {
         Ok(0) => Ok(()),
         Ok(n_webhooks) => {
             tracing::info!(n_webhooks, "secrets of webhooks were sealed with the current key");
             Ok(())
         }
-        Err(error @ StoreError::Sealed) => Err(error).context(
-            "the key that webhooks' secrets were sealed with is missing: restore it to webhooks.key in the data \
-             directory or add it to the configured sealing keys",
-        ),
+        Err(error @ StoreError::Sealed) => {
+            // Nothing was sealed with a key made just now, and its file would look like the one that is missing.
+            if let Some(Err(error)) = made.map(std::fs::remove_file) {
+                tracing::warn!(%error, "webhooks.key was made by this start and cannot be removed");
+            }
+            Err(error).context(
+                "the key that webhooks' secrets were sealed with is missing: restore it to webhooks.key in the data \
+                 directory or add it to the configured sealing keys",
+            )
+        }
         Err(error) => {
             tracing::warn!(%error, "secrets of webhooks could not be sealed");
             Ok(())

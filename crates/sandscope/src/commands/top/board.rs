@@ -10,7 +10,9 @@ use super::News;
 
 /// Seconds a sparkline shows.
 const HISTORY: usize = 60;
-/// For how long a sandbox is resumed.
+/// How long a note stays once seconds arrive (again).
+const NOTE_S: i64 = 5;
+/// For how long a sandbox is resumed, in seconds.
 const RESUME_S: u32 = 300;
 const PAGE: usize = 10;
 
@@ -88,7 +90,7 @@ impl Deed {
         match self {
             Self::Kill => "Kill",
             Self::Pause => "Pause",
-            Self::Resume => "Resume",
+            Self::Resume => "For 300 s, resume",
         }
     }
 }
@@ -116,6 +118,7 @@ pub(super) struct Board {
     pub(super) confirm: Option<(Deed, String)>,
     pub(super) close: Option<Close>,
     pub(super) note: String,
+    noted_at: i64,
     pub(super) colours: bool,
     pub(super) table: TableState,
 }
@@ -133,6 +136,7 @@ impl Board {
             confirm: None,
             close: None,
             note: String::new(),
+            noted_at: 0,
             colours,
             table: TableState::default(),
         }
@@ -144,6 +148,9 @@ impl Board {
             News::Redraw => {}
             News::Seconds(second) => {
                 self.now = second.timestamp_unix;
+                if self.now - self.noted_at >= NOTE_S {
+                    self.note.clear();
+                }
                 for (id, metric) in second.sandboxes {
                     self.second(id, metric);
                 }
@@ -156,7 +163,10 @@ impl Board {
                     self.note.clear();
                 }
             }
-            News::Note(note) => self.note = note,
+            News::Note(note) => {
+                self.note = note;
+                self.noted_at = self.now;
+            }
         }
         Vec::new()
     }
@@ -236,10 +246,12 @@ impl Board {
     pub(super) fn counts(&self) -> (usize, usize, f64, u64) {
         let paused = self.rows.values().filter(|row| row.state() == "paused").count();
         let newest = || self.rows.values().filter_map(|row| row.newest.as_ref());
-        let cores =
-            newest().map(|one| one.metric.cpu_used_pct / 100.0 * f64::from(one.metric.cpu_count)).sum();
+        let cores = newest()
+            .map(|one| one.metric.cpu_used_pct / 100.0 * f64::from(one.metric.cpu_count))
+            .sum::<f64>();
         let memory = newest().map(|one| one.metric.mem_used).sum();
-        (self.rows.len() - paused, paused, cores, memory)
+        // Nothing sums up to -0.
+        (self.rows.len() - paused, paused, cores + 0.0, memory)
     }
 
     pub(super) fn row(&self, id: &str) -> Option<&Row> {
