@@ -13,6 +13,9 @@ use crate::sealed::forget_if_empty;
 use crate::writer::Tx;
 use crate::{Store, StoreError, activity_blocks, logs, webhooks};
 
+/// How long the webhooks of an ended sandbox stay once they have delivered everything: to look at their deliveries.
+const SCOPED_GRACE_USEC: i64 = 3600 * 1_000_000;
+
 /// Rows deleted in one operation.
 const BATCH: u32 = 500;
 /// Series looked at in one operation.
@@ -116,14 +119,21 @@ fn forget_killed(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreErr
     Ok(count(n))
 }
 
-/// Webhooks of sandboxes that are forgotten, or were never made.
-fn forget_scoped(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+/// Webhooks of sandboxes that are forgotten, were never made, or have ended by `cutoff` and left nothing to deliver: what
+/// ran out of attempts can still be sent again.
+fn forget_scoped(tx: &mut Tx<'_>, cutoff: i64) -> Result<(), StoreError> {
     let orphans: Vec<Vec<u8>> = tx
         .prepare_cached(
-            "SELECT id FROM webhooks WHERE sandbox_id IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM sandboxes WHERE sandboxes.id = webhooks.sandbox_id)",
+            "SELECT w.id FROM webhooks w LEFT JOIN sandboxes s ON s.id = w.sandbox_id
+             WHERE w.sandbox_id IS NOT NULL AND (s.id IS NULL OR (
+                 s.state = 'killed' AND s.killed_at <= ?
+                 AND (NOT w.enabled OR w.cursor >= (
+                     SELECT MAX(sequence) FROM events INDEXED BY events_by_sandbox
+                     WHERE events.team_no = w.team_no AND events.sandbox_id = w.sandbox_id))
+                 AND NOT EXISTS (SELECT 1 FROM exceptions e WHERE e.webhook_id = w.id)
+                 AND NOT EXISTS (SELECT 1 FROM replays r WHERE r.webhook_id = w.id AND r.state = 'running')))",
         )?
-        .query_map([], |row| row.get(0))?
+        .query_map([cutoff], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     orphans.iter().try_for_each(|id| webhooks::forget(tx, id))
 }
@@ -214,7 +224,8 @@ impl Store {
             removed.events += self.in_batches(move |tx| cut_log(tx, cutoff)).await?;
             removed.sandboxes += self.in_batches(move |tx| forget_killed(tx, cutoff)).await?;
         }
-        self.facts().write(forget_scoped).await?;
+        let ended_by = now.saturating_sub(SCOPED_GRACE_USEC);
+        self.facts().write(move |tx| forget_scoped(tx, ended_by)).await?;
         let cutoff = now.saturating_sub(BULK_LIFETIME_USEC);
         self.in_batches(move |tx| forget_replays(tx, cutoff)).await?;
         let cutoff = now.saturating_sub(KEY_LIFETIME_USEC);

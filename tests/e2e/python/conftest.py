@@ -1,6 +1,7 @@
 """What every test here needs: the server's address and key come from the environment, as the server printed them."""
 
 import os
+import signal
 import time
 from importlib.metadata import version
 
@@ -11,6 +12,10 @@ from ending import leave
 
 for name in ("E2B_API_URL", "E2B_SANDBOX_URL", "E2B_DOMAIN", "E2B_API_KEY"):
     assert os.environ.get(name), f"{name} is not set: run these tests with `cargo xtask e2e`"
+
+
+# Programs started here must end as they do in a sandbox, also where whoever started this ignores it (nohup).
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{House, at, uuid};
+use crate::support::{House, at, draft, uuid};
 use proptest::prelude::*;
 use sandscope_model::{
-    Attempt, AttemptOutcome, ErrorClass, EventType, Exception, Replay, ReplayState, Secret, Selection, Team,
-    Webhook, WebhookId, WebhookOptions,
+    Attempt, AttemptOutcome, ErrorClass, EventType, Exception, KillReason, Replay, ReplayState, Secret,
+    Selection, State, Team, Webhook, WebhookId, WebhookOptions,
 };
 use sandscope_store::{
-    AttemptQuery, DeliveryProgress, Order, ReplayStep, Sealer, StatsBucket, Store, StoreOptions,
+    AttemptQuery, Change, DeliveryProgress, Order, ReplayStep, Sealer, StatsBucket, Store, StoreOptions,
 };
 
 fn webhook(team: &Team) -> Webhook {
@@ -166,6 +166,42 @@ async fn attempts_are_found_by_time_outcome_and_type() {
     let bucket = |start, min, avg, max| StatsBucket { start: at(start), total: 4, failed: 1, min, avg, max };
     assert_eq!(stats, [bucket(0, 0.0, 15.0, 30.0), bucket(4, 40.0, 55.0, 70.0)]);
     assert_eq!(house.store.attempt_stats(other.id, hook, at(0), at(7), 4).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn webhooks_of_a_sandbox_go_with_it_once_everything_is_delivered() {
+    let house = House::new().await;
+    let hour = 3600;
+    let mut sandbox = house.running(0).await;
+    let mut hook = webhook(&house.team);
+    hook.options.sandbox_id = Some(sandbox.id.clone());
+    house.store.insert_sandbox_webhooks(sandbox.id.clone(), vec![hook.clone()]).await.unwrap();
+    let own = webhook(&house.team);
+    house.store.insert_webhook(own.clone(), 10).await.unwrap();
+    let left_at = async |seconds| {
+        house.store.delete_expired(at(seconds)).await.unwrap();
+        let left = house.store.webhooks(house.team.id).await.unwrap();
+        left.iter().map(|one| one.id).collect::<BTreeSet<_>>()
+    };
+    let (both, one) = (BTreeSet::from([hook.id, own.id]), BTreeSet::from([own.id]));
+    let all = DeliveryProgress { cursor: Some(2), ..DeliveryProgress::of(hook.id) };
+    assert_eq!(left_at(2 * hour).await, both, "it runs");
+    sandbox.state = State::Killed {
+        reason: KillReason::Request,
+        exit: None,
+        killed_at: at(1),
+        last_execution_id: sandbox.state.execution_id(),
+    };
+    let event = Some(draft(&sandbox, EventType::Killed, at(1)));
+    house.store.commit(Change { sandbox, event, snapshot: None }).await.unwrap();
+    assert_eq!(left_at(2 * hour).await, both, "its end is owed");
+    let given_up = DeliveryProgress { set: vec![exception(hook.id, 2, None)], ..all.clone() };
+    house.store.record_deliveries(given_up).await.unwrap();
+    assert_eq!(left_at(2 * hour).await, both, "its end can be sent again");
+    let resent = DeliveryProgress { clear: vec![2], ..DeliveryProgress::of(hook.id) };
+    house.store.record_deliveries(resent).await.unwrap();
+    assert_eq!(left_at(hour / 2).await, both, "somebody may want to look at its deliveries");
+    assert_eq!(left_at(2 * hour).await, one);
 }
 
 #[tokio::test]
