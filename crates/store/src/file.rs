@@ -48,6 +48,10 @@ impl File {
         if access == Access::ReadWrite {
             use_log(&connection, busy_timeout)?;
             migrate(&mut connection, schema)?;
+            // Each operation of a group is a savepoint, so that one can fail alone. What a savepoint would restore is kept
+            // in memory: it is let go a moment later, and a file would be written for every page that is touched. Not
+            // before the migrations: an index over a long log is sorted on disk.
+            connection.pragma_update(None, "temp_store", "memory")?;
         } else if is_current(&connection, schema)? {
             tracing::warn!(
                 file = schema.file,
@@ -227,9 +231,6 @@ fn connect(
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
-        // Each operation of a group is a savepoint, so that one can fail alone. What a savepoint would restore is kept in
-        // memory: it is let go a moment later, and a file would be written for every page that is touched.
-        connection.pragma_update(None, "temp_store", "memory")?;
     }
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
