@@ -56,10 +56,10 @@ pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
         let due: HashSet<SandboxId> = if context.clock.now() >= next_round {
             next_round = after(context.clock.now(), policy.interval);
             running.into_iter().collect()
-        } else if suspects.is_empty() {
-            silent.keys().cloned().collect()
         } else {
-            suspects.into_iter().filter(|id| running.contains(id)).collect()
+            // Both: somebody under suspicion all the time must not keep those that are silent from being asked again.
+            let suspects = suspects.into_iter().filter(|id| running.contains(id));
+            silent.keys().cloned().chain(suspects).collect()
         };
         for (id, ailment) in check_all(&context, due).await {
             let Err(ailment) = ailment else {

@@ -154,6 +154,30 @@ fn an_agent_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
 }
 
 #[test]
+fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
+    let world = World::new();
+    let (silent, held, free) = (&world.create().id, &world.create().id, &world.create().id);
+    world.runtime.ail(free, Some(Ailment::ControlGroupsRemoved));
+    world.lifecycle.suspect(free);
+    assert_eq!(wait_gone(&world, free).data.kill_reason, Some(KillReason::Crashed));
+    world.runtime.ail(silent, Some(Ailment::Silent));
+    world.lifecycle.suspect(silent);
+    // Less than the interval, in steps shorter than a recheck.
+    for _ in 0..80 {
+        world.lifecycle.suspect(held);
+        world.clock.advance(Duration::from_millis(250));
+        world.run(async { tokio::time::sleep(Duration::from_millis(2)).await });
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while world.run(world.lifecycle.sandbox(silent)).is_some() {
+        assert!(std::time::Instant::now() < deadline, "it was not asked again");
+        world.run(async { tokio::time::sleep(Duration::from_millis(2)).await });
+    }
+    assert_eq!(world.last_event(silent).data.kill_reason, Some(KillReason::AgentLost));
+    assert!(world.run(world.lifecycle.sandbox(held)).is_some());
+}
+
+#[test]
 fn one_that_is_not_held_any_more_is_ended_at_the_first_look() {
     let world = World::new();
     let id = &world.create().id;
