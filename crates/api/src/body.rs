@@ -50,9 +50,12 @@ fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
+/// What the message of a body that cannot be understood begins with.
+pub(crate) const PARSING: &str = "Error when parsing request: ";
+
 /// Reads `bytes` as a JSON object.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let message = |reason: &str| ApiError::bad_request(format!("Error when parsing request: {reason}"));
+    let message = |reason: &str| ApiError::bad_request(format!("{PARSING}{reason}"));
     // A list would be read as the fields in order.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(message("expected a JSON object"));

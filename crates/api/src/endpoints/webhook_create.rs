@@ -12,8 +12,9 @@ use sandscope_wire::webhook::{WebhookCreate, WebhookDetail};
 
 use super::webhook_options;
 use crate::auth::Caller;
-use crate::body::{RawBody, parse};
+use crate::body::{PARSING, RawBody, parse};
 use crate::error::ApiError;
+use crate::segments::echo;
 use crate::{App, WebhookUrlCheck, paths};
 
 const MALFORMED: &str = "Invalid webhook creation request";
@@ -28,13 +29,14 @@ const BAD_ENCODED_SECRET: &str = "signatureSecret: what follows whsec_ must be b
 
 const MAX_URL_LEN: usize = 2048;
 
-/// The contract's words, and the parser's where they name a field or a choice that there is not. Others could repeat a
-/// secret.
+/// The contract's words, and the beginning of the parser's where they name a field or a choice that there is not.
+/// Others could repeat a secret.
 pub(super) fn malformed(words: &str, error: &ApiError) -> ApiError {
-    let message = error.message();
-    match ["unknown field", "unknown variant"].iter().find_map(|what| message.find(what)) {
-        Some(at) => ApiError::bad_request(format!("{words}: {}", &message[at..])),
-        None => ApiError::bad_request(words),
+    let reason = error.message().strip_prefix(PARSING).unwrap_or_default();
+    if reason.starts_with("unknown field") || reason.starts_with("unknown variant") {
+        ApiError::bad_request(format!("{words}: {}", echo(reason)))
+    } else {
+        ApiError::bad_request(words)
     }
 }
 

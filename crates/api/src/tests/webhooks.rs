@@ -149,6 +149,13 @@ async fn what_there_is_not_in_options_is_refused_by_name() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
         assert!(answer["message"].as_str().unwrap().contains(word), "{answer}");
     }
+    for body in
+        [json!({"ordering": "x".repeat(100_000)}), json!({"timeoutSeconds": "unknown field whsec_c2VjcmV0"})]
+    {
+        let (_, answer) = ask(&door, "PATCH", &path, &body).await;
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.len() < 200 && !message.contains("whsec_"), "{message}");
+    }
 }
 
 #[tokio::test]
