@@ -497,16 +497,15 @@ async fn doctor_finds_the_host_well_and_fsck_finds_what_was_tampered_with() -> R
     let other = house.create().await?.sandbox_id;
     house.server.kill_hard().await?;
     let facts = house.server.data().join("facts.sqlite");
-    let edited = tokio::process::Command::new("python3")
-        .args([
-            "-c",
-            "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()",
-        ])
-        .arg(&facts)
-        .arg("DELETE FROM events WHERE sequence = 2")
-        .status()
-        .await?;
-    ensure!(edited.success());
+    edit(&facts, "UPDATE teams SET last_sequence = last_sequence + 1").await?;
+    let fsck = run(&["fsck", "--json"], &house.server).await?;
+    let told: Value = serde_json::from_slice(&fsck.stdout)?;
+    ensure!(
+        told["findings"].to_string().contains("its counter says"),
+        "the end of the log is missing: {told}"
+    );
+    edit(&facts, "UPDATE teams SET last_sequence = last_sequence - 1").await?;
+    edit(&facts, "DELETE FROM events WHERE sequence = 2").await?;
     let fsck = run(&["fsck", "--json"], &house.server).await?;
     let told: Value = serde_json::from_slice(&fsck.stdout)?;
     ensure!(told["agrees"] == false && fsck.status.code() == Some(1), "{told}");
@@ -515,6 +514,27 @@ async fn doctor_finds_the_host_well_and_fsck_finds_what_was_tampered_with() -> R
     house.client = house.server.client()?;
     house.client.kill(&other).await?;
     house.server.stop_softly().await
+}
+
+#[tokio::test]
+async fn fsck_neither_agrees_with_an_empty_database_nor_makes_it_whole() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let facts = dir.path().join("facts.sqlite");
+    std::fs::write(&facts, "x")?;
+    let mut fsck = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    let told = fsck.args(["fsck", "--data-dir"]).arg(dir.path()).output().await?;
+    let words = String::from_utf8(told.stderr)?;
+    ensure!(!told.status.success() && words.contains("facts.sqlite is empty"), "{words}");
+    ensure!(std::fs::read(&facts)? == b"x", "it was written to");
+    Ok(())
+}
+
+async fn edit(database: &Path, statement: &str) -> Result<()> {
+    let program = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
+    let mut python = tokio::process::Command::new("python3");
+    let edited = python.args(["-c", program]).arg(database).arg(statement).status().await?;
+    ensure!(edited.success(), "{statement}");
+    Ok(())
 }
 
 async fn run(arguments: &[&str], server: &Server) -> Result<Output> {

@@ -140,6 +140,8 @@ fn each_style_has_its_keys_and_no_others() {
     assert!(snake.as_object().unwrap().keys().all(|key| !key.contains(char::is_uppercase)), "{snake}");
     assert_eq!(snake["event_data"]["kill_reason"], "oom");
     assert_eq!(snake["sandbox_id"], "i0123456789abcdefghij");
+    assert_eq!(snake["sequence"], camel["sequence"]);
+    assert!(camel["sequence"].is_u64());
     let cloud = body(PayloadStyle::Cloudevents);
     assert_eq!((&cloud["specversion"], &cloud["type"]), (&json!("1.0"), &json!("sandbox.lifecycle.killed")));
     assert_eq!(cloud["data"], camel);

@@ -150,6 +150,16 @@ fn the_top_stays_in_sight_until_another_row_is_selected() {
 }
 
 #[test]
+fn a_note_goes_once_seconds_arrive_for_a_while() {
+    let mut board = board();
+    board.hear(News::Note("cannot connect; trying again".to_owned()));
+    board.hear(second(121, &[1.0]));
+    assert!(picture(&mut board).contains("trying again"));
+    board.hear(second(130, &[1.0]));
+    assert!(!picture(&mut board).contains("trying again"));
+}
+
+#[test]
 fn nothing_is_done_without_a_yes() {
     let mut board = board();
     let third = format!("i{:020}", 3);
