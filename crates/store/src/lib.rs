@@ -56,6 +56,8 @@ mod writes;
 #[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
+mod old_block_tests;
+#[cfg(test)]
 mod plan_tests;
 
 use std::path::Path;

@@ -1,0 +1,287 @@
+//! What a release writes of webhooks and alerts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sandscope_model::{
+    AlertBy, AlertNotice, AlertRule, AlertSubject, Attempt, AttemptOutcome, ErrorClass, EventData,
+    EventDraft, EventType, Exception, Ordering, PayloadStyle, Replay, ReplayState, RetiredSecret, Retry,
+    SandboxId, Secret, Selection, TeamAlertRule, Webhook, WebhookFilter, WebhookHealth, WebhookId,
+    WebhookNotice, WebhookOptions,
+};
+use sandscope_store::{AlertDecision, AlertKey, AlertStep, DeliveryProgress, FiringAlert, ReplayStep};
+
+use crate::contents::Writer;
+use crate::nouns::{Counting, at, sandbox_id, template_id, uuid};
+
+const RICH: u64 = 1;
+const DISABLED: u64 = 2;
+const ENABLED_AGAIN: u64 = 3;
+const OF_SANDBOX: u64 = 4;
+
+pub(crate) async fn write(writer: &mut Writer) {
+    webhooks(writer).await;
+    progress(writer).await;
+    attempts(writer).await;
+    alerts(writer).await;
+}
+
+fn hook_id(n: u64) -> WebhookId {
+    uuid(6, n)
+}
+
+fn webhook(writer: &Writer, n: u64, options: WebhookOptions) -> Webhook {
+    Webhook {
+        id: hook_id(n),
+        team_id: writer.team.id,
+        name: format!("hook {n}"),
+        url: format!("https://example.com/hooks/{n}?a=b"),
+        events: BTreeSet::from([EventType::Created, EventType::Killed]),
+        enabled: true,
+        signature_secret: Secret::new(format!("secret-{n}-{}", "s".repeat(24))),
+        previous_secret: None,
+        headers: BTreeMap::new(),
+        options,
+        created_at: at(i64::try_from(n).unwrap()),
+    }
+}
+
+fn rich(writer: &Writer) -> Webhook {
+    let options = WebhookOptions {
+        ordering: Ordering::Strict,
+        retry: Retry::Custom(vec![1, 5, 60]),
+        timeout_s: Some(7),
+        max_in_flight: Some(3),
+        rate_per_second: Some(11),
+        disable_after_s: Some(3_600),
+        payload: PayloadStyle::Cloudevents,
+        filter: WebhookFilter {
+            metadata: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
+            templates: BTreeSet::from([template_id(1)]),
+            reasons: BTreeSet::from(["oom".to_owned()]),
+        },
+        sandbox_id: None,
+    };
+    Webhook {
+        events: EventType::ALL.into_iter().collect(),
+        previous_secret: Some(RetiredSecret { secret: Secret::new("p".repeat(32)), until: at(90_000) }),
+        headers: BTreeMap::from([("x-token".to_owned(), Secret::new("h".to_owned()))]),
+        ..webhook(writer, RICH, options)
+    }
+}
+
+async fn webhooks(writer: &Writer) {
+    let store = &writer.store;
+    assert!(store.insert_webhook(rich(writer), 10).await.unwrap());
+    let plain = WebhookOptions { retry: Retry::E2b, ..WebhookOptions::default() };
+    assert!(store.insert_webhook(webhook(writer, DISABLED, plain), 10).await.unwrap());
+    let mut again = webhook(writer, ENABLED_AGAIN, WebhookOptions::default());
+    assert!(store.insert_webhook(again.clone(), 10).await.unwrap());
+    again.enabled = false;
+    assert!(store.update_webhook(again.clone()).await.unwrap());
+    let of_sandbox = WebhookOptions { sandbox_id: Some(sandbox_id(3)), ..WebhookOptions::default() };
+    let own = webhook(writer, OF_SANDBOX, of_sandbox);
+    store.insert_sandbox_webhooks(sandbox_id(3), vec![own]).await.unwrap();
+}
+
+/// An operational event, about the sandbox of the event it came from.
+async fn operational(
+    writer: &mut Writer,
+    event_type: EventType,
+    seconds: i64,
+    data: EventData,
+) -> EventDraft {
+    let source = writer.store.sandbox(&sandbox_id(3)).await.unwrap().unwrap();
+    writer.draft(&source, event_type, seconds, data)
+}
+
+async fn notice(writer: &mut Writer, event_type: EventType, n: u64, seconds: i64) -> EventDraft {
+    let failing_since = (event_type != EventType::WebhookRecovered).then(|| at(seconds - 30));
+    let webhook = WebhookNotice {
+        id: hook_id(n),
+        name: format!("hook {n}"),
+        reason: format!("{event_type} for a reason"),
+        failing_since,
+        n_failed: 4,
+        event_id: uuid(5, 3),
+    };
+    let data = EventData { webhook: Some(webhook), ..EventData::default() };
+    operational(writer, event_type, seconds, data).await
+}
+
+async fn progress(writer: &mut Writer) {
+    let store = writer.store.clone();
+    let exception = |sequence, due: Option<i64>, n_attempts| Exception {
+        webhook_id: hook_id(RICH),
+        sequence,
+        n_attempts,
+        next_due_at: due.map(at),
+        replay_no: None,
+        was_exhausted: false,
+    };
+    let last = store.last_sequence(writer.team.id).await.unwrap();
+    let health = WebhookHealth {
+        failing_since: Some(at(1_000)),
+        n_failed: 4,
+        told: BTreeSet::from([EventType::WebhookLagging]),
+        disabled_reason: None,
+    };
+    let notices = vec![
+        notice(writer, EventType::WebhookLagging, RICH, 1_000).await,
+        notice(writer, EventType::WebhookExhausted, RICH, 1_010).await,
+    ];
+    let progress = DeliveryProgress {
+        cursor: Some(last - 3),
+        set: vec![exception(5, Some(5_000), 2), exception(6, None, 4), exception(8, Some(5_100), 1)],
+        health: Some(health),
+        notices,
+        ..DeliveryProgress::of(hook_id(RICH))
+    };
+    store.record_deliveries(progress).await.unwrap();
+    let progress = DeliveryProgress {
+        set: vec![exception(last + 1, Some(5_200), 1)],
+        ..DeliveryProgress::of(hook_id(RICH))
+    };
+    store.record_deliveries(progress).await.unwrap();
+
+    let health = WebhookHealth {
+        failing_since: Some(at(1_000)),
+        n_failed: 99,
+        told: BTreeSet::from([EventType::WebhookDisabled]),
+        disabled_reason: Some("failed for an hour".to_owned()),
+    };
+    let notices = vec![notice(writer, EventType::WebhookDisabled, DISABLED, 1_100).await];
+    let progress = DeliveryProgress {
+        health: Some(health),
+        notices,
+        disable: true,
+        ..DeliveryProgress::of(hook_id(DISABLED))
+    };
+    store.record_deliveries(progress).await.unwrap();
+    let notices = vec![notice(writer, EventType::WebhookRecovered, ENABLED_AGAIN, 1_200).await];
+    let progress = DeliveryProgress { notices, ..DeliveryProgress::of(hook_id(ENABLED_AGAIN)) };
+    store.record_deliveries(progress).await.unwrap();
+    let again = webhook(writer, ENABLED_AGAIN, WebhookOptions::default());
+    assert!(store.update_webhook(again).await.unwrap());
+    replays(writer).await;
+}
+
+async fn replays(writer: &Writer) {
+    let replay = |n: u64, webhook: u64, selection| Replay {
+        id: uuid(7, n),
+        webhook_id: hook_id(webhook),
+        selection,
+        first: 3,
+        last: 20,
+        next: 3,
+        rate_per_second: Some(2),
+        state: ReplayState::Running,
+        n_selected: 0,
+        n_delivered: 0,
+        n_failed: 0,
+        n_dropped: 0,
+        created_at: at(1_300),
+        finished_at: None,
+    };
+    let store = &writer.store;
+    assert!(store.insert_replay(replay(1, RICH, Selection::All), 5).await.unwrap());
+    assert!(store.insert_replay(replay(2, RICH, Selection::Failed), 5).await.unwrap());
+    assert!(store.cancel_replay(hook_id(RICH), uuid(7, 2), at(1_310)).await.unwrap());
+    assert!(store.insert_replay(replay(3, ENABLED_AGAIN, Selection::Failed), 5).await.unwrap());
+    let (no, _) = store.running_replays(hook_id(RICH)).await.unwrap().remove(0);
+    let step = ReplayStep {
+        no,
+        at: at(1_320),
+        next: Some(9),
+        n_selected: 5,
+        n_delivered: 3,
+        n_failed: 1,
+        n_dropped: 0,
+    };
+    let of_replay = Exception {
+        webhook_id: hook_id(RICH),
+        sequence: 7,
+        n_attempts: 1,
+        next_due_at: Some(at(5_300)),
+        replay_no: Some(no),
+        was_exhausted: true,
+    };
+    let progress =
+        DeliveryProgress { set: vec![of_replay], replays: vec![step], ..DeliveryProgress::of(hook_id(RICH)) };
+    store.record_deliveries(progress).await.unwrap();
+}
+
+async fn attempts(writer: &Writer) {
+    let attempt = |n: u64, outcome: AttemptOutcome, response_status| Attempt {
+        id: uuid(8, n),
+        team_id: writer.team.id,
+        webhook_id: hook_id(RICH),
+        event_id: uuid(5, n + 2),
+        sequence: n + 2,
+        sandbox_id: sandbox_id(1),
+        event_type: EventType::ALL[usize::try_from(n).unwrap()],
+        started_at: at(900 + i64::try_from(n).unwrap() * 20),
+        duration_ms: u32::try_from(n * 37).unwrap(),
+        outcome,
+        request_url: "https://example.com/hooks/1?a=b".to_owned(),
+        request_headers: "{\"content-type\":\"application/json\"}".to_owned(),
+        request_body: format!("{{\"sequence\":{}}}", n + 2),
+        response_status,
+        response_headers: response_status.map(|_| "{\"server\":\"x\"}".to_owned()),
+        response_body: response_status.map(|status| format!("answer {status}")),
+    };
+    let failed = |class, message: &str| AttemptOutcome::Failed { class, message: message.to_owned() };
+    let attempts = vec![
+        attempt(1, AttemptOutcome::Success, Some(200)),
+        attempt(2, AttemptOutcome::Cut, Some(200)),
+        attempt(3, failed(ErrorClass::HttpError, "answered 500"), Some(500)),
+        attempt(4, failed(ErrorClass::Timeout, "no answer within 7 s"), None),
+        attempt(5, failed(ErrorClass::DnsError, "no such host"), None),
+    ];
+    writer.store.insert_attempts(attempts).await.unwrap();
+}
+
+async fn alerts(writer: &mut Writer) {
+    let store = writer.store.clone();
+    let team_id = writer.team.id;
+    let defaults = AlertRule::defaults();
+    let named = |name: &str| defaults.iter().find(|rule| rule.name == name).unwrap().clone();
+    let own = |n: u64, rule| TeamAlertRule { id: uuid(9, n), team_id, revision: 1, created_at: at(40), rule };
+    let memory = AlertRule { name: "own memory".to_owned(), ..named("memory-nearly-full") };
+    let by_label = AlertRule {
+        name: "crashes by env".to_owned(),
+        by: AlertBy::Label("env".to_owned()),
+        ..named("crash-loop")
+    };
+    store.insert_alert_rule(own(1, memory.clone()), 10).await.unwrap();
+    store.insert_alert_rule(own(2, by_label.clone()), 10).await.unwrap();
+    let renamed = AlertRule { threshold: 4.0, clear: 4.0, ..by_label.clone() };
+    let entropy = std::sync::Arc::new(Counting::default());
+    store.update_alert_rule(team_id, uuid(9, 2), renamed.clone(), at(41), entropy).await.unwrap();
+    let revision = store.alert_rule(team_id, uuid(9, 1)).await.unwrap().unwrap().revision;
+
+    let running: SandboxId = sandbox_id(3);
+    let own_memory = (Some(uuid(9, 1)), memory, AlertSubject::Sandbox(running));
+    let label = AlertSubject::Label("env".to_owned(), "prod".to_owned());
+    let operators = (None, AlertRule { by: AlertBy::Label("env".to_owned()), ..named("crash-loop") }, label);
+    let failing = (None, named("webhook-failing"), AlertSubject::Webhook(hook_id(RICH)));
+    let mut decisions = Vec::new();
+    for (seconds, (rule_id, rule, subject)) in
+        [(2_000, own_memory), (2_010, operators), (2_020, failing.clone())]
+    {
+        let alert = AlertNotice::new(&rule, rule_id, subject.clone(), 97.25);
+        let data = EventData { alert: Some(alert), ..EventData::default() };
+        let told = operational(writer, EventType::AlertFiring, seconds, data).await;
+        let key = AlertKey { rule_id, rule: rule.name.clone(), subject };
+        let alert = Box::new(FiringAlert { key, rule: Some(rule), since: told.timestamp, told });
+        decisions.push(AlertDecision::Fire { alert, revision });
+    }
+    decisions.push(AlertDecision::Resolve {
+        key: AlertKey { rule_id: None, rule: failing.1.name, subject: failing.2 },
+        event_id: uuid(5, 999),
+        at: at(2_100),
+        value: Some(1.5),
+        reason: None,
+    });
+    let step = AlertStep { team_id, decisions, cursor: Some(12) };
+    assert_eq!(store.tell_alerts(step).await.unwrap(), 4);
+}
