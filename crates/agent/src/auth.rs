@@ -1,7 +1,5 @@
 //! Who may call: the access token, or for files a signature made with it; and as which user.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http::{HeaderMap, StatusCode, header};
 use sandscope_agent_protocol::file_query::FileQuery;
 use sandscope_agent_protocol::rest::{self, ACCESS_TOKEN_HEADER, UNAUTHORIZED_MESSAGE};
@@ -9,7 +7,8 @@ use sandscope_agent_protocol::signature::{self, Operation};
 use sandscope_agent_protocol::{Code, ConnectError};
 
 use crate::body::Refusal;
-use crate::state::Settings;
+use crate::now;
+use crate::settings::Settings;
 
 /// Compares secrets in a time that tells nothing about where they differ.
 pub(crate) fn same_secret(given: &[u8], expected: &[u8]) -> bool {
@@ -64,18 +63,15 @@ pub(crate) fn check_file(
         return Err(unauthorized("invalid signature"));
     }
     match expires_at {
-        Some(expires_at) if expires_at < unix_now() => Err(unauthorized("signature is already expired")),
+        Some(expires_at) if expires_at < now::unix_seconds() => {
+            Err(unauthorized("signature is already expired"))
+        }
         _ => Ok(()),
     }
 }
 
 fn unauthorized(message: &str) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, message)
-}
-
-pub(crate) fn unix_now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The user that `Authorization: Basic base64("name:")` names; `None` where there is no such header.

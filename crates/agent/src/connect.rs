@@ -6,9 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use sandscope_agent_protocol::connect::{
-    EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER, UNARY_CONTENT_TYPE,
-};
+use sandscope_agent_protocol::connect::{EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER};
 use sandscope_agent_protocol::frame::{self, HEADER_BYTES, MAX_PAYLOAD_BYTES};
 use sandscope_agent_protocol::{Code, ConnectError, FrameDecoder};
 use serde::Serialize;
@@ -16,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::body::{self, Answer, Body};
+use crate::framing::Kind;
 use crate::request_body::RequestBody;
 
 /// How long a caller may take to send a request's body.
@@ -24,26 +23,6 @@ pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a stream says that it is alive where the caller names nothing.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(90);
 const MAX_KEEPALIVE_SECONDS: u64 = 3600;
-
-/// How a call is framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Unary,
-    Stream,
-}
-
-/// The framing that the request's content type names.
-pub(crate) fn kind(headers: &HeaderMap) -> Option<Kind> {
-    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = content_type.split(';').next()?.trim();
-    if essence.eq_ignore_ascii_case(UNARY_CONTENT_TYPE) {
-        Some(Kind::Unary)
-    } else if essence.eq_ignore_ascii_case(STREAM_CONTENT_TYPE) {
-        Some(Kind::Stream)
-    } else {
-        None
-    }
-}
 
 /// When the call must be over, if the caller says so.
 pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, ConnectError> {
@@ -126,6 +105,15 @@ pub(crate) fn too_late() -> ConnectError {
 
 pub(crate) fn invalid(message: impl Into<String>) -> ConnectError {
     ConnectError::new(Code::InvalidArgument, message)
+}
+
+/// The error of a call that this agent does not have, or not in this framing.
+pub(crate) fn unimplemented(service: &str, call: &str, kind: Kind) -> ConnectError {
+    let framing = match kind {
+        Kind::Unary => "a unary call",
+        Kind::Stream => "a stream",
+    };
+    ConnectError::new(Code::Unimplemented, format!("{service}/{call} is not available as {framing}"))
 }
 
 pub(crate) fn unary_answer<T: Serialize>(result: Result<T, ConnectError>) -> Answer {

@@ -8,9 +8,9 @@ use sandscope_agent_protocol::rest::{BOOT_TOKEN_HEADER, InitRequest, VERSION_HEA
 use crate::auth::same_secret;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
-use crate::metrics::Limits;
 use crate::request_body::RequestBody;
-use crate::state::{Agent, Settings};
+use crate::settings::{Limits, Settings};
+use crate::state::Agent;
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 

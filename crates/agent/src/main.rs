@@ -12,6 +12,10 @@
 //!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
 //! ```
 //!
+//! The modules are a tree: `framing`, `connect`, `settings`, `entry` and `metadata` know nobody above them; `files`,
+//! `filesystem`, `process` and `watch` use those; `state` owns what lives as long as the agent, and only `init`, `route`
+//! and `server`, above it, see it whole.
+//!
 //! One thread runs everything but file system work, so state needs no locks and memory stays small.
 //! Configuration comes by `POST /init`, guarded by a one-time secret read from a file descriptor at start;
 //! without that secret the agent refuses to run, since anyone in the sandbox could otherwise initialise it.
@@ -19,11 +23,16 @@
 mod auth;
 mod body;
 mod connect;
+mod directories;
+mod entry;
 mod files;
 mod filesystem;
+mod framing;
 mod init;
 mod logs;
+mod metadata;
 mod metrics;
+mod now;
 mod options;
 mod paths;
 mod places;
@@ -34,6 +43,7 @@ mod reaper;
 mod request_body;
 mod route;
 mod server;
+mod settings;
 mod small_file;
 mod state;
 mod time_text;

@@ -11,10 +11,10 @@ use std::time::Instant;
 use http::StatusCode;
 use sandscope_agent_protocol::rest::AgentMetrics;
 
-use crate::auth::unix_now;
 use crate::body::Refusal;
-use crate::pool;
+use crate::settings::Limits;
 use crate::small_file;
+use crate::{now, pool};
 
 const MAX_BYTES: u64 = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
@@ -24,13 +24,6 @@ const TICK_US: u64 = 10_000;
 
 /// File systems in memory, which a sandbox's limit counts.
 const IN_MEMORY: [&str; 3] = ["/dev/shm", "/run", "/dev"];
-
-/// What the sandbox may use, as far as the server said.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) cpu_count: Option<u32>,
-    pub(crate) memory_bytes: Option<u64>,
-}
 
 /// CPU time used by the whole sandbox, in microseconds, and when it was read.
 #[derive(Clone, Copy)]
@@ -65,7 +58,7 @@ pub(crate) async fn read(
         reading.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let before = last.borrow_mut().replace(reading.cpu);
     Ok(AgentMetrics {
-        ts: unix_now().unsigned_abs(),
+        ts: now::unix_seconds().unsigned_abs(),
         cpu_count,
         cpu_used_pct: before.map_or(0.0, |before| percent(&before, &reading.cpu, cpu_count)),
         mem_total_mib: reading.memory.total / MIB,

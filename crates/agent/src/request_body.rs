@@ -14,7 +14,7 @@ use http::header::EXPECT;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::connect::{self, Kind};
+use crate::framing::{self, Kind};
 use crate::places::Place;
 
 /// How long the rest of a refused request is still taken in.
@@ -44,7 +44,7 @@ pub(crate) struct Rest {
 
 /// The request with a body that is not lost where nobody reads it to its end.
 pub(crate) fn keep(request: Request<Incoming>) -> (Request<RequestBody>, Rest) {
-    let limit = match connect::kind(request.headers()) {
+    let limit = match framing::kind(request.headers()) {
         Some(Kind::Stream) => STREAM_LIMIT,
         Some(Kind::Unary) | None => LIMIT,
     };

@@ -5,13 +5,13 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
-use sandscope_agent_protocol::{Code, ConnectError, filesystem, process};
+use sandscope_agent_protocol::{filesystem, process};
 
 use crate::body::{self, Answer, Refusal};
-use crate::connect::{self, Kind};
 use crate::request_body::RequestBody;
-use crate::state::{Agent, Settings};
-use crate::{auth, files, init, logs, metrics};
+use crate::settings::Settings;
+use crate::state::Agent;
+use crate::{auth, connect, files, framing, init, logs, metrics};
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<RequestBody>) -> Answer {
@@ -76,7 +76,7 @@ async fn procedure(
     call: &str,
     request: Request<RequestBody>,
 ) -> Answer {
-    let Some(kind) = connect::kind(request.headers()) else {
+    let Some(kind) = framing::kind(request.headers()) else {
         return Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "only application/json and application/connect+json are supported",
@@ -84,19 +84,12 @@ async fn procedure(
         .into();
     };
     let result = match service {
-        process::SERVICE => Box::pin(crate::process::answer(agent, settings, kind, call, request)).await,
-        _ => Box::pin(crate::filesystem::answer(agent, settings, kind, call, request)).await,
+        process::SERVICE => {
+            Box::pin(crate::process::answer(&agent.processes, settings, kind, call, request)).await
+        }
+        _ => Box::pin(crate::filesystem::answer(&agent.watches, settings, kind, call, request)).await,
     };
     result.unwrap_or_else(|error| connect::refuse(kind, error))
-}
-
-/// What a call is told that this agent does not have, or not in this framing.
-pub(crate) fn unimplemented(service: &str, call: &str, kind: Kind) -> ConnectError {
-    let framing = match kind {
-        Kind::Unary => "a unary call",
-        Kind::Stream => "a stream",
-    };
-    ConnectError::new(Code::Unimplemented, format!("{service}/{call} is not available as {framing}"))
 }
 
 fn wrong_method() -> Refusal {

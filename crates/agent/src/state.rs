@@ -1,14 +1,11 @@
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use sandscope_agent_protocol::{Code, ConnectError};
-
 use crate::logs::Logs;
-use crate::metrics::{CpuReading, Limits};
+use crate::metrics::CpuReading;
 use crate::process::ProcessTable;
 use crate::reaper::Exits;
-use crate::user::User;
+use crate::settings::Settings;
 use crate::watch::Watches;
 
 /// Everything the agent knows. One thread owns it; no borrow is held across an await.
@@ -22,25 +19,17 @@ pub(crate) struct Agent {
     pub(crate) last_cpu: RefCell<Option<CpuReading>>,
 }
 
-/// What `/init` said.
-pub(crate) struct Settings {
-    pub(crate) access_token: Option<String>,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) default_user: String,
-    pub(crate) default_workdir: Option<String>,
-    pub(crate) limits: Limits,
-}
-
 impl Agent {
     pub(crate) fn new(boot_token: String) -> Rc<Self> {
         let exits = Rc::new(Exits::default());
+        let logs = Logs::new();
         Rc::new(Self {
             boot_token,
             settings: RefCell::new(None),
-            processes: Rc::new(ProcessTable::new(Rc::clone(&exits))),
+            processes: Rc::new(ProcessTable::new(Rc::clone(&exits), Rc::clone(&logs))),
             watches: Rc::default(),
             exits,
-            logs: Logs::new(),
+            logs,
             last_cpu: RefCell::new(None),
         })
     }
@@ -52,25 +41,5 @@ impl Agent {
 
     pub(crate) fn configure(&self, settings: Settings) {
         *self.settings.borrow_mut() = Some(Rc::new(settings));
-    }
-}
-
-impl Settings {
-    /// The user called `name`, or the default one where no name is given. Reads the sandbox's `/etc/passwd`.
-    pub(crate) fn user(&self, name: Option<&str>) -> Result<User, ConnectError> {
-        let name = name.filter(|name| !name.is_empty()).unwrap_or(&self.default_user);
-        match crate::user::find(name) {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) => Err(ConnectError::new(Code::Unauthenticated, format!("invalid username: '{name}'"))),
-            Err(error) => Err(ConnectError::new(Code::Internal, format!("cannot read the users: {error}"))),
-        }
-    }
-
-    /// Where `user`'s processes start that name no directory.
-    pub(crate) fn workdir<'a>(&'a self, user: &'a User) -> &'a str {
-        match &self.default_workdir {
-            Some(workdir) if user.name == self.default_user && !workdir.is_empty() => workdir,
-            _ => &user.home,
-        }
     }
 }

@@ -11,14 +11,15 @@ use http_body_util::{BodyExt as _, Limited};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
 
-use super::{MAX_FILES, blocking, full, is_full, of_connect, of_io, resolve};
+use super::refusal::{blocking, full, is_full, of_connect, of_io};
+use super::request::{MAX_FILES, resolve};
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
-use crate::filesystem::make_parents;
+use crate::directories::make_parents;
 use crate::paths;
 use crate::random;
 use crate::request_body::RequestBody;
-use crate::state::Settings;
+use crate::settings::Settings;
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 

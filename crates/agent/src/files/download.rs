@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use sandscope_agent_protocol::content::{Accepted, Coding, Extent, Verdict, Version};
 
 use super::contents::{Contents, Source};
-use super::{blocking, of_io};
+use super::refusal::{blocking, of_io};
 use crate::body::{self, Answer, Body, Refusal};
 use crate::request_body::RequestBody;
 

@@ -6,29 +6,24 @@
 mod compose;
 mod contents;
 mod download;
-mod metadata;
+mod refusal;
+mod request;
 mod sink;
 mod target;
 mod upload;
 
-use std::io::{self, ErrorKind};
-
 use http::{Method, Request, StatusCode};
-use sandscope_agent_protocol::ConnectError;
 use sandscope_agent_protocol::file_query::FileQuery;
 use sandscope_agent_protocol::signature::Operation;
 
+use crate::auth;
 use crate::body::{Answer, Refusal};
 use crate::request_body::RequestBody;
-use crate::state::Settings;
-use crate::user::User;
-use crate::{auth, paths, pool};
+use crate::settings::Settings;
 
 pub(crate) use compose::answer as compose;
-pub(crate) use metadata::read as read_metadata;
-
-/// Files in one request.
-const MAX_FILES: usize = 10_000;
+use refusal::of_connect;
+use request::resolve;
 
 /// Answers a request to `/files`.
 pub(crate) async fn answer(settings: &Settings, request: Request<RequestBody>) -> Result<Answer, Refusal> {
@@ -47,55 +42,4 @@ pub(crate) async fn answer(settings: &Settings, request: Request<RequestBody>) -
         }
         Operation::Write => upload::answer(settings, &user, query.path, request).await,
     }
-}
-
-fn resolve(settings: &Settings, user: &User, path: &str) -> Result<String, Refusal> {
-    paths::resolve(path, user, settings.workdir(user)).map_err(of_connect)
-}
-
-/// The plain HTTP form of an error that calls share.
-fn of_connect(error: ConnectError) -> Refusal {
-    let status = StatusCode::from_u16(error.code.http_status());
-    Refusal::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.message)
-}
-
-/// The refusal that tells of a failed access to `path`.
-fn of_io(what: &str, path: &str, error: &io::Error) -> Refusal {
-    let status = match error.kind() {
-        ErrorKind::NotFound => {
-            return Refusal::new(StatusCode::NOT_FOUND, format!("path '{path}' does not exist"));
-        }
-        ErrorKind::IsADirectory => {
-            return Refusal::new(StatusCode::BAD_REQUEST, format!("path '{path}' is a directory"));
-        }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::NotADirectory
-        | ErrorKind::InvalidInput
-        | ErrorKind::InvalidFilename
-        | ErrorKind::AlreadyExists
-        | ErrorKind::FileTooLarge => StatusCode::BAD_REQUEST,
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StatusCode::FORBIDDEN,
-        _ => match error.raw_os_error() {
-            // A FIFO or a device without anybody at its other end; links in a circle; a program that runs.
-            Some(libc::ENXIO | libc::ELOOP | libc::ETXTBSY) => StatusCode::BAD_REQUEST,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        },
-    };
-    Refusal::new(status, format!("{what} '{path}': {error}"))
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
-/// The words that clients look for when the disk is full.
-fn full(bytes: u64) -> Refusal {
-    let message = format!("attempted to write {bytes} bytes: not enough disk space available");
-    Refusal::new(StatusCode::INSUFFICIENT_STORAGE, message)
-}
-
-/// Runs work that may block on the pool.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let result = pool::run(work).await;
-    result.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

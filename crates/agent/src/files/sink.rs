@@ -7,8 +7,8 @@ use flate2::write::MultiGzDecoder;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use sandscope_agent_protocol::content::Coding;
 
-use super::metadata::{self, Metadata};
-use crate::filesystem::make_parents;
+use crate::directories::make_parents;
+use crate::metadata::{self, Metadata};
 
 /// A file that is being written. Lives on whichever thread writes.
 pub(super) struct Sink {

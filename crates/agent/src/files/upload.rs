@@ -9,14 +9,15 @@ use sandscope_agent_protocol::content::Coding;
 use sandscope_agent_protocol::multipart::{Event, Multipart, MultipartError};
 use sandscope_agent_protocol::rest::WriteInfo;
 
-use super::metadata::{self, Metadata};
+use super::refusal::{blocking, full, is_full, of_io};
+use super::request::{MAX_FILES, resolve};
 use super::sink::Sink;
 use super::target::Target;
-use super::{MAX_FILES, blocking, full, is_full, of_io, resolve};
 use crate::body::{self, Answer, Refusal};
+use crate::metadata::{self, Metadata};
 use crate::paths;
 use crate::request_body::RequestBody;
-use crate::state::Settings;
+use crate::settings::Settings;
 use crate::user::User;
 
 /// How long an upload may be silent.

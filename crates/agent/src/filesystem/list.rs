@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use sandscope_agent_protocol::{Code, ConnectError};
 
-use super::entry::describe;
-use super::work::{failed, not_found};
+use super::failure::{failed, not_found};
+use crate::entry::describe;
 use crate::user::Names;
 
 /// Entries in one listing.

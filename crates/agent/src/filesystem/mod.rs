@@ -4,7 +4,7 @@
 //! threads; each connection has at most one call under way, which bounds the queue. The agent acts as root and
 //! gives what it makes to the caller's user: inside a sandbox, users are a convenience and not a border.
 
-mod entry;
+mod failure;
 mod list;
 mod relocate;
 mod remove;
@@ -20,17 +20,17 @@ use sandscope_agent_protocol::{Code, ConnectError};
 
 use crate::auth;
 use crate::body::Answer;
-use crate::connect::{self, Kind};
+use crate::connect;
+use crate::framing::Kind;
 use crate::paths;
 use crate::pool;
 use crate::request_body::RequestBody;
-use crate::route::unimplemented;
-use crate::state::{Agent, Settings};
-use crate::watch;
+use crate::settings::Settings;
+use crate::watch::{self, Watches};
 
 /// Answers a call of `filesystem.Filesystem`.
 pub(crate) async fn answer(
-    agent: &Rc<Agent>,
+    watches: &Rc<Watches>,
     settings: &Settings,
     kind: Kind,
     call: &str,
@@ -42,8 +42,8 @@ pub(crate) async fn answer(
     let resolve = |path: &str| paths::resolve(path, &user, settings.workdir(&user));
     if kind == Kind::Stream {
         return match call {
-            "WatchDir" => watch::stream(&agent.watches, resolve, deadline, request).await,
-            _ => Err(unimplemented(SERVICE, call, kind)),
+            "WatchDir" => watch::stream(watches, resolve, deadline, request).await,
+            _ => Err(connect::unimplemented(SERVICE, call, kind)),
         };
     }
     let owner = (user.uid, user.gid);
@@ -71,17 +71,14 @@ pub(crate) async fn answer(
                 let path = resolve(&connect::unary::<PathRequest>(request).await?.path)?;
                 blocking(move || work::remove(&path).map(|()| b"{}".to_vec())).await
             }
-            "CreateWatcher" => watch::create(&agent.watches, resolve, connect::unary(request).await?).await,
-            "GetWatcherEvents" => watch::events(&agent.watches, &connect::unary(request).await?),
-            "RemoveWatcher" => watch::remove(&agent.watches, &connect::unary(request).await?),
-            _ => Err(unimplemented(SERVICE, call, kind)),
+            "CreateWatcher" => watch::create(watches, resolve, connect::unary(request).await?).await,
+            "GetWatcherEvents" => watch::events(watches, &connect::unary(request).await?),
+            "RemoveWatcher" => watch::remove(watches, &connect::unary(request).await?),
+            _ => Err(connect::unimplemented(SERVICE, call, kind)),
         }
     };
     Ok(connect::encoded_answer(connect::within(deadline, work).await))
 }
-
-pub(crate) use entry::describe;
-pub(crate) use work::make_parents;
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,

@@ -1,6 +1,7 @@
 //! Chunks to lines.
 
-use super::MAX_LINE_BYTES;
+use sandscope_agent_protocol::logs::MAX_LINE_BYTES;
+
 use super::ring::Text;
 
 /// The line an output is in the middle of.

@@ -7,36 +7,28 @@
 //! A process never waits for any of it: what nobody fetched in time makes room, what comes too fast is only counted.
 //! Lines that were not kept have numbers all the same, so the server sees how many there were.
 //!
-//! Bounds: [`MAX_BYTES`] for all lines that wait, [`MAX_LINE_BYTES`] for the unfinished line of each output, and per
-//! second as much as [`WINDOW_LINES`] and [`WINDOW_BYTES`] say.
+//! Bounds: [`MAX_BYTES`] for all lines that wait, [`lines::MAX_LINE_BYTES`] for the unfinished line of each output, and per
+//! second as much as [`ring::WINDOW_LINES`] and [`ring::WINDOW_BYTES`] say.
 
 mod lines;
 mod ring;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::StatusCode;
-use sandscope_agent_protocol::logs::{Lines, MAX_LINE_BYTES, MAX_WAIT_SECONDS, Source};
+use sandscope_agent_protocol::logs::{Lines, MAX_WAIT_SECONDS, Source};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::{self, Answer, Refusal};
+use crate::now;
 use lines::Unfinished;
 use ring::{Ring, Text};
 
 /// Lines that wait to be fetched, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-
-/// How often a new allowance begins.
-const WINDOW: Duration = Duration::from_secs(1);
-
-/// Lines kept in one window.
-const WINDOW_LINES: usize = 1000;
-
-/// Text kept in one window, in bytes.
-const WINDOW_BYTES: usize = 128 * 1024;
 
 /// The lines of all processes.
 pub(crate) struct Logs {
@@ -103,7 +95,7 @@ impl ProcessLog {
 
     /// Takes what the process wrote. Never waits.
     pub(crate) fn take(&self, source: Source, chunk: &[u8]) {
-        let at = unix_microseconds();
+        let at = now::unix_microseconds();
         let mut unfinished = self.unfinished(source).borrow_mut();
         if !self.logs.ring.borrow_mut().has_allowance(Instant::now()) {
             let n_lines = unfinished.skip(chunk);
@@ -116,7 +108,7 @@ impl ProcessLog {
     /// Nothing more comes from this output.
     pub(crate) fn finish(&self, source: Source) {
         if let Some(text) = self.unfinished(source).borrow_mut().finish() {
-            self.logs.push(unix_microseconds(), self.pid, source, text);
+            self.logs.push(now::unix_microseconds(), self.pid, source, text);
         }
     }
 
@@ -125,17 +117,13 @@ impl ProcessLog {
         // Its last words first, even if somebody it left behind could finish the line.
         self.finish(self.main);
         self.finish(Source::Stderr);
-        self.logs.push(unix_microseconds(), self.pid, Source::Exit, Text::of(how));
+        self.logs.push(now::unix_microseconds(), self.pid, Source::Exit, Text::of(how));
     }
-}
-
-fn unix_microseconds() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::ring::{WINDOW, WINDOW_LINES};
     use super::*;
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

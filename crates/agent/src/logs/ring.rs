@@ -1,11 +1,19 @@
 //! The lines that wait, oldest first.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use sandscope_agent_protocol::logs::{Line, Lines, MAX_LINES, MAX_TEXT_BYTES, Source};
 use tokio::time::Instant;
 
-use super::{WINDOW, WINDOW_BYTES, WINDOW_LINES};
+/// How often a new allowance begins.
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
+
+/// Lines kept in one window.
+pub(super) const WINDOW_LINES: usize = 1000;
+
+/// Text kept in one window, in bytes.
+pub(super) const WINDOW_BYTES: usize = 128 * 1024;
 
 /// What a line takes beside its text.
 const OVERHEAD_BYTES: usize = size_of::<Line>();

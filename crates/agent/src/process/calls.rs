@@ -18,14 +18,14 @@ use super::fanout::Fanout;
 use super::input::Input;
 use super::launch::{Outputs, launch};
 use super::stream::EventStream;
-use super::table::Process;
+use super::table::{Process, ProcessTable};
 use crate::auth;
 use crate::body::{Answer, Body};
-use crate::connect::{self, Kind, invalid};
+use crate::connect::{self, invalid, unimplemented};
+use crate::framing::Kind;
 use crate::logs::ProcessLog;
 use crate::request_body::RequestBody;
-use crate::route::unimplemented;
-use crate::state::{Agent, Settings};
+use crate::settings::Settings;
 
 /// How long input may wait for a process that does not read, where the caller sets no limit.
 const INPUT_LIMIT: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ type Empty = Map<String, Value>;
 
 /// Answers a call of `process.Process`.
 pub(crate) async fn answer(
-    agent: &Rc<Agent>,
+    table: &Rc<ProcessTable>,
     settings: &Settings,
     kind: Kind,
     call: &str,
@@ -48,28 +48,32 @@ pub(crate) async fn answer(
     match kind {
         Kind::Unary => {
             let deadline = deadline.or_else(|| Instant::now().checked_add(INPUT_LIMIT));
-            Ok(connect::unary_answer(connect::within(deadline, unary(agent, call, request)).await))
+            Ok(connect::unary_answer(connect::within(deadline, unary(table, call, request)).await))
         }
-        Kind::Stream => stream(agent, settings, call, deadline, request).await,
+        Kind::Stream => stream(table, settings, call, deadline, request).await,
     }
 }
 
-async fn unary(agent: &Agent, call: &str, request: Request<RequestBody>) -> Result<Value, ConnectError> {
+async fn unary(
+    table: &ProcessTable,
+    call: &str,
+    request: Request<RequestBody>,
+) -> Result<Value, ConnectError> {
     match call {
         "List" => {
             connect::unary::<Empty>(request).await?;
-            to_value(&ListResponse { processes: agent.processes.list() })
+            to_value(&ListResponse { processes: table.list() })
         }
-        "SendInput" => send_input(agent, connect::unary(request).await?).await,
-        "CloseStdin" => close_stdin(agent, &connect::unary(request).await?).await,
-        "SendSignal" => send_signal(agent, &connect::unary(request).await?),
-        "Update" => update(agent, &connect::unary(request).await?),
+        "SendInput" => send_input(table, connect::unary(request).await?).await,
+        "CloseStdin" => close_stdin(table, &connect::unary(request).await?).await,
+        "SendSignal" => send_signal(table, &connect::unary(request).await?),
+        "Update" => update(table, &connect::unary(request).await?),
         _ => Err(unimplemented(SERVICE, call, Kind::Unary)),
     }
 }
 
 async fn stream(
-    agent: &Rc<Agent>,
+    table: &Rc<ProcessTable>,
     settings: &Settings,
     call: &str,
     deadline: Option<Instant>,
@@ -81,10 +85,10 @@ async fn stream(
             let user = auth::basic_user(request.headers())?;
             let user = settings.user(user.as_deref())?;
             let start: StartRequest = connect::single(request.into_body()).await?;
-            let place = agent.processes.reserve()?;
+            let place = table.reserve()?;
             let launched = launch(settings, &user, &start)?;
             // No await from here to `expect`: the reaper must not come first.
-            let exit = agent.processes.exits.expect(launched.pid);
+            let exit = table.exits.expect(launched.pid);
             let terminal = match &launched.outputs {
                 Outputs::Terminal(terminal) => Some(Rc::clone(terminal)),
                 Outputs::Pipes { .. } => None,
@@ -95,28 +99,28 @@ async fn stream(
                 tag: start.tag,
                 fanout: Fanout::default(),
                 log: ProcessLog::new(
-                    &agent.logs,
+                    &table.logs,
                     launched.pid.as_raw_pid().unsigned_abs(),
                     terminal.is_some(),
                 ),
                 input: Input::new(launched.stdin, terminal),
                 end: RefCell::new(None),
             });
-            agent.processes.insert(&process);
+            table.insert(&process);
             let events = EventStream::new(&process, keepalive, deadline);
-            let driver = drive(Rc::clone(agent), process, launched.outputs, exit, deadline, place);
+            let driver = drive(Rc::clone(table), process, launched.outputs, exit, deadline, place);
             tokio::task::spawn_local(driver);
             Ok(connect::stream_answer(Body::pieces(events?)))
         }
         "Connect" => {
             let request: ProcessRequest = connect::single(request.into_body()).await?;
-            let process = agent.processes.known(request.process.as_ref())?;
+            let process = table.known(request.process.as_ref())?;
             let events = EventStream::new(&process, keepalive, deadline)?;
             Ok(connect::stream_answer(Body::pieces(events)))
         }
         "StreamInput" => {
             let mut body = request.into_body();
-            connect::within(deadline, stream_input(agent, &mut body)).await?;
+            connect::within(deadline, stream_input(table, &mut body)).await?;
             let mut frames = connect::frame(&Empty::new()).to_vec();
             frames.extend_from_slice(&connect::end_frame(None));
             Ok(connect::stream_answer(Body::Whole(frames.into())))
@@ -125,19 +129,19 @@ async fn stream(
     }
 }
 
-async fn send_input(agent: &Agent, request: SendInputRequest) -> Result<Value, ConnectError> {
-    let process = agent.processes.running(request.process.as_ref())?;
+async fn send_input(table: &ProcessTable, request: SendInputRequest) -> Result<Value, ConnectError> {
+    let process = table.running(request.process.as_ref())?;
     let input = request.input.ok_or_else(|| invalid("the request has no input"))?;
     process.input.write(&input).await?;
     to_value(&Empty::new())
 }
 
-async fn close_stdin(agent: &Agent, request: &ProcessRequest) -> Result<Value, ConnectError> {
-    agent.processes.running(request.process.as_ref())?.input.close().await?;
+async fn close_stdin(table: &ProcessTable, request: &ProcessRequest) -> Result<Value, ConnectError> {
+    table.running(request.process.as_ref())?.input.close().await?;
     to_value(&Empty::new())
 }
 
-fn send_signal(agent: &Agent, request: &SendSignalRequest) -> Result<Value, ConnectError> {
+fn send_signal(table: &ProcessTable, request: &SendSignalRequest) -> Result<Value, ConnectError> {
     let signal = match request.signal {
         Signal::Sigterm => KernelSignal::TERM,
         Signal::Sigkill => KernelSignal::KILL,
@@ -145,15 +149,15 @@ fn send_signal(agent: &Agent, request: &SendSignalRequest) -> Result<Value, Conn
             return Err(ConnectError::new(Code::Unimplemented, "only SIGTERM and SIGKILL can be sent"));
         }
     };
-    let process = agent.processes.running(request.process.as_ref())?;
+    let process = table.running(request.process.as_ref())?;
     // The whole group: what a command started should not outlive its kill.
     kill_process_group(process.pid, signal)
         .map_err(|error| ConnectError::new(Code::Internal, format!("error sending signal: {error}")))?;
     to_value(&Empty::new())
 }
 
-fn update(agent: &Agent, request: &UpdateRequest) -> Result<Value, ConnectError> {
-    let process = agent.processes.running(request.process.as_ref())?;
+fn update(table: &ProcessTable, request: &UpdateRequest) -> Result<Value, ConnectError> {
+    let process = table.running(request.process.as_ref())?;
     if let Some(size) = request.pty.and_then(|pty| pty.size) {
         process.input.resize(size)?;
     }
@@ -161,7 +165,7 @@ fn update(agent: &Agent, request: &UpdateRequest) -> Result<Value, ConnectError>
 }
 
 /// Writes each message as it arrives, in order.
-async fn stream_input(agent: &Agent, body: &mut RequestBody) -> Result<(), ConnectError> {
+async fn stream_input(table: &ProcessTable, body: &mut RequestBody) -> Result<(), ConnectError> {
     let mut decoder = FrameDecoder::default();
     let mut process: Option<Rc<Process>> = None;
     loop {
@@ -179,7 +183,7 @@ async fn stream_input(agent: &Agent, body: &mut RequestBody) -> Result<(), Conne
             }
             match (connect::parse(&frame.payload)?, &process) {
                 (StreamInputRequest::Start(start), None) => {
-                    process = Some(agent.processes.running(start.process.as_ref())?);
+                    process = Some(table.running(start.process.as_ref())?);
                 }
                 (StreamInputRequest::Start(_), Some(_)) => {
                     return Err(invalid("only the first message may be a start"));

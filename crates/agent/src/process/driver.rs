@@ -17,16 +17,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::fanout::Message;
 use super::input::Terminal;
 use super::launch::Outputs;
-use super::table::{Place, Process};
+use super::table::{Place, Process, ProcessTable};
 use crate::connect;
-use crate::state::Agent;
 
 /// How long the end of a process waits for descendants that still hold its output open.
 pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Reads a process's output until it ended, announces that, and sees to what it leaves behind.
 pub(crate) async fn drive(
-    agent: Rc<Agent>,
+    table: Rc<ProcessTable>,
     process: Rc<Process>,
     outputs: Outputs,
     mut exit: oneshot::Receiver<WaitStatus>,
@@ -59,7 +58,7 @@ pub(crate) async fn drive(
     process.fanout.send(Message::End(end)).await;
     process.fanout.close();
     process.input.release().await;
-    agent.processes.remember(&process);
+    table.remember(&process);
     if pumping {
         // A daemon left behind would die of a closed pipe.
         pumps.await;

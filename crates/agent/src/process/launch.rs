@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 use super::input::{Terminal, winsize};
 use crate::connect::invalid;
 use crate::paths;
-use crate::state::Settings;
+use crate::settings::Settings;
 use crate::user::User;
 
 /// Where programs are looked up unless the environment says otherwise.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::fanout::Fanout;
 use super::input::Input;
 use crate::connect::invalid;
-use crate::logs::ProcessLog;
+use crate::logs::{Logs, ProcessLog};
 use crate::reaper::Exits;
 
 /// Processes that run, or ended and are still read from because they left somebody behind.
@@ -54,6 +54,7 @@ pub(crate) struct ProcessTable {
     /// Processes with a driver task; an entry of the table may be replaced while its driver still reads.
     drivers: Rc<Cell<usize>>,
     pub(crate) exits: Rc<Exits>,
+    pub(crate) logs: Rc<Logs>,
 }
 
 /// Room for one more process; given back when dropped.
@@ -66,13 +67,14 @@ impl Drop for Place {
 }
 
 impl ProcessTable {
-    pub(crate) fn new(exits: Rc<Exits>) -> Self {
+    pub(crate) fn new(exits: Rc<Exits>, logs: Rc<Logs>) -> Self {
         Self {
             processes: RefCell::default(),
             ended: RefCell::default(),
             forgetting: Cell::new(false),
             drivers: Rc::default(),
             exits,
+            logs,
         }
     }
 
@@ -192,7 +194,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn what_ended_is_remembered_for_a_while_and_then_really_gone() {
         let body = async {
-            let table = Rc::new(ProcessTable::new(Rc::default()));
+            let table = Rc::new(ProcessTable::new(Rc::default(), Logs::new()));
             let process = ended(7);
             table.insert(&process);
             table.remember(&process);
@@ -218,7 +220,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn of_many_that_ended_the_last_ones_are_remembered() {
         let body = async {
-            let table = Rc::new(ProcessTable::new(Rc::default()));
+            let table = Rc::new(ProcessTable::new(Rc::default(), Logs::new()));
             let count = i32::try_from(MAX_REMEMBERED).unwrap() + 5;
             for number in 1..=count {
                 let process = ended(number);

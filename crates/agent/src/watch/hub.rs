@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::queue::Queue;
 use super::tree::{self, Kind};
-use crate::filesystem::describe;
+use crate::entry::describe;
 use crate::pool;
 use crate::user::Names;
 

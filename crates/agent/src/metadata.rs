@@ -11,7 +11,7 @@ use sandscope_agent_protocol::rest::METADATA_HEADER_PREFIX;
 
 use crate::body::Refusal;
 
-pub(super) type Metadata = BTreeMap<String, String>;
+pub(crate) type Metadata = BTreeMap<String, String>;
 
 const ATTRIBUTE_PREFIX: &str = "user.e2b.";
 
@@ -26,7 +26,7 @@ const MAX_NAMES_BYTES: usize = 64 * 1024;
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 /// Of a key that comes twice the first one counts.
-pub(super) fn of_headers(headers: &HeaderMap) -> Result<Metadata, Refusal> {
+pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Metadata, Refusal> {
     let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, message);
     let mut metadata = Metadata::new();
     for name in headers.keys() {
@@ -50,7 +50,7 @@ pub(super) fn of_headers(headers: &HeaderMap) -> Result<Metadata, Refusal> {
 }
 
 /// Makes `metadata` all that is attached to the file.
-pub(super) fn replace(file: impl AsFd, metadata: &Metadata) -> io::Result<()> {
+pub(crate) fn replace(file: impl AsFd, metadata: &Metadata) -> io::Result<()> {
     let file = file.as_fd();
     for name in own_names(rustix::fs::flistxattr_query(file), |buffer| rustix::fs::flistxattr(file, buffer)) {
         if !name.strip_prefix(ATTRIBUTE_PREFIX).is_some_and(|key| metadata.contains_key(key)) {

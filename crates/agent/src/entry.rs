@@ -1,3 +1,5 @@
+//! What is at a path, as calls, listings and events of watchers describe it.
+
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -5,6 +7,7 @@ use std::path::Path;
 
 use sandscope_agent_protocol::filesystem::{EntryInfo, FileType};
 
+use crate::metadata;
 use crate::time_text::rfc3339;
 use crate::user::Names;
 
@@ -27,7 +30,7 @@ pub(crate) fn describe(path: &Path, names: &Names) -> io::Result<EntryInfo> {
         group: names.group(found.gid()),
         modified_time: Some(rfc3339(found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or_default())),
         symlink_target,
-        metadata: crate::files::read_metadata(path),
+        metadata: metadata::read(path),
         is_symlink: link,
     })
 }
