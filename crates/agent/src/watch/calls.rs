@@ -6,11 +6,11 @@ use sandscope_agent_protocol::filesystem::{WatchRequest, Watcher as WatcherMessa
 use sandscope_agent_protocol::{Code, ConnectError};
 use tokio::time::Instant;
 
-use super::hub::Watcher;
 use super::queue::Queue;
 use super::stream::EventStream;
 use super::table::{Watches, Watching};
 use super::tree::{self, Kind};
+use super::watcher::Watcher;
 use crate::body::{Answer, Body};
 use crate::connect::{self, invalid};
 use crate::pool;

@@ -18,11 +18,16 @@
 //! for an hour are removed.
 
 mod calls;
+mod delivery;
+mod failure;
 mod hub;
+mod inotify;
 mod queue;
 mod stream;
 mod table;
 mod tree;
+mod views;
+mod watcher;
 
 pub(crate) use calls::{create, events, remove, stream};
 pub(crate) use table::Watches;

@@ -7,7 +7,8 @@ use sandscope_agent_protocol::{Code, ConnectError};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::hub::{Hub, Watcher};
+use super::hub::Hub;
+use super::watcher::Watcher;
 use crate::random;
 
 /// Watchers of both kinds at a time.
