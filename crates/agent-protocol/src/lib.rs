@@ -3,7 +3,8 @@
 //! Two kinds of traffic share one port: Connect remote procedure calls with the JSON codec
 //! (`/process.Process/…`, `/filesystem.Filesystem/…`) and plain HTTP (`/health`, `/init`, `/files`, …).
 //! This crate holds what both ends must agree on: framing, messages, error codes, REST shapes and the
-//! signatures of file URLs; and every parser of what strangers send, so that all of them can be fuzzed ([`fuzz`]).
+//! signatures of file URLs; and every parser of what strangers send, so that all of them can be fuzzed (module
+//! `fuzz`, behind the feature of that name, which only tests and `fuzz/` turn on).
 //! It performs no I/O.
 
 mod blob;
@@ -12,6 +13,7 @@ pub mod content;
 pub mod file_query;
 pub mod filesystem;
 pub mod frame;
+#[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod logs;
 pub mod multipart;
