@@ -25,7 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target_dir = target_dir(&PathBuf::from(env::var("OUT_DIR")?))?.join("agent-build");
     let mut build = Command::new(env::var("CARGO")?);
     build
-        .args(["build", "--package", "sandscope-agent", "--profile", "agent", "--target", &triple])
+        // Locked: the agent is made of what was tested and of nothing newer.
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "sandscope-agent",
+            "--profile",
+            "agent",
+            "--target",
+            &triple,
+        ])
         .arg("--target-dir")
         .arg(&target_dir)
         .current_dir(workspace)
