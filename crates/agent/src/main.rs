@@ -84,12 +84,15 @@ enum Fatal {
     Reaper(std::io::Error),
 }
 
+#[expect(unsafe_code, reason = "what comes first relies on being first")]
 fn run() -> Result<(), Fatal> {
-    tune_memory();
+    // SAFETY: there is no second thread yet.
+    unsafe { tune_memory() };
     let_faults_be();
     // The access token lives in this memory, and other processes of root are in the sandbox too.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Fatal::Dumpable)?;
-    let options = options::read(std::env::args().skip(1))?;
+    // SAFETY: called once, and nothing has been opened yet.
+    let options = unsafe { options::read(std::env::args().skip(1)) }?;
     if rustix::process::getpid() != rustix::process::Pid::INIT {
         // As the first process we are that by nature.
         set_child_subreaper(Some(rustix::process::getpid())).map_err(Fatal::Subreaper)?;
@@ -121,23 +124,32 @@ fn run() -> Result<(), Fatal> {
 #[expect(unsafe_code, reason = "there is no safe way to say it")]
 fn let_faults_be() {
     for signal in [libc::SIGBUS, libc::SIGSEGV] {
-        // SAFETY: the default action is no code of ours, and no other thread exists that could change it as well.
+        // SAFETY: installs no handler; the default action is no code of ours.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
-/// The C library's memory, told to be thrifty: one heap for all threads instead of one for each, and large buffers
-/// given back at once. The agent's memory is paid once per sandbox.
+/// Makes the C library thrifty: one heap for all threads instead of one for each, and large buffers given back at once.
+/// The agent's memory is paid once per sandbox.
+///
+/// # Safety
+///
+/// The process must have one thread: the allocator's settings have no lock.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "the C library has no safe way to say it")]
-fn tune_memory() {
+unsafe fn tune_memory() {
     for (option, value) in
         [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, 256 * 1024), (libc::M_TRIM_THRESHOLD, 256 * 1024)]
     {
-        // SAFETY: sets a number inside the allocator, before there is a second thread. Refused, nothing changes.
+        // SAFETY: sets a number inside the allocator, which no other thread uses, as the caller promises. Refused,
+        // nothing changes.
         let _ = unsafe { libc::mallopt(option, value) };
     }
 }
 
+/// # Safety
+///
+/// None is needed: other C libraries have nothing to tune.
 #[cfg(not(target_env = "gnu"))]
-fn tune_memory() {}
+#[expect(unsafe_code, reason = "the signature of its twin")]
+unsafe fn tune_memory() {}

@@ -31,7 +31,16 @@ pub(crate) enum OptionsError {
 }
 
 /// Reads the command line, then the boot token.
-pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Result<Options, OptionsError> {
+///
+/// # Safety
+///
+/// To be called once, before anything is opened: the descriptor of the boot token must have no other owner.
+///
+/// # Errors
+///
+/// An unknown argument, or no good boot token.
+#[expect(unsafe_code, reason = "only the caller knows that nothing was opened yet")]
+pub(crate) unsafe fn read(mut args: impl Iterator<Item = String>) -> Result<Options, OptionsError> {
     let mut listen = SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT));
     let mut announce = false;
     while let Some(arg) = args.next() {
@@ -41,18 +50,22 @@ pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Result<Options, Op
         listen = args.next().and_then(|a| a.parse().ok()).ok_or(OptionsError::Argument)?;
         announce = true;
     }
-    Ok(Options { listen, boot_token: boot_token()?, announce })
+    // SAFETY: as the caller promises.
+    let boot_token = unsafe { boot_token() }?;
+    Ok(Options { listen, boot_token, announce })
 }
 
+/// # Safety
+///
+/// As of [`read`].
 #[expect(unsafe_code, reason = "an inherited descriptor has no owner until we make one")]
-fn boot_token() -> Result<String, OptionsError> {
+unsafe fn boot_token() -> Result<String, OptionsError> {
     // Probed first: owning a descriptor that is not open would be unsound.
     // SAFETY: `fcntl(F_GETFD)` reads a flag and touches no memory.
     if unsafe { libc::fcntl(BOOT_TOKEN_FD, libc::F_GETFD) } < 0 {
         return Err(OptionsError::NoBootToken(std::io::Error::last_os_error()));
     }
-    // SAFETY: the descriptor is open, inherited for this purpose, and nothing else in this process knows of it:
-    // this runs once, before anything was opened that could have got the same number.
+    // SAFETY: the descriptor is open, inherited for this purpose, and has no other owner, as the caller promises.
     let pipe = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(BOOT_TOKEN_FD) });
     let mut token = String::new();
     pipe.take(MAX_BOOT_TOKEN_BYTES).read_to_string(&mut token).map_err(OptionsError::NoBootToken)?;
