@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::fs::{self, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd as _, OwnedFd};
 
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{mounts, seccomp};
 use crate::linux::channel;
 use crate::linux::protocol::{Failure, InStep as _, MakeRequest};
-use crate::linux::sys;
+use crate::linux::sys::{self, AtExec};
 
 /// What the sandbox's root may do beyond an ordinary user: enough to manage its own files, users and processes.
 pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
@@ -27,9 +27,6 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_CHROOT);
 const LAST_CAPABILITY: u32 = 63;
 const MAX_OPEN_FILES: u64 = 65_536;
-
-/// Where the agent finds its boot token, by contract.
-const BOOT_TOKEN_FD: i32 = 3;
 
 /// What the shim sends once the file systems are ready. The root comes first, the others in the order of `names`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,25 +100,28 @@ fn limit_resources() -> Result<(), Failure> {
 }
 
 /// Leaves exactly these open: 0-2 on `/dev/null`, 3 with the boot token, and the agent and the alarm until it starts.
+#[expect(unsafe_code, reason = "nothing else in this process uses what is closed")]
 fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Result<OwnedFd, Failure> {
     let step = "arrange descriptors";
-    let opened = OpenOptions::new().read(true).write(true).open("/dev/null").step(step)?;
-    // First out of the way of the numbers wanted, then down to them.
-    let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 64).step(step);
-    let (null, token, late) = (high(opened.as_fd())?, high(inherited.boot_token)?, high(alarm.as_fd())?);
-    let agent = high(inherited.agent)?;
-    drop(opened);
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").step(step)?;
     rustix::stdio::dup2_stdin(&null).step(step)?;
     rustix::stdio::dup2_stdout(&null).step(step)?;
     rustix::stdio::dup2_stderr(&null).step(step)?;
-    sys::place_at(token.as_fd(), BOOT_TOKEN_FD).step(step)?;
-    sys::place_at_closing(late.as_fd(), BOOT_TOKEN_FD + 1).step(step)?;
-    sys::place_at_closing(agent.as_fd(), BOOT_TOKEN_FD + 2).step(step)?;
-    // From here on they are known by their new numbers; the old ones are closed all at once.
-    std::mem::forget((null, token, late, agent));
-    std::mem::forget(std::mem::replace(alarm, sys::own_descriptor(BOOT_TOKEN_FD + 1)));
-    sys::close_from(BOOT_TOKEN_FD + 3).step(step)?;
-    Ok(sys::own_descriptor(BOOT_TOKEN_FD + 2))
+    drop(null);
+    // Where it can say what failed, whatever fails below.
+    *alarm = rustix::io::fcntl_dupfd_cloexec(&*alarm, sys::OUT_OF_THE_WAY).step(step)?;
+    let kept = [
+        (inherited.boot_token, AtExec::Stays),
+        (alarm.as_fd(), AtExec::Closes),
+        (inherited.agent, AtExec::Closes),
+    ];
+    // SAFETY: the alarm gets a new owner below; all other owners are on the part of the stack that was copied from the
+    // shim, which this process never returns to: it becomes the agent or leaves through `exit_now`.
+    let [token, late, agent] = unsafe { sys::keep_only(kept) }.step(step)?;
+    std::mem::forget(std::mem::replace(alarm, late));
+    // The agent takes it over.
+    let _number = token.into_raw_fd();
+    Ok(agent)
 }
 
 fn drop_rights() -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags};
@@ -17,7 +17,7 @@ use crate::linux::channel;
 use crate::linux::disk;
 use crate::linux::protocol::{COPY_DISK, Done, Failure, InStep as _, Made, MakeRequest};
 use crate::linux::record::{self, EXIT_FILE, ExitRecord};
-use crate::linux::sys::{self, Cloned};
+use crate::linux::sys::{self, AtExec, Cloned};
 
 /// How long PID 1 may take to become the agent.
 const START_LIMIT_S: i64 = 10;
@@ -178,10 +178,8 @@ fn watch(launcher: &Launcher, number: u64, request: &MakeRequest, sandbox: Sandb
     }
     drop((pidfd, network, disk));
     let Ok(opened) = dir else { return 1 };
-    let kept = keep_only(&opened, &ids);
-    // Closed with all others, under a number that may be another's now.
-    std::mem::forget(opened);
-    let Ok(dir) = kept else { return 1 };
+    let kept = keep_only(opened, ids);
+    let Ok((dir, _claim)) = kept else { return 1 };
     let status = loop {
         match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
             Ok(status) => break status,
@@ -197,19 +195,16 @@ fn watch(launcher: &Launcher, number: u64, request: &MakeRequest, sandbox: Sandb
     i32::from(record::write_in(&dir, EXIT_FILE, &exit, is_durable(&dir)).is_err())
 }
 
-/// Closes everything but the sandbox's directory and the claim on its ids.
-fn keep_only(dir: &File, ids: &IdRange) -> io::Result<File> {
-    const DIR: RawFd = 3;
-    const CLAIM: RawFd = 4;
-    // First out of the way of the numbers wanted.
-    let dir = rustix::io::fcntl_dupfd_cloexec(dir, 64)?;
-    let claim = rustix::io::fcntl_dupfd_cloexec(ids.lock(), 64)?;
-    sys::place_at_closing(dir.as_fd(), DIR)?;
-    sys::place_at_closing(claim.as_fd(), CLAIM)?;
-    // This process leaves through `exit_now`: no owner of these will close them a second time.
-    std::mem::forget((dir, claim));
-    sys::close_from(CLAIM + 1)?;
-    Ok(sys::own_descriptor(DIR).into())
+/// Closes everything but the sandbox's directory and the claim on its ids, which lasts as long as its descriptor.
+#[expect(unsafe_code, reason = "nothing else in this process uses what is closed")]
+fn keep_only(dir: File, ids: IdRange) -> io::Result<(File, OwnedFd)> {
+    let kept = [(dir.as_fd(), AtExec::Closes), (ids.lock().as_fd(), AtExec::Closes)];
+    // SAFETY: the owners of these two are forgotten below; those of all others belong to the launcher, whose part of
+    // the stack this process never returns to: it leaves through `exit_now`.
+    let kept = unsafe { sys::keep_only(kept) };
+    std::mem::forget((dir, ids));
+    let [dir, claim] = kept?;
+    Ok((dir.into(), claim))
 }
 
 /// Ends a half-made sandbox.

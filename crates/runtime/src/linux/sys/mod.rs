@@ -1,13 +1,16 @@
-//! The system calls no safe crate wraps, each behind a function that cannot be misused from safe code.
+//! The system calls no safe crate wraps, each behind a function that cannot be misused from safe code, but for
+//! [`keep_only`]: what it closes may be owned by others, and only its callers know that they are gone.
 #![expect(unsafe_code, reason = "raw system calls")]
 
+mod descriptors;
 mod loop_device;
 mod process;
 
+pub(crate) use descriptors::{AtExec, OUT_OF_THE_WAY, exec_fd, keep_only};
 pub(crate) use loop_device::{attach_loop, backing_inode, detach_loop, freeze_filesystem, thaw_filesystem};
 pub(crate) use process::{
-    Cloned, Forked, clone_into_namespaces, close_from, exec_fd, exit_now, fork, join_new_keyring,
-    own_descriptor, place_at, place_at_closing, reset_signals, set_filesystem_ids, unshare_cgroups,
+    Cloned, Forked, clone_into_namespaces, exit_now, fork, join_new_keyring, reset_signals,
+    set_filesystem_ids, unshare_cgroups,
 };
 
 use std::ffi::CStr;

@@ -1,4 +1,3 @@
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -19,9 +18,14 @@ pub(crate) enum Cloned {
     Child,
 }
 
-/// Forks. Only the launcher, which has one thread, calls this: the child may then use everything.
+/// Forks. The child may then use everything, since there is no other thread whose locks could stay taken in it.
+///
+/// # Errors
+///
+/// The process has a second thread, or the kernel refuses.
 pub(crate) fn fork() -> io::Result<Forked> {
-    // SAFETY: the process has a single thread, so no lock can be held by a thread that the child lacks.
+    require_one_thread()?;
+    // SAFETY: the process has one thread, as just seen, so no lock can be held by a thread that the child lacks.
     match unsafe { libc::fork() } {
         0 => Ok(Forked::Child),
         pid => {
@@ -30,9 +34,13 @@ pub(crate) fn fork() -> io::Result<Forked> {
     }
 }
 
-/// Clones the calling single-threaded process into new user, mount, pid, network, IPC and UTS namespaces, and into
-/// the version 2 control group given.
+/// Forks into new user, mount, pid, network, IPC and UTS namespaces, and into the version 2 control group given.
+///
+/// # Errors
+///
+/// The process has a second thread, or the kernel refuses.
 pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    require_one_thread()?;
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
@@ -50,8 +58,8 @@ pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Resul
     }
     args.pidfd = std::ptr::from_mut(&mut pidfd).expose_provenance() as u64;
     args.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: without CLONE_VM the child gets a copy of the memory, like fork; the process has a single thread;
-    // `args` and `pidfd` outlive the call.
+    // SAFETY: without CLONE_VM the child gets a copy of the memory, as after fork; the process has one thread, as just
+    // seen, so no lock can be held by a thread that the child lacks; `args` and `pidfd` outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     match result {
         0 => Ok(Cloned::Child),
@@ -65,30 +73,10 @@ pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Resul
     }
 }
 
-/// Executes the program in `file`, without environment.
-pub(crate) fn exec_fd(file: BorrowedFd<'_>, name: &CStr) -> io::Error {
-    let argv = [name.as_ptr(), std::ptr::null()];
-    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
-    // SAFETY: both arrays end with a null pointer and live until the call returns (which it does only on failure).
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            file.as_raw_fd(),
-            c"".as_ptr(),
-            argv.as_ptr(),
-            environment.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        );
-    }
-    io::Error::last_os_error()
-}
-
-/// Closes every descriptor from `first` on. Whoever still owns one of them must not use it any more: call it just
-/// before `exec`, or with owners forgotten.
-pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: closing descriptors touches no memory; callers hand over ownership as documented.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// Nobody but the calling thread can start a second one, so the answer stays true until it does.
+fn require_one_thread() -> io::Result<()> {
+    let threads = std::fs::read_dir("/proc/self/task")?.take(2).count();
+    if threads == 1 { Ok(()) } else { Err(io::Error::other("the process has more than one thread")) }
 }
 
 /// Leaves the process at once, running no destructors: they belong to the process this one was forked from.
@@ -138,31 +126,6 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Duplicates a descriptor to a given number, kept over `exec`.
-pub(crate) fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    duplicate(fd, number, 0)
-}
-
-/// Duplicates a descriptor to a given number, closed on `exec`.
-pub(crate) fn place_at_closing(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    duplicate(fd, number, libc::O_CLOEXEC)
-}
-
-fn duplicate(fd: BorrowedFd<'_>, number: RawFd, flags: libc::c_int) -> io::Result<()> {
-    // SAFETY: only the process about to `exec` comes here; whatever had that number is not used again.
-    if unsafe { libc::dup3(fd.as_raw_fd(), number, flags) } >= 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Takes over a descriptor put at a number by [`place_at_closing`].
-pub(crate) fn own_descriptor(number: RawFd) -> OwnedFd {
-    // SAFETY: the descriptor was placed at that number by this process and has no other owner.
-    unsafe { OwnedFd::from_raw_fd(number) }
-}
-
 /// Makes the calling process's control groups the roots of what it and its children see.
 pub(crate) fn unshare_cgroups() -> io::Result<()> {
     // SAFETY: of all that can be unshared this touches neither memory nor descriptors.
@@ -170,5 +133,21 @@ pub(crate) fn unshare_cgroups() -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_another_thread_is_not_forked() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || ended.recv());
+        for refused in [fork().map(drop), clone_into_namespaces(None).map(drop)] {
+            assert_eq!(refused.unwrap_err().to_string(), "the process has more than one thread");
+        }
+        drop(end);
+        let _ended = other.join().unwrap();
     }
 }
