@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sandscope_model::{AlertRule, Prices, Secret, TeamLimits};
+use sandscope_outbound::{AllowedTarget, ProxyAddress};
 use sandscope_store::SampleRetention;
 use sandscope_telemetry::LogFormat;
-use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
 pub(crate) use domain::Domain;
 pub(crate) use otlp::Otlp;

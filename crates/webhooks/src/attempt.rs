@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body_util::Full;
 use sandscope_model::{
     Attempt, AttemptOutcome, Clock, DeliveryId, Entropy, ErrorClass, Event, Timestamp, Webhook,
     is_reserved_header,
 };
+use sandscope_outbound::{DialError, EgressGuard, ExchangeError, HttpClient, PartialReply};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use url::Position;
 
-use crate::exchange::{ExchangeError, Exchanger, Reply};
-use crate::guard::EgressGuard;
-use crate::signature;
+use crate::{receiver_client, signature};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("sandscope/", env!("CARGO_PKG_VERSION")));
 const ANY: HeaderValue = HeaderValue::from_static("*/*");
@@ -36,7 +37,7 @@ pub(crate) struct Attempter {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) guard: EgressGuard,
-    pub(crate) exchanger: Exchanger,
+    pub(crate) http: HttpClient,
 }
 
 /// An attempt that was made.
@@ -61,7 +62,7 @@ impl Attempter {
         let started_at = self.clock.now();
         let headers = headers(webhook, event, id, started_at, &body);
         let started = Instant::now();
-        let mut reply = Reply::default();
+        let mut reply = PartialReply::default();
         let deadline = self.clock.sleep_until(after(started_at, timeout));
         let outcome = tokio::select! {
             ended = self.exchange(webhook, &headers, &body, &mut reply) => outcome(ended),
@@ -88,7 +89,7 @@ impl Attempter {
             request_url: webhook.url.clone(),
             request_headers: to_json(&headers, is_secret),
             request_body: kept(&body),
-            response_status: reply.status,
+            response_status: reply.status.map(|status| status.as_u16()),
             response_body: reply.headers.is_some().then(|| kept(&reply.body)),
             response_headers: reply.headers.as_ref().map(|headers| to_json(headers, |_| false)),
         };
@@ -100,10 +101,13 @@ impl Attempter {
         webhook: &Webhook,
         headers: &HeaderMap,
         body: &Bytes,
-        reply: &mut Reply,
+        reply: &mut PartialReply,
     ) -> Result<(), ExchangeError> {
-        let url = self.guard.check_url(&webhook.url).map_err(crate::guard::DialError::from)?;
-        self.exchanger.post(&url, headers, body, reply).await
+        let url = self.guard.check_url(&webhook.url).map_err(DialError::from)?;
+        let mut request =
+            Request::post(&url[Position::BeforePath..Position::AfterQuery]).body(Full::new(body.clone()))?;
+        headers.clone_into(request.headers_mut());
+        self.http.exchange(&url, request, reply).await
     }
 }
 
@@ -170,16 +174,18 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 fn outcome(ended: Result<(), ExchangeError>) -> AttemptOutcome {
     match ended {
         Ok(()) => AttemptOutcome::Success,
-        Err(error) => AttemptOutcome::Failed { class: error.class(), message: error.to_string() },
+        Err(error) => {
+            AttemptOutcome::Failed { class: receiver_client::class(&error), message: error.to_string() }
+        }
     }
 }
 
 /// A complete exchange is a success only with a status that says so.
-fn judge(outcome: AttemptOutcome, reply: &Reply) -> AttemptOutcome {
+fn judge(outcome: AttemptOutcome, reply: &PartialReply) -> AttemptOutcome {
     match (outcome, reply.status) {
-        (AttemptOutcome::Success, Some(status)) if !(200..300).contains(&status) => AttemptOutcome::Failed {
+        (AttemptOutcome::Success, Some(status)) if !status.is_success() => AttemptOutcome::Failed {
             class: ErrorClass::HttpError,
-            message: format!("the receiver answered with status {status}"),
+            message: format!("the receiver answered with status {}", status.as_u16()),
         },
         (AttemptOutcome::Success, _) if reply.is_cut => AttemptOutcome::Cut,
         (outcome, _) => outcome,

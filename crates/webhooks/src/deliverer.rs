@@ -172,7 +172,7 @@ impl Deliverer {
                 return End::Finished;
             }
             let wake_at = shift.wake_at(now);
-            let sweep_at = self.attempter.exchanger.pool().sweep();
+            let sweep_at = self.attempter.http.close_idle();
             tokio::select! {
                 Some(ended) = shift.attempts.join_next() => {
                     if !self.settle(&mut shift, ended) {

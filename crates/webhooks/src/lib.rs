@@ -6,7 +6,7 @@
 //!      ▼                                                     │ progress   │ attempts, in batches
 //!  Supervisor ──inbox──▶ Deliverer (one task per webhook) ───┘            │
 //!                          │  Ledger: what is owed, pure                  │
-//!                          └─▶ attempts (≤ window) ─▶ EgressGuard ─▶ receiver
+//!                          └─▶ attempts (≤ window) ─▶ HttpClient, guarded ─▶ receiver
 //!                                                   └─▶ Recorder ────────┘
 //! ```
 //!
@@ -17,39 +17,29 @@
 //! never zero times while the webhook is enabled and attempts remain.
 //!
 //! **Nobody waits for another.** Every webhook has its own task, window, connections and resolver; see [`Webhooks`] and
-//! the guard's page for the few things shared and how they are handed out.
+//! `sandscope_outbound` for the few things shared and how they are handed out.
 //!
 //! Failure cases: a feed that was too fast, or a nudge that got lost, is made up for from the log; a store that refuses
 //! makes deliveries pause after a bounded number; a receiver that is slow, broken or hostile ends as an attempt with an
 //! error class within the attempt's deadline.
 
-mod address;
 mod attempt;
 mod connections;
 mod deliverer;
 mod delivery;
-mod exchange;
 mod gate;
-mod guard;
 mod health;
 mod inbox;
 mod ledger;
 mod policy;
-mod pool;
-mod proxy;
+mod receiver_client;
 mod recorder;
 mod replaying;
 pub mod signature;
 mod supervisor;
 mod tester;
-mod tls;
 
-pub use address::is_public;
-pub use guard::{
-    AllowedTarget, Clearance, DialError, Dialer, EgressGuard, EgressRules, GuardError, MalformedTarget,
-};
 pub use policy::RetryPolicy;
-pub use proxy::{MalformedProxy, ProxyAddress};
 pub use supervisor::{Defaults, Webhooks, WebhooksOptions};
 pub use tester::Tester;
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{Clock, Entropy, Event, TeamId, Webhook, WebhookId};
+use sandscope_outbound::{EgressGuard, Tls};
 use sandscope_store::{Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -11,13 +12,11 @@ use tokio::task::JoinHandle;
 use crate::attempt::Attempter;
 use crate::connections::Connections;
 use crate::deliverer::{Deliverer, Stop};
-use crate::exchange::Exchanger;
-use crate::guard::EgressGuard;
 use crate::inbox::Inbox;
 use crate::policy::RetryPolicy;
+use crate::receiver_client;
 use crate::recorder::Recorder;
 use crate::tester::Tester;
-use crate::tls::Tls;
 
 /// How often to look for what no nudge told of.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
@@ -281,7 +280,7 @@ impl Supervisor {
             clock: Arc::clone(&options.clock),
             entropy: Arc::clone(&options.entropy),
             guard: options.guard.clone(),
-            exchanger: Exchanger::new(options.guard.dialer(), Arc::clone(&self.tls), MAX_WINDOW),
+            http: receiver_client::new(options.guard.dialer(), Arc::clone(&self.tls), MAX_WINDOW),
         };
         let deliverer = Deliverer {
             id,

@@ -4,15 +4,14 @@ use sandscope_model::{
     Attempt, BuildId, Clock, Entropy, Event, EventData, EventDraft, EventId, EventType, ExecutionId,
     SandboxId, TemplateId, Webhook,
 };
+use sandscope_outbound::{EgressGuard, Tls};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, Made};
-use crate::exchange::Exchanger;
-use crate::guard::EgressGuard;
+use crate::receiver_client;
 use crate::recorder::WeakRecorder;
 use crate::supervisor::Defaults;
-use crate::tls::Tls;
 
 /// Tests under way at once.
 const MAX_TESTS: usize = 8;
@@ -48,7 +47,7 @@ impl Tester {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             guard: self.guard.clone(),
-            exchanger: Exchanger::new(self.guard.dialer(), Arc::clone(&self.tls), 0),
+            http: receiver_client::new(self.guard.dialer(), Arc::clone(&self.tls), 0),
         };
         let timeout = self.defaults.retry.of(webhook).timeout;
         let never = CancellationToken::new();

@@ -9,12 +9,13 @@ use sandscope_model::{
     Clock, Event, EventData, EventDraft, EventType, Exception, Execution, OnTimeout, Rootfs, Sandbox,
     SandboxSpec, Secret, State, Team, TeamLimits, Webhook, WebhookOptions,
 };
+use sandscope_outbound::{AllowedTarget, EgressGuard};
 use sandscope_store::{Admission, AttemptQuery, Change, FaultPlan, Order, Store};
 use sandscope_testbed::{SeededEntropy, StepClock};
 use tempfile::TempDir;
 
 use crate::receiver::{Answer, BOUND, Receiver};
-use crate::{AllowedTarget, EgressGuard, Webhooks, WebhooksOptions};
+use crate::{Webhooks, WebhooksOptions};
 
 pub(crate) fn id<T: From<uuid::Uuid>>() -> T {
     static N: AtomicU64 = AtomicU64::new(1);

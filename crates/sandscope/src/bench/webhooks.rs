@@ -14,8 +14,9 @@ use sandscope_model::{
     Clock as _, EventType, Replay, ReplayId, ReplayState, Sandbox, Secret, Selection, Team, TeamId,
     TeamLimits, Webhook, WebhookId, WebhookOptions,
 };
+use sandscope_outbound::{AllowedTarget, EgressGuard};
 use sandscope_store::{Change, Store};
-use sandscope_webhooks::{AllowedTarget, EgressGuard, Webhooks, WebhooksOptions};
+use sandscope_webhooks::{Webhooks, WebhooksOptions};
 use tokio::task::JoinSet;
 
 use super::sink::{Manner, Sink, Sinks};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sandscope_model::{AlertBounds, AlertRule, Amount, Prices, Secret, TeamLimits};
+use sandscope_outbound::{AllowedTarget, ProxyAddress};
 use sandscope_store::SampleRetention;
-use sandscope_webhooks::{AllowedTarget, ProxyAddress};
 
 use super::file::AlertSection;
 use super::settings::{Number, PriceSettings, ServeArgs};

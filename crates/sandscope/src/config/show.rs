@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use sandscope_model::AlertSide;
-use sandscope_webhooks::AllowedTarget;
+use sandscope_outbound::AllowedTarget;
 
 use super::Config;
 

@@ -1,9 +1,12 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::DialError;
 
 /// Answers each lookup with the next of its answers, and with the last one from then on.
 pub(crate) struct Scripted(Mutex<VecDeque<Vec<IpAddr>>>);
@@ -85,50 +88,6 @@ fn urls_that_can_be_refused_by_looking_are() {
 }
 
 #[test]
-fn only_plain_absolute_http_urls_are_urls() {
-    let malformed = [
-        "",
-        "example.com",
-        "//example.com/",
-        "/hook",
-        "http:",
-        "http://",
-        "http:///hook",
-        "http:example.com",
-        "file:///etc/passwd",
-        "gopher://example.com/",
-        "ftp://example.com/",
-        "javascript:alert(1)",
-        "data:,x",
-        "http://?q",
-        "http://#f",
-        "http://example.com:99999/",
-        "http://exa mple.com/",
-        "http://[fe80::1%eth0]/",
-        "http:\\\\example.com/",
-        "http://example.com\\@127.0.0.1/",
-        "http://example.com/\r\nX-Evil: 1",
-        "http://example.com/\n",
-        "\thttp://example.com/",
-        "http://exam\tple.com/",
-        "http://example.com/\u{0}",
-        "http://example.com/\u{85}",
-        "http://example.com/\u{2028}",
-        "http://[::1",
-        "http://256.0.0.1/",
-        "http://1.2.3.4.5/",
-    ];
-    for text in malformed {
-        assert_eq!(strict().check_url(text), Err(GuardError::Malformed), "{text:?}");
-    }
-    for text in ["http://user@example.com/", "https://user:pass@example.com/", "http://:pass@example.com/"] {
-        assert_eq!(strict().check_url(text), Err(GuardError::Credentials), "{text}");
-    }
-    let long = format!("http://example.com/{}", "a".repeat(3_000));
-    assert_eq!(strict().check_url(&long), Err(GuardError::TooLong));
-}
-
-#[test]
 fn public_targets_are_accepted() {
     for text in [
         "https://example.com/hook?a=b#c",
@@ -157,19 +116,6 @@ fn the_allow_list_is_by_address_and_port() {
     assert!(development.check_url("http://localhost:1234/hook").is_ok());
     assert!(development.check_url("http://[::1]:1234/hook").is_ok());
     assert_eq!(development.check_url("http://10.0.0.1/"), Err(GuardError::Forbidden));
-}
-
-#[test]
-fn allowed_targets_are_read_strictly() {
-    let any: AllowedTarget = "10.0.0.0/8".parse().unwrap();
-    assert_eq!(any.ports, None);
-    let one: AllowedTarget = "10.0.0.0/8:80".parse().unwrap();
-    assert_eq!(one.ports, Some(80..=80));
-    for text in
-        ["", "10.0.0.1", "10.0.0.0/33", "10.0.0.0/8:", "10.0.0.0/8:9-1", "10.0.0.0/8:x", "example.com/8"]
-    {
-        assert_eq!(text.parse::<AllowedTarget>(), Err(MalformedTarget), "{text}");
-    }
 }
 
 async fn dial(guard: &EgressGuard, url: &str) -> Result<TcpStream, DialError> {

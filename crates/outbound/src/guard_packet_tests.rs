@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::tests::Scripted;
 use super::*;
+use crate::DialError;
 
 const INSIDE: &str = "SANDSCOPE_TEST_INSIDE_NAMESPACE";
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -6,14 +7,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
-use crate::guard::DialError;
-
 /// Longest answer of a proxy that is read.
 const MAX_ANSWER_BYTES: usize = 8 * 1024;
 
 /// An HTTP proxy that makes connections on request (`CONNECT`). The operator names it, so no rule applies to it.
 ///
-/// It is told the address that was checked and never the name: it must not look up for itself where that leads.
+/// It gets the address that was checked and never the name: it must not look up for itself where that leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyAddress {
     /// Host and port.
@@ -45,27 +44,41 @@ impl fmt::Display for ProxyAddress {
     }
 }
 
+/// Why a proxy made no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// It does not answer.
+    #[error("the proxy does not answer")]
+    Silent(#[from] io::Error),
+    /// It answered with something other than a success.
+    #[error("the proxy refused")]
+    Refused,
+    /// What it answered is longer than the head of an answer may be (8 KiB).
+    #[error("the proxy's answer is too long")]
+    TooLong,
+}
+
 impl ProxyAddress {
     /// A connection to `target` through the proxy.
-    pub(crate) async fn connect(&self, target: SocketAddr) -> Result<TcpStream, DialError> {
-        let mut stream = TcpStream::connect(&self.authority).await.map_err(|_| DialError::Proxy)?;
+    pub(crate) async fn connect(&self, target: SocketAddr) -> Result<TcpStream, ProxyError> {
+        let mut stream = TcpStream::connect(&self.authority).await?;
         // Only latency is lost where this fails.
         let _ = stream.set_nodelay(true);
         let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.map_err(|_| DialError::Proxy)?;
+        stream.write_all(request.as_bytes()).await?;
         // Byte by byte: what follows the answer is no longer the proxy's.
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() >= MAX_ANSWER_BYTES {
-                return Err(DialError::Proxy);
+                return Err(ProxyError::TooLong);
             }
-            answer.push(stream.read_u8().await.map_err(|_| DialError::Proxy)?);
+            answer.push(stream.read_u8().await?);
         }
         let status = answer.split(|byte| *byte == b' ').nth(1);
         if answer.starts_with(b"HTTP/1.") && status.is_some_and(|status| status.starts_with(b"2")) {
             Ok(stream)
         } else {
-            Err(DialError::Proxy)
+            Err(ProxyError::Refused)
         }
     }
 }
@@ -75,7 +88,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{AllowedTarget, EgressGuard, EgressRules};
+    use crate::{AllowedTarget, DialError, EgressGuard, EgressRules};
 
     #[test]
     fn only_plain_addresses_are_proxies() {
