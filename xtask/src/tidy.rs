@@ -26,7 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("webhooks", &["model", "store", "wire", "outbound", "telemetry"]),
     ("client", &["wire", "agent-protocol", "outbound", "telemetry"]),
     ("api", &["wire", "model", "store", "lifecycle", "sampler", "outbound", "telemetry"]),
-    ("otlp", &["wire", "model", "store", "sampler", "client", "telemetry"]),
+    ("otlp", &["wire", "model", "store", "sampler", "outbound", "telemetry"]),
     ("edge", &["model", "lifecycle", "agent-protocol", "telemetry"]),
     ("testbed", &["*"]),
     ("sandscope", &["*"]),

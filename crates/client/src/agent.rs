@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Builder;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_agent_protocol::connect::{ConnectError, UNARY_CONTENT_TYPE};
@@ -15,15 +15,12 @@ use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::control::refusal;
+use crate::control::{read_refusal, refusal};
 use crate::types::Sandbox;
 use crate::{Client, ClientError, Reply};
 
 /// How long a call may take where nothing else is said.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Largest refusal read, in bytes.
-const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
 /// The head of a request to the agent of `sandbox`, as `user` where one is given.
 pub(crate) fn request(sandbox: &Sandbox, user: Option<&str>, method: Method, path: &str) -> Builder {
@@ -42,10 +39,10 @@ pub(crate) fn request(sandbox: &Sandbox, user: Option<&str>, method: Method, pat
 }
 
 /// What the agent, or the edge before it, said instead of doing what was asked.
-pub(crate) async fn refused(head: http::response::Parts, body: Incoming) -> ClientError {
-    match Limited::new(body, MAX_REFUSAL_BYTES).collect().await {
-        Ok(body) => of_reply(&Reply { status: head.status, headers: head.headers, body: body.to_bytes() }),
-        Err(error) => ClientError::Malformed(error.to_string()),
+pub(crate) async fn refused(response: Response<Incoming>) -> ClientError {
+    match read_refusal(response).await {
+        Ok(reply) => of_reply(&reply),
+        Err(error) => error,
     }
 }
 

@@ -2,9 +2,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sandscope_outbound::read_answer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,6 +16,9 @@ use crate::{ClientError, Reply, Transport};
 
 /// How long a request may take where nothing else is said: what the official clients wait.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Largest refusal read, in bytes.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
 /// Where the server is and who is asking.
 #[derive(Clone)]
@@ -198,6 +203,13 @@ pub(crate) fn segment(text: &str) -> String {
 
 pub(crate) fn decode<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
     serde_json::from_slice(&reply.body).map_err(ClientError::Json)
+}
+
+/// A refusal whose head has arrived.
+pub(crate) async fn read_refusal(response: Response<Incoming>) -> Result<Reply, ClientError> {
+    let (head, body) = response.into_parts();
+    let body = read_answer(body, MAX_REFUSAL_BYTES).await?;
+    Ok(Reply { status: head.status, headers: head.headers, body })
 }
 
 /// The server's words for a refusal, or the start of the body if it is not the API's error.

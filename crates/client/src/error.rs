@@ -4,13 +4,8 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The base URL cannot be used.
-    #[error("cannot use the address {url}: {reason}")]
-    Url {
-        /// The address.
-        url: String,
-        /// Why not.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    Url(#[from] sandscope_outbound::BaseUrlError),
     /// Nobody answers there.
     #[error("cannot connect to {authority} (is the server running?)")]
     Connect {
@@ -35,6 +30,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[from] hyper::Error),
+    /// The body of a refusal cannot be read.
+    #[error("the answer cannot be understood: {0}")]
+    Answer(#[from] sandscope_outbound::AnswerError),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),

@@ -2,16 +2,15 @@
 //! streamed, so memory does not grow with a file's size.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use sandscope_agent_protocol::Code;
 use sandscope_agent_protocol::filesystem::{EntryResponse, ListDirRequest, ListDirResponse, PathRequest};
+use sandscope_outbound::Outgoing;
 use tokio::sync::mpsc;
 
 use crate::agent::{CALL_DEADLINE, refused, request};
@@ -42,21 +41,6 @@ impl Download {
     }
 }
 
-/// A body whose pieces come from elsewhere.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
-    }
-}
-
 fn files(path: &str, user: Option<&str>) -> String {
     let user = user.map_or_else(String::new, |user| format!("&username={}", segment(user)));
     format!("/files?path={}{user}", segment(path))
@@ -71,9 +55,12 @@ impl Client {
         path: &str,
     ) -> Result<Download, ClientError> {
         let request = request(sandbox, None, Method::GET, &files(path, user)).body(Full::default())?;
-        let (response, _connection) = self.edge.open(request, CALL_DEADLINE).await?;
-        let (head, body) = response.into_parts();
-        if head.status.is_success() { Ok(Download { body }) } else { Err(refused(head, body).await) }
+        let response = self.edge.open(request, CALL_DEADLINE).await?;
+        if response.status().is_success() {
+            Ok(Download { body: response.into_body() })
+        } else {
+            Err(refused(response).await)
+        }
     }
 
     /// Writes the file at `path`, as `user`, making directories where they are missing. An error among the pieces
@@ -87,10 +74,9 @@ impl Client {
     ) -> Result<(), ClientError> {
         let request = request(sandbox, None, Method::POST, &files(path, user))
             .header(header::CONTENT_TYPE, "application/octet-stream")
-            .body(Pieces(pieces).boxed_unsync())?;
-        let (response, _connection) = self.edge.open_with(request, UPLOAD_DEADLINE).await?;
-        let (head, body) = response.into_parts();
-        if head.status.is_success() { Ok(()) } else { Err(refused(head, body).await) }
+            .body(Outgoing::Pieces(pieces))?;
+        let response = self.edge.open(request, UPLOAD_DEADLINE).await?;
+        if response.status().is_success() { Ok(()) } else { Err(refused(response).await) }
     }
 
     /// What is at `path`; `None` where nothing is.

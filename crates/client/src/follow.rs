@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use crate::control::{refusal, segment};
+use crate::control::{read_refusal, refusal, segment};
 use crate::events::EventFilter;
 use crate::types::Event;
-use crate::{Client, ClientError, Reply};
+use crate::{Client, ClientError};
 
 /// How long the server may take to begin a stream.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
@@ -142,14 +142,11 @@ impl Follow {
             request = request.header("last-event-id", position);
         }
         let request = request.body(Full::new(Bytes::new()))?;
-        let (response, _connection) = self.client.control.open(request, OPEN_DEADLINE).await?;
-        let (head, body) = response.into_parts();
-        if head.status.is_success() {
-            return Ok(body);
+        let response = self.client.control.open(request, OPEN_DEADLINE).await?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
         }
-        let body = Limited::new(body, 64 * 1024).collect().await;
-        let body = body.map_err(|error| ClientError::Malformed(error.to_string()))?.to_bytes();
-        Err(refusal(&Reply { status: head.status, headers: head.headers, body }))
+        Err(refusal(&read_refusal(response).await?))
     }
 }
 
@@ -168,7 +165,7 @@ impl std::fmt::Debug for Follow {
 fn is_transient(error: &ClientError) -> bool {
     match error {
         ClientError::Refused { status, .. } => *status == 429 || *status >= 500,
-        ClientError::Url { .. } | ClientError::Json(_) | ClientError::TooLarge(_) => false,
+        ClientError::Url(_) | ClientError::Json(_) | ClientError::TooLarge(_) => false,
         _ => true,
     }
 }

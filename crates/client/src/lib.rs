@@ -7,7 +7,7 @@
 //!    └─► processes, files ──► Transport ──► edge ──► agent   (E2b-Sandbox-Id/-Port, X-Access-Token)
 //! ```
 //!
-//! HTTP/1.1 over plain TCP or TLS; connections are kept and reused. Every request has a deadline, every body a limit. A
+//! HTTP/1.1 over plain TCP or TLS (`sandscope_outbound`); connections are kept and reused. Every request has a deadline, every body a limit. A
 //! request is sent once: what to do after a failure is the caller's decision, but for [`Follow`], which takes a broken
 //! stream up again.
 
@@ -22,7 +22,6 @@ mod logs;
 mod metrics;
 mod nodes;
 mod process;
-mod tls;
 mod transport;
 mod types;
 mod webhooks;
@@ -35,7 +34,8 @@ pub use follow::{Follow, Followed};
 pub use logs::{LogEntry, LogQuery};
 pub use metrics::Seconds;
 pub use process::{Command, ProcessEvent, ProcessStream, Signal, TerminalSize};
-pub use transport::{Reply, Transport};
+pub use sandscope_outbound::Reply;
+pub use transport::Transport;
 pub use types::{
     Event, ListedSandbox, Metric, NewSandbox, NewWebhook, Sandbox, SandboxDetail, Snapshot, Webhook,
     WebhookDelivery, WebhookDeliveryGroup,

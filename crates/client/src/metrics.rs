@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use sandscope_wire::details::{SandboxDetails, SandboxProcess};
 use sandscope_wire::metrics::{LiveMetric, LiveTeam};
 use serde::de::DeserializeOwned;
 
-use crate::control::{refusal, segment};
+use crate::control::{read_refusal, refusal, segment};
 use crate::follow::{Message, Parser};
-use crate::{Client, ClientError, Reply};
+use crate::{Client, ClientError};
 
 /// How long the server may take to begin a stream.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
@@ -59,15 +59,12 @@ impl Client {
     async fn seconds<T>(&self, path: &str) -> Result<Seconds<T>, ClientError> {
         let request = self.request(Method::GET, path).header(header::ACCEPT, "text/event-stream");
         let request = request.body(Full::new(Bytes::new()))?;
-        let (response, _connection) = self.control.open(request, OPEN_DEADLINE).await?;
-        let (head, body) = response.into_parts();
-        if head.status.is_success() {
-            let (parser, ready) = (Parser::default(), VecDeque::new());
+        let response = self.control.open(request, OPEN_DEADLINE).await?;
+        if response.status().is_success() {
+            let (body, parser, ready) = (response.into_body(), Parser::default(), VecDeque::new());
             return Ok(Seconds { body, parser, ready, kind: PhantomData });
         }
-        let body = Limited::new(body, 64 * 1024).collect().await;
-        let body = body.map_err(|error| ClientError::Malformed(error.to_string()))?.to_bytes();
-        Err(refusal(&Reply { status: head.status, headers: head.headers, body }))
+        Err(refusal(&read_refusal(response).await?))
     }
 }
 

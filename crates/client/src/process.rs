@@ -134,12 +134,11 @@ impl Client {
             request = request.header(TIMEOUT_HEADER, limit.as_millis().to_string());
         }
         let request = request.body(Full::new(frame::encode(&message)?))?;
-        let (response, _connection) = self.edge.open(request, START_DEADLINE).await?;
-        let (head, body) = response.into_parts();
-        if head.status.is_success() {
-            return Ok(ProcessStream { body, decoder: FrameDecoder::default() });
+        let response = self.edge.open(request, START_DEADLINE).await?;
+        if response.status().is_success() {
+            return Ok(ProcessStream { body: response.into_body(), decoder: FrameDecoder::default() });
         }
-        Err(refused(head, body).await)
+        Err(refused(response).await)
     }
 
     /// Runs `command` to its end and returns its exit code and what it wrote to standard output, of which at most

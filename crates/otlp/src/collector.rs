@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -13,10 +14,18 @@ use http_body_util::Full;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message;
-use sandscope_client::{Reply, Transport};
+use sandscope_outbound::{BaseUrl, BaseUrlError, HttpClient, HttpLimits, Reach, Reply, Tls};
 
-/// Largest answer read, in bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// A request is sent once: what to do after a failure is the courier's decision.
+const LIMITS: HttpLimits = HttpLimits {
+    max_head_bytes: 400 * 1024,
+    max_headers: 100,
+    max_answer_bytes: 64 * 1024,
+    max_idle: 64,
+    idle_for: Duration::MAX,
+    max_age: Duration::MAX,
+    resends: false,
+};
 /// Longest text of a collector that is repeated in our log.
 const MAX_WORDS: usize = 200;
 /// Longest wait a collector may ask for.
@@ -40,11 +49,12 @@ pub struct Target {
 /// The collector cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
 #[error("the collector's address cannot be used: {0}")]
-pub struct CollectorError(String);
+pub struct CollectorError(#[from] BaseUrlError);
 
 /// A collector.
 pub struct Collector {
-    transport: Transport,
+    base: BaseUrl,
+    http: HttpClient,
     target: Target,
 }
 
@@ -72,10 +82,9 @@ impl Collector {
     /// # Errors
     /// [`CollectorError`] if the address is none.
     pub fn new(target: Target) -> Result<Self, CollectorError> {
-        let transport = Transport::trusting(&target.endpoint, target.ca_file.as_deref())
-            .map_err(|error| CollectorError(error.to_string()))?
-            .with_max_answer(MAX_ANSWER_BYTES);
-        Ok(Self { transport, target })
+        let base = target.endpoint.parse()?;
+        let tls = Arc::new(Tls::trusting(target.ca_file.as_deref()));
+        Ok(Self { base, http: HttpClient::new(Reach::Anywhere, tls, LIMITS), target })
     }
 
     /// `message` as it is sent.
@@ -105,23 +114,26 @@ impl Collector {
             headers.insert(header::USER_AGENT, http::HeaderValue::from_static(agent));
             headers.extend(self.target.headers.clone());
         }
-        let request = match request.body(Full::new(body)) {
+        let request = match request.body(Full::new(body)).and_then(|request| self.base.aim(request)) {
             Ok(request) => request,
             Err(error) => return Verdict::Later { why: error.to_string(), after: None },
         };
-        match self.transport.send(request, self.target.timeout).await {
+        match self.http.send(self.base.url(), request, self.target.timeout).await {
             Ok(reply) => judge(path, &reply, now),
             Err(error) => Verdict::Later { why: chain(&error), after: None },
         }
     }
 }
 
-/// Errors that do not say what caused them say little.
+/// Errors that do not say what caused them say little. Some do already.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
+        let words = inner.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
         cause = inner.source();
     }
     text
