@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use sandscope_model::{EventType, Secret, Webhook, WebhookId, WebhookOptions};
+use sandscope_outbound::{UrlError, web_url};
 use sandscope_wire::webhook::{WebhookCreate, WebhookDetail};
 
 use super::webhook_options;
@@ -26,8 +27,6 @@ const BAD_EVENT: &str = "events: must be known event types";
 const BAD_SECRET: &str = "signatureSecret: must be 1 to 1024 characters long";
 
 const BAD_ENCODED_SECRET: &str = "signatureSecret: what follows whsec_ must be base64";
-
-const MAX_URL_LEN: usize = 2048;
 
 /// The contract's words, and the beginning of the parser's where they name a field or a choice that there is not.
 /// Others could repeat a secret.
@@ -106,10 +105,14 @@ impl Violations {
     }
 
     pub(super) fn check_url(&mut self, url: &str, check: &WebhookUrlCheck) {
-        if !is_http_url(url) {
-            self.0.push(BAD_URL.to_owned());
-        } else if let Err(reason) = check(url) {
-            self.0.push(format!("url: {reason}"));
+        match web_url(url) {
+            Err(UrlError::Malformed | UrlError::TooLong) => self.0.push(BAD_URL.to_owned()),
+            Err(reason @ UrlError::Credentials) => self.0.push(format!("url: {reason}")),
+            Ok(_) => {
+                if let Err(reason) = check(url) {
+                    self.0.push(format!("url: {reason}"));
+                }
+            }
         }
     }
 
@@ -142,34 +145,51 @@ impl Violations {
     }
 }
 
-fn is_http_url(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    text.len() <= MAX_URL_LEN
-        && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']))
-        && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()))
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use sandscope_outbound::{EgressGuard, GuardError};
+
     use super::*;
+
+    fn guarded() -> WebhookUrlCheck {
+        let guard = EgressGuard::new(Vec::new());
+        std::sync::Arc::new(move |url| guard.check_url(url).map(drop).map_err(|error| error.to_string()))
+    }
 
     #[test]
     fn only_absolute_http_urls_pass() {
-        for good in ["http://a", "https://example.com/x?y=z", "http://127.0.0.1:9/h", "http://[::1]:9/"] {
-            assert!(is_http_url(good), "{good}");
-        }
-        for bad in [
-            "",
-            "example.com",
-            "ftp://a",
-            "http://",
-            "http:///x",
-            "https://?x",
-            "http://a b",
-            "//a",
-            "http://:80",
+        for (url, refused) in [
+            ("http://a", None),
+            ("https://example.com/x?y=z", None),
+            ("", Some(BAD_URL)),
+            ("ftp://a", Some(BAD_URL)),
+            ("http:///x", Some(BAD_URL)),
+            ("http://a b", Some(BAD_URL)),
+            ("http://user@example.com", Some("url: must not contain a user name or password")),
+            ("http://127.0.0.1:9/h", Some("url: the target address is not allowed")),
+            ("http://a:25", Some("url: the target port is not allowed")),
         ] {
-            assert!(!is_http_url(bad), "{bad}");
+            let mut violations = Violations::default();
+            violations.check_url(url, &guarded());
+            assert_eq!(violations.0.first().map(String::as_str), refused, "{url}");
+        }
+        let mut violations = Violations::default();
+        violations.check_url(&format!("http://a/{}", "a".repeat(2_048)), &guarded());
+        assert_eq!(violations.0, [BAD_URL]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_as_a_url_is_never_refused_for_its_syntax_later(
+            url in "(https?|HTTP|ftp)?(://|:|//)[a-z0-9.:@\\[\\]-]{0,16}[/?#]?\\PC{0,8}"
+        ) {
+            let guard = EgressGuard::new(Vec::new());
+            let mut violations = Violations::default();
+            let passes: WebhookUrlCheck = std::sync::Arc::new(|_| Ok(()));
+            violations.check_url(&url, &passes);
+            let for_its_syntax = matches!(guard.check_url(&url), Err(GuardError::Url(_)));
+            prop_assert_eq!(!violations.0.is_empty(), for_its_syntax, "{}", url);
         }
     }
 
