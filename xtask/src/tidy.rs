@@ -47,6 +47,7 @@ pub(crate) fn run() -> Result<()> {
         if file.ends_with(".rs") {
             let text = std::fs::read_to_string(root().join(&file)).with_context(|| file.clone())?;
             faults.extend(budget_fault(&file, &text));
+            faults.extend(crate::dials::fault(&file, &text));
         }
     }
     if !faults.is_empty() {
