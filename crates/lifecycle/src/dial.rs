@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Component, Origin, Sandbox, SandboxId, StateName};
+use sandscope_model::{Component, Origin, Sandbox, SandboxId, StateName, within};
 use sandscope_runtime::ConnectError;
 
 use crate::context::Handle;
@@ -59,7 +59,7 @@ impl Lifecycle {
                 handle.view.changed().await.map_err(|_| DialError::NotFound)?;
             }
         };
-        tokio::time::timeout(TRANSITION_WAIT, waiting).await.unwrap_or(Err(DialError::Transitioning))
+        within(&*self.context.clock, TRANSITION_WAIT, waiting).await.unwrap_or(Err(DialError::Transitioning))
     }
 
     /// Every sandbox somebody may know about, in no order.

@@ -3,6 +3,8 @@
 //! Nothing here performs I/O, reads a clock, draws randomness or spawns anything. Time and chance come in as
 //! arguments ([`Clock`], [`Entropy`]), so that every rule can be tested without a runtime.
 
+#![warn(clippy::disallowed_methods)]
+
 mod activity;
 mod alert;
 mod clock;
@@ -30,7 +32,7 @@ pub use alert::{
     AlertBounds, AlertBy, AlertChange, AlertGiven, AlertMetric, AlertNotice, AlertRule, AlertSide,
     AlertSource, AlertSubject, AlertWatch, MalformedSubject, TeamAlertRule, UnknownAlertMetric, milli,
 };
-pub use clock::{Clock, Sleep};
+pub use clock::{Clock, Sleep, TooLate, within};
 pub use death::{Cause, Exit, ExitStatus, KillReason, LastAndMax, OomKills, SampleSummary};
 pub use details::{
     CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,

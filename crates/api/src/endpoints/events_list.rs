@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sandscope_model::{EventType, SandboxId, TeamId};
+use sandscope_model::{EventType, SandboxId, TeamId, within};
 use sandscope_store::{EventPage, EventQuery, Order};
 use sandscope_wire::cursor::{decode_position, encode_position};
 use sandscope_wire::event::render;
@@ -124,7 +124,7 @@ pub(super) async fn answer(
                 }
             }
         };
-        if let Ok(result) = tokio::time::timeout(wait, waiting).await {
+        if let Ok(result) = within(&*app.clock, wait, waiting).await {
             result?;
         }
     }

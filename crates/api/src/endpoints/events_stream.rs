@@ -220,7 +220,7 @@ impl Stream {
                 biased;
                 () = self.pieces.closed() => return Err(End::Over),
                 changed = self.reader.changed() => return if changed { Ok(()) } else { Err(End::Draining) },
-                () = tokio::time::sleep(self.app.streams.heartbeat) => {}
+                () = self.app.clock.sleep(self.app.streams.heartbeat) => {}
             }
             if !self.caller.is_still_known(&self.app).await {
                 return Err(End::Over);

@@ -28,6 +28,8 @@ use crate::{ApiOptions, Hangup, Health, LiveMetrics, StreamOptions, auth, router
 
 pub(super) const KEY: &str = "e2b_0000000000000000000000000000000000000001";
 pub(super) const OTHER_KEY: &str = "e2b_0000000000000000000000000000000000000002";
+/// How often a stream says that it is still there, by the clock of the test.
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(100);
 
 pub(super) const ADMIN: &str = "the-operator-s-own-token";
 
@@ -111,7 +113,7 @@ impl Door {
             }),
             streams: StreamOptions {
                 max_per_team: 3,
-                heartbeat: Duration::from_millis(100),
+                heartbeat: HEARTBEAT,
                 stall: Duration::from_millis(300),
             },
             live_metrics: LiveMetrics::new(live.clone()),
@@ -132,6 +134,20 @@ impl Door {
             log: String::new(),
             _dir: dir,
         }
+    }
+
+    /// Waits, with the clock standing still, until somebody sleeps who wants to be woken after `time` at most.
+    pub(super) async fn wait_for_a_sleep_within(&self, time: Duration) {
+        let latest = self.clock.now() + jiff::SignedDuration::try_from(time).unwrap();
+        while self.clock.next_due().is_none_or(|due| due > latest) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Moves the clock on to the next heartbeat of streams, once there is one that waits for it.
+    pub(super) async fn let_streams_beat(&self) {
+        self.wait_for_a_sleep_within(HEARTBEAT).await;
+        self.clock.advance(HEARTBEAT);
     }
 
     /// Sends a request as the first team and writes it, with its answer, into the log.

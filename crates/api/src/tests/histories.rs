@@ -94,7 +94,12 @@ async fn a_request_that_waits_is_answered_when_something_happens_or_its_time_is_
     let newest = get(&door, "/events/sandboxes?orderAsc=true&cursor=latest").await;
     assert_eq!(sequences(&newest), [0_u64; 0]);
     let at = cursor(&newest).unwrap();
-    let nothing = get(&door, &format!("/events/sandboxes?orderAsc=true&cursor={at}&wait=1")).await;
+    let path = format!("/events/sandboxes?orderAsc=true&cursor={at}&wait=1");
+    let second = Duration::from_secs(1);
+    let (nothing, ()) = tokio::join!(get(&door, &path), async {
+        door.wait_for_a_sleep_within(second).await;
+        door.clock.advance(second);
+    });
     assert_eq!((sequences(&nothing), cursor(&nothing)), (vec![], Some(at.clone())));
 
     let path = format!("/events/sandboxes?orderAsc=true&cursor={at}&wait=60&types=sandbox.lifecycle.paused");

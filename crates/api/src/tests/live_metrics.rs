@@ -113,6 +113,7 @@ async fn a_reader_that_does_not_read_is_cut_off() {
     let cut = async {
         loop {
             publish(&door, Vec::new());
+            // sleep: the pace of the load
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

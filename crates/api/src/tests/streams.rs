@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::door::{Door, KEY};
+use super::door::{Door, HEARTBEAT, KEY};
 use crate::{Hangup, Health};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -121,7 +121,10 @@ async fn a_filtered_stream_says_how_far_it_has_come() {
     // A heartbeat names the position although nothing was sent.
     let bound = tokio::time::timeout(BOUND, async {
         loop {
-            let frame = stream.body.frame().await.unwrap().unwrap().into_data().unwrap();
+            let frame = tokio::select! {
+                frame = stream.body.frame() => frame.unwrap().unwrap().into_data().unwrap(),
+                () = door.let_streams_beat() => continue,
+            };
             if stream.parser.feed(&frame).iter().any(|sent| sent.id == Some(2)) {
                 return;
             }
@@ -170,6 +173,7 @@ async fn a_team_has_so_many_streams_and_gets_a_place_back() {
     open.pop();
     let again = async {
         while door.open_stream("/events/stream", None).await.status() != StatusCode::OK {
+            // sleep: the pause between two tries
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -192,8 +196,10 @@ async fn a_key_that_was_deleted_hears_nothing_more() {
     let path = format!("/api-keys/{}", made["id"].as_str().unwrap());
     let listening = door.send(request.body(axum::body::Body::empty()).unwrap());
     let (answer, _) = tokio::join!(listening, async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        door.ask(Some(KEY), "DELETE", &path, "").await
+        door.wait_for_a_sleep_within(HEARTBEAT).await;
+        let answer = door.ask(Some(KEY), "DELETE", &path, "").await;
+        door.let_streams_beat().await;
+        answer
     });
     assert_eq!(answer.status, StatusCode::OK);
 }
@@ -262,6 +268,7 @@ async fn a_consumer_disconnected_at_random_200_times_sees_every_number_exactly_o
             let id = door.sandbox(r#"{"templateID":"base"}"#).await;
             while !done.load(Ordering::Relaxed) {
                 extend(&door, &id).await;
+                // sleep: the pace of the load
                 tokio::time::sleep(Duration::from_millis(3)).await;
             }
         }));

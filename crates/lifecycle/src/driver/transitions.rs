@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{
-    Cause, Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName, Transition,
+    Cause, Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName,
+    Transition, within,
 };
 use sandscope_runtime::{LaunchSpec, RuntimeError};
 use tokio::sync::oneshot;
@@ -225,7 +226,7 @@ impl Driver {
         if matches!(error, RuntimeError::NotFound) {
             // Its exit may be on its way. Where no notice comes, how it ended stays unknown.
             let noticed = self.exit.wait_for(Option::is_some);
-            let _ = tokio::time::timeout(NOTICE_WAIT, noticed).await;
+            let _ = within(&*self.context.clock, NOTICE_WAIT, noticed).await;
         }
         let exit = self.exit.borrow().clone();
         match (error, exit) {
