@@ -7,6 +7,8 @@
 //! `fuzz`, behind the feature of that name, which only tests and `fuzz/` turn on).
 //! It performs no I/O.
 
+#![warn(clippy::disallowed_methods)]
+
 mod blob;
 pub mod connect;
 pub mod content;

@@ -17,6 +17,8 @@
 //! Bounds: bodies are read up to [`MAX_BODY_BYTES`] and for at most [`BODY_TIMEOUT`]; lists are paged. An endpoint
 //! owns nothing: a request that is dropped half way leaves the sandbox's driver to finish what was admitted.
 
+#![warn(clippy::disallowed_methods)]
+
 mod admin;
 mod auth;
 mod body;

@@ -11,6 +11,8 @@
 //! request is sent once: what to do after a failure is the caller's decision, but for [`Follow`], which takes a broken
 //! stream up again.
 
+#![warn(clippy::disallowed_methods)]
+
 mod agent;
 mod alerts;
 mod control;

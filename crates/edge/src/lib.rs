@@ -23,6 +23,8 @@
 //! informational answers other than 100 (which is given when the body is first asked for) and 101, and a client that
 //! closes its sending side is taken to have gone, but for upgraded connections, which are passed on half by half.
 
+#![warn(clippy::disallowed_methods)]
+
 mod answer;
 mod connections;
 mod forward;

@@ -14,6 +14,8 @@
 //! they are handled: `driver` (store, runtime, shutdown), `recovery` (after a crash), `health` (agents that do not
 //! answer) and `reconcile` (a host that does not agree).
 
+#![warn(clippy::disallowed_methods)]
+
 mod admission;
 mod cleanup;
 mod context;

@@ -24,6 +24,8 @@
 //! before a kill may be missing: nobody waits for it. Lifecycle lines are written from the feed, best effort; the record
 //! is the event log.
 
+#![warn(clippy::disallowed_methods)]
+
 mod agent;
 mod collector;
 mod entry;

@@ -19,6 +19,8 @@
 //! empty request, is set aside and counted, so that it does not hold up all that follow. A partial success is final, as
 //! the protocol demands, and counted.
 
+#![warn(clippy::disallowed_methods)]
+
 mod collector;
 mod courier;
 mod events;

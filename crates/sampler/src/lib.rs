@@ -23,6 +23,8 @@
 //! samples of those rounds are lost and said to be, once. A paused sandbox is not read, and starts over when it is
 //! resumed, so no sample averages over the pause.
 
+#![warn(clippy::disallowed_methods)]
+
 mod alerts;
 mod derive;
 mod live;

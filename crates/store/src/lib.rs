@@ -18,6 +18,8 @@
 //!
 //! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
 
+#![warn(clippy::disallowed_methods)]
+
 mod activity;
 mod activity_blocks;
 mod admission;

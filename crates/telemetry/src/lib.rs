@@ -4,6 +4,8 @@
 //! per request or transition, `trace` everything. Field names are fixed: `sandbox_id`, `team_id`, `webhook_id`,
 //! `event_id`. Secrets have a type whose `Debug` prints a placeholder; nothing here sees them.
 
+#![warn(clippy::disallowed_methods)]
+
 pub mod exposition;
 mod json;
 

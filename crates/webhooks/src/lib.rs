@@ -23,6 +23,8 @@
 //! makes deliveries pause after a bounded number; a receiver that is slow, broken or hostile ends as an attempt with an
 //! error class within the attempt's deadline.
 
+#![warn(clippy::disallowed_methods)]
+
 mod attempt;
 mod connections;
 mod deliverer;

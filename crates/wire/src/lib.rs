@@ -3,6 +3,8 @@
 //! Every type both reads and writes, because servers and clients use the same ones. Keys a client sends that are not
 //! listed are ignored, except in rules of alerts; `null` means the same as leaving the key out.
 
+#![warn(clippy::disallowed_methods)]
+
 pub mod alert;
 pub mod cursor;
 pub mod delivery;
