@@ -142,6 +142,7 @@ impl World {
                 return;
             }
             self.clock.advance(Duration::from_millis(50));
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("never came true: {what}");

@@ -101,7 +101,7 @@ fn no_packet_leaves_for_a_refused_target() {
         .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
         .output();
-    let unable = "skipped: a network namespace cannot be made here (needs root, unshare and ip)";
+    let unable = "SKIPPED: a network namespace cannot be made here (needs root, unshare and ip)";
     match again {
         Ok(output) if output.status.success() => {
             let told = String::from_utf8_lossy(&output.stdout).into_owned();

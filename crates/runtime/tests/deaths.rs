@@ -47,6 +47,7 @@ async fn a_child_killed_for_lack_of_memory_is_told_and_the_sandbox_lives_on() {
     assert_eq!(notice, Notice::OutOfMemory { id: id.clone(), n_oom_kills: 1 });
     assert_eq!(host.run(&id, User::User, "echo alive").await.stdout, "alive\n");
     // Much later than that kill the first process is ended by somebody.
+    // sleep: longer ago than a kill counts as the cause of a death
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     kill_process(init_pid(host.state.dir.path(), &id));
     let exit = ended(&mut notices, &id).await;
@@ -76,6 +77,7 @@ async fn the_first_process_killed_for_lack_of_memory_is_told_as_such() {
                 let _unread = stream.write_all(endless.as_bytes()).await;
                 held.push(stream);
             }
+            // sleep: the pace of the load
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };

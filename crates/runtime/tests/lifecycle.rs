@@ -57,6 +57,7 @@ async fn a_paused_sandbox_stands_still_and_goes_on_with_its_memory() {
     assert!(matches!(host.runtime.connect(&id, 49983).await, Err(ConnectError::NotRunning)));
     let before = host.runtime.counters(&id).unwrap();
     // There is nothing to wait for: a process that ran on would use this time.
+    // sleep: time that a process which ran on would use
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     assert_eq!(
         host.runtime.counters(&id).unwrap().cpu_usage_usec,

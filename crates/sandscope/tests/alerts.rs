@@ -62,6 +62,7 @@ async fn wait_told(client: &Client, name: &str, n: usize) -> Result<Vec<Event>> 
             return Ok(events);
         }
         ensure!(Instant::now() < deadline, "{name} told {} times, not {n}", events.len());
+        // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

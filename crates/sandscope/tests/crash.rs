@@ -134,8 +134,10 @@ async fn one_round(server: &mut Server, mut dice: Dice) -> Result<Sum> {
         .collect();
     let (before, after) = (dice.below(600), dice.below(600));
     let (n_before, n_after) = (dice.below(3), dice.below(3));
+    // sleep: the moment is random
     tokio::time::sleep(Duration::from_millis(15 + before)).await;
     let mut agents_killed = kill_agents(server, n_before, &mut dice)?;
+    // sleep: the moment is random
     tokio::time::sleep(Duration::from_millis(15 + after)).await;
     server.kill_hard().await?;
     for client in clients {

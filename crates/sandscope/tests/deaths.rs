@@ -83,6 +83,7 @@ impl House {
                 return Ok(event);
             }
             ensure!(Instant::now() < deadline, "{event_type} was not told");
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -161,6 +162,7 @@ async fn asked_for_or_timed_out() -> Result<()> {
     let deadline = Instant::now() + BOUND;
     while house.client.metrics(&sandbox.sandbox_id, None).await?.is_empty() {
         ensure!(Instant::now() < deadline, "no sample was taken");
+        // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let since = Instant::now();

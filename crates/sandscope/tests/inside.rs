@@ -69,6 +69,7 @@ fn eventually(what: &str, mut question: impl FnMut() -> Result<bool>) -> Result<
     let deadline = Instant::now() + BOUND;
     while !question()? {
         ensure!(Instant::now() < deadline, "not within {BOUND:?}: {what}");
+        // sleep: the pause between two looks
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())

@@ -43,6 +43,7 @@ async fn log_once(
         }
         let tail: Vec<&str> = log.iter().rev().take(5).map(|entry| entry.message.as_str()).collect();
         ensure!(Instant::now() < deadline, "never in the log: {what}; {} entries, {tail:?}", log.len());
+        // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -90,6 +90,7 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
         if figures.contains(&format!("sandscope_sandbox_cpu_used_cores{{sandbox_id=\"{id}\"}}")) {
             break;
         }
+        // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     ensure!(figures.contains(&id), "the sandbox is never told of: {figures}");

@@ -69,6 +69,7 @@ async fn a_key_made_beside_a_running_server_lets_in_until_it_is_deleted() -> Res
     ensure!(command(&["key", "delete", id], &server).await?.status.success());
     let refused = async {
         while !matches!(client.sandboxes("running", 1).await, Err(ClientError::Refused { status: 401, .. })) {
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

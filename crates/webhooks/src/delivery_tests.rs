@@ -158,6 +158,7 @@ async fn random_failures_and_crashes_lose_nothing() {
     let clock = world.clock.clone();
     let ticking = tokio::spawn(async move {
         loop {
+            // sleep: how fast the clock runs
             tokio::time::sleep(Duration::from_millis(1)).await;
             clock.advance(Duration::from_secs(1));
         }

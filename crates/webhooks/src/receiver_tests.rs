@@ -161,6 +161,7 @@ async fn serve(
                     stream.write_all(&[*byte]).await?;
                     stream.flush().await?;
                     n_flooded.fetch_add(1, Ordering::Relaxed);
+                    // sleep: a receiver that answers byte by byte
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }

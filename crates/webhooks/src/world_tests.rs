@@ -176,6 +176,7 @@ impl World {
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let look = async {
         while !condition().await {
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

@@ -182,6 +182,7 @@ async fn after_more_than_the_kernel_keeps_everything_is_watched_again() {
                 assert!(number < 3000, "never told");
                 number += 1;
                 std::fs::write(root.path().join(format!("late/deep/{number}")), "").unwrap();
+                // sleep: the pause between two tries
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 match watching.watcher.queue.drain() {
                     Ok(events) => {

@@ -66,6 +66,7 @@ fn a_flood_nobody_fetches_neither_stops_the_process_nor_grows_the_agent() {
     let began = Instant::now();
     while !done.exists() {
         assert!(began.elapsed() < LIMIT, "the process is held up");
+        // sleep: the pause between two looks
         std::thread::sleep(Duration::from_millis(20));
     }
     let (mut after, mut n_kept) = (0, 0);

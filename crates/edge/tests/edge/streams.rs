@@ -99,6 +99,7 @@ async fn a_websocket_is_over_when_the_program_has_closed_it() {
     // The client has ended nothing, and has nobody left to talk to.
     let gone = async {
         while client.write_all(b"still there?").await.is_ok() {
+            // sleep: the pause between two tries
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -237,6 +238,7 @@ async fn connections_beyond_the_limit_are_refused_and_those_of_the_agent_are_cou
             };
             assert!(answered.starts_with("http/1.1 429 "), "{answered}");
             client = TcpStream::connect(outside).await.unwrap();
+            // sleep: the pause between two tries
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

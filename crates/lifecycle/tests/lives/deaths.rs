@@ -13,11 +13,7 @@ use crate::world::{UPKEEP, World};
 use EventType::{Created, Killed, OutOfMemory, Paused};
 
 fn wait_gone(world: &World, id: &SandboxId) -> Event {
-    world.run(async {
-        while world.lifecycle.sandbox(id).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    world.wait("it is gone", async || world.lifecycle.sandbox(id).await.is_none());
     world.assert_settled();
     world.last_event(id)
 }
@@ -85,7 +81,7 @@ fn processes_killed_for_lack_of_memory_are_told_of_and_grouped() {
     for _ in 0..50 {
         world.runtime.lose_processes(id, 1);
     }
-    world.run_still(async { tokio::time::sleep(Duration::from_millis(20)).await });
+    world.let_work();
     assert_eq!(oom_events(&world, id), [OomKills { n_new: 2, n_total: 2 }], "not so soon again");
     world.clock.advance(Duration::from_secs(11));
     world.wait_still("the others are told together", async || oom_count(&world).await == 2);
@@ -106,30 +102,23 @@ fn a_kill_for_lack_of_memory_is_told_once_over_a_restart_and_a_full_disk() {
     let mut world = World::new();
     let id = world.create().id.clone();
     world.faults.fail_always(Some(fault::Fault::Full));
+    let n_tried = world.faults.n_commits();
     world.runtime.lose_processes(&id, 1);
-    world.run(async { tokio::time::sleep(Duration::from_millis(20)).await });
+    world.wait("it was tried", async || world.faults.n_commits() > n_tried);
     assert_eq!(world.told(&id), [Created]);
     world.faults.fail_always(None);
-    world.run(async {
-        while oom_count(&world).await == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    world.wait("it is told", async || oom_count(&world).await > 0);
     world.crash();
     // The runtime may say again what it has said before.
     world.runtime.lose_processes(&id, 0);
-    world.run(async { tokio::time::sleep(Duration::from_millis(20)).await });
+    world.let_work();
     assert_eq!(world.told(&id), [Created, OutOfMemory]);
     // One that happened while the server was down is owed.
     world.stop();
     world.runtime.lose_processes(&id, 3);
     world.start().unwrap();
     world.runtime.lose_processes(&id, 0);
-    world.run(async {
-        while oom_count(&world).await < 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    world.wait("it is told", async || oom_count(&world).await >= 2);
     assert_eq!(oom_events(&world, &id)[1], OomKills { n_new: 3, n_total: 4 });
     world.assert_settled();
 }
@@ -141,7 +130,7 @@ fn an_agent_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
     world.runtime.ail(silent, Some(Ailment::Silent));
     world.runtime.ail(slow, Some(Ailment::Silent));
     world.clock.advance(UPKEEP.health.interval);
-    world.run(async { tokio::time::sleep(Duration::from_millis(20)).await });
+    world.let_work();
     world.runtime.ail(slow, None);
     let event = wait_gone(&world, silent);
     assert_eq!(event.data.kill_reason, Some(KillReason::AgentLost));
@@ -166,11 +155,11 @@ fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
     for _ in 0..80 {
         world.lifecycle.suspect(held);
         world.clock.advance(Duration::from_millis(250));
-        world.run(async { tokio::time::sleep(Duration::from_millis(2)).await });
+        world.let_work();
     }
     let gone = async {
         while world.lifecycle.sandbox(silent).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     };
     let in_time = world.run(async { tokio::time::timeout(Duration::from_secs(10), gone).await });
@@ -199,8 +188,9 @@ fn a_paused_one_is_not_asked_and_a_lost_one_is_ended_although_the_disk_was_full(
     world.runtime.ail(paused, Some(Ailment::Silent));
     world.runtime.ail(lost, Some(Ailment::ControlGroupsRemoved));
     world.faults.fail_always(Some(fault::Fault::Full));
+    let n_tried = world.faults.n_commits();
     world.clock.advance(UPKEEP.health.interval);
-    world.run(async { tokio::time::sleep(Duration::from_millis(50)).await });
+    world.wait("its end was tried", async || world.faults.n_commits() > n_tried);
     assert!(world.run(world.lifecycle.sandbox(lost)).is_some());
     world.faults.fail_always(None);
     wait_gone(&world, lost);

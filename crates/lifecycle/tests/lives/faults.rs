@@ -165,12 +165,7 @@ fn while_a_result_cannot_be_recorded_the_sandbox_is_busy_and_nothing_is_lost() {
     assert!(matches!(answer, Err(RequestError::Store(StoreError::Full))));
     let answer = world.run_still(world.lifecycle.resume(&world.team, id, LONG));
     assert!(matches!(answer, Err(RequestError::Busy)));
-    let mut n_rounds = 0;
-    while world.told(id).len() < 2 {
-        world.run(async { tokio::time::sleep(Duration::from_millis(5)).await });
-        n_rounds += 1;
-        assert!(n_rounds < 2_000, "never recorded");
-    }
+    world.wait("it is recorded", async || world.store.last_sequence(world.team.id).await.unwrap() >= 2);
     world.assert_settled();
     assert_eq!(world.told(id), [EventType::Created, EventType::Paused]);
     world.run(world.lifecycle.resume(&world.team, id, LONG)).unwrap();
@@ -211,15 +206,12 @@ fn a_time_that_is_up_while_the_store_is_full_is_ended_once_it_is_not() {
     let world = World::new();
     let id = &world.create_with(|request| request.timeout = Duration::from_secs(1)).id;
     world.faults.fail_always(Some(fault::Fault::Full));
+    let n_tried = world.faults.n_commits();
     world.clock.advance(Duration::from_secs(2));
-    world.run(async { tokio::time::sleep(Duration::from_millis(50)).await });
+    world.wait("its end was tried", async || world.faults.n_commits() > n_tried);
     assert!(world.run(world.lifecycle.sandbox(id)).is_some());
     world.faults.fail_always(None);
-    world.run(async {
-        while world.lifecycle.sandbox(id).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    world.wait("it is gone", async || world.lifecycle.sandbox(id).await.is_none());
     world.assert_settled();
     assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
 }
@@ -285,11 +277,7 @@ fn an_intent_recorded_behind_the_drivers_back_is_carried_out() {
             assert!(matches!(answer, Err(RequestError::Store(StoreError::Conflict))), "{answer:?}");
         }
         let last = if dies { EventType::Killed } else { EventType::Paused };
-        world.run(async {
-            while world.store.last_sequence(world.team.id).await.unwrap() < 2 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        });
+        world.wait("it is told", async || world.store.last_sequence(world.team.id).await.unwrap() >= 2);
         world.assert_settled();
         assert_eq!(world.told(id), [EventType::Created, last]);
     }

@@ -1,7 +1,6 @@
 //! Host and store are brought into agreement while the server runs.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sandscope_model::{
     BuildId, Cause, Entropy, EventType, ExecutionId, KillReason, Rootfs, SandboxId, TemplateId,
@@ -29,8 +28,11 @@ fn stray_spec(seed: u64) -> LaunchSpec {
 /// Lets the reconciler look twice, a grace apart.
 fn let_it_look(world: &World) {
     for _ in 0..2 {
+        let n_rounds = world.reconciled.borrow().n_rounds;
         world.clock.advance(UPKEEP.reconcile_every);
-        world.run_still(async { tokio::time::sleep(Duration::from_millis(50)).await });
+        world.wait_still("it has looked", async || world.reconciled.borrow().n_rounds > n_rounds);
+        // It waits for the clock again, and drivers have done what it asked of them.
+        world.let_work();
     }
 }
 
@@ -107,7 +109,7 @@ fn a_nudge_is_a_look_and_a_second_look_changes_nothing() {
         world.lifecycle.nudge_reconciler();
         world.lifecycle.nudge_reconciler();
         world.wait_still("it has looked", async || reconciled.borrow().n_rounds >= n);
-        world.run_still(async { tokio::time::sleep(Duration::from_millis(5)).await });
+        world.let_work();
     }
     assert_eq!((reconciled.borrow().n_settled, reconciled.borrow().n_open), (0, 0));
 }

@@ -69,11 +69,7 @@ fn one_that_cannot_be_paused_is_killed_in_the_end() {
         request.timeout = Duration::from_secs(1);
         request.on_timeout = OnTimeout::Pause;
     });
-    world.run(async {
-        while world.lifecycle.sandbox(&sandbox.id).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    world.wait("it is gone", async || world.lifecycle.sandbox(&sandbox.id).await.is_none());
     assert_eq!(world.told(&sandbox.id), [Created, Killed]);
     assert_eq!(world.last_event(&sandbox.id).data.kill_reason, Some(KillReason::Timeout));
     world.assert_settled();

@@ -5,13 +5,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_lifecycle::{CreateRequest, HealthPolicy, Lifecycle, LifecycleOptions, StartError, Upkeep};
+use sandscope_lifecycle::{
+    CreateRequest, HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, StartError, Upkeep,
+};
 use sandscope_model::{
     Build, BuildId, Clock, Entropy, Event, EventType, OnTimeout, Rootfs, Sandbox, SandboxId, Team, TeamId,
     TeamLimits, Template, TemplateId, TemplateKind,
 };
 use sandscope_store::{FaultPlan, Store};
 use sandscope_testbed::{FakeRuntime, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log};
+use tokio::sync::watch;
 
 /// The timeout sandboxes get unless a test says otherwise.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
@@ -31,6 +34,8 @@ pub(crate) struct World {
     pub(crate) faults: FaultPlan,
     pub(crate) store: Store,
     pub(crate) lifecycle: Lifecycle,
+    /// What the reconciler of this life has done.
+    pub(crate) reconciled: watch::Receiver<Reconciled>,
     entropy: Arc<SeededEntropy>,
     server: Option<tokio::runtime::Runtime>,
     dir: tempfile::TempDir,
@@ -57,13 +62,24 @@ impl World {
         let server = server();
         let faults = FaultPlan::none();
         let store = Store::open_with(dir.path(), Arc::new(clock.clone()), faults.clone()).unwrap();
-        let lifecycle = server.block_on(async {
+        let (lifecycle, reconciled) = server.block_on(async {
             store.create_team(team.clone()).await.unwrap();
             let (template, build) = base(&*entropy, &clock);
             store.ensure_template(template, build).await.unwrap();
             start(&runtime, &store, &clock, &entropy).await.unwrap()
         });
-        Self { clock, runtime, team, faults, store, lifecycle, entropy, server: Some(server), dir }
+        Self {
+            clock,
+            runtime,
+            team,
+            faults,
+            store,
+            lifecycle,
+            reconciled,
+            entropy,
+            server: Some(server),
+            dir,
+        }
     }
 
     /// Runs `future` to its end, letting the clock run on slowly whenever it is stuck, so that retries happen.
@@ -128,7 +144,7 @@ impl World {
             Store::open_with(self.dir.path(), Arc::new(self.clock.clone()), self.faults.clone()).unwrap();
         self.server = Some(server);
         let starting = start(&self.runtime, &self.store, &self.clock, &self.entropy);
-        self.lifecycle = self.run(starting)?;
+        (self.lifecycle, self.reconciled) = self.run(starting)?;
         Ok(())
     }
 
@@ -189,9 +205,38 @@ impl World {
                 Err(complaints) => wrong = complaints,
             }
             // Lets the drivers work and the clock run on a little.
-            self.run(async { tokio::time::sleep(Duration::from_millis(3)).await });
+            self.let_work();
+            self.clock.advance(Duration::from_millis(20));
         }
         panic!("never settled: {wrong:#?}");
+    }
+
+    /// Waits, letting the clock run on slowly, until `condition` holds.
+    pub(crate) fn wait(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        self.run(async {
+            for _ in 0..20_000 {
+                if condition().await {
+                    return;
+                }
+                // sleep: the pause between two looks
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            panic!("never came true: {what}");
+        });
+    }
+
+    /// Lets everything that is under way come to where only the clock or the test moves it on: turns of all tasks,
+    /// with a trip to the store's writer behind each.
+    pub(crate) fn let_work(&self) {
+        self.run_still(async {
+            for _ in 0..10 {
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                // Changes nothing, and waits its turn; a store that takes nothing says so.
+                let _ = self.store.delete_template(self.team.id, "no-such-template").await;
+            }
+        });
     }
 
     /// Waits, with the clock standing still, until `condition` holds.
@@ -201,6 +246,7 @@ impl World {
                 if condition().await {
                     return;
                 }
+                // sleep: the pause between two looks
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             panic!("never came true: {what}");
@@ -217,7 +263,7 @@ async fn start(
     store: &Store,
     clock: &StepClock,
     entropy: &Arc<SeededEntropy>,
-) -> Result<Lifecycle, StartError> {
+) -> Result<(Lifecycle, watch::Receiver<Reconciled>), StartError> {
     let options = LifecycleOptions {
         runtime: Arc::new(runtime.clone()),
         store: store.clone(),
@@ -225,8 +271,8 @@ async fn start(
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
     };
     let lifecycle = Lifecycle::start(options).await?;
-    lifecycle.keep_up(UPKEEP);
-    Ok(lifecycle)
+    let reconciled = lifecycle.keep_up(UPKEEP);
+    Ok((lifecycle, reconciled))
 }
 
 fn base(entropy: &dyn Entropy, clock: &StepClock) -> (Template, Build) {

@@ -275,6 +275,7 @@ pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) 
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !done().await {
         assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
+        // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -171,11 +171,13 @@ async fn silent_peers_lose_their_place_before_and_after_the_handshake() {
 #[tokio::test]
 async fn a_long_answer_is_not_taken_for_idleness() {
     let handler = || async {
+        // sleep: an answer that takes long
         tokio::time::sleep(Duration::from_millis(400)).await;
         let (sender, receiver) = tokio::sync::mpsc::channel::<&'static str>(1);
         tokio::spawn(async move {
             for part in ["a", "b"] {
                 sender.send(part).await.unwrap();
+                // sleep: an answer that takes long
                 tokio::time::sleep(Duration::from_millis(400)).await;
             }
         });
@@ -250,6 +252,7 @@ async fn a_websocket_in_an_http2_stream_lives_longer_than_an_idle_connection() {
     assert_eq!(response.status(), StatusCode::OK);
     let mut tunnel = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
     for _ in 0..3 {
+        // sleep: longer than an idle connection is kept
         tokio::time::sleep(Duration::from_millis(300)).await;
         tunnel.write_all(b"ping").await.unwrap();
         let mut pong = [0; 4];

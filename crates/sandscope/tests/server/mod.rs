@@ -38,6 +38,7 @@ pub(crate) async fn eventually(what: &str, limit: Duration, question: impl Fn() 
     let deadline = Instant::now() + limit;
     while !question() {
         ensure!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
@@ -182,6 +183,7 @@ impl sandscope_model::Clock for Clock {
 
     fn sleep_until(&self, at: sandscope_model::Timestamp) -> sandscope_model::Sleep {
         let wait = at.duration_since(self.now()).try_into().unwrap_or(Duration::ZERO);
+        // sleep: this is the clock
         Box::pin(tokio::time::sleep(wait))
     }
 }

@@ -69,12 +69,14 @@ async fn one_log(seed: u64, rounds: Range<u64>) -> Result<()> {
         load.begin(&server.client()?);
         // Up to a second's worth, however long a busy machine takes for it.
         load.wait_for(usize::try_from(dice.below(RATE.into()))?, Duration::from_secs(10)).await;
+        // sleep: the moment is random
         tokio::time::sleep(Duration::from_millis(dice.below(50))).await;
         server.kill_hard().await?;
         load.end().await?;
         for hook in &hooks {
             hook.receiver.server_is_dead().await?;
         }
+        // sleep: how long nothing runs is random
         tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
         let began = Instant::now();
         let before = hooks[0].receiver.n_arrivals();

@@ -57,6 +57,7 @@ impl Load {
         let wanted = self.n_answered() + n;
         let deadline = Instant::now() + limit;
         while self.n_answered() < wanted && Instant::now() < deadline {
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

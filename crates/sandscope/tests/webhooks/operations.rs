@@ -46,6 +46,7 @@ pub(crate) async fn until<T, F: Future<Output = Result<Option<T>>>>(
             if let Some(found) = look().await? {
                 return anyhow::Ok(found);
             }
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

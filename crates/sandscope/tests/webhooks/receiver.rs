@@ -168,6 +168,7 @@ async fn serve(
         };
         let answer = manner(n);
         if let Answer::OkAfter(wait) = answer {
+            // sleep: a receiver that takes so long
             tokio::time::sleep(wait).await;
         }
         if matches!(answer, Answer::Ok | Answer::OkAfter(_)) {

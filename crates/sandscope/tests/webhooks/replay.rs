@@ -96,6 +96,7 @@ async fn finished(client: &Client, id: &str, replay: &Value, patience: Duration)
             if replay["state"] != "running" {
                 return anyhow::Ok(replay);
             }
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

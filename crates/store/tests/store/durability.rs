@@ -97,7 +97,7 @@ fn a_full_disk_and_a_read_only_one_refuse_writes_and_serve_reads() {
     let possible =
         Command::new(namespace[0]).args(&namespace[1..]).arg("true").stderr(Stdio::null()).status();
     if !possible.is_ok_and(|status| status.success()) {
-        println!("skipped: this machine gives no mount namespace to mount a small disk in");
+        println!("SKIPPED: this machine gives no mount namespace to mount a small disk in");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
