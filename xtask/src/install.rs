@@ -9,8 +9,12 @@ use crate::shell::{cargo, exists, root, run};
 
 /// Where tools and environments of the tests live: under the target directory, so that a clean clone starts clean.
 pub(crate) fn home() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("xtask")
+    target().join("xtask")
+}
+
+/// Cargo's target directory.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Programs and the Debian packages that bring them.

@@ -20,12 +20,16 @@ mod install;
 mod leftovers;
 mod server;
 mod shell;
+mod skipped;
 mod soak;
 mod steps;
 mod tidy;
 mod trail;
 
 use std::process::ExitCode;
+use std::time::Instant;
+
+use skipped::Skipped;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,9 +37,9 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["test"] => steps::test(),
         ["tidy"] => tidy::run(),
-        ["e2e", filter @ ..] => e2e::run(filter),
-        ["soak", arguments @ ..] => soak::run(arguments),
-        ["bench-sdk"] => soak::figures(),
+        ["e2e", filter @ ..] => reported(|skipped| e2e::run(filter, skipped)),
+        ["soak", arguments @ ..] => reported(|skipped| soak::run(arguments, skipped)),
+        ["bench-sdk"] => reported(soak::figures),
         ["openapi"] => steps::openapi(),
         ["crash", options @ ..] => crash::run_rounds(options),
         ["replay", options @ ..] => crash::replay(options),
@@ -55,4 +59,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs `body` and says what of it was skipped.
+fn reported(body: impl FnOnce(&mut Skipped) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let mut skipped = Skipped::default();
+    body(&mut skipped)?;
+    println!("\n{}", skipped.verdict(started.elapsed()));
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::shell::root;
+use crate::skipped::Skipped;
 use crate::{e2e, install};
 
 /// What `cargo xtask test` runs: long enough to meet every kind of use many times.
@@ -13,13 +14,13 @@ pub(crate) const SHORT: [&str; 4] = ["--minutes", "0.75", "--sandboxes", "8"];
 /// A crowd of sandboxes in mixed use; `tests/e2e/python/soak.py` says how. Fails on a wrong answer, and on anything that
 /// is held afterwards and was not before: by agents and server while the sandboxes live, by the server once they are
 /// gone, by the host once the server is.
-pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    with_python("soak.py", arguments)
+pub(crate) fn run(arguments: &[&str], skipped: &mut Skipped) -> Result<()> {
+    with_python("soak.py", arguments, skipped)
 }
 
 /// Prints what a command costs through the SDKs, and what starting the same program costs without them.
-pub(crate) fn figures() -> Result<()> {
-    with_python("command_round_trip.py", &[])?;
+pub(crate) fn figures(skipped: &mut Skipped) -> Result<()> {
+    with_python("command_round_trip.py", &[], skipped)?;
     if !e2e::is_root() {
         return Ok(());
     }
@@ -27,9 +28,9 @@ pub(crate) fn figures() -> Result<()> {
     against_a_server(Command::new("node").arg("command-round-trip.mjs").current_dir(js))
 }
 
-fn with_python(script: &str, arguments: &[&str]) -> Result<()> {
+fn with_python(script: &str, arguments: &[&str], skipped: &mut Skipped) -> Result<()> {
     if !e2e::is_root() {
-        println!("SKIPPED {script}: it makes real sandboxes, which needs root");
+        skipped.add(script, "it makes real sandboxes, which needs root");
         return Ok(());
     }
     let folder = root().join("tests/e2e/python");

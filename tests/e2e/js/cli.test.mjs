@@ -90,6 +90,7 @@ test('connect: a terminal, and its exit', async () => {
     // A shell that is just starting may not listen yet.
     await eventually('the shell answers', async () => {
       session.type('echo mar$((40+2))ker\r')
+      // sleep: the pause between two tries
       await new Promise((resolve) => setTimeout(resolve, 500))
       return session.shown().includes('mar42ker')
     }, 40)

@@ -1,3 +1,4 @@
+// e2e: own server
 // Every code sample of the product description, as printed.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

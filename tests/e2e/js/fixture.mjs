@@ -39,6 +39,7 @@ export async function eventually(what, question, seconds = 30) {
     const answer = await question()
     if (answer) return answer
     assert.ok(Date.now() < deadline, `not within ${seconds} s: ${what}`)
+    // sleep: the pause between two looks
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -1,3 +1,4 @@
+// e2e: tls
 // The official clients over TLS with nothing set but the domain (host and port) and the key, and the certificate's
 // authority: host names for everything, HTTP/2 where the client offers it.
 import assert from 'node:assert/strict'
@@ -65,6 +66,7 @@ async function eventually(what, question, seconds = 20) {
     const answer = await question()
     if (answer) return answer
     assert.ok(Date.now() < deadline, `not within ${seconds} s: ${what}`)
+    // sleep: the pause between two looks
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -51,6 +51,7 @@ def eventually():
             if answer:
                 return answer
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            # sleep: the pause between two looks
             time.sleep(0.05)
 
     return ask

@@ -178,6 +178,7 @@ class Member:
                     answer = await client.get("/", headers=headers)
                     if answer.status_code != 502:
                         break
+                    # sleep: the pause between two tries
                     await asyncio.sleep(0.05)
                 expect("a page", answer.status_code, 200)
 
@@ -222,6 +223,7 @@ class Member:
         while time.monotonic() < until:
             [method] = self.rng.choices(names, weights)
             await self.once(method, counts, failures)
+            # sleep: the pace of the load
             await asyncio.sleep(self.rng.uniform(0, 2 * pace))
 
     async def once(self, method, counts, failures):
@@ -260,6 +262,7 @@ async def rest(crowd, wanted):
         excess += wanted(measured)
         if not excess or time.monotonic() > deadline:
             return measured, excess
+        # sleep: the pause between two looks
         await asyncio.sleep(0.5)
 
 

@@ -1,3 +1,4 @@
+# e2e: newest
 """The code interpreter's SDK makes its sandboxes here; its kernel server is not built yet, and says so."""
 
 import pytest

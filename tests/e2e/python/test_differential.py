@@ -1,3 +1,4 @@
+# e2e: newest
 """The same operations through the SDK and without it, in two sandboxes of the same kind: nothing may differ.
 
     operation ──┬─► SDK ─► edge ─► agent ─► sandbox one ──┐

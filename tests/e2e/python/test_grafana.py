@@ -1,3 +1,4 @@
+# e2e: newest
 """The dashboard, judged by Grafana's own models of what a dashboard may say, and its queries by Prometheus's own parser."""
 
 import json

@@ -1,3 +1,4 @@
+# e2e: fuzz
 """The OpenAPI document, fuzzed: whatever is sent, the server never answers with a failure of its own."""
 
 import json

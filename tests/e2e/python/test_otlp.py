@@ -1,3 +1,4 @@
+# e2e: newest
 """What the real server pushes, judged by the message types that the OpenTelemetry project generates and publishes: decoded
 without a field they do not know, checked field by field, and complete although collector and server are killed."""
 

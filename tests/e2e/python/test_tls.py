@@ -1,3 +1,4 @@
+# e2e: tls
 """The official Python SDK over TLS with nothing set but the domain (host and port), the key and SSL_CERT_FILE."""
 
 import asyncio

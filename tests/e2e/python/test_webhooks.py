@@ -1,3 +1,4 @@
+# e2e: newest
 """Deliveries verified by the Standard Webhooks library and as the original documents it, also while a secret is being
 changed. The JavaScript suite does the same with the library's other edition."""
 
