@@ -13,7 +13,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod crash;
-mod dials;
 mod e2e;
 mod footprint;
 mod install;
