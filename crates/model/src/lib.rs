@@ -15,6 +15,7 @@ mod event;
 mod event_filter;
 mod history;
 mod id;
+pub mod keys;
 pub mod ledger;
 mod log;
 mod metrics;

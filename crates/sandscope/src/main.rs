@@ -7,28 +7,21 @@
 //! sandscope serve | demo | bench   configuration → build → run → drain
 //! sandscope sandbox | files | events …     a client like any other: only the public API
 //! ```
+//!
+//! Here is only the choice between them; each is a crate of its own.
 
-mod bench;
-mod certificate;
-mod chart;
-mod cli;
-mod commands;
-mod config;
-mod demo;
-mod doctor;
-mod fsck;
-mod keys;
-mod metrics_line;
-mod output;
-mod serve;
-mod system;
-mod terminal;
+#![warn(clippy::disallowed_methods)]
+
+mod command;
+mod completions;
+mod openapi;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use sandscope_console::output;
 
-use crate::cli::{Cli, Command};
+use crate::command::{Cli, Command};
 
 fn main() -> ExitCode {
     // What is private says so where it is made; the rest must be readable inside sandboxes, whatever the shell's mask.
@@ -52,22 +45,13 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Sandbox(command) => commands::sandbox::run(*command).await,
-        Command::Files(command) => commands::files::run(command).await,
-        Command::Events(arguments) => commands::events::run(arguments).await,
-        Command::Top(arguments) => commands::top::run(arguments).await,
-        Command::Webhook(command) => commands::webhook::run(command).await,
-        Command::Alert(command) => commands::alert::run(command).await,
-        Command::Node(arguments) => commands::node::run(arguments).await,
-        Command::Config(command) => commands::config::run(command),
-        Command::Tls(command) => commands::tls::run(command),
-        Command::Key(command) => commands::key::run(command).await,
-        Command::Serve(settings) => serve::run(*settings).await,
-        Command::Demo => demo::run().await,
-        Command::Bench(arguments) => bench::run(arguments).await,
-        Command::Doctor(arguments) => doctor::run(*arguments).await,
-        Command::Fsck(arguments) => fsck::run(*arguments).await,
-        Command::Openapi => commands::openapi::run(),
-        Command::Completions { shell } => commands::completions::run(shell),
+        Command::User(command) => sandscope_cli::run(command).await,
+        Command::Operator(command) => sandscope_operator::run(command).await,
+        Command::Serve(settings) => sandscope_server::run(*settings).await,
+        Command::Config(command) => sandscope_server::config(command),
+        Command::Demo => sandscope_demo::run().await,
+        Command::Bench(arguments) => sandscope_bench::run(arguments).await,
+        Command::Openapi => openapi::run(),
+        Command::Completions { shell } => completions::run(shell),
     }
 }

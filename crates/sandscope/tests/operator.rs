@@ -144,9 +144,9 @@ fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
     let dashboard: serde_json::Value =
         serde_json::from_str(include_str!("../../../deploy/grafana/sandscope.json"))?;
     let source = concat!(
-        include_str!("../src/serve/operator.rs"),
-        include_str!("../src/serve/operator/own.rs"),
-        include_str!("../src/serve/export.rs")
+        include_str!("../../server/src/operator.rs"),
+        include_str!("../../server/src/operator/own.rs"),
+        include_str!("../../server/src/export.rs")
     );
     let panels = dashboard["panels"].as_array().context("panels")?;
     ensure!(panels.len() >= 10);

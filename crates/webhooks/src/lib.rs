@@ -37,11 +37,11 @@ mod policy;
 mod receiver_client;
 mod recorder;
 mod replaying;
-pub mod signature;
 mod supervisor;
 mod tester;
 
 pub use policy::RetryPolicy;
+pub use sandscope_wire::signature;
 pub use supervisor::{Defaults, Webhooks, WebhooksOptions};
 pub use tester::Tester;
 

@@ -22,6 +22,7 @@ mod object;
 pub mod replay;
 pub mod request;
 pub mod sandbox;
+pub mod signature;
 pub mod snapshot;
 pub mod template;
 pub mod time;

@@ -13,10 +13,16 @@ const UNSAFE: [&str; 3] = ["agent", "cgroup", "runtime"];
 /// and an `Entropy`; what is refused stands in `clippy.toml`.
 pub(super) const AMBIENT: &[(&str, &str)] = &[
     ("agent", "runs inside a sandbox, where the machine's clock is the only one"),
+    ("bench", "measures in real time"),
     ("cgroup", "waits for the kernel"),
+    ("cli", "shows people the time of their machine"),
+    ("demo", "waits for what a real server does"),
+    ("operator", "looks at the host, where time goes on"),
     ("outbound", "bounds how long those it calls may take"),
     ("runtime", "waits for the kernel and for processes"),
-    ("sandscope", "passes the machine's clock to all others"),
+    ("receiver", "notes when deliveries arrive"),
+    ("server", "bounds how long clients may take"),
+    ("system", "is the machine's clock for all others"),
     ("testbed", "bounds the waits of tests"),
     ("xtask", "runs other programs"),
 ];

@@ -1,0 +1,211 @@
+use clap::{Args, Subcommand};
+
+use super::{FormatArgs, ServerArgs, key_value, since};
+
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Create a sandbox and print its id
+    #[command(visible_alias = "cr")]
+    Create(CreateArgs),
+    /// List sandboxes, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Which states: running, paused or running,paused
+        #[arg(short, long, default_value = "running,paused")]
+        state: String,
+        /// How many at most
+        #[arg(short, long, default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show one sandbox
+    #[command(visible_alias = "in")]
+    Info {
+        /// Sandbox id
+        id: String,
+        #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Run a command in a sandbox; its exit code becomes ours
+    #[command(visible_alias = "ex")]
+    Exec(ExecArgs),
+    /// Open a terminal in a sandbox; Ctrl-] twice leaves it
+    #[command(visible_alias = "cn")]
+    Connect(ConnectArgs),
+    /// Print what a sandbox's processes wrote, also of one that is gone
+    #[command(visible_alias = "lg")]
+    Logs(LogsArgs),
+    /// Print a sandbox's metrics
+    #[command(visible_alias = "mt")]
+    Metrics {
+        /// Sandbox id
+        id: String,
+        /// Go on until the sandbox ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Draw the last minutes as curves, every second, instead of lines
+        #[arg(long, requires = "follow", conflicts_with_all = ["format", "json"])]
+        chart: bool,
+        #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// End sandboxes
+    #[command(visible_alias = "kl")]
+    Kill {
+        /// Sandbox ids
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All of them
+        #[arg(short, long, conflicts_with = "ids")]
+        all: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Stop a sandbox's processes; memory and files are kept
+    #[command(visible_alias = "ps")]
+    Pause {
+        /// Sandbox id
+        id: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Continue a paused sandbox
+    #[command(visible_alias = "rs")]
+    Resume {
+        /// Sandbox id
+        id: String,
+        /// Seconds until it times out
+        #[arg(long, default_value_t = 300)]
+        timeout: u32,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Template [default: base]
+    pub template: Option<String>,
+    /// The same as an option
+    #[arg(long = "template", value_name = "TEMPLATE", conflicts_with = "template")]
+    pub named: Option<String>,
+    /// Seconds until it times out
+    #[arg(long, default_value_t = 300)]
+    pub timeout: u32,
+    /// Pause it rather than kill it when its time is up
+    #[arg(long)]
+    pub auto_pause: bool,
+    /// Label, `key=value`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub metadata: Vec<(String, String)>,
+    /// Environment variable, `KEY=VALUE`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub env: Vec<(String, String)>,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What a process in a sandbox is given.
+#[derive(Debug, Args)]
+pub struct ProcessArgs {
+    /// As whom [default: the sandbox's own default user]
+    #[arg(short, long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Where it starts [default: the user's home]
+    #[arg(short, long, value_name = "DIRECTORY")]
+    pub cwd: Option<String>,
+    /// Environment variable, `KEY=VALUE`; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub env: Vec<(String, String)>,
+}
+
+/// Standard input, output and error are the command's. Ends with the command's own exit code, with 128 and the
+/// signal's number if a signal ended it, with 130 after Ctrl-C, and with 125 if this program failed.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Sandbox id; it must be running
+    pub id: String,
+    /// The command: one argument is a script for a login shell, several are a program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    /// Let it run on and print its process id
+    #[arg(short, long, conflicts_with = "tty")]
+    pub background: bool,
+    /// Run it on a terminal of its own
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Leave standard input alone: the command reads nothing
+    #[arg(short, long, conflicts_with = "tty")]
+    pub no_stdin: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// Sandbox id; it must be running
+    pub id: String,
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Sandbox id
+    pub id: String,
+    /// Go on until the sandbox is gone
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only this level and above: debug, info, warn or error
+    #[arg(long, default_value = "info", value_parser = ["debug", "info", "warn", "error"], ignore_case = true)]
+    pub level: String,
+    /// Only from here: 30s, 10m, 2h or 7d ago, or an RFC 3339 time [default: seven days ago]
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<String>,
+    /// Only entries that contain this
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Only the last so many, up to 1000
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "since", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub tail: Option<u32>,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FilesCommand {
+    /// Copy a file or a directory into a sandbox, out of it, or from one to another
+    Cp(CopyArgs),
+}
+
+/// A place in a sandbox is `ID:path`; `-` is standard input or output. What is copied into a directory keeps its name.
+#[derive(Debug, Args)]
+pub struct CopyArgs {
+    /// From where: a path, ID:path or -
+    pub source: String,
+    /// Where to: a path, ID:path or -
+    pub destination: String,
+    /// As which user of the sandbox
+    #[arg(short, long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Print what was copied as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}

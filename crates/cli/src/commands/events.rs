@@ -1,0 +1,163 @@
+use std::process::ExitCode;
+
+use sandscope_client::{Client, Event, EventFilter, EventQuery, Followed};
+
+use crate::arguments::{EventsArgs, Format};
+use sandscope_console::output::{self, Paint};
+
+/// `sandscope events`
+pub(crate) async fn run(arguments: EventsArgs) -> anyhow::Result<ExitCode> {
+    let EventsArgs { sandbox, types, reasons, template, metadata, since, .. } = arguments;
+    let EventsArgs { follow, offset, limit, asc, format, json, server, .. } = arguments;
+    let client = super::client(server)?;
+    let types = types.iter().map(|name| full_name(name)).collect();
+    let filter = EventFilter { types, reasons, template, metadata, start: since, end: None };
+    let format = if json { Format::Json } else { format };
+    let query =
+        EventQuery { sandbox_id: sandbox, filter, offset, limit, ascending: asc, ..EventQuery::default() };
+    if follow {
+        return go_on(&client, query, format).await;
+    }
+    let events = client.events(&query).await?;
+    match format {
+        Format::Pretty => output::line(table(&events, Paint::for_stdout()))?,
+        Format::Json => {
+            for event in &events {
+                output::line(serde_json::to_string(event)?)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the newest events there are, or all since a given time, and then every event as it happens.
+async fn go_on(client: &Client, query: EventQuery, format: Format) -> anyhow::Result<ExitCode> {
+    let after = if query.filter.start.is_some() {
+        "oldest".to_owned()
+    } else {
+        // Everything up to here is shown from the history, everything behind it from the stream.
+        let newest = EventQuery { limit: 1, ..EventQuery::default() };
+        let last = client.events(&newest).await?.first().map_or(0, |event| event.sequence);
+        let mut events = client.events(&query).await?;
+        events.retain(|event| event.sequence <= last);
+        for event in events.iter().rev() {
+            show(event, format)?;
+        }
+        last.to_string()
+    };
+    let mut follow = client.follow(query.sandbox_id.as_deref(), &query.filter, &after);
+    loop {
+        match follow.next().await? {
+            Followed::Event(event) => show(&event, format)?,
+            Followed::Reset(about) => output::note(format_args!("events are missing: {about}")),
+            Followed::Broken(error) => output::note(format_args!("{error}; connecting again")),
+        }
+    }
+}
+
+fn show(event: &Event, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::line(serde_json::to_string(event)?)?,
+        Format::Pretty => {
+            let [at, name, sandbox, details] = cells(event);
+            output::line(format!("{at}  {name:<12}  {sandbox}  {details}").trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+/// `killed` means `sandbox.lifecycle.killed`, `oom` means `sandbox.oom`.
+pub(super) fn full_name(name: &str) -> String {
+    match name {
+        "oom" => "sandbox.oom".to_owned(),
+        name if name.contains('.') => name.to_owned(),
+        name => format!("sandbox.lifecycle.{name}"),
+    }
+}
+
+/// Events as a small table.
+pub fn table(events: &[Event], paint: Paint) -> String {
+    let rows: Vec<Vec<String>> = events.iter().map(|event| cells(event).to_vec()).collect();
+    output::table(&["TIME", "EVENT", "SANDBOX", "DETAILS"], &rows, paint)
+}
+
+fn cells(event: &Event) -> [String; 4] {
+    let name = event.event_type.rsplit('.').next().unwrap_or(&event.event_type);
+    [moment(&event.timestamp), name.to_owned(), event.sandbox_id.clone(), details(event)]
+}
+
+/// To the millisecond, for people.
+fn moment(timestamp: &str) -> String {
+    let parsed: Option<jiff::Timestamp> = timestamp.parse().ok();
+    parsed.map_or_else(|| timestamp.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string())
+}
+
+/// The part of an event's data worth a column.
+fn details(event: &Event) -> String {
+    let Some(data) = &event.event_data else { return String::new() };
+    let mut parts = Vec::new();
+    if let Some(reason) = data["kill_reason"].as_str() {
+        let detail = data["kill_detail"].as_str().map(|detail| format!(" ({detail})"));
+        parts.push(format!("reason {reason}{}", detail.unwrap_or_default()));
+    }
+    if let Some(rule) = data["alert"]["rule"].as_str() {
+        let alert = &data["alert"];
+        let value = alert["value"].as_f64().map(|value| format!(" at {value}"));
+        let metric =
+            alert["metric"].as_str().map(|metric| format!(": {metric}{}", value.unwrap_or_default()));
+        parts.push(format!("rule {rule}{}", metric.unwrap_or_default()));
+    }
+    for (key, word) in [("exit_code", "exit code"), ("exit_signal", "signal"), ("oom_kills", "OOM kills")] {
+        if let Some(value) = data[key].as_i64().filter(|value| key != "oom_kills" || *value > 0) {
+            parts.push(format!("{word} {value}"));
+        }
+    }
+    if let Some(until) = data["set_timeout"].as_str() {
+        parts.push(format!("times out at {until}"));
+    }
+    if let Some(ran) = data["execution"]["execution_time"].as_u64() {
+        parts.push(format!("ran {}.{:03} s", ran / 1000, ran % 1000));
+    }
+    if let Some(component) = data["actor"]["component"].as_str() {
+        parts.push(format!("by the server ({component})"));
+    }
+    if let Some(key) = data["actor"]["id"].as_str() {
+        let address = data["remote_address"].as_str().map(|address| format!(" from {address}"));
+        parts.push(format!("by key {key}{}", address.unwrap_or_default()));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn details_say_why_and_for_how_long() {
+        let event = Event {
+            id: String::new(),
+            event_type: "sandbox.lifecycle.killed".to_owned(),
+            event_data: Some(json!({"kill_reason": "timeout", "execution": {"execution_time": 1042},
+                "actor": {"type": "system", "component": "timeout"}})),
+            sandbox_id: "i0".to_owned(),
+            sequence: 1,
+            timestamp: "2025-08-06T20:59:36Z".to_owned(),
+            rest: serde_json::Map::new(),
+        };
+        assert_eq!(details(&event), "reason timeout, ran 1.042 s, by the server (timeout)");
+        let told = |data| details(&Event { event_data: Some(data), ..event.clone() });
+        assert_eq!(
+            told(json!({"kill_reason": "request", "remote_address": "10.0.0.1",
+                "actor": {"type": "api_key", "id": "k1"}})),
+            "reason request, by key k1 from 10.0.0.1"
+        );
+        assert_eq!(
+            told(json!({"alert": {"rule": "hot", "metric": "cpuPct", "value": 91.5}})),
+            "rule hot: cpuPct at 91.5"
+        );
+        assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000");
+        assert_eq!(full_name("killed"), event.event_type);
+    }
+}

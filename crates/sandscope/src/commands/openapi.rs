@@ -1,9 +1,0 @@
-use std::process::ExitCode;
-
-use crate::output;
-
-/// `sandscope openapi`
-pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    output::line(sandscope_api::openapi().to_pretty_json()?)?;
-    Ok(ExitCode::SUCCESS)
-}

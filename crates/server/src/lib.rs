@@ -1,0 +1,78 @@
+//! `sandscope serve`: configuration → build → run → drain.
+//!
+//! ```text
+//!                        ┌───────────── one port ─────────────┐
+//! clients ─► Http ─► edge ─(E2b-Sandbox-Id or host name)─► Lifecycle::dial ─► agent in the sandbox
+//!                      └──► api ─► Lifecycle ─► Runtime (launcher process) ─► sandboxes
+//!                                      │ commit
+//!                                      ▼
+//!                                    Store ◄── Sampler (counters)      Store ──feed──► Webhooks ─► receivers
+//!                                                                        └───cursors──► Otlp ─► collector
+//! ```
+//!
+//! Nothing is printed on standard output before everything runs. Stopping goes from the outside in: no new
+//! connections, requests under way are answered, transitions under way finish, webhook attempts under way get a moment,
+//! the store flushes. Sandboxes are not part of it: they live on and are found again by the next start.
+
+mod bootstrap;
+mod check;
+mod engine;
+mod export;
+mod exports;
+mod http;
+mod node;
+mod operator;
+mod running;
+mod signals;
+mod unread;
+
+use std::process::ExitCode;
+
+use sandscope_config::{Config, ServeArgs};
+use sandscope_console::output;
+
+pub use check::{ConfigCommand, run as config};
+pub use running::Running;
+pub use signals::Signals;
+
+use signals::Told;
+
+/// Runs the server until it is told to stop.
+pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let args = args.with_environment();
+    let config = Config::resolve(args.clone())?;
+    sandscope_telemetry::init(&config.log.filter, config.log.format)?;
+    // With nothing to read again SIGHUP keeps its meaning: the terminal is gone, and so is the server.
+    let mut signals = Signals::take(config.server.tls.is_some() || args.config.is_some())?;
+    let server = tokio::select! {
+        server = Running::start(&config) => server?,
+        name = signals.stop() => {
+            // Whatever was under way is found again by the next start, as after a crash.
+            tracing::info!(signal = name, "stopped while starting");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if let Err(error) = output::line(server.addresses().lines(server.first_key())) {
+        tracing::warn!(%error, "nobody reads standard output; serving all the same");
+    }
+    let url = &server.addresses().api_url;
+    tracing::info!(url, address = %server.address(), data_dir = %config.server.data_dir.display(), "ready");
+    let name = loop {
+        match signals.next().await {
+            Told::Stop(name) => break name,
+            Told::Reload => server.reload(Config::resolve(args.clone())),
+        }
+    };
+    tracing::info!(signal = name, "draining; a second signal stops at once");
+    tokio::select! {
+        () = server.drain() => {
+            signals::report("after the drain");
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        name = signals.stop() => {
+            tracing::warn!(signal = name, "stopping at once");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
