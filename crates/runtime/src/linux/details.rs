@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 use sandscope_cgroup as cgroup;
@@ -14,10 +14,10 @@ use sandscope_model::{
     CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
     Pressures, Stall,
 };
-use serde::{Deserialize, Serialize};
 
-use super::runtime::step;
-use super::sandbox::{Live, Sandbox};
+use super::baseline::{Baseline, device_counters};
+use super::sandbox::Sandbox;
+use super::step::step;
 use crate::RuntimeError;
 
 /// Processes whose open files are counted; with more the number is not told.
@@ -26,37 +26,6 @@ const MAX_COUNTED: usize = 1024;
 const MAX_INTERFACES: usize = 16;
 /// More than any file read here holds.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// Block layers count in sectors of this many bytes, whatever the device's own.
-const SECTOR_BYTES: u64 = 512;
-
-/// What had been counted before the sandbox was somebody's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Baseline {
-    cpu_usage_usec: u64,
-    cpu_user_usec: u64,
-    cpu_system_usec: u64,
-    n_periods: u64,
-    n_throttled: u64,
-    throttled_usec: u64,
-    disk: [u64; 4],
-}
-
-impl Baseline {
-    /// What has been counted until now. `None` counts as nothing: what is absent now is so later.
-    pub(crate) fn take(set: &cgroup::CgroupSet, live: &Live) -> Self {
-        let cpu = set.details().cpu;
-        Self {
-            cpu_usage_usec: cpu.usage_usec.unwrap_or(0),
-            cpu_user_usec: cpu.user_usec.unwrap_or(0),
-            cpu_system_usec: cpu.system_usec.unwrap_or(0),
-            n_periods: cpu.n_periods.unwrap_or(0),
-            n_throttled: cpu.n_throttled.unwrap_or(0),
-            throttled_usec: cpu.throttled_usec.unwrap_or(0),
-            disk: device_counters(live.loop_device).unwrap_or_default(),
-        }
-    }
-}
-
 impl Sandbox {
     pub(crate) fn details(&self) -> Result<Details, RuntimeError> {
         let live = self.live().ok_or(RuntimeError::NotFound)?;
@@ -105,28 +74,11 @@ impl Sandbox {
     }
 }
 
-/// Holds `/proc/<pid>`: it stays that of the same process.
-pub(crate) fn hold_proc(pid: i32) -> std::io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?)
-}
-
 fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
     let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut text = String::new();
     File::from(fd).take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;
     Some(text)
-}
-
-/// Reads, writes, bytes read, bytes written, of a loop device since the host made it.
-fn device_counters(number: u32) -> Option<[u64; 4]> {
-    parse_device(&std::fs::read_to_string(format!("/sys/block/loop{number}/stat")).ok()?)
-}
-
-fn parse_device(stat: &str) -> Option<[u64; 4]> {
-    let fields: Vec<u64> = stat.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
-    let bytes = |index: usize| fields.get(index).map(|sectors| sectors.saturating_mul(SECTOR_BYTES));
-    Some([*fields.first()?, *fields.get(4)?, bytes(2)?, bytes(6)?])
 }
 
 fn traffic(now: [u64; 4], before: [u64; 4]) -> DiskTraffic {
@@ -211,15 +163,11 @@ mod tests {
 
     #[test]
     fn a_device_is_counted_from_when_it_was_given_out() {
-        let stat =
-            "    2992        0    23936     1363     3908     2195    53864     6690        0     5372";
-        let now = parse_device(stat).unwrap();
-        assert_eq!(now, [2_992, 3_908, 23_936 * 512, 53_864 * 512]);
+        let now = [2_992, 3_908, 23_936 * 512, 53_864 * 512];
         let since = traffic(now, [2_000, 3_900, 20_000 * 512, 53_000 * 512]);
         assert_eq!((since.n_reads, since.n_writes), (992, 8));
         assert_eq!((since.read_bytes, since.written_bytes), (3_936 * 512, 864 * 512));
         assert_eq!(traffic([1; 4], [2; 4]), DiskTraffic::default(), "a device that starts over");
-        assert_eq!(parse_device("1 2 3"), None);
     }
 
     #[test]

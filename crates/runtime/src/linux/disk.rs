@@ -2,13 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::SeekFrom;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use super::sys;
 
 /// A sandbox's image in its directory.
 pub(crate) const IMAGE_FILE: &str = "disk.ext4";
@@ -97,6 +99,14 @@ pub(crate) fn mount(loop_device: u32) -> io::Result<OwnedFd> {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NOATIME;
     Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Thaws the file system on a loop device, if there is one.
+pub(crate) fn thaw_loop(number: u32) {
+    let thawed = mount(number).and_then(|disk| sys::thaw_filesystem(disk.as_fd()));
+    if let Err(error) = thawed {
+        tracing::debug!(number, %error, "nothing is mounted from this loop device");
+    }
 }
 
 /// Size of the file system, and what is still free for ordinary users, in bytes.

@@ -7,42 +7,42 @@ use std::time::Duration;
 use sandscope_agent_protocol::AGENT_PORT;
 
 use super::agent;
-use super::runtime::Shared;
+use super::client::LauncherClient;
+use super::dial::socket_inside;
 use super::sandbox::Sandbox;
 use crate::Ailment;
 
 /// How long an agent may take to answer one check.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-impl Shared {
-    pub(super) async fn check(&self, sandbox: &Sandbox) -> Result<(), Ailment> {
-        if !sandbox.is_responsive() {
+/// Whether the sandbox is of use, as far as it is to be now.
+pub(super) async fn check(launcher: &LauncherClient, sandbox: &Sandbox) -> Result<(), Ailment> {
+    if !sandbox.is_responsive() {
+        return Ok(());
+    }
+    if sandbox.cgroup.is_removed() {
+        return Err(Ailment::ControlGroupsRemoved);
+    }
+    let Some(live) = sandbox.live() else { return Ok(()) };
+    let socket = match socket_inside(launcher, &live).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(sandbox_id = %sandbox.id, %error, "its agent cannot be asked");
             return Ok(());
         }
-        if sandbox.cgroup.is_removed() {
-            return Err(Ailment::ControlGroupsRemoved);
+    };
+    let asked = async {
+        let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT))).await?;
+        agent::ask_health(stream).await
+    };
+    let answer =
+        tokio::time::timeout(ANSWER_LIMIT, asked).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
+    match answer {
+        // It may have been paused, or have ended, while it was asked.
+        Err(error) if sandbox.is_responsive() => {
+            tracing::debug!(sandbox_id = %sandbox.id, %error, "its agent does not answer");
+            Err(Ailment::Silent)
         }
-        let Some(live) = sandbox.live() else { return Ok(()) };
-        let socket = match self.socket_inside(&live).await {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::debug!(sandbox_id = %sandbox.id, %error, "its agent cannot be asked");
-                return Ok(());
-            }
-        };
-        let asked = async {
-            let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT))).await?;
-            agent::ask_health(stream).await
-        };
-        let answer =
-            tokio::time::timeout(ANSWER_LIMIT, asked).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
-        match answer {
-            // It may have been paused, or have ended, while it was asked.
-            Err(error) if sandbox.is_responsive() => {
-                tracing::debug!(sandbox_id = %sandbox.id, %error, "its agent does not answer");
-                Err(Ailment::Silent)
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }

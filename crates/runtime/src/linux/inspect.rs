@@ -10,9 +10,9 @@ use sandscope_model::{BuildId, ExitStatus, SandboxId};
 
 use super::disk;
 use super::layout::Layout;
+use super::live::{hold, shows_image};
 use super::record::{self, EXIT_FILE, ExitRecord, SANDBOX_FILE, SandboxRecord};
-use super::sandbox::{hold, shows_image};
-use super::survey::{belongs_to, layers, strays_below};
+use super::strays::{belongs_to, layers, strays_below};
 use crate::Stray;
 
 /// What was found.

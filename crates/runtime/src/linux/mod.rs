@@ -13,6 +13,12 @@
 //!   <state>/trash/                    being removed
 //! ```
 //!
+//! ```text
+//!   runtime ──► create, kill, recover, survey, health       one operation each, over
+//!                 └─► shared ──► sandboxes, shelf, preparer, remover, busy    parts that own their state and know
+//!                                  └─► sandbox ──► live, oom, baseline        nothing of those above
+//! ```
+//!
 //! Ownership: the kernel and the state directory hold the truth; this process holds handles. Each sandbox has one task
 //! that waits for its end. Long work (mounts, copies, freezing) runs on blocking threads or in other processes.
 //!
@@ -22,31 +28,44 @@
 
 mod agent;
 mod base;
+mod baseline;
+mod busy;
 mod channel;
 mod client;
 mod create;
 mod details;
+mod dial;
 mod disk;
+mod end;
 mod health;
 mod host_check;
 mod inspect;
+mod kill;
 mod launcher;
 mod layout;
+mod live;
+mod oom;
 mod options;
+mod prepare;
 mod processes;
 mod protocol;
 mod record;
 mod recover;
-mod remove;
+mod removal;
 mod runtime;
 mod sandbox;
+mod sandboxes;
+mod shared;
 mod snapshot;
+mod step;
+mod strays;
 mod survey;
 mod sys;
 mod warm;
 
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};
 pub use inspect::{Inspection, Seen, inspect};
-pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
+pub use launcher::launcher_main;
 pub use options::{LinuxOptions, WarmOptions};
+pub use protocol::LAUNCHER_ARGUMENT;
 pub use runtime::LinuxRuntime;

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LAUNCHER_ARGUMENT;
+use super::protocol::LAUNCHER_ARGUMENT;
 
 /// How the Linux runtime works on this host.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@
 
 use sandscope_model::ProcessReading;
 
-use super::runtime::step;
 use super::sandbox::Sandbox;
+use super::step::step;
 use crate::RuntimeError;
 
 /// Processes read at most.

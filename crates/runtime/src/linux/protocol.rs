@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use sandscope_model::Secret;
 use serde::{Deserialize, Serialize};
 
+/// The first argument that makes an executable act as the launcher.
+pub const LAUNCHER_ARGUMENT: &str = "internal-launcher";
+
 /// A request, with a number that its reply repeats.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {

@@ -10,13 +10,15 @@ use sandscope_model::{ExitStatus, Secret};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::details::Baseline;
+use super::baseline::Baseline;
 use super::protocol::{Made, ProcessName};
 
 /// Written by the server before it calls a sandbox made.
 pub(crate) const SANDBOX_FILE: &str = "sandbox.json";
 /// Written by the shim when the first process has ended.
 pub(crate) const EXIT_FILE: &str = "exit.json";
+/// Keeps the name of a sandbox's control groups where it is not the sandbox's id.
+pub(crate) const GROUP_FILE: &str = "cgroup";
 /// There while the server is ending the sandbox.
 pub(crate) const KILL_FILE: &str = "killing";
 /// There while a running sandbox stands still for a checkpoint only.

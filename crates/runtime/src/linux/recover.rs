@@ -19,157 +19,154 @@ use std::sync::Arc;
 use sandscope_model::{Cause, Exit, SandboxId};
 use tokio::task::JoinSet;
 
+use super::layout::Layout;
+use super::live::{Live, Search, shows_image};
 use super::protocol::Made;
 use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
-use super::runtime::{Shared, blocking, step};
-use super::sandbox::{Live, Sandbox, Search, cgroup_step};
-use super::{base, disk, sandbox, sys};
+use super::sandbox::Sandbox;
+use super::shared::Shared;
+use super::step::{blocking, cgroup_step, step};
+use super::{base, disk, sys};
 use crate::{Found, FoundState, RuntimeError};
 
-impl Shared {
-    pub(super) async fn recover(self: &Arc<Self>) -> Result<Vec<Found>, RuntimeError> {
-        let boot_id = record::boot_id().map_err(step("read the boot id"))?;
-        let mut found = Vec::new();
-        let mut removing = JoinSet::new();
-        for id in self.ids_on_disk()? {
-            let record = record::read::<SandboxRecord>(&self.layout.sandbox_dir(&id), SANDBOX_FILE);
-            match record {
-                Ok(Some(record)) => found.push(self.take_back(id, record, &boot_id).await?),
-                Ok(None) => self.remove_beside(&mut removing, id),
-                Err(error) => {
-                    tracing::error!(sandbox_id = %id, %error, "unreadable record; removing the sandbox");
-                    self.remove_beside(&mut removing, id);
-                }
+/// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
+pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, RuntimeError> {
+    let boot_id = record::boot_id().map_err(step("read the boot id"))?;
+    let mut found = Vec::new();
+    let mut removing = JoinSet::new();
+    for id in ids_on_disk(&shared.layout)? {
+        let record = record::read::<SandboxRecord>(&shared.layout.sandbox_dir(&id), SANDBOX_FILE);
+        match record {
+            Ok(Some(record)) => found.push(take_back(shared, id, record, &boot_id).await?),
+            Ok(None) => remove_beside(shared, &mut removing, id),
+            Err(error) => {
+                tracing::error!(sandbox_id = %id, %error, "unreadable record; removing the sandbox");
+                remove_beside(shared, &mut removing, id);
             }
         }
-        // All at once: each may take a while to die.
-        removing.join_all().await;
-        self.sweep_shelf().await?;
-        self.sweep(found.is_empty()).await?;
-        self.start_warming();
-        Ok(found)
     }
+    // All at once: each may take a while to die.
+    removing.join_all().await;
+    shared.shelf.sweep().await?;
+    sweep(shared, found.is_empty()).await?;
+    shared.shelf.start();
+    Ok(found)
+}
 
-    fn remove_beside(self: &Arc<Self>, removing: &mut JoinSet<()>, id: SandboxId) {
-        let shared = Arc::clone(self);
-        removing.spawn(async move { shared.remove_remains(&id).await });
-    }
+fn remove_beside(shared: &Arc<Shared>, removing: &mut JoinSet<()>, id: SandboxId) {
+    let shared = Arc::clone(shared);
+    removing.spawn(async move { shared.remove_remains(&id).await });
+}
 
-    fn ids_on_disk(&self) -> Result<Vec<SandboxId>, RuntimeError> {
-        let list = || -> io::Result<Vec<SandboxId>> {
-            let mut ids = Vec::new();
-            for entry in std::fs::read_dir(self.layout.sandboxes_dir())? {
-                ids.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
-            }
-            Ok(ids)
-        };
-        list().map_err(step("look for sandboxes"))
-    }
-
-    async fn take_back(
-        self: &Arc<Self>,
-        id: SandboxId,
-        record: SandboxRecord,
-        boot_id: &str,
-    ) -> Result<Found, RuntimeError> {
-        let shared = Arc::clone(self);
-        let same_boot = record.boot_id == boot_id;
-        let (sandbox, state) =
-            blocking("look at a sandbox", move || shared.look_at(id, &record, same_boot)).await?;
-        if sandbox.live().is_none() {
-            // Its end is told by what this returns, not by a notice.
-            sandbox.begin_kill();
+fn ids_on_disk(layout: &Layout) -> Result<Vec<SandboxId>, RuntimeError> {
+    let list = || -> io::Result<Vec<SandboxId>> {
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(layout.sandboxes_dir())? {
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
         }
-        let id = sandbox.id.clone();
-        self.adopt(sandbox);
-        Ok(Found { id, state })
-    }
+        Ok(ids)
+    };
+    list().map_err(step("look for sandboxes"))
+}
 
-    fn look_at(
-        &self,
-        id: SandboxId,
-        record: &SandboxRecord,
-        same_boot: bool,
-    ) -> Result<(Arc<Sandbox>, FoundState), RuntimeError> {
-        let dir = self.layout.sandbox_dir(&id);
-        let has_groups = record.cgroup_dirs.iter().all(|dir| dir.is_dir());
-        let opened = self
+async fn take_back(
+    shared: &Arc<Shared>,
+    id: SandboxId,
+    record: SandboxRecord,
+    boot_id: &str,
+) -> Result<Found, RuntimeError> {
+    let looking = Arc::clone(shared);
+    let same_boot = record.boot_id == boot_id;
+    let (sandbox, state) =
+        blocking("look at a sandbox", move || look_at(&looking, id, &record, same_boot)).await?;
+    if sandbox.live().is_none() {
+        // Its end is told by what this returns, not by a notice.
+        sandbox.begin_kill();
+    }
+    let id = sandbox.id.clone();
+    shared.sandboxes.adopt(sandbox);
+    Ok(Found { id, state })
+}
+
+fn look_at(
+    shared: &Shared,
+    id: SandboxId,
+    record: &SandboxRecord,
+    same_boot: bool,
+) -> Result<(Arc<Sandbox>, FoundState), RuntimeError> {
+    let dir = shared.layout.sandbox_dir(&id);
+    let has_groups = record.cgroup_dirs.iter().all(|dir| dir.is_dir());
+    let opened = shared
+        .cgroups
+        .open_dirs(&record.cgroup_name, &record.cgroup_dirs)
+        .map_err(cgroup_step("open the sandbox's control groups"))?;
+    let cgroup = match opened {
+        Some(cgroup) => cgroup,
+        // Gone, as after a restart of the host: an empty one takes its place until the sandbox is killed.
+        None => shared
             .cgroups
-            .open_dirs(&record.cgroup_name, &record.cgroup_dirs)
-            .map_err(cgroup_step("open the sandbox's control groups"))?;
-        let cgroup = match opened {
-            Some(cgroup) => cgroup,
-            // Gone, as after a restart of the host: an empty one takes its place until the sandbox is killed.
-            None => self
-                .cgroups
-                .create(&record.cgroup_name)
-                .map_err(cgroup_step("make the sandbox's control groups"))?,
-        };
-        let image = dir.join(disk::IMAGE_FILE);
-        let search = if same_boot {
-            Live::find(&record.made, &image).map_err(step("find the sandbox"))?
-        } else {
-            Search::Gone
-        };
-        if matches!(search, Search::Gone) {
-            release_disk(&record.made, &image);
+            .create(&record.cgroup_name)
+            .map_err(cgroup_step("make the sandbox's control groups"))?,
+    };
+    let image = dir.join(disk::IMAGE_FILE);
+    let search = if same_boot {
+        Live::find(&record.made, &image).map_err(step("find the sandbox"))?
+    } else {
+        Search::Gone
+    };
+    if matches!(search, Search::Gone) {
+        release_disk(&record.made, &image);
+    }
+    let (live, unusable) = match search {
+        Search::Found(live) if has_groups => (Some(live), None),
+        Search::Found(live) => {
+            end(live.pidfd.get_ref());
+            (None, Some(Cause::ControlGroupsRemoved))
         }
-        let (live, unusable) = match search {
-            Search::Found(live) if has_groups => (Some(live), None),
-            Search::Found(live) => {
-                end(live.pidfd.get_ref());
-                (None, Some(Cause::ControlGroupsRemoved))
-            }
-            Search::WithoutDisk(pidfd) => {
-                end(&pidfd);
-                (None, Some(Cause::DiskMissing))
-            }
-            Search::Gone => (None, None),
-        };
-        let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live);
-        settle(&sandbox)?;
-        let state = match unusable {
-            Some(cause) => FoundState::Dead(Exit::of_cause(cause)),
-            None if sandbox.live().is_none() => FoundState::Dead(sandbox.found_dead(same_boot, has_groups)),
-            None if sandbox.is_paused() => FoundState::Paused,
-            None => FoundState::Running,
-        };
-        Ok((Arc::new(sandbox), state))
-    }
+        Search::WithoutDisk(pidfd) => {
+            end(&pidfd);
+            (None, Some(Cause::DiskMissing))
+        }
+        Search::Gone => (None, None),
+    };
+    let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live);
+    settle(&sandbox)?;
+    let state = match unusable {
+        Some(cause) => FoundState::Dead(Exit::of_cause(cause)),
+        None if sandbox.live().is_none() => FoundState::Dead(sandbox.found_dead(same_boot, has_groups)),
+        None if sandbox.is_paused() => FoundState::Paused,
+        None => FoundState::Running,
+    };
+    Ok((Arc::new(sandbox), state))
+}
 
-    /// Removes what belongs to no sandbox.
-    async fn sweep(self: &Arc<Self>, no_sandboxes: bool) -> Result<(), RuntimeError> {
-        let shared = Arc::clone(self);
-        let sweep = move || -> io::Result<()> {
-            for dir in std::fs::read_dir(shared.layout.trash_dir())? {
-                std::fs::remove_dir_all(dir?.path())?;
+/// Removes what belongs to no sandbox.
+async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), RuntimeError> {
+    let shared = Arc::clone(shared);
+    let sweep = move || -> io::Result<()> {
+        for dir in std::fs::read_dir(shared.layout.trash_dir())? {
+            std::fs::remove_dir_all(dir?.path())?;
+        }
+        for file in std::fs::read_dir(shared.layout.snapshots_dir())? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                std::fs::remove_file(path)?;
             }
-            for file in std::fs::read_dir(shared.layout.snapshots_dir())? {
-                let path = file?.path();
-                if path.extension().is_some_and(|extension| extension == "new") {
-                    std::fs::remove_file(path)?;
-                }
-            }
-            if no_sandboxes { base::remove_others(&shared.layout.base_dir(), &shared.base) } else { Ok(()) }
-        };
-        blocking("sweep the state directory", move || sweep().map_err(step("sweep the state directory")))
-            .await
-    }
+        }
+        if no_sandboxes {
+            base::remove_others(&shared.layout.base_dir(), &shared.preparer.base)
+        } else {
+            Ok(())
+        }
+    };
+    blocking("sweep the state directory", move || sweep().map_err(step("sweep the state directory"))).await
 }
 
 /// A file system that was frozen for a checkpoint outlives everything that used it until it is thawed, and its loop
 /// device with it.
 fn release_disk(made: &Made, image: &Path) {
-    if sandbox::shows_image(made.loop_device, image).unwrap_or(false) {
-        thaw_loop(made.loop_device);
-    }
-}
-
-/// Thaws the file system on a loop device, if there is one.
-pub(super) fn thaw_loop(number: u32) {
-    let thawed = disk::mount(number).and_then(|disk| sys::thaw_filesystem(disk.as_fd()));
-    if let Err(error) = thawed {
-        tracing::debug!(number, %error, "nothing is mounted from this loop device");
+    if shows_image(made.loop_device, image).unwrap_or(false) {
+        disk::thaw_loop(made.loop_device);
     }
 }
 

@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use super::live::Live;
 use super::record::CHECKPOINT_FILE;
-use super::runtime::step;
-use super::sandbox::{Live, Sandbox, cgroup_step};
+use super::sandbox::Sandbox;
+use super::step::{cgroup_step, step};
 use super::{disk, sys};
 use crate::RuntimeError;
 

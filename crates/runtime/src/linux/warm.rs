@@ -13,46 +13,38 @@
 //! so that whatever a killed server leaves of it is removed by the next one.
 //!
 //! Ownership: the shelf owns what stands on it; `create` owns what it took. The directory below `warm/` bears the
-//! name of the control groups; the file [`GROUP_FILE`] keeps that name when the directory gets the sandbox's.
+//! name of the control groups; the file [`GROUP_FILE`](super::record::GROUP_FILE) keeps that name when the directory gets the sandbox's.
 //!
 //! Failure: one that cannot be made is tried again after a pause, and creates go the long way meanwhile. One that
 //! died on the shelf is thrown away when it would have been taken.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sandscope_model::{Rootfs, Secret};
+use sandscope_model::Rootfs;
 use tokio::sync::Notify;
 
 use super::agent;
+use super::layout::Layout;
 use super::options::WarmOptions;
-use super::protocol::Made;
-use super::runtime::{Shared, blocking, step};
-use super::sandbox::Live;
+use super::prepare::{Prepared, Preparer};
+use super::removal::Remover;
+use super::step::{blocking, step};
 use crate::{LaunchSpec, RuntimeError};
 
-/// Keeps the name of a sandbox's control groups where it is not the sandbox's id.
-pub(super) const GROUP_FILE: &str = "cgroup";
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long creates under way are left alone with the host before the shelf is filled all the same.
 const COURTESY: Duration = Duration::from_millis(250);
 
-/// A sandbox that runs, and is nobody's yet.
+/// What stands ready, and who fills it.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) dir: PathBuf,
-    pub(super) cgroup: sandscope_cgroup::CgroupSet,
-    pub(super) made: Made,
-    pub(super) live: Live,
-    pub(super) boot_token: Secret,
-}
-
-/// What stands ready.
-#[derive(Debug, Default)]
 pub(super) struct Shelf {
+    options: Option<WarmOptions>,
+    layout: Arc<Layout>,
+    preparer: Arc<Preparer>,
+    remover: Remover,
     inside: Mutex<Inside>,
     /// Somebody took one, or the shelf was closed.
     changed: Notify,
@@ -75,6 +67,23 @@ impl Drop for Creating<'_> {
 }
 
 impl Shelf {
+    pub(super) fn new(
+        options: Option<WarmOptions>,
+        layout: Arc<Layout>,
+        preparer: Arc<Preparer>,
+        remover: Remover,
+    ) -> Self {
+        Self {
+            options,
+            layout,
+            preparer,
+            remover,
+            inside: Mutex::default(),
+            changed: Notify::new(),
+            n_creating: tokio::sync::watch::Sender::default(),
+        }
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,58 +117,56 @@ impl Shelf {
         self.inside().ready.len()
     }
 
-    fn close(&self) -> VecDeque<Prepared> {
+    fn empty_for_good(&self) -> VecDeque<Prepared> {
         let mut inside = self.inside();
         inside.is_closed = true;
         self.changed.notify_one();
         std::mem::take(&mut inside.ready)
     }
-}
 
-impl Shared {
     /// One that fits, if there is one that lives.
-    pub(super) fn take_warm(self: &Arc<Self>, spec: &LaunchSpec) -> Option<Prepared> {
-        let options = self.options.warm.as_ref()?;
+    pub(super) fn take_fitting(self: &Arc<Self>, spec: &LaunchSpec) -> Option<Prepared> {
+        let options = self.options.as_ref()?;
         let fits = matches!(spec.rootfs, Rootfs::Host)
             && spec.memory_mb == options.memory_mb
             && spec.disk_mb == options.disk_mb;
-        while let Some(prepared) = fits.then(|| self.shelf.take()).flatten() {
+        while let Some(prepared) = fits.then(|| self.take()).flatten() {
             if !prepared.live.has_ended() {
                 return Some(prepared);
             }
             tracing::warn!(group = prepared.cgroup.name(), "a sandbox ended before anybody wanted it");
-            let shared = Arc::clone(self);
-            tokio::task::spawn_blocking(move || shared.end_warm(prepared));
+            let shelf = Arc::clone(self);
+            tokio::task::spawn_blocking(move || shelf.end(prepared));
         }
         None
     }
 
     /// Starts to keep the shelf full, where that is wanted.
-    pub(super) fn start_warming(self: &Arc<Self>) {
-        if let Some(options) = self.options.warm.filter(|options| options.n > 0) {
-            let shared = Arc::clone(self);
-            tokio::spawn(async move { shared.keep_warm(options).await });
+    pub(super) fn start(self: &Arc<Self>) {
+        if let Some(options) = self.options.filter(|options| options.n > 0) {
+            let shelf = Arc::clone(self);
+            tokio::spawn(async move { shelf.keep_warm(options).await });
         }
     }
 
     async fn keep_warm(self: Arc<Self>, options: WarmOptions) {
         let mut pause = FIRST_PAUSE;
-        while !self.shelf.is_closed() {
-            if self.shelf.len() >= options.n {
-                self.shelf.changed.notified().await;
+        while !self.is_closed() {
+            if self.len() >= options.n {
+                self.changed.notified().await;
                 continue;
             }
-            let mut creating = self.shelf.n_creating.subscribe();
+            let mut creating = self.n_creating.subscribe();
             let quiet = async { creating.wait_for(|n| *n == 0).await.is_ok() };
             let _enough_courtesy = tokio::time::timeout(COURTESY, quiet).await;
-            let under_way = self.removals.begin();
-            match self.prepare_warm(options).await {
+            let under_way = self.remover.begin();
+            match self.prepare(options).await {
                 Ok(prepared) => {
                     pause = FIRST_PAUSE;
-                    if let Err(late) = self.shelf.put(prepared) {
-                        let shared = Arc::clone(&self);
+                    if let Err(late) = self.put(prepared) {
+                        let shelf = Arc::clone(&self);
                         let ended = blocking("end a sandbox nobody wants", move || {
-                            shared.end_warm(*late);
+                            shelf.end(*late);
                             Ok(())
                         });
                         let _only_tells_of_panics = ended.await;
@@ -169,58 +176,58 @@ impl Shared {
                 Err(error) => {
                     drop(under_way);
                     tracing::warn!(%error, "no sandbox can be made ahead; trying again");
-                    let _closed = tokio::time::timeout(pause, self.shelf.changed.notified()).await;
+                    let _closed = tokio::time::timeout(pause, self.changed.notified()).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
 
-    async fn prepare_warm(self: &Arc<Self>, options: WarmOptions) -> Result<Prepared, RuntimeError> {
+    async fn prepare(&self, options: WarmOptions) -> Result<Prepared, RuntimeError> {
         let drawn = agent::draw_boot_token().map_err(step("draw a name"))?;
         let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
         let dir = self.layout.warm_dir().join(&name);
-        let image = self.pristine(options.disk_mb).await?;
+        let image = self.preparer.pristine(options.disk_mb).await?;
         // The limits of whoever takes it come with it.
-        let limits = self.limits(1, options.memory_mb);
-        let prepared = match self.prepare(name.clone(), dir.clone(), image, options.memory_mb, limits).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.remove_named(name, dir).await;
-                return Err(error);
-            }
-        };
-        if let Err(error) = self.wait_for_agent(&prepared.live).await {
-            self.remove_named(name, dir).await;
+        let limits = self.preparer.limits(1, options.memory_mb);
+        let prepared =
+            match self.preparer.prepare(name.clone(), dir.clone(), image, options.memory_mb, limits).await {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    self.remover.remove_named(name, dir).await;
+                    return Err(error);
+                }
+            };
+        if let Err(error) = self.preparer.wait_for_agent(&prepared.live).await {
+            self.remover.remove_named(name, dir).await;
             return Err(error);
         }
         Ok(prepared)
     }
 
-    fn end_warm(&self, prepared: Prepared) {
+    fn end(&self, prepared: Prepared) {
         let (name, dir) = (prepared.cgroup.name().to_owned(), prepared.dir.clone());
         drop(prepared);
-        self.remove_both(&name, &dir);
+        self.remover.remove_both(&name, &dir);
     }
 
     /// Ends what stands on the shelf, for good.
-    pub(super) async fn close_shelf(self: &Arc<Self>) {
-        let (shared, rest) = (Arc::clone(self), self.shelf.close());
-        let ended =
-            tokio::task::spawn_blocking(move || rest.into_iter().for_each(|one| shared.end_warm(one)));
+    pub(super) async fn close(self: &Arc<Self>) {
+        let (shelf, rest) = (Arc::clone(self), self.empty_for_good());
+        let ended = tokio::task::spawn_blocking(move || rest.into_iter().for_each(|one| shelf.end(one)));
         let _only_tells_of_panics = ended.await;
     }
 
     /// Ends what a server that was killed left on its shelf.
-    pub(super) async fn sweep_shelf(self: &Arc<Self>) -> Result<(), RuntimeError> {
-        let shared = Arc::clone(self);
+    pub(super) async fn sweep(self: &Arc<Self>) -> Result<(), RuntimeError> {
+        let shelf = Arc::clone(self);
         blocking("sweep the shelf", move || {
-            let entries = std::fs::read_dir(shared.layout.warm_dir()).map_err(step("sweep the shelf"))?;
+            let entries = std::fs::read_dir(shelf.layout.warm_dir()).map_err(step("sweep the shelf"))?;
             for entry in entries {
                 let entry = entry.map_err(step("sweep the shelf"))?;
                 match entry.file_name().to_str() {
-                    Some(name) => shared.remove_both(name, &entry.path()),
-                    None => shared.throw_away(&entry.path()),
+                    Some(name) => shelf.remover.remove_both(name, &entry.path()),
+                    None => shelf.remover.throw_away(&entry.path()),
                 }
             }
             Ok(())

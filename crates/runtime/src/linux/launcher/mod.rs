@@ -21,6 +21,7 @@
 mod identity;
 mod init;
 mod mounts;
+mod reply;
 mod rootfs;
 mod seccomp;
 mod shim;
@@ -37,12 +38,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 
+use self::reply::reply;
+use self::shim::Heritage;
 use super::channel;
-use super::protocol::{Done, Failure, InStep as _, Operation, Reply, Request};
+use super::protocol::{Done, Failure, InStep as _, LAUNCHER_ARGUMENT, Operation, Request};
 use super::sys::{self, Forked};
-
-/// The first argument that makes an executable act as the launcher.
-pub const LAUNCHER_ARGUMENT: &str = "internal-launcher";
 
 /// How long a dead shim may go unnoticed.
 const REAP_INTERVAL: Duration = Duration::from_millis(200);
@@ -65,7 +65,6 @@ pub fn launcher_main(first_argument: Option<&OsStr>) {
     }
 }
 
-/// What every shim inherits.
 struct Launcher {
     socket: OwnedFd,
     /// The agent's executable: an anonymous file nobody can change, shared by all sandboxes.
@@ -115,16 +114,19 @@ impl Launcher {
         let number = request.number;
         match request.operation {
             Operation::Socket => match self.socket_inside(&fds) {
-                Ok(socket) => self.reply(number, Ok(Done::Socket), &[socket.as_fd()]),
-                Err(failure) => self.reply(number, Err(failure), &[]),
+                Ok(socket) => reply(&self.socket, number, Ok(Done::Socket), &[socket.as_fd()]),
+                Err(failure) => reply(&self.socket, number, Err(failure), &[]),
             },
             Operation::Make(make) => match sys::fork() {
                 Ok(Forked::Parent(pid)) => {
                     self.shims.insert(pid, number);
                     Ok(())
                 }
-                Ok(Forked::Child) => shim::run(self, number, &make, fds),
-                Err(error) => self.reply(number, Err(error).step("start a shim"), &[]),
+                Ok(Forked::Child) => {
+                    let (socket, agent) = (self.socket.as_fd(), self.agent.as_fd());
+                    shim::run(Heritage { socket, agent, filters: &self.filters }, number, &make, fds)
+                }
+                Err(error) => reply(&self.socket, number, Err(error).step("start a shim"), &[]),
             },
         }
     }
@@ -146,19 +148,6 @@ impl Launcher {
         socket.step("make a socket")
     }
 
-    fn reply(
-        &self,
-        number: u64,
-        result: Result<Done, Failure>,
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<(), Failure> {
-        match channel::send(&self.socket, &Reply { number, result }, fds) {
-            // The server is gone; so shall we be, at the next receive.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.step("answer the server"),
-        }
-    }
-
     /// Collects shims that ended, and answers for those that may not have been able to. A second answer to the same
     /// request is ignored by the server.
     fn reap(&mut self) -> Result<(), Failure> {
@@ -166,7 +155,12 @@ impl Launcher {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, _status))) => {
                     if let Some(number) = self.shims.remove(&pid) {
-                        self.reply(number, Err(Failure::new("make the sandbox", "its shim ended")), &[])?;
+                        reply(
+                            &self.socket,
+                            number,
+                            Err(Failure::new("make the sandbox", "its shim ended")),
+                            &[],
+                        )?;
                     }
                 }
                 Ok(None) => return Ok(()),

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::Launcher;
 use super::identity::IdRange;
 use super::init::{self, Inheritance, Mounts};
-use super::rootfs;
-use super::verify;
+use super::reply::reply;
+use super::seccomp::Filters;
+use super::{rootfs, verify};
 use crate::linux::channel;
 use crate::linux::disk;
 use crate::linux::protocol::{COPY_DISK, Done, Failure, InStep as _, Made, MakeRequest};
@@ -21,6 +21,16 @@ use crate::linux::sys::{self, AtExec, Cloned};
 
 /// How long PID 1 may take to become the agent.
 const START_LIMIT_S: i64 = 10;
+
+/// What a shim has from its launcher.
+#[derive(Clone, Copy)]
+pub(super) struct Heritage<'a> {
+    /// Where the server reads answers.
+    pub(super) socket: BorrowedFd<'a>,
+    /// The agent's executable.
+    pub(super) agent: BorrowedFd<'a>,
+    pub(super) filters: &'a Filters,
+}
 
 /// A sandbox that has been made.
 struct Sandbox {
@@ -33,18 +43,18 @@ struct Sandbox {
 }
 
 /// Serves one request in a process of its own and never returns.
-pub(super) fn run(launcher: &Launcher, number: u64, request: &MakeRequest, fds: Vec<OwnedFd>) -> ! {
-    let code = match make(launcher, request, fds) {
-        Ok(sandbox) => watch(launcher, number, request, sandbox),
+pub(super) fn run(heritage: Heritage<'_>, number: u64, request: &MakeRequest, fds: Vec<OwnedFd>) -> ! {
+    let code = match make(heritage, request, fds) {
+        Ok(sandbox) => watch(heritage, number, request, sandbox),
         Err(failure) => {
-            let _server_gone = launcher.reply(number, Err(failure), &[]);
+            let _server_gone = reply(heritage.socket, number, Err(failure), &[]);
             1
         }
     };
     sys::exit_now(code)
 }
 
-fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result<Sandbox, Failure> {
+fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result<Sandbox, Failure> {
     rustix::process::setsid().step("start a session")?;
     // Whoever reads the server's output must not wait for the sandbox's end.
     rustix::stdio::dup2_stdout(io::stdin()).step("close standard output")?;
@@ -72,10 +82,10 @@ fn make(launcher: &Launcher, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result
             drop(ours);
             let inherited = Inheritance {
                 request,
-                filters: &launcher.filters,
+                filters: heritage.filters,
                 join_files: &join_files,
                 shim: theirs.as_fd(),
-                agent: launcher.agent.as_fd(),
+                agent: heritage.agent,
                 boot_token: boot_token.as_fd(),
             };
             let mut alarm = alarm_end;
@@ -163,13 +173,13 @@ fn wait_for_agent(alarm: OwnedFd) -> Result<(), Failure> {
 }
 
 /// Tells the server, lets go of everything not needed, and waits for the end.
-fn watch(launcher: &Launcher, number: u64, request: &MakeRequest, sandbox: Sandbox) -> i32 {
+fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sandbox) -> i32 {
     let Sandbox { made, pid, pidfd, network, disk, ids } = sandbox;
     let answer = || -> Result<(), Failure> {
         let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
             .step("name the shim")?;
         let fds = [pidfd.as_fd(), own.as_fd(), network.as_fd(), disk.as_fd()];
-        launcher.reply(number, Ok(Done::Made(made)), &fds)
+        reply(heritage.socket, number, Ok(Done::Made(made)), &fds)
     };
     // Before the answer: whoever gets it may give the directory another name.
     let dir = File::open(&request.dir);

@@ -1,0 +1,148 @@
+//! Handles of a sandbox's processes, network and disk: they mean the same ones for as long as they are held.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::PidfdFlags;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::protocol::{Made, ProcessName};
+use super::{disk, record, sys};
+
+/// How long a shim may take to record an exit it has seen.
+pub(super) const RECORD_LIMIT: Duration = Duration::from_secs(5);
+
+/// Handles that mean this sandbox for as long as they are held, whatever happens to its numbers.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) pidfd: AsyncFd<OwnedFd>,
+    pub(crate) shim: AsyncFd<OwnedFd>,
+    pub(crate) network: OwnedFd,
+    pub(crate) disk: OwnedFd,
+    /// The first process's entry in `/proc`.
+    pub(crate) proc_dir: OwnedFd,
+    pub(crate) loop_device: u32,
+}
+
+impl Live {
+    /// The descriptors in the order in which the launcher sends them.
+    pub(crate) fn new(made: &Made, fds: [OwnedFd; 4]) -> io::Result<Self> {
+        let [pidfd, shim, network, disk] = fds;
+        let readable = |fd| sys::watch(fd, Interest::READABLE);
+        let proc_dir = hold_proc(made.init.pid)?;
+        if has_ended(&pidfd) {
+            // The number may have passed on before it was held.
+            return Err(io::Error::other("its first process ended at once"));
+        }
+        let (pidfd, shim) = (readable(pidfd)?, readable(shim)?);
+        Ok(Self { pidfd, shim, network, disk, proc_dir, loop_device: made.loop_device })
+    }
+
+    /// Whether the first process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        has_ended(self.pidfd.get_ref())
+    }
+
+    /// Takes hold of processes made earlier.
+    pub(crate) fn find(made: &Made, image: &Path) -> io::Result<Search> {
+        let shim = hold(made.shim)?;
+        let (Some(pidfd), Some(shim)) = (hold(made.init)?, &shim) else {
+            wait_for_record(shim.as_ref());
+            return Ok(Search::Gone);
+        };
+        let network = match File::open(format!("/proc/{}/ns/net", made.init.pid)) {
+            Ok(network) => network.into(),
+            // It is ending, as it does when the server was killed while killing it: a first process has lost its
+            // namespaces already while it still waits for its children to be gone.
+            Err(_) if ends_within(&pidfd, RECORD_LIMIT) => {
+                wait_for_record(Some(shim));
+                return Ok(Search::Gone);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(shim) = hold(made.shim)? else { return Ok(Search::Gone) };
+        if hold(made.init)?.is_none() {
+            wait_for_record(Some(&shim));
+            return Ok(Search::Gone);
+        }
+        if !shows_image(made.loop_device, image)? {
+            return Ok(Search::WithoutDisk(pidfd));
+        }
+        let disk = disk::mount(made.loop_device)?;
+        match Self::new(made, [pidfd, shim, network, disk]) {
+            Err(_) if hold(made.init)?.is_none() => {
+                let shim = hold(made.shim)?;
+                wait_for_record(shim.as_ref());
+                Ok(Search::Gone)
+            }
+            outcome => outcome.map(Search::Found),
+        }
+    }
+}
+
+/// Whether a loop device shows this file; numbers pass on to other sandboxes.
+pub(crate) fn shows_image(loop_device: u32, image: &Path) -> io::Result<bool> {
+    match std::fs::metadata(image) {
+        Ok(image) => {
+            let (_device, inode) = sys::backing_inode(loop_device)?;
+            Ok(std::os::unix::fs::MetadataExt::ino(&image) == inode)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What became of processes made earlier.
+pub(crate) enum Search {
+    /// They live.
+    Found(Live),
+    /// They live, but the image their disk shows is gone or another.
+    WithoutDisk(OwnedFd),
+    Gone,
+}
+
+/// A handle of the process of that name, if it still lives.
+pub(crate) fn hold(name: ProcessName) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = rustix::process::Pid::from_raw(name.pid) else { return Ok(None) };
+    let handle = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(handle) => handle,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Asked after the handle was taken: a number that passed on to another process shows here.
+    let is_same = record::name_process(name.pid).is_ok_and(|found| found == name);
+    Ok((is_same && !has_ended(&handle)).then_some(handle))
+}
+
+/// Whether the process has ended; its entry may still be there.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    ends_within(pidfd, Duration::ZERO)
+}
+
+/// The same, waiting for it. Blocks.
+fn ends_within(pidfd: &OwnedFd, limit: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    let limit = Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
+    let ended = rustix::io::retry_on_intr(|| {
+        rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit))
+    });
+    !matches!(ended, Ok(0))
+}
+
+/// A shim whose sandbox has ended writes down how, and leaves: before that, nobody can say.
+fn wait_for_record(shim: Option<&OwnedFd>) {
+    if shim.is_some_and(|shim| !ends_within(shim, RECORD_LIMIT)) {
+        tracing::warn!("a sandbox's end has not been recorded in time");
+    }
+}
+
+/// Holds `/proc/<pid>`: it stays that of the same process.
+fn hold_proc(pid: i32) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?)
+}

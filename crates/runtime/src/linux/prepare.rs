@@ -1,0 +1,193 @@
+//! Making a sandbox up to where its agent has been started and told nothing yet.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_agent_protocol::AGENT_PORT;
+use sandscope_cgroup::{CgroupSet, Cgroups, Limits};
+use sandscope_model::{Rootfs, Secret};
+use tokio::net::TcpStream;
+
+use super::client::LauncherClient;
+use super::dial::dial;
+use super::layout::Layout;
+use super::live::Live;
+use super::options::LinuxOptions;
+use super::protocol::{BaseTree, COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
+use super::step::{blocking, cgroup_step, step};
+use super::{agent, disk, layout};
+use crate::{ConnectError, LaunchSpec, RuntimeError};
+
+/// Pauses between looks whether the agent listens yet.
+const FIRST_PAUSE: Duration = Duration::from_micros(300);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A sandbox that runs, and is nobody's yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) dir: PathBuf,
+    pub(super) cgroup: sandscope_cgroup::CgroupSet,
+    pub(super) made: Made,
+    pub(super) live: Live,
+    pub(super) boot_token: Secret,
+}
+
+/// Makes them.
+#[derive(Debug)]
+pub(super) struct Preparer {
+    pub(super) options: LinuxOptions,
+    pub(super) layout: Arc<Layout>,
+    pub(super) base: BaseTree,
+    pub(super) cgroups: Arc<Cgroups>,
+    pub(super) launcher: Arc<LauncherClient>,
+    /// One image of each size is made at a time.
+    pub(super) pristine_lock: tokio::sync::Mutex<()>,
+}
+
+impl Preparer {
+    /// Makes a sandbox whose agent has been started and told nothing yet. `name` is that of its control groups. What
+    /// a failure leaves is the caller's to remove.
+    pub(super) async fn prepare(
+        &self,
+        name: String,
+        dir: PathBuf,
+        image: PathBuf,
+        memory_mb: u32,
+        limits: Limits,
+    ) -> Result<Prepared, RuntimeError> {
+        let boot_token = agent::draw_boot_token().map_err(step("draw the boot token"))?;
+        let (cgroup, join_files) = self.prepare_groups(name.clone(), dir.clone(), limits).await?;
+        let request = MakeRequest {
+            id: name,
+            hostname: self.options.hostname.clone(),
+            dir: dir.clone(),
+            image,
+            base: self.base.clone(),
+            has_unified_cgroup: cgroup.unified_dir().is_some(),
+            cgroup_name: cgroup.name().to_owned(),
+            shm_mb: (memory_mb / 2).max(1),
+            boot_token: boot_token.clone(),
+        };
+        let fds: Vec<_> =
+            cgroup.unified_dir().into_iter().chain(join_files.iter().map(AsFd::as_fd)).collect();
+        let answer = self.launcher.call(Operation::Make(Box::new(request)), &fds).await;
+        let (made, live) = take_made(answer.map_err(|failure| refine(&failure))?)?;
+        Ok(Prepared { dir, cgroup, made, live, boot_token })
+    }
+
+    /// The image the sandbox's disk is copied from.
+    pub(super) async fn image(&self, spec: &LaunchSpec) -> Result<PathBuf, RuntimeError> {
+        let Rootfs::Snapshot(build) = spec.rootfs else { return self.pristine(spec.disk_mb).await };
+        let image = self.layout.snapshot(build);
+        if image.exists() { Ok(image) } else { Err(RuntimeError::SnapshotMissing) }
+    }
+
+    /// An empty image of that size, made at the first need.
+    pub(super) async fn pristine(&self, disk_mb: u32) -> Result<PathBuf, RuntimeError> {
+        if !self.base.skeleton.is_dir() {
+            return Err(RuntimeError::BaseMissing);
+        }
+        let image = self.layout.pristine_image(disk_mb);
+        if !image.exists() {
+            let _one_at_a_time = self.pristine_lock.lock().await;
+            if !image.exists() {
+                disk::make_pristine(&image, disk_mb).await.map_err(step("make a disk image"))?;
+            }
+        }
+        Ok(image)
+    }
+
+    /// What a sandbox of that size may use.
+    pub(super) fn limits(&self, cpu_count: u32, memory_mb: u32) -> Limits {
+        Limits { cpu_count, memory_bytes: u64::from(memory_mb) << 20, pids_max: self.options.max_pids }
+    }
+
+    async fn prepare_groups(
+        &self,
+        name: String,
+        dir: PathBuf,
+        limits: Limits,
+    ) -> Result<(CgroupSet, Vec<OwnedFd>), RuntimeError> {
+        let cgroups = Arc::clone(&self.cgroups);
+        blocking("prepare the sandbox", move || {
+            layout::make_dir(&dir).map_err(step("make the sandbox's directory"))?;
+            let cgroup = cgroups.create(&name).map_err(cgroup_step("make the sandbox's control groups"))?;
+            if !dir.is_dir() {
+                // Given up meanwhile, and removed: nobody would find the groups any more.
+                let _first_error_says_more = cgroup.remove(Duration::ZERO);
+                return Err(step("make the sandbox")(io::ErrorKind::Interrupted.into()));
+            }
+            cgroup.set_limits(&limits).map_err(cgroup_step("limit the sandbox"))?;
+            let files = cgroup.v1_join_files().map_err(cgroup_step("open the sandbox's control groups"))?;
+            Ok((cgroup, files.into_iter().map(|file| file.fd).collect()))
+        })
+        .await
+    }
+
+    /// Tells the agent who it is, as soon as it listens.
+    pub(super) async fn initialise(
+        &self,
+        live: &Live,
+        body: bytes::Bytes,
+        boot_token: &Secret,
+    ) -> Result<(), RuntimeError> {
+        let answers = async {
+            let stream = self.wait_for_agent(live).await?;
+            agent::initialise(stream, body, boot_token).await.map_err(step("initialise the agent"))
+        };
+        let limit = self.options.agent_limit;
+        tokio::time::timeout(limit, answers).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
+    }
+
+    /// Connects to the agent as soon as it listens.
+    pub(super) async fn wait_for_agent(&self, live: &Live) -> Result<TcpStream, RuntimeError> {
+        let connected = async {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                match dial(&self.launcher, live, AGENT_PORT).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(ConnectError::PortClosed) => {}
+                    Err(ConnectError::NotRunning) => return Err(RuntimeError::AgentUnresponsive),
+                    Err(ConnectError::Socket(source)) => {
+                        return Err(RuntimeError::Step { step: "reach the agent", source });
+                    }
+                }
+                if live.has_ended() {
+                    return Err(RuntimeError::Step {
+                        step: "start the agent",
+                        source: io::Error::other("it ended at once"),
+                    });
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        };
+        let limit = self.options.agent_limit;
+        tokio::time::timeout(limit, connected).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
+    }
+}
+
+fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Live), RuntimeError> {
+    let unexpected = || step("make the sandbox")(io::ErrorKind::InvalidData.into());
+    let Done::Made(made) = done else { return Err(unexpected()) };
+    let fds = <[OwnedFd; 4]>::try_from(fds).map_err(|_| unexpected())?;
+    let live = Live::new(&made, fds).map_err(step("hold the sandbox"))?;
+    Ok((made, live))
+}
+
+/// Tells a full host from a broken one.
+fn refine(failure: &Failure) -> RuntimeError {
+    const FULL: [i32; 2] = [libc::ENOSPC, libc::EDQUOT];
+    const EXHAUSTED: [i32; 6] =
+        [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EDQUOT, libc::EUSERS];
+    if failure.errno.is_some_and(|errno| FULL.contains(&errno)) && failure.step == COPY_DISK {
+        return RuntimeError::DiskFull(failure.to_string());
+    }
+    if failure.errno.is_some_and(|errno| EXHAUSTED.contains(&errno)) {
+        return RuntimeError::NoCapacity(failure.to_string());
+    }
+    step("make the sandbox")(io::Error::other(failure.to_string()))
+}

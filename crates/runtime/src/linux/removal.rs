@@ -1,0 +1,137 @@
+//! Removing what is left of sandboxes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sandscope_cgroup::{CgroupError, CgroupSet, Cgroups};
+use tokio::sync::watch;
+
+use super::layout::Layout;
+
+/// How long what was in control groups may take to be gone. The last process of a sandbox unmounts its file systems,
+/// for which the kernel waits for work on every processor: on a crowded machine that takes tens of seconds.
+const EMPTY_LIMIT: Duration = Duration::from_secs(60);
+/// After how long what is still alive is killed once more.
+const KILL_AGAIN: Duration = Duration::from_millis(500);
+/// How long its control groups may stay busy.
+const REMOVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Removes control groups and directories, and counts what is under way in the background.
+#[derive(Debug, Clone)]
+pub(super) struct Remover(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    layout: Arc<Layout>,
+    cgroups: Arc<Cgroups>,
+    under_way: watch::Sender<usize>,
+    next: AtomicU64,
+}
+
+/// Counts as under way until dropped.
+pub(super) struct UnderWay(watch::Sender<usize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n = n.saturating_sub(1));
+    }
+}
+
+impl Remover {
+    pub(super) fn new(layout: Arc<Layout>, cgroups: Arc<Cgroups>) -> Self {
+        let under_way = watch::Sender::new(0);
+        Self(Arc::new(Inside { layout, cgroups, under_way, next: AtomicU64::new(0) }))
+    }
+
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.under_way.send_modify(|n| *n += 1);
+        UnderWay(self.0.under_way.clone())
+    }
+
+    /// Waits until none is under way.
+    pub(super) async fn drain(&self) {
+        let mut under_way = self.0.under_way.subscribe();
+        let _sender_is_here = under_way.wait_for(|n| *n == 0).await;
+    }
+
+    /// [`remove_both`](Self::remove_both) where waiting hurts nobody.
+    pub(super) async fn remove_named(&self, group: String, dir: PathBuf) {
+        let remover = self.clone();
+        let done = tokio::task::spawn_blocking(move || remover.remove_both(&group, &dir));
+        if let Err(error) = done.await {
+            tracing::error!(%error, "removing a sandbox's remains failed");
+        }
+    }
+
+    /// Removes control groups, and the directory after them: while it is there, a server that is killed in between, or
+    /// that cannot remove the groups, leaves a trace by which the rest is found later.
+    pub(super) fn remove_both(&self, group: &str, dir: &Path) {
+        if !self.remove_groups(group) {
+            return;
+        }
+        self.throw_away(dir);
+        // Whoever was still making it when it had no groups yet makes none once the directory is gone.
+        self.remove_groups(group);
+    }
+
+    /// Whether nothing is left of them.
+    fn remove_groups(&self, group: &str) -> bool {
+        let removed = self.0.cgroups.open_set(group).and_then(|set| {
+            let Some(set) = set else { return Ok(()) };
+            empty(&set)?;
+            set.remove(REMOVE_LIMIT)
+        });
+        if let Err(error) = &removed {
+            tracing::warn!(group, %error, "control groups are left behind");
+        }
+        removed.is_ok()
+    }
+
+    /// Moves a directory out of sight at once, then removes it.
+    pub(super) fn throw_away(&self, dir: &Path) {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let trash = self.0.layout.trash_dir().join(format!("{name}-{number}"));
+        let removed = match fs::rename(dir, &trash) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(_) => remove_whole(dir),
+            Ok(()) => remove_whole(&trash),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files of a sandbox are left behind");
+        }
+    }
+}
+
+/// Kills until nothing is left: what a killed server's launcher had under way may join after the first time.
+fn empty(set: &CgroupSet) -> Result<(), CgroupError> {
+    let deadline = Instant::now() + EMPTY_LIMIT;
+    loop {
+        set.kill_all()?;
+        match set.wait_empty(KILL_AGAIN) {
+            Err(_) if Instant::now() < deadline => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Removes a directory that a shim may still be writing its last words into: once it is gone, nothing new can appear.
+pub(super) fn remove_whole(dir: &Path) -> io::Result<()> {
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            outcome => return outcome,
+        }
+    }
+}

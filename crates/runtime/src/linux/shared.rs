@@ -1,0 +1,86 @@
+//! What every operation of the runtime works with: each part owns its state, and none knows this whole.
+
+use std::sync::Arc;
+
+use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_model::SandboxId;
+use tokio::sync::mpsc;
+
+use super::base;
+use super::busy::Busy;
+use super::client::LauncherClient;
+use super::layout::Layout;
+use super::options::LinuxOptions;
+use super::prepare::Preparer;
+use super::record::GROUP_FILE;
+use super::removal::Remover;
+use super::sandboxes::Sandboxes;
+use super::step::{blocking, cgroup_step, step};
+use super::warm::Shelf;
+use crate::{Notice, RuntimeError};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) layout: Arc<Layout>,
+    pub(super) cgroups: Arc<Cgroups>,
+    pub(super) launcher: Arc<LauncherClient>,
+    pub(super) preparer: Arc<Preparer>,
+    pub(super) remover: Remover,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) sandboxes: Sandboxes,
+    /// Sandboxes being made or removed.
+    pub(super) busy: Busy,
+}
+
+impl Shared {
+    /// Takes the state directory and the control groups, and prepares what every sandbox starts from.
+    ///
+    /// # Errors
+    ///
+    /// Another server uses the directory, or the host refuses.
+    pub(super) async fn open(
+        options: LinuxOptions,
+        notices: mpsc::Sender<Notice>,
+    ) -> Result<Self, RuntimeError> {
+        let state_dir = options.state_dir.clone();
+        let cgroup_options = CgroupOptions { parent: options.cgroup_parent.clone() };
+        let (layout, base, cgroups) = blocking("prepare the state directory", move || {
+            let layout = Layout::open(&state_dir).map_err(step("open the state directory"))?;
+            let base = base::prepare(&layout.base_dir()).map_err(step("prepare the base file system"))?;
+            let cgroups = Cgroups::open(&cgroup_options).map_err(cgroup_step("open control groups"))?;
+            Ok((Arc::new(layout), base, Arc::new(cgroups)))
+        })
+        .await?;
+        let launcher = Arc::new(LauncherClient::new(&options));
+        let remover = Remover::new(Arc::clone(&layout), Arc::clone(&cgroups));
+        let warm = options.warm;
+        let preparer = Arc::new(Preparer {
+            options,
+            layout: Arc::clone(&layout),
+            base,
+            cgroups: Arc::clone(&cgroups),
+            launcher: Arc::clone(&launcher),
+            pristine_lock: tokio::sync::Mutex::default(),
+        });
+        let shelf = Shelf::new(warm, Arc::clone(&layout), Arc::clone(&preparer), remover.clone());
+        Ok(Self {
+            layout,
+            cgroups,
+            launcher,
+            preparer,
+            remover,
+            shelf: Arc::new(shelf),
+            sandboxes: Sandboxes::new(notices),
+            busy: Busy::default(),
+        })
+    }
+
+    /// Removes whatever there is of a sandbox that is in nobody's hands: half made, or found without a record.
+    pub(super) async fn remove_remains(&self, id: &SandboxId) {
+        let _until_done = self.busy.with(id);
+        let dir = self.layout.sandbox_dir(id);
+        // One that was made ahead has groups of another name.
+        let group = std::fs::read_to_string(dir.join(GROUP_FILE)).unwrap_or_else(|_| id.to_string());
+        self.remover.remove_named(group, dir).await;
+    }
+}

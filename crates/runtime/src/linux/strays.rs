@@ -1,0 +1,146 @@
+//! What sandboxes leave below the state directory and in the kernel, and to which sandbox it belongs.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use sandscope_model::{BuildId, SandboxId};
+
+use super::layout::Layout;
+use super::removal::remove_whole;
+use super::{disk, sys};
+use crate::Stray;
+
+/// Whether `stray` is a trace of one of `held`.
+pub(super) fn belongs_to(stray: &Stray, layout: &Layout, held: &HashSet<SandboxId>) -> bool {
+    // What stands on the shelf is nobody's on purpose; a start sweeps what a killed server left there.
+    let is_held = |path: &Path| {
+        path.starts_with(layout.warm_dir()) || owner(path, layout).is_some_and(|id| held.contains(&id))
+    };
+    match stray {
+        Stray::ControlGroups(id) | Stray::Directory(id) => held.contains(id),
+        Stray::LoopDevice(number) => backing_file(*number).is_none_or(|file| is_held(&file)),
+        Stray::Mount(path) | Stray::Trash(path) => is_held(path),
+    }
+}
+
+/// The sandbox whose directory `path` is in, also once that has been thrown away (`trash/<id>-<n>`).
+fn owner(path: &Path, layout: &Layout) -> Option<SandboxId> {
+    let of = |dir: PathBuf| {
+        let first = path.strip_prefix(dir).ok()?.components().next()?.as_os_str().to_str()?;
+        first.split('-').next()?.parse().ok()
+    };
+    of(layout.sandboxes_dir()).or_else(|| of(layout.trash_dir()))
+}
+
+/// Everything below the state directory that a sandbox leaves, whosesoever it is.
+pub(super) fn strays_below(layout: &Layout) -> io::Result<Vec<Stray>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(layout.sandboxes_dir())? {
+        found.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()).map(Stray::Directory));
+    }
+    for entry in std::fs::read_dir(layout.trash_dir())? {
+        found.push(Stray::Trash(entry?.path()));
+    }
+    for number in loop_numbers()? {
+        let is_ours = backing_file(number).is_some_and(|file| file.starts_with(layout.root()));
+        found.extend(is_ours.then_some(Stray::LoopDevice(number)));
+    }
+    let mounts = std::fs::read("/proc/self/mountinfo")?;
+    let points = mounts.split(|byte| *byte == b'\n').filter_map(mount_point);
+    // The directory itself may well be a mount point.
+    let is_inside = |point: &PathBuf| point.starts_with(layout.root()) && point != layout.root();
+    found.extend(points.filter(is_inside).map(Stray::Mount));
+    Ok(found)
+}
+
+/// The captured layers.
+pub(super) fn layers(layout: &Layout) -> io::Result<Vec<BuildId>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(layout.snapshots_dir())? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new("ext4")) {
+            found.extend(
+                path.file_stem().and_then(OsStr::to_str).and_then(|name| name.parse::<BuildId>().ok()),
+            );
+        }
+    }
+    Ok(found)
+}
+
+/// Removes one that is no sandbox's control groups or directory. What is not ours, or no more, is left alone.
+pub(super) fn remove(stray: &Stray, layout: &Layout) -> io::Result<()> {
+    match stray {
+        Stray::ControlGroups(_) | Stray::Directory(_) => Ok(()),
+        // Numbers pass on: only one that still shows a file of ours is detached.
+        Stray::LoopDevice(number) => match backing_file(*number) {
+            Some(file) if file.starts_with(layout.root()) => {
+                disk::thaw_loop(*number);
+                sys::detach_loop(*number)
+            }
+            _ => Ok(()),
+        },
+        Stray::Mount(path) if path.starts_with(layout.root()) => unmount(path),
+        Stray::Trash(path) if path.parent() == Some(&layout.trash_dir()) => remove_any(path),
+        Stray::Mount(_) | Stray::Trash(_) => Ok(()),
+    }
+}
+
+fn loop_numbers() -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/sys/block")? {
+        let name = entry?.file_name();
+        found.extend(
+            name.to_str().and_then(|name| name.strip_prefix("loop")).and_then(|n| n.parse::<u32>().ok()),
+        );
+    }
+    Ok(found)
+}
+
+/// The file a loop device shows, if it shows one; without the kernel's note that it was deleted.
+fn backing_file(number: u32) -> Option<PathBuf> {
+    let mut text = std::fs::read(format!("/sys/block/loop{number}/loop/backing_file")).ok()?;
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    let file = text.strip_suffix(b" (deleted)").unwrap_or(&text);
+    Some(PathBuf::from(OsStr::from_bytes(file)))
+}
+
+/// Where the mount of a line of `mountinfo` is. Paths with blanks are written with escapes; ours with them are missed.
+fn mount_point(line: &[u8]) -> Option<PathBuf> {
+    line.split(|byte| *byte == b' ').nth(4).map(|point| PathBuf::from(OsStr::from_bytes(point)))
+}
+
+fn unmount(path: &Path) -> io::Result<()> {
+    match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
+        outcome => outcome.map_err(io::Error::from),
+    }
+}
+
+fn remove_any(path: &Path) -> io::Result<()> {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => remove_whole(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_point_is_the_fifth_field() {
+        let line = b"36 35 98:0 /mnt1 /state/sandboxes rw,noatime master:1 - ext4 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from("/state/sandboxes")));
+        assert_eq!(mount_point(b""), None);
+    }
+}
