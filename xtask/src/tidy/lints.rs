@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 use crate::shell::root;
 
 /// The crates that may hold `unsafe`: they speak to the kernel.
-const UNSAFE: [&str; 3] = ["agent", "cgroup", "runtime"];
+const UNSAFE: [&str; 2] = ["agent", "runtime"];
 
 /// Crates that read the machine's clock and make ids themselves, and why. All others carry [`BAN`] and take a `Clock`
 /// and an `Entropy`; what is refused stands in `clippy.toml`.
