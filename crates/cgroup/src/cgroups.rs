@@ -1,14 +1,17 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::controller::Controller;
+use crate::directories::{children, remove_dir, remove_dirs};
+use crate::error::CgroupError;
 use crate::group::{Group, make_dir};
+use crate::hierarchy::{Hierarchy, Version};
 use crate::layout::{self, Parent};
-use crate::{CgroupError, CgroupSet, Controller, Hierarchy, Version, limits, power};
+use crate::limits;
+use crate::set::CgroupSet;
 
 /// The longest name of a set.
 const NAME_BYTES: usize = 128;
-/// How deep below a set's directory leftovers are looked for.
-const LEFTOVER_DEPTH: u32 = 8;
 
 /// Where sandboxes' control groups are made.
 #[derive(Debug, Clone)]
@@ -32,6 +35,10 @@ pub struct Cgroups {
 
 impl Cgroups {
     /// Looks whether this host has what sandboxes need, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// A controller or the freezer is missing, or the parent's path is none.
     pub fn probe(options: &CgroupOptions) -> Result<Self, CgroupError> {
         Self::plan(&Hierarchy::read_host()?, options)
     }
@@ -45,11 +52,19 @@ impl Cgroups {
 
     /// Looks, and makes the parent groups. In version 2 this hands controllers down to them, for which this process
     /// may have to move into a group of its own beside them.
+    ///
+    /// # Errors
+    ///
+    /// As of [`probe`](Self::probe), or the parent groups cannot be made.
     pub fn open(options: &CgroupOptions) -> Result<Self, CgroupError> {
         Self::open_hierarchies(&Hierarchy::read_host()?, options)
     }
 
     /// The same with only some of the host's hierarchies.
+    ///
+    /// # Errors
+    ///
+    /// As of [`open`](Self::open).
     pub fn open_hierarchies(hierarchies: &[Hierarchy], options: &CgroupOptions) -> Result<Self, CgroupError> {
         let cgroups = Self::plan(hierarchies, options)?;
         for parent in &cgroups.parents {
@@ -70,6 +85,10 @@ impl Cgroups {
 
     /// Makes a new set, with access to the harmless character devices only and no other limits yet. A set of that
     /// name that exists already is refused (`AlreadyExists`); on failure nothing remains.
+    ///
+    /// # Errors
+    ///
+    /// The name is none or is taken, or the kernel refuses.
     pub fn create(&self, name: &str) -> Result<CgroupSet, CgroupError> {
         check_name(name)?;
         let mut made = Vec::with_capacity(self.parents.len());
@@ -98,6 +117,10 @@ impl Cgroups {
     /// Opens a set made earlier, also by another process with the same own group. `None` if there is no trace of
     /// it; where some of its directories are missing they are made again, empty, so that what is left can be
     /// frozen, killed and removed.
+    ///
+    /// # Errors
+    ///
+    /// The name is none, or the kernel refuses.
     pub fn open_set(&self, name: &str) -> Result<Option<CgroupSet>, CgroupError> {
         check_name(name)?;
         let dirs: Vec<PathBuf> = self.parents.iter().map(|parent| parent.dir.join(name)).collect();
@@ -106,11 +129,19 @@ impl Cgroups {
 
     /// Opens a set by the directories it said it has ([`CgroupSet::dirs`]), wherever this process lives now.
     /// Directories of hierarchies that are no longer there are left aside.
+    ///
+    /// # Errors
+    ///
+    /// As of [`open_set`](Self::open_set).
     pub fn open_dirs(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {
         self.open_existing(name, &self.dirs_of_parents(name, dirs)?)
     }
 
     /// The same for looking only: makes nothing, and answers `None` unless all of the set is there.
+    ///
+    /// # Errors
+    ///
+    /// As of [`open_set`](Self::open_set).
     pub fn look(&self, name: &str, dirs: &[PathBuf]) -> Result<Option<CgroupSet>, CgroupError> {
         let dirs = self.dirs_of_parents(name, dirs)?;
         if !dirs.iter().all(|dir| dir.is_dir()) {
@@ -151,6 +182,10 @@ impl Cgroups {
     }
 
     /// The names of all sets under the parent group, in any hierarchy, sorted.
+    ///
+    /// # Errors
+    ///
+    /// A parent group cannot be read.
     pub fn list(&self) -> Result<Vec<String>, CgroupError> {
         let mut names = Vec::new();
         for parent in &self.parents {
@@ -164,6 +199,10 @@ impl Cgroups {
     }
 
     /// Removes the parent groups themselves. Sets that are left make it fail (`ResourceBusy`).
+    ///
+    /// # Errors
+    ///
+    /// Sets are left (`ResourceBusy`), or the kernel refuses.
     pub fn remove_parents(self) -> Result<(), CgroupError> {
         self.parents.iter().try_for_each(|parent| remove_dir(&parent.dir))
     }
@@ -176,53 +215,4 @@ fn check_name(name: &str) -> Result<(), CgroupError> {
     let sound =
         !name.is_empty() && name.len() <= NAME_BYTES && !name.starts_with('.') && name.bytes().all(plain);
     if sound { Ok(()) } else { Err(CgroupError::InvalidName(name.to_owned())) }
-}
-
-fn children(dir: &Path) -> Result<Vec<PathBuf>, CgroupError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(CgroupError::file("list", dir, source)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|source| CgroupError::file("list", dir, source))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
-}
-
-/// Removes directories and what groups may have been made below them; busy ones again and again until `limit`.
-pub(crate) fn remove_dirs(dirs: &[PathBuf], limit: Duration) -> Result<(), CgroupError> {
-    for dir in dirs {
-        power::wait_until(dir, "removable", limit, || match remove_tree(dir, LEFTOVER_DEPTH) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_busy() => Ok(false),
-            Err(error) => Err(error),
-        })?;
-    }
-    Ok(())
-}
-
-fn remove_tree(dir: &Path, depth: u32) -> Result<(), CgroupError> {
-    match remove_dir(dir) {
-        Err(error) if error.is_busy() && depth > 0 => {
-            for child in children(dir)? {
-                remove_tree(&child, depth - 1)?;
-            }
-            remove_dir(dir)
-        }
-        outcome => outcome,
-    }
-}
-
-fn remove_dir(dir: &Path) -> Result<(), CgroupError> {
-    match std::fs::remove_dir(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(CgroupError::file("remove", dir, error))
-        }
-        _ => Ok(()),
-    }
 }

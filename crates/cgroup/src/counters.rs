@@ -1,7 +1,9 @@
 //! The kernel's counters, read from files kept open.
 
+use crate::controller::Controller;
+use crate::error::CgroupError;
 use crate::group::{Group, KeptFile};
-use crate::{CgroupError, Controller, Version};
+use crate::hierarchy::Version;
 
 /// Raw readings of one set. No arithmetic has been done on them but converting units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

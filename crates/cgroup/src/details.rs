@@ -2,17 +2,22 @@
 //!
 //! What a kernel, a mount or a version does not have is `None`, never zero. Which is which stands in `docs/metrics.md`.
 
+use crate::controller::Controller;
+use crate::error::CgroupError;
 use crate::group::Group;
-use crate::{CgroupSet, Controller, Version, parse};
+use crate::hierarchy::Version;
+use crate::parse;
+use crate::pressure::Pressures;
+use crate::set::CgroupSet;
 
 /// Everything the kernel says about one set at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Details {
-    /// CPU time.
+    /// CPU time, in microseconds.
     pub cpu: CpuDetails,
-    /// Memory.
+    /// Memory, in bytes.
     pub memory: MemoryDetails,
-    /// Stalls.
+    /// How long processes waited for a resource.
     pub pressures: Pressures,
     /// Processes and threads alive.
     pub n_pids: Option<u64>,
@@ -56,39 +61,6 @@ pub struct MemoryDetails {
     pub n_oom_kills: Option<u64>,
 }
 
-/// Time in which somebody waited, by what for.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Pressures {
-    /// For CPU.
-    pub cpu: Option<Pressure>,
-    /// For memory.
-    pub memory: Option<Pressure>,
-    /// For I/O.
-    pub io: Option<Pressure>,
-}
-
-/// Stalls: somebody waited ([`some`](Self::some)), or everybody did ([`full`](Self::full)).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pressure {
-    /// At least one process waited.
-    pub some: Stall,
-    /// All processes waited at once.
-    pub full: Option<Stall>,
-}
-
-/// Share of time lost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stall {
-    /// Percent of the last 10 seconds.
-    pub avg10_pct: f64,
-    /// Percent of the last minute.
-    pub avg60_pct: f64,
-    /// Percent of the last five minutes.
-    pub avg300_pct: f64,
-    /// Since the set was made, in microseconds.
-    pub total_usec: u64,
-}
-
 impl CgroupSet {
     /// Reads everything, as far as the kernel says it.
     pub fn details(&self) -> Details {
@@ -118,7 +90,11 @@ impl CgroupSet {
     }
 
     /// The processes in it, by the host's numbers, `limit` at most.
-    pub fn processes(&self, limit: usize) -> Result<Vec<i32>, crate::CgroupError> {
+    ///
+    /// # Errors
+    ///
+    /// The processes cannot be listed, as when the set was removed.
+    pub fn processes(&self, limit: usize) -> Result<Vec<i32>, CgroupError> {
         let groups = self.groups();
         let unified = groups.iter().find(|group| group.version == Version::V2);
         let mut pids = match unified.or_else(|| groups.first()) {

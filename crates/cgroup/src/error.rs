@@ -2,7 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::Controller;
+use crate::controller::Controller;
 
 /// A control group could not be made, read or changed. Every error about a file carries the file.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::{CgroupError, Controller, Version, parse};
+use crate::controller::Controller;
+use crate::error::CgroupError;
+use crate::hierarchy::Version;
+use crate::parse;
 
 /// More than any file read here holds; the kernel answers a read with the whole file if it fits.
 const BUFFER_BYTES: usize = 16 * 1024;

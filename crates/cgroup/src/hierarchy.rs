@@ -2,55 +2,11 @@
 //! [`Hierarchy::read_host`].
 
 use std::ffi::OsString;
-use std::fmt;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use crate::CgroupError;
-
-/// A resource controller of the kernel, as far as sandboxes use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Controller {
-    /// CPU bandwidth.
-    Cpu,
-    /// CPU time used; part of every control group in version 2.
-    Cpuacct,
-    /// Memory.
-    Memory,
-    /// Number of processes and threads.
-    Pids,
-    /// Device access, version 1.
-    Devices,
-    /// Freezing, version 1.
-    Freezer,
-}
-
-impl Controller {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices, Self::Freezer];
-
-    /// The kernel's name for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cpuacct => "cpuacct",
-            Self::Memory => "memory",
-            Self::Pids => "pids",
-            Self::Devices => "devices",
-            Self::Freezer => "freezer",
-        }
-    }
-
-    fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|controller| controller.name() == name)
-    }
-}
-
-impl fmt::Display for Controller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::controller::Controller;
+use crate::error::CgroupError;
 
 /// Which of the kernel's two interfaces a hierarchy speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +32,10 @@ pub struct Hierarchy {
 
 impl Hierarchy {
     /// Every hierarchy mounted on this host that sandboxes have a use for.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's lists cannot be read.
     pub fn read_host() -> Result<Vec<Self>, CgroupError> {
         let read = |path: &str| {
             std::fs::read(path).map_err(|source| CgroupError::file("read", Path::new(path), source))

@@ -2,8 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::controller::Controller;
+use crate::error::CgroupError;
 use crate::group::{Group, make_dir};
-use crate::{CgroupError, Controller, Hierarchy, Version};
+use crate::hierarchy::{Hierarchy, Version};
 
 /// Where the server itself moves in version 2, so that its former group may have children with controllers (the
 /// kernel's "no internal processes" rule). Name it in `DelegateSubgroup=` of a systemd unit.

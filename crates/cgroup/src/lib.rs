@@ -36,8 +36,10 @@
 //! access is not limited by control group there: sandboxes cannot make device nodes and see only harmless ones.
 
 mod cgroups;
+mod controller;
 mod counters;
 mod details;
+mod directories;
 mod error;
 mod group;
 mod hierarchy;
@@ -46,14 +48,17 @@ mod limits;
 mod oom;
 mod parse;
 mod power;
+mod pressure;
 mod set;
 
 pub use cgroups::{CgroupOptions, Cgroups};
+pub use controller::Controller;
 pub use counters::{Readings, Totals};
-pub use details::{CpuDetails, Details, MemoryDetails, Pressure, Pressures, Stall};
+pub use details::{CpuDetails, Details, MemoryDetails};
 pub use error::CgroupError;
-pub use hierarchy::{Controller, Hierarchy, Version};
+pub use hierarchy::{Hierarchy, Version};
 pub use layout::SERVER_LEAF;
 pub use limits::Limits;
 pub use oom::OomWatch;
+pub use pressure::{Pressure, Pressures, Stall};
 pub use set::{CgroupSet, FREEZE_LIMIT, JoinFile};

@@ -1,7 +1,9 @@
 //! What a sandbox may use.
 
+use crate::controller::Controller;
+use crate::error::CgroupError;
 use crate::group::Group;
-use crate::{CgroupError, Controller, Version};
+use crate::hierarchy::Version;
 
 /// The period CPU time is handed out in, in microseconds.
 const CPU_PERIOD_USEC: u64 = 100_000;

@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::event::EventfdFlags;
 use rustix::fs::OFlags;
 
+use crate::controller::Controller;
+use crate::error::CgroupError;
 use crate::group::Group;
-use crate::{CgroupError, Controller, Version};
+use crate::hierarchy::Version;
 
 /// Becomes ready when the kernel has no memory left for the set, just before it kills; in version 1 also when the set
 /// is removed. Read [`CgroupSet::n_oom_kills`](crate::CgroupSet::n_oom_kills) then: the kill is counted a moment

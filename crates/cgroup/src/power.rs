@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::controller::Controller;
+use crate::error::CgroupError;
 use crate::group::Group;
-use crate::{CgroupError, Controller, Version};
+use crate::hierarchy::Version;
 
 /// How often the kernel's freezer of version 1 is asked again, and the longest a wait pauses between looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);

@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use crate::counters::Readings;
 use crate::counters::{CounterFiles, Totals};
+use crate::error::CgroupError;
 use crate::group::Group;
-use crate::{CgroupError, Limits, OomWatch, Readings, Version, limits, power};
+use crate::hierarchy::Version;
+use crate::limits::Limits;
+use crate::oom::OomWatch;
+use crate::{directories, limits, power};
 
 /// How long processes may take to stand still.
 pub const FREEZE_LIMIT: Duration = Duration::from_secs(5);
@@ -24,13 +29,17 @@ pub struct CgroupSet {
 pub struct JoinFile {
     /// Open for writing.
     pub fd: OwnedFd,
-    /// For error messages.
+    /// Its path, for error messages.
     pub path: PathBuf,
 }
 
 impl JoinFile {
     /// Moves the calling thread (version 1) or process (version 2). Only for single-threaded processes: a thread
     /// that moves alone leaves the others behind.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
     pub fn join(&self) -> Result<(), CgroupError> {
         rustix::io::retry_on_intr(|| rustix::io::write(&self.fd, b"0"))
             .map(drop)
@@ -61,16 +70,28 @@ impl CgroupSet {
 
     /// Sets all limits, new or changed. A memory limit below what is in use that cannot be reclaimed is refused in
     /// version 1 (`ResourceBusy`) and enforced by the out-of-memory killer in version 2.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a limit. Those before it are set.
     pub fn set_limits(&self, limits: &Limits) -> Result<(), CgroupError> {
         limits::apply(&self.groups, limits)
     }
 
     /// Opens the files through which a single-threaded process moves itself into the set.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be opened, as when the set was removed.
     pub fn join_files(&self) -> Result<Vec<JoinFile>, CgroupError> {
         self.join_files_of(|_| true)
     }
 
     /// The same without version 2, for a child that is cloned straight into [`unified_dir`](Self::unified_dir).
+    ///
+    /// # Errors
+    ///
+    /// As of [`join_files`](Self::join_files).
     pub fn v1_join_files(&self) -> Result<Vec<JoinFile>, CgroupError> {
         self.join_files_of(|group| group.version == Version::V1)
     }
@@ -90,27 +111,47 @@ impl CgroupSet {
 
     /// Stops every process and waits until all stand still, at most [`FREEZE_LIMIT`]; after that everything runs on
     /// and the answer is [`CgroupError::Timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Timeout`], or the kernel refuses.
     pub fn freeze(&self) -> Result<(), CgroupError> {
         power::freeze(&self.groups, FREEZE_LIMIT)
     }
 
     /// Lets every process continue.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or does not do it in time.
     pub fn thaw(&self) -> Result<(), CgroupError> {
         power::thaw(&self.groups)
     }
 
     /// Whether every process stands still.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be read, as when the set was removed.
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
         power::is_frozen(&self.groups)
     }
 
     /// Sends SIGKILL to every process, frozen ones included. They are gone a moment later: see
     /// [`wait_empty`](Self::wait_empty).
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the set was removed.
     pub fn kill_all(&self) -> Result<(), CgroupError> {
         power::kill_all(&self.groups, FREEZE_LIMIT)
     }
 
     /// Whether nothing runs in it, in any hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// The processes cannot be listed.
     pub fn is_empty(&self) -> Result<bool, CgroupError> {
         for group in &self.groups {
             if !group.is_empty()? {
@@ -121,17 +162,29 @@ impl CgroupSet {
     }
 
     /// Waits until nothing runs in it.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Timeout`] after `limit`, or the processes cannot be listed.
     pub fn wait_empty(&self, limit: Duration) -> Result<(), CgroupError> {
         let path = self.groups.first().map(|group| group.path.clone()).unwrap_or_default();
         power::wait_until(&path, "empty", limit, || self.is_empty())
     }
 
     /// Reads the counters: five reads on files kept open, a few tens of microseconds.
+    ///
+    /// # Errors
+    ///
+    /// A counter cannot be read, as when the set was removed.
     pub fn readings(&self) -> Result<Readings, CgroupError> {
         self.counters.read()
     }
 
     /// Processes killed for lack of memory since the set was made.
+    ///
+    /// # Errors
+    ///
+    /// The count cannot be read.
     pub fn n_oom_kills(&self) -> Result<u64, CgroupError> {
         self.counters.n_oom_kills()
     }
@@ -142,6 +195,10 @@ impl CgroupSet {
     }
 
     /// Asks the kernel for word whenever the set runs out of memory.
+    ///
+    /// # Errors
+    ///
+    /// The set has no memory controller, or the kernel refuses.
     pub fn watch_oom(&self) -> Result<OomWatch, CgroupError> {
         OomWatch::open(&self.groups)
     }
@@ -153,9 +210,13 @@ impl CgroupSet {
 
     /// Removes its directories. Killed processes hold on to them for a moment, so this tries again until `limit`.
     /// What is gone already is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Timeout`] if it stays busy until `limit`, or the kernel refuses.
     pub fn remove(self, limit: Duration) -> Result<(), CgroupError> {
         let paths: Vec<PathBuf> = self.groups.iter().map(|group| group.path.clone()).collect();
         drop(self);
-        crate::cgroups::remove_dirs(&paths, limit)
+        directories::remove_dirs(&paths, limit)
     }
 }
