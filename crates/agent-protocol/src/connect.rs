@@ -75,9 +75,9 @@ impl Code {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ConnectError {
-    /// Why.
+    /// The kind of failure, for programs.
     pub code: Code,
-    /// In words, for people.
+    /// What failed, for people.
     #[serde(default)]
     pub message: String,
 }

@@ -13,7 +13,7 @@ use http::header::{
 pub enum Coding {
     /// As they are.
     Identity,
-    /// Compressed.
+    /// Compressed with gzip.
     Gzip,
 }
 
@@ -122,7 +122,7 @@ pub struct Version {
 /// Whether to answer with contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes.
+    /// Yes, with contents.
     Send,
     /// No: the reader has them already.
     NotModified,

@@ -78,7 +78,7 @@ pub struct PathRequest {
     pub path: String,
 }
 
-/// `Move`.
+/// The message of `Move`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MoveRequest {
@@ -90,7 +90,7 @@ pub struct MoveRequest {
     pub destination: String,
 }
 
-/// `ListDir`.
+/// The message of `ListDir`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListDirRequest {

@@ -17,7 +17,7 @@ const END_OF_STREAM: u8 = 0x02;
 pub struct Frame {
     /// Whether this is the stream's last frame.
     pub end_of_stream: bool,
-    /// JSON.
+    /// The message, as JSON.
     pub payload: Bytes,
 }
 
@@ -44,11 +44,19 @@ pub enum FrameError {
 }
 
 /// Encodes `message` as a frame.
+///
+/// # Errors
+///
+/// The message has no JSON form, or is longer than 4 GiB.
 pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, serde_json::Error> {
     encode_with_flags(0, message)
 }
 
 /// Encodes `message` as a stream's last frame.
+///
+/// # Errors
+///
+/// As of [`encode`].
 pub fn encode_end<T: Serialize>(message: &T) -> Result<Bytes, serde_json::Error> {
     encode_with_flags(END_OF_STREAM, message)
 }
@@ -91,6 +99,10 @@ impl FrameDecoder {
     }
 
     /// The next complete frame, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no frame, or one above the limit. The stream cannot be read on after one.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot be fed between two items")]
     pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() else {
@@ -116,6 +128,10 @@ impl FrameDecoder {
     }
 
     /// To be called when no more bytes will come: an error if a frame was begun and not finished.
+    ///
+    /// # Errors
+    ///
+    /// A frame has begun and not ended.
     pub fn finish(&self) -> Result<(), FrameError> {
         if self.buffer.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
     }

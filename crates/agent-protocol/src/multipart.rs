@@ -63,6 +63,10 @@ pub struct Multipart {
 
 impl Multipart {
     /// For the boundary that the content type names.
+    ///
+    /// # Errors
+    ///
+    /// The content type names no boundary of 1 to 70 bytes.
     pub fn new(content_type: &str) -> Result<Self, MultipartError> {
         let boundary = parameter(content_type, "boundary").ok_or(MultipartError::NoBoundary)?;
         if boundary.is_empty() || boundary.len() > MAX_BOUNDARY_BYTES {
@@ -81,11 +85,19 @@ impl Multipart {
     }
 
     /// To be called when no more bytes will come.
+    ///
+    /// # Errors
+    ///
+    /// The form has not ended.
     pub fn finish(&self) -> Result<(), MultipartError> {
         if self.state == State::End { Ok(()) } else { Err(MultipartError::Truncated) }
     }
 
     /// What comes next; `None` until more bytes are added.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no form, or a head in it is too large. The form cannot be read on after one.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot be fed between two items")]
     pub fn next(&mut self) -> Result<Option<Event>, MultipartError> {
         loop {

@@ -6,13 +6,17 @@ pub enum PathError {
     /// The kernel takes none.
     #[error("a path cannot contain a zero byte")]
     ZeroByte,
-    /// `~name`.
+    /// The path begins with `~name`.
     #[error("cannot expand the home of another user in '{0}'")]
     OtherHome(String),
 }
 
 /// The absolute path that `path` means to a user with this home and working directory, without `.`, `..` and doubled
 /// slashes.
+///
+/// # Errors
+///
+/// The path has a zero byte, or names the home of another user.
 pub fn resolve(path: &str, home: &str, workdir: &str) -> Result<String, PathError> {
     if path.contains('\0') {
         return Err(PathError::ZeroByte);

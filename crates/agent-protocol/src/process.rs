@@ -38,10 +38,10 @@ pub struct ProcessConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PtySize {
-    /// Columns.
+    /// Width, in columns.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
     pub cols: u32,
-    /// Rows.
+    /// Height, in rows.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
     pub rows: u32,
 }
@@ -114,7 +114,7 @@ pub enum ProcessInput {
     Pty(Blob),
 }
 
-/// `SendInput`.
+/// The message of `SendInput`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendInputRequest {
@@ -152,12 +152,12 @@ pub enum Signal {
     /// Please end.
     #[serde(rename = "SIGNAL_SIGTERM")]
     Sigterm,
-    /// End.
+    /// End at once.
     #[serde(rename = "SIGNAL_SIGKILL")]
     Sigkill,
 }
 
-/// `SendSignal`.
+/// The message of `SendSignal`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendSignalRequest {

@@ -82,7 +82,7 @@ pub struct WriteInfo {
     pub path: String,
     /// Last component of the path.
     pub name: String,
-    /// `file`.
+    /// What it is: always `file`.
     #[serde(rename = "type")]
     pub kind: String,
     /// What was attached to the file.
@@ -117,15 +117,15 @@ pub struct AgentMetrics {
     pub mem_total_mib: u64,
     /// Memory in use without reclaimable cache, in MiB.
     pub mem_used_mib: u64,
-    /// Memory.
+    /// Memory, in bytes.
     pub mem_total: u64,
-    /// Memory in use without reclaimable cache.
+    /// Memory in use without reclaimable cache, in bytes.
     pub mem_used: u64,
-    /// Reclaimable cache.
+    /// Reclaimable cache, in bytes.
     pub mem_cache: u64,
     /// Used bytes of the root file system.
     pub disk_used: u64,
-    /// Size of the root file system.
+    /// Size of the root file system, in bytes.
     pub disk_total: u64,
 }
 

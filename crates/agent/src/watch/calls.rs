@@ -16,7 +16,7 @@ use crate::connect::{self, invalid};
 use crate::pool;
 use crate::request_body::RequestBody;
 
-/// `WatchDir`.
+/// Answers `WatchDir`.
 pub(crate) async fn stream(
     watches: &Rc<Watches>,
     resolve: impl Fn(&str) -> Result<String, ConnectError>,
@@ -29,7 +29,7 @@ pub(crate) async fn stream(
     Ok(connect::stream_answer(Body::pieces(EventStream::new(watching, keepalive, deadline))))
 }
 
-/// `CreateWatcher`.
+/// Answers `CreateWatcher`.
 pub(crate) async fn create(
     watches: &Rc<Watches>,
     resolve: impl Fn(&str) -> Result<String, ConnectError>,
@@ -41,7 +41,7 @@ pub(crate) async fn create(
         .map_err(|error| ConnectError::new(Code::Internal, error.to_string()))
 }
 
-/// `GetWatcherEvents`: what happened since the last call.
+/// Answers `GetWatcherEvents`: what happened since the last call.
 pub(crate) fn events(watches: &Watches, message: &WatcherMessage) -> Result<Vec<u8>, ConnectError> {
     let events = watches.find(&message.watcher_id)?.queue.drain()?;
     if events.is_empty() {
@@ -53,7 +53,7 @@ pub(crate) fn events(watches: &Watches, message: &WatcherMessage) -> Result<Vec<
     Ok(answer)
 }
 
-/// `RemoveWatcher`.
+/// Answers `RemoveWatcher`.
 pub(crate) fn remove(watches: &Watches, message: &WatcherMessage) -> Result<Vec<u8>, ConnectError> {
     watches.forget(&message.watcher_id)?;
     Ok(b"{}".to_vec())

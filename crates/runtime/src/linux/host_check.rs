@@ -46,7 +46,11 @@ pub fn host_checks(options: &CgroupOptions) -> Vec<HostCheck> {
     ]
 }
 
-/// Looks whether sandboxes can be made here, changing nothing. All problems are told at once.
+/// Looks whether sandboxes can be made here, changing nothing. Reports all problems at once.
+///
+/// # Errors
+///
+/// Every problem that was found, each with what to do about it.
 pub fn check_host(options: &CgroupOptions) -> Result<(), Vec<HostProblem>> {
     let problems: Vec<HostProblem> =
         host_checks(options).into_iter().filter_map(|check| check.problem).collect();

@@ -31,6 +31,10 @@ pub struct LinuxRuntime {
 impl LinuxRuntime {
     /// Takes the state directory, prepares what every sandbox starts from, and takes hold of the control groups.
     /// Call [`recover`](Runtime::recover) next. Needs a Tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    ///
+    /// Another server uses the directory, or the host lacks what sandboxes need: see [`check_host`](super::check_host).
     pub async fn start(options: LinuxOptions) -> Result<Self, RuntimeError> {
         let (notices, taken) = mpsc::channel(NOTICES);
         let shared = Shared::open(options, notices).await?;
