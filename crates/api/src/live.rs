@@ -11,6 +11,9 @@
 //! emptied then). So neither a slow nor a stuck reader costs the writer anything, and memory is bounded by teams with
 //! readers, not by readers.
 //!
+//! This is no `Tail` of the store: a tail would read every team's log after it fell behind, though nobody waits for most
+//! of them, and each reader has a filter of its own and must say what retention has removed.
+//!
 //! Ownership: a team's run lives while it has readers; the task lives from the first reader until the server drains.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,9 +22,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sandscope_model::{Event, TeamId};
-use sandscope_store::Store;
+use sandscope_store::{EventFeed, Heard, Store};
 use sandscope_wire::event::render;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::Health;
 
@@ -149,33 +152,29 @@ impl Live {
 }
 
 /// Hands the feed's events to the teams' readers.
-async fn follow(
-    mut feed: broadcast::Receiver<Arc<Event>>,
-    teams: Arc<Mutex<Teams>>,
-    mut health: watch::Receiver<Health>,
-) {
+async fn follow(mut feed: EventFeed, teams: Arc<Mutex<Teams>>, mut health: watch::Receiver<Health>) {
     loop {
-        let received = tokio::select! {
+        let heard = tokio::select! {
             biased;
             _ = health.wait_for(|health| *health == Health::Draining) => return,
-            received = feed.recv() => received,
+            heard = feed.next() => heard,
         };
         let mut teams = lock(&teams);
-        match received {
-            Ok(event) => {
+        match heard {
+            Some(Heard::Event(event)) => {
                 if let Some(channel) = teams.channels.get_mut(&event.team_id) {
                     push(&mut lock(&channel.run), event);
                     channel.changes.send_modify(|n| *n += 1);
                 }
             }
-            Err(broadcast::error::RecvError::Lagged(n)) => {
+            Some(Heard::Missed(n)) => {
                 tracing::debug!(n, "fell behind the feed; readers read the log");
                 for channel in teams.channels.values_mut() {
                     lock(&channel.run).clear();
                     channel.changes.send_modify(|n| *n += 1);
                 }
             }
-            Err(broadcast::error::RecvError::Closed) => return,
+            None => return,
         }
     }
 }

@@ -2,10 +2,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sandscope_model::{Clock, SandboxId};
+use sandscope_model::{Clock, Event, SandboxId};
 use sandscope_runtime::Runtime;
-use sandscope_store::{LogBatch, Store};
-use tokio::sync::broadcast::error::RecvError;
+use sandscope_store::{LogBatch, Store, Tail};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +14,10 @@ use crate::story;
 
 /// How often the collector looks for sandboxes it does not follow.
 const LOOK: Duration = Duration::from_millis(250);
+/// Events taken at once.
+const EVENTS: u32 = 256;
+/// How long the store is left alone after it failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a collector is made of.
 #[derive(Clone)]
@@ -54,7 +57,7 @@ impl Logs {
     pub fn start(options: LogsOptions) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let LogsOptions { store, runtime, clock } = options;
-        tasks.spawn(tell(store.clone(), stop.clone()));
+        tasks.spawn(tell(store.tail_from_now(), store.clone(), Arc::clone(&clock), stop.clone()));
         let (pace, followed) = (Pace::default(), Mutex::default());
         let shared = Arc::new(Shared { store, runtime, clock, pace, followed });
         tasks.spawn(watch(shared, tasks.clone(), stop.clone()));
@@ -109,32 +112,35 @@ impl Drop for Place {
     }
 }
 
-/// Writes what happens to sandboxes into their logs.
-async fn tell(store: Store, stop: CancellationToken) {
-    let mut feed = store.subscribe_events();
+/// Writes what happens to sandboxes into their logs, until it is stopped and everything that happened is written.
+async fn tell(mut tail: Tail, store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
     loop {
-        let event = tokio::select! {
+        let batch = tokio::select! {
             biased;
-            event = feed.recv() => event,
-            // Only once everything that happened is told.
-            () = stop.cancelled() => return,
+            batch = tail.next(EVENTS) => batch,
+            () = stop.cancelled() => break,
         };
-        match event {
-            Ok(event) => {
-                let Some(entry) = story::entry(&event) else { continue };
-                let entries = vec![entry];
-                let batch = LogBatch { sandbox_id: event.sandbox_id.clone(), entries, taken_upto: None };
-                if let Err(error) = store.append_logs(batch).await {
-                    tracing::debug!(sandbox_id = %event.sandbox_id, %error, "a lifecycle line is missing in a log");
+        match batch {
+            Ok(batch) => write(&store, &batch.events).await,
+            Err(error) => {
+                tracing::warn!(%error, "lifecycle lines cannot be written for now: the events cannot be read");
+                if stop.run_until_cancelled(clock.sleep(STORE_PAUSE)).await.is_none() {
+                    return;
                 }
             }
-            Err(RecvError::Lagged(n_events)) => {
-                tracing::warn!(
-                    n_events,
-                    "lifecycle lines are missing in logs; the events themselves are recorded"
-                );
-            }
-            Err(RecvError::Closed) => return,
+        }
+    }
+    while let Ok(Some(batch)) = tail.try_next(EVENTS).await {
+        write(&store, &batch.events).await;
+    }
+}
+
+async fn write(store: &Store, events: &[Arc<Event>]) {
+    for event in events {
+        let Some(entry) = story::entry(event) else { continue };
+        let batch = LogBatch { sandbox_id: event.sandbox_id.clone(), entries: vec![entry], taken_upto: None };
+        if let Err(error) = store.append_logs(batch).await {
+            tracing::debug!(sandbox_id = %event.sandbox_id, %error, "a lifecycle line is missing in a log");
         }
     }
 }

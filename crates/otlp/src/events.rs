@@ -1,9 +1,8 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::TeamId;
-use sandscope_store::{Store, StoreError};
-use tokio::sync::broadcast::error::RecvError;
+use sandscope_model::Event;
+use sandscope_store::{Batch, Store, StoreError, Tail};
 
 use crate::Signal;
 use crate::courier::{Courier, Stopped};
@@ -11,7 +10,7 @@ use crate::render;
 
 /// Events in one request.
 const PAGE: u32 = 256;
-/// How often the log is looked at although the feed tells of nothing.
+/// How often the logs are looked at although the feed says nothing.
 const SCAN: Duration = Duration::from_secs(5);
 /// How long the store is left alone after it failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -20,8 +19,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct EventPump {
     pub(crate) store: Store,
     pub(crate) courier: Courier,
-    /// Up to where each team's events are taken.
-    pub(crate) cursors: BTreeMap<TeamId, u64>,
+    /// The events, from behind what the collector has taken.
+    pub(crate) tail: Tail,
 }
 
 /// Why a round ended early.
@@ -44,7 +43,6 @@ impl From<StoreError> for Halt {
 
 impl EventPump {
     pub(crate) async fn run(mut self) {
-        let mut feed = self.store.subscribe_events();
         let shared = self.courier.shared.clone();
         loop {
             // Asked before, so that what is committed until then still goes out.
@@ -65,51 +63,47 @@ impl EventPump {
             }
             tokio::select! {
                 () = shared.stop.cancelled() => {}
-                () = shared.clock.sleep(SCAN) => {}
-                heard = feed.recv() => match heard {
-                    // What else was heard comes out of the log as well.
-                    Ok(_) | Err(RecvError::Lagged(_)) => feed = feed.resubscribe(),
-                    Err(RecvError::Closed) => return,
-                },
+                () = shared.clock.sleep(SCAN) => self.tail.look_again(),
+                open = self.tail.changed() => if open.is_err() { return },
             }
         }
     }
 
-    /// Everything that is owed.
+    /// Delivers everything that is committed.
     async fn round(&mut self) -> Result<(), Halt> {
-        for team in self.store.teams().await? {
-            while self.page(team.id).await? {}
+        while let Some(batch) = self.tail.try_next(PAGE).await? {
+            let (team, after) = (batch.team_id, batch.after);
+            let delivered = self.deliver(batch).await;
+            if delivered.is_err() {
+                self.tail.rewind(team, after);
+            }
+            delivered?;
         }
         self.courier.shared.stats.waiting(Signal::Events, self.n_behind().await?);
         Ok(())
     }
 
-    /// The team's next events; whether there may be more.
-    async fn page(&mut self, team: TeamId) -> Result<bool, Halt> {
-        let cursor = self.cursors.get(&team).copied().unwrap_or(0);
-        let events = self.store.events_after(team, cursor, PAGE).await?;
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(false) };
+    async fn deliver(&mut self, batch: Batch<Arc<Event>>) -> Result<(), Halt> {
+        let Batch { team_id: team, events, n_lost, .. } = batch;
+        let Some(upto) = events.last().map(|event| event.sequence) else { return Ok(()) };
         let stats = &self.courier.shared.stats;
-        let n_gone = first.sequence.saturating_sub(cursor + 1);
-        if n_gone > 0 {
-            stats.dropped(Signal::Events, n_gone);
-            tracing::warn!(n_gone, team_id = %team, "events were removed by retention before the collector took them");
+        if n_lost > 0 {
+            stats.dropped(Signal::Events, n_lost);
+            tracing::warn!(n_lost, team_id = %team, "retention removed events before the collector took them");
         }
-        stats.waiting(Signal::Events, self.n_behind().await?);
+        stats.waiting(Signal::Events, self.n_behind().await? + events.len() as u64);
         let now = self.courier.shared.clock.now();
-        let upto = last.sequence;
         let records: Vec<_> = events.iter().map(|event| render::event(event, now)).collect();
         self.courier.deliver(&records).await?;
         self.store.move_event_export(team, upto).await?;
-        self.cursors.insert(team, upto);
-        Ok(true)
+        Ok(())
     }
 
+    /// Committed events that were not handed out yet.
     async fn n_behind(&self) -> Result<u64, StoreError> {
         let mut n = 0;
         for team in self.store.teams().await? {
-            let cursor = self.cursors.get(&team.id).copied().unwrap_or(0);
-            n += self.store.last_sequence(team.id).await?.saturating_sub(cursor);
+            n += self.store.last_sequence(team.id).await?.saturating_sub(self.tail.position(team.id));
         }
         Ok(n)
     }

@@ -136,9 +136,9 @@ impl Otlp {
         let shared = Shared { collector, clock, entropy, stats, stop: stop.clone() };
         let source = |scope: &str| Source::new(scope, &options.attributes);
         if signals.has(Signal::Events) {
-            let cursors = store.begin_event_export().await?;
+            let tail = store.tail(store.begin_event_export().await?);
             let courier = Courier::new(shared.clone(), Signal::Events, source("sandscope.events"));
-            tasks.spawn(EventPump { store: store.clone(), courier, cursors }.run());
+            tasks.spawn(EventPump { store: store.clone(), courier, tail }.run());
         }
         if signals.has(Signal::Logs) {
             let cursor = store.begin_log_export().await?;

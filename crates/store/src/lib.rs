@@ -49,6 +49,7 @@ mod sandboxes;
 mod seal;
 mod sealed;
 mod snapshots;
+mod tail;
 mod teams;
 mod templates;
 mod webhooks;
@@ -66,7 +67,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Event};
+use sandscope_model::Clock;
 use tokio::sync::{broadcast, watch};
 
 use crate::file::File;
@@ -96,6 +97,7 @@ pub use sandboxes::{ListedState, SandboxFilter};
 pub use seal::{SEALING_KEY_BYTES, Sealer};
 pub use sealed::{SampleRetention, Sealed};
 pub use snapshots::SnapshotFilter;
+pub use tail::{Batch, EventFeed, Heard, Tail};
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};
 pub use webhooks::Replaced;
@@ -238,12 +240,6 @@ impl Store {
         self.inner.attempts.close().await;
         self.inner.samples.close().await;
         self.inner.logs.close().await;
-    }
-
-    /// The feed: every event committed by this process from now on, in the order of its team's log. A receiver that
-    /// lags gets [`Lagged`](broadcast::error::RecvError::Lagged) and must read the log.
-    pub fn subscribe_events(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.inner.feed.events.subscribe()
     }
 
     /// Changes whenever a webhook was registered, changed or deleted by this process.

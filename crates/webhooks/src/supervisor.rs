@@ -2,11 +2,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Entropy, Event, TeamId, Webhook, WebhookId};
+use sandscope_model::{Clock, Entropy, TeamId, Webhook, WebhookId};
 use sandscope_outbound::{EgressGuard, Tls};
-use sandscope_store::{Store, StoreError};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use sandscope_store::{EventFeed, Heard, Store, StoreError};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::attempt::Attempter;
@@ -174,7 +173,7 @@ struct Member {
 }
 
 impl Supervisor {
-    async fn run(mut self, mut events: broadcast::Receiver<Arc<Event>>, mut changes: watch::Receiver<u64>) {
+    async fn run(mut self, mut events: EventFeed, mut changes: watch::Receiver<u64>) {
         let mut feed_open = true;
         let mut changes_open = true;
         let mut scan = true;
@@ -197,28 +196,30 @@ impl Supervisor {
                         changes_open = changed.is_ok();
                         break;
                     }
-                    event = events.recv(), if feed_open => feed_open = self.route(event),
+                    heard = events.next(), if feed_open => feed_open = self.route(heard),
                 }
             }
         }
         self.finish().await;
     }
 
-    /// Hands a new event to whoever may want it; whether there will be more.
-    fn route(&self, event: Result<Arc<Event>, RecvError>) -> bool {
-        match event {
-            Ok(event) => {
+    /// Hands a new event to the webhooks that may want it; whether there will be more. A webhook reads its team's log
+    /// itself where its inbox has a gap, as far as it has room, so this needs no `Tail` of the store: one that fell
+    /// behind would read each event once for all webhooks and hand it to inboxes that are full.
+    fn route(&self, heard: Option<Heard>) -> bool {
+        match heard {
+            Some(Heard::Event(event)) => {
                 for inbox in self.by_team.get(&event.team_id).into_iter().flatten() {
                     inbox.push(&event);
                 }
             }
-            Err(RecvError::Lagged(n_missed)) => {
+            Some(Heard::Missed(n_missed)) => {
                 tracing::debug!(n_missed, "the feed was faster than its router; the log has the rest");
                 for member in self.members.values() {
                     member.inbox.missed();
                 }
             }
-            Err(RecvError::Closed) => return false,
+            None => return false,
         }
         true
     }

@@ -3,6 +3,9 @@
 //! Each team's log is walked by a cursor that is stored with what was decided, and every event is held against the
 //! rules at its own time: what came to its threshold while the server was down fires at the next start, and what was
 //! decided before is not decided again. The windows are built from the log again at every start.
+//!
+//! The log itself is asked, once a second and for the two types that count, and not the store's feed: a position is
+//! stored with each decision, so there is nothing to miss, and a `Tail` would read every event to drop most of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

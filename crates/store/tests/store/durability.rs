@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use sandscope_model::{EventType, State};
 use sandscope_store::fault::Fault;
-use sandscope_store::{Change, Store, StoreError};
+use sandscope_store::{Change, Heard, Store, StoreError};
 
 use crate::child;
 use crate::support::{House, at, draft, execution, sandbox, team};
@@ -224,7 +224,7 @@ async fn log_without_gaps(clients: Vec<Vec<Step>>) {
         answered.extend(events);
     }
     let mut told: HashMap<_, Vec<_>> = HashMap::new();
-    while let Ok(event) = feed.try_recv() {
+    while let Some(Heard::Event(event)) = feed.try_next() {
         told.entry(event.team_id).or_default().push((*event).clone());
     }
     for team in teams {

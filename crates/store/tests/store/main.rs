@@ -11,4 +11,5 @@ mod pages;
 mod samples;
 mod sealing;
 mod support;
+mod tail;
 mod templates;
