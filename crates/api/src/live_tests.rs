@@ -1,20 +1,19 @@
-use sandscope_model::{EventData, EventDraft, EventType};
+use sandscope_model::{EventDraft, EventType, SandboxRef};
 
 use super::*;
 
 fn event(sequence: u64) -> Arc<Event> {
     let uuid = uuid::Uuid::from_u128(u128::from(sequence));
-    let draft = EventDraft {
-        id: uuid.into(),
-        event_type: EventType::Updated,
-        data: EventData::default(),
-        sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
+    let sandbox = SandboxRef {
+        id: "i0123456789abcdefghij".parse().unwrap(),
         execution_id: uuid.into(),
         template_id: "rki5dems9wqfm4r03t7g".parse().unwrap(),
         build_id: uuid.into(),
-        team_id: uuid::Uuid::from_u128(0).into(),
-        timestamp: sandscope_model::Timestamp::UNIX_EPOCH,
+        metadata: [].into(),
     };
+    let ids = (uuid.into(), uuid::Uuid::from_u128(0).into());
+    let at = sandscope_model::Timestamp::UNIX_EPOCH;
+    let draft = EventDraft::example(EventType::Updated, ids, sandbox, at);
     Arc::new(Event { sequence, draft })
 }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use sandscope_client::EventQuery;
 use sandscope_model::{
-    BuildId, Clock as _, EventData, EventDraft, EventId, EventType, ExecutionId, KillReason, OnTimeout,
-    Rootfs, Sandbox, SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
+    BuildId, Clock as _, EventDraft, EventId, ExecutionId, Fact, KillReason, OnTimeout, Rootfs, Sandbox,
+    SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId, Update,
 };
 use sandscope_store::{Change, NewApiKey, Store};
 use tokio::task::JoinSet;
@@ -138,17 +138,9 @@ async fn write(store: Store, team_id: TeamId, n: usize) -> anyhow::Result<()> {
 
 /// Something that happens to `sandbox` now.
 pub(super) fn event(sandbox: &Sandbox) -> EventDraft {
-    EventDraft {
-        id: EventId::generate(&OsEntropy),
-        event_type: EventType::Updated,
-        data: EventData { set_timeout: Some(SystemClock.now()), ..EventData::default() },
-        sandbox_id: sandbox.id.clone(),
-        execution_id: sandbox.state.execution_id(),
-        template_id: sandbox.spec.template_id.clone(),
-        build_id: sandbox.spec.build_id,
-        team_id: sandbox.team_id,
-        timestamp: SystemClock.now(),
-    }
+    let now = SystemClock.now();
+    let moved = Fact::Updated(Update::TimeoutMoved { end_at: now });
+    EventDraft::of_sandbox(EventId::generate(&OsEntropy), sandbox, None, moved, now)
 }
 
 /// A sandbox that ended.

@@ -122,8 +122,9 @@ pub struct Event {
     pub event_type: String,
     /// What it carries.
     pub event_data: Option<Value>,
-    /// Which sandbox.
-    pub sandbox_id: String,
+    /// Which sandbox, if it is about one or comes from one.
+    #[serde(default)]
+    pub sandbox_id: Option<String>,
     /// Its number in the team's log.
     #[serde(default)]
     pub sequence: u64,

@@ -199,7 +199,7 @@ async fn history(
     )?;
     let of_first: Vec<&str> = events
         .iter()
-        .filter(|event| event.sandbox_id == sandbox.sandbox_id)
+        .filter(|event| event.sandbox_id.as_deref() == Some(&*sandbox.sandbox_id))
         .map(|event| event.event_type.as_str())
         .collect();
     let all_types =

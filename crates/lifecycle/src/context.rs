@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sandscope_model::{
-    Cause, Clock, Entropy, EventData, EventDraft, EventId, EventType, Exit, Origin, Sandbox, SandboxId,
-    StateName, TeamId, Timestamp,
+    Cause, Clock, Entropy, EventDraft, EventId, Exit, Fact, Origin, Sandbox, SandboxId, StateName, TeamId,
+    Timestamp,
 };
 use sandscope_runtime::Runtime;
 use sandscope_store::Store;
@@ -66,25 +66,11 @@ impl Context {
         &self,
         sandbox: &Sandbox,
         origin: &Origin,
-        event_type: EventType,
-        data: EventData,
+        fact: Fact,
         timestamp: Timestamp,
     ) -> EventDraft {
-        EventDraft {
-            id: EventId::generate(&*self.entropy),
-            event_type,
-            data: EventData {
-                sandbox_metadata: sandbox.spec.metadata.clone(),
-                origin: Some(origin.clone()),
-                ..data
-            },
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id: sandbox.team_id,
-            timestamp,
-        }
+        let id = EventId::generate(&*self.entropy);
+        EventDraft::of_sandbox(id, sandbox, Some(origin.clone()), fact, timestamp)
     }
 }
 

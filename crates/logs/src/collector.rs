@@ -137,10 +137,11 @@ async fn tell(mut tail: Tail, store: Store, clock: Arc<dyn Clock>, stop: Cancell
 
 async fn write(store: &Store, events: &[Arc<Event>]) {
     for event in events {
+        let Some(sandbox) = event.subject.sandbox() else { continue };
         let Some(entry) = story::entry(event) else { continue };
-        let batch = LogBatch { sandbox_id: event.sandbox_id.clone(), entries: vec![entry], taken_upto: None };
+        let batch = LogBatch { sandbox_id: sandbox.id.clone(), entries: vec![entry], taken_upto: None };
         if let Err(error) = store.append_logs(batch).await {
-            tracing::debug!(sandbox_id = %event.sandbox_id, %error, "a lifecycle line is missing in a log");
+            tracing::debug!(sandbox_id = %sandbox.id, %error, "a lifecycle line is missing in a log");
         }
     }
 }

@@ -2,61 +2,49 @@
 
 use std::fmt::Write as _;
 
-use sandscope_model::{EventDraft, EventType, ExitStatus, KillReason, LogEntry, LogLevel, LogSource};
+use sandscope_model::{
+    Death, EventDraft, ExitStatus, Fact, KillReason, LogEntry, LogLevel, LogSource, Update,
+};
 
 /// `None` for what does not happen to sandboxes.
 pub(crate) fn entry(event: &EventDraft) -> Option<LogEntry> {
-    let (level, message) = tell(event)?;
+    let (level, message) = tell(&event.fact)?;
     Some(LogEntry {
         at: event.timestamp,
         level,
         source: LogSource::Server,
         pid: None,
-        event_type: Some(event.event_type),
+        event_type: Some(event.event_type()),
         message,
     })
 }
 
-fn tell(event: &EventDraft) -> Option<(LogLevel, String)> {
-    let data = &event.data;
-    Some(match event.event_type {
-        EventType::Created => (LogLevel::Info, "sandbox created".to_owned()),
-        EventType::Paused => (LogLevel::Info, "sandbox paused".to_owned()),
-        EventType::Resumed => (LogLevel::Info, "sandbox resumed".to_owned()),
+fn tell(fact: &Fact) -> Option<(LogLevel, String)> {
+    Some(match fact {
+        Fact::Created => (LogLevel::Info, "sandbox created".to_owned()),
+        Fact::Paused { .. } => (LogLevel::Info, "sandbox paused".to_owned()),
+        Fact::Resumed => (LogLevel::Info, "sandbox resumed".to_owned()),
         // Clients that keep a sandbox alive do that every few seconds.
-        EventType::Updated => {
-            let until = data.set_timeout.map(|at| format!(": it times out at {at:.3}"));
-            (LogLevel::Debug, format!("sandbox updated{}", until.unwrap_or_default()))
+        Fact::Updated(Update::TimeoutMoved { end_at }) => {
+            (LogLevel::Debug, format!("sandbox updated: it times out at {end_at:.3}"))
         }
-        EventType::Checkpointed => {
-            let of = data.snapshot_template_id.as_ref().map(|id| format!(" {id}"));
-            (LogLevel::Info, format!("snapshot{} taken", of.unwrap_or_default()))
+        Fact::Checkpointed { snapshot } => (LogLevel::Info, format!("snapshot {snapshot} taken")),
+        Fact::Killed(death) => killed(death),
+        Fact::OutOfMemory(kills) => {
+            (LogLevel::Warn, format!("out of memory: {} processes killed", kills.n_new))
         }
-        EventType::Killed => killed(event),
-        EventType::OutOfMemory => {
-            let n = data.oom_kills.map_or(0, |kills| kills.n_new);
-            (LogLevel::Warn, format!("out of memory: {n} processes killed"))
-        }
-        EventType::AlertFiring
-        | EventType::AlertResolved
-        | EventType::WebhookLagging
-        | EventType::WebhookDisabled
-        | EventType::WebhookRecovered
-        | EventType::WebhookExhausted => return None,
+        Fact::Webhook { .. } | Fact::Alert { .. } => return None,
     })
 }
 
-fn killed(event: &EventDraft) -> (LogLevel, String) {
-    let level = match event.data.kill_reason {
-        Some(KillReason::Request | KillReason::Timeout | KillReason::Admin) => LogLevel::Info,
+fn killed(death: &Death) -> (LogLevel, String) {
+    let level = match death.reason {
+        KillReason::Request | KillReason::Timeout | KillReason::Admin => LogLevel::Info,
         _ => LogLevel::Error,
     };
-    let mut message = "sandbox killed".to_owned();
+    let mut message = format!("sandbox killed: {}", death.reason.as_str());
     // Writing to a String cannot fail.
-    if let Some(reason) = event.data.kill_reason {
-        let _ = write!(message, ": {}", reason.as_str());
-    }
-    if let Some(exit) = &event.data.exit {
+    if let Some(exit) = &death.exit {
         let _ = match exit.status {
             Some(ExitStatus::Code(code)) => write!(message, ", exit code {code}"),
             Some(ExitStatus::Signal(signal)) => write!(message, ", signal {signal}"),
@@ -66,7 +54,7 @@ fn killed(event: &EventDraft) -> (LogLevel, String) {
             let _ = write!(message, ", {n} OOM kills");
         }
     }
-    if let Some(execution) = &event.data.execution {
+    if let Some(execution) = &death.execution {
         let ms = execution.execution_time_ms;
         let _ = write!(message, ", after {}.{:03} s", ms / 1000, ms % 1000);
     }
@@ -75,40 +63,35 @@ fn killed(event: &EventDraft) -> (LogLevel, String) {
 
 #[cfg(test)]
 mod tests {
-    use sandscope_model::{EventData, Exit, Timestamp};
+    use sandscope_model::{EventType, Exit, SandboxRef, Timestamp};
 
     use super::*;
-
-    fn event(event_type: EventType, data: EventData) -> EventDraft {
-        EventDraft {
-            id: uuid::Uuid::from_u128(1).into(),
-            event_type,
-            data,
-            sandbox_id: "i00000000000000000001".parse().unwrap(),
-            execution_id: uuid::Uuid::from_u128(2).into(),
-            template_id: "t0000000000000000001".parse().unwrap(),
-            build_id: uuid::Uuid::from_u128(3).into(),
-            team_id: uuid::Uuid::from_u128(4).into(),
-            timestamp: Timestamp::UNIX_EPOCH,
-        }
-    }
 
     #[test]
     fn a_death_says_why() {
         let exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: Some(2), ..Exit::default() };
-        let data = EventData { kill_reason: Some(KillReason::Oom), exit: Some(exit), ..EventData::default() };
-        let told = tell(&event(EventType::Killed, data));
+        let death = Death { exit: Some(exit), ..Death::of(KillReason::Oom) };
+        let told = tell(&Fact::Killed(death));
         assert_eq!(told, Some((LogLevel::Error, "sandbox killed: oom, signal 9, 2 OOM kills".to_owned())));
-        let data = EventData { kill_reason: Some(KillReason::Timeout), ..EventData::default() };
-        assert_eq!(tell(&event(EventType::Killed, data)).unwrap().0, LogLevel::Info);
+        assert_eq!(tell(&Fact::Killed(Death::of(KillReason::Timeout))).unwrap().0, LogLevel::Info);
     }
 
     #[test]
     fn every_event_of_a_sandbox_has_its_line() {
-        for event_type in EventType::ALL {
-            let entry = entry(&event(event_type, EventData::default()));
-            assert_eq!(entry.is_none(), event_type.is_operational());
-            assert!(entry.is_none_or(|entry| entry.event_type == Some(event_type)));
+        let uuid = uuid::Uuid::from_u128;
+        let sandbox = SandboxRef {
+            id: "i00000000000000000001".parse().unwrap(),
+            execution_id: uuid(2).into(),
+            template_id: "t0000000000000000001".parse().unwrap(),
+            build_id: uuid(3).into(),
+            metadata: [].into(),
+        };
+        for kind in EventType::ALL {
+            let ids = (uuid(1).into(), uuid(4).into());
+            let event = EventDraft::example(kind, ids, sandbox.clone(), Timestamp::UNIX_EPOCH);
+            let entry = entry(&event);
+            assert_eq!(entry.is_none(), kind.is_operational());
+            assert!(entry.is_none_or(|entry| entry.event_type == Some(kind)));
         }
     }
 }

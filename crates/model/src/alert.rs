@@ -1,12 +1,12 @@
 //! Alerts: when something is worth telling. Pure.
 //!
-//! A rule looks at one number ([`AlertMetric`]) of each of its subjects ([`AlertSubject`]): of a sandbox every second, of a
+//! A rule looks at one number ([`AlertMetric`]) of each of its subjects ([`SubjectKey`]): of a sandbox every second, of a
 //! template, a label or the team by counting what the log says, of a webhook by how its deliveries go. What is given for
 //! a rule, in a file or by the API, is checked in one place ([`AlertGiven::check`]).
 
+mod by;
 mod given;
 mod notice;
-mod subject;
 mod watch;
 
 use std::fmt;
@@ -14,9 +14,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use by::AlertBy;
 pub use given::{AlertBounds, AlertGiven};
 pub use notice::{AlertNotice, milli};
-pub use subject::{AlertBy, AlertSubject, MalformedSubject};
 pub use watch::{AlertChange, AlertWatch};
 
 use crate::{AlertRuleId, TeamId, Timestamp};

@@ -24,12 +24,12 @@ pub struct EventFilter {
 impl EventFilter {
     /// Whether `event` is wanted.
     pub fn matches(&self, event: &Event) -> bool {
-        let labels = &event.data.sandbox_metadata;
-        self.sandbox_id.as_ref().is_none_or(|id| *id == event.sandbox_id)
-            && self.wants_type(event.event_type)
+        let labels = event.metadata();
+        self.sandbox_id.as_ref().is_none_or(|id| event.sandbox_id() == Some(id))
+            && self.wants_type(event.event_type())
             && (self.reasons.is_empty()
-                || event.data.kill_reason.is_some_and(|reason| self.reasons.contains(&reason)))
-            && self.template_id.as_ref().is_none_or(|id| *id == event.template_id)
+                || event.kill_reason().is_some_and(|reason| self.reasons.contains(&reason)))
+            && self.template_id.as_ref().is_none_or(|id| event.template_id() == Some(id))
             && self.metadata.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.start.is_none_or(|start| event.timestamp >= start)
             && self.end.is_none_or(|end| event.timestamp < end)

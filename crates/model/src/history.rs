@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::{Event, EventId, EventType, ExecutionId, SandboxId, StateName, Timestamp};
+use crate::{
+    Death, Event, EventId, ExecutionId, Fact, SandboxId, SandboxRef, StateName, SubjectKey, Timestamp, Update,
+};
 
 /// What the log says about one sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +24,12 @@ pub struct Told {
 
 /// An event that cannot be where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("event {sequence} of {sandbox_id}: {what}")]
+#[error("event {sequence} of {subject}: {what}")]
 pub struct Complaint {
     /// Its number.
     pub sequence: u64,
-    /// Whose it is.
-    pub sandbox_id: SandboxId,
+    /// What it is about.
+    pub subject: SubjectKey,
     /// What is wrong with it.
     pub what: String,
 }
@@ -62,26 +64,29 @@ impl History {
             wrong.push(format!("id {} was told before", event.id));
         }
         self.follow(event, &mut wrong);
-        let of_event =
-            |what| Complaint { sequence: event.sequence, sandbox_id: event.sandbox_id.clone(), what };
+        let of_event = |what| Complaint { sequence: event.sequence, subject: event.subject.key(), what };
         wrong.into_iter().map(of_event).collect()
     }
 
     fn follow(&mut self, event: &Event, wrong: &mut Vec<String>) {
-        // Borrows a sandbox and says nothing about it.
-        if event.event_type.is_operational() {
+        // What is noticed about a sandbox says nothing about its state.
+        if event.event_type().is_operational() {
             return;
         }
+        let Some(sandbox) = event.subject.sandbox() else {
+            wrong.push(format!("{} is about no sandbox", event.event_type()));
+            return;
+        };
         wrong.extend(wrong_execution_time(event));
-        let before = self.told.get(&event.sandbox_id);
+        let before = self.told.get(&sandbox.id);
         let may_begin_anywhere = !self.is_whole && before.is_none();
-        match follow(before, event) {
-            Ok(told) => drop(self.told.insert(event.sandbox_id.clone(), told)),
+        match follow(before, sandbox, &event.fact) {
+            Ok(told) => drop(self.told.insert(sandbox.id.clone(), told)),
             Err(complaint) => {
                 if !may_begin_anywhere {
                     wrong.push(complaint);
                 }
-                self.told.insert(event.sandbox_id.clone(), at_face_value(event));
+                self.told.insert(sandbox.id.clone(), at_face_value(sandbox, &event.fact));
             }
         }
     }
@@ -99,66 +104,64 @@ impl History {
 
 /// An execution's time is the time between its start and the event that ends it, to the millisecond.
 fn wrong_execution_time(event: &Event) -> Option<String> {
-    let execution = event.data.execution.as_ref()?;
+    let execution = event.ended_execution()?;
     let elapsed = event.timestamp.as_millisecond().saturating_sub(execution.started_at.as_millisecond());
     let elapsed = u64::try_from(elapsed).unwrap_or(0);
     (elapsed != execution.execution_time_ms)
         .then(|| format!("its execution took {elapsed} ms, it says {}", execution.execution_time_ms))
 }
 
-/// What an event says on its own.
-const fn state_after(event_type: EventType) -> StateName {
-    match event_type {
-        EventType::Paused => StateName::Paused,
-        EventType::Killed => StateName::Killed,
-        _ => StateName::Running,
-    }
+/// What a fact says on its own.
+fn at_face_value(sandbox: &SandboxRef, fact: &Fact) -> Told {
+    let (mut set_timeout, mut n_oom_kills) = (None, None);
+    let state = match fact {
+        Fact::Paused { .. } => StateName::Paused,
+        Fact::Killed(_) => StateName::Killed,
+        Fact::Updated(Update::TimeoutMoved { end_at }) => {
+            set_timeout = Some(*end_at);
+            StateName::Running
+        }
+        Fact::OutOfMemory(kills) => {
+            n_oom_kills = Some(kills.n_total);
+            StateName::Running
+        }
+        Fact::Created
+        | Fact::Resumed
+        | Fact::Checkpointed { .. }
+        | Fact::Webhook { .. }
+        | Fact::Alert { .. } => StateName::Running,
+    };
+    Told { state, execution_id: sandbox.execution_id, set_timeout, n_oom_kills }
 }
 
-fn at_face_value(event: &Event) -> Told {
-    Told {
-        state: state_after(event.event_type),
-        execution_id: event.execution_id,
-        set_timeout: event.data.set_timeout,
-        n_oom_kills: event.data.oom_kills.map(|kills| kills.n_total),
-    }
-}
-
-/// What is told after `event`, if it can follow what was told before.
-fn follow(before: Option<&Told>, event: &Event) -> Result<Told, String> {
-    let data = &event.data;
+/// What is told after `fact`, if it can follow what was told before.
+fn follow(before: Option<&Told>, sandbox: &SandboxRef, fact: &Fact) -> Result<Told, String> {
+    let kind = fact.event_type();
     let Some(before) = before else {
-        return match event.event_type {
-            EventType::Created => Ok(Told { n_oom_kills: Some(0), ..at_face_value(event) }),
-            event_type => Err(format!("{event_type} of a sandbox nobody was told of")),
+        return match fact {
+            Fact::Created => Ok(Told { n_oom_kills: Some(0), ..at_face_value(sandbox, fact) }),
+            _ => Err(format!("{kind} of a sandbox nobody was told of")),
         };
     };
-    let same_execution = before.execution_id == event.execution_id;
+    let same_execution = before.execution_id == sandbox.execution_id;
     let after = |state, set_timeout| Told {
         state,
-        execution_id: event.execution_id,
+        execution_id: sandbox.execution_id,
         set_timeout,
         n_oom_kills: before.n_oom_kills,
     };
-    let has_execution = data.execution.is_some();
-    let told = match (before.state, event.event_type) {
-        (StateName::Paused, EventType::Resumed) if !same_execution => {
+    let told = match (before.state, fact) {
+        (StateName::Paused, Fact::Resumed) if !same_execution => {
             return Ok(after(StateName::Running, None));
         }
-        (StateName::Running, EventType::Updated) if data.set_timeout.is_some() => {
-            after(StateName::Running, data.set_timeout)
+        (StateName::Running, Fact::Updated(Update::TimeoutMoved { end_at })) => {
+            after(StateName::Running, Some(*end_at))
         }
-        (StateName::Running, EventType::Checkpointed) if data.snapshot_template_id.is_some() => {
-            after(StateName::Running, before.set_timeout)
-        }
-        (StateName::Running, EventType::Paused) if has_execution => after(StateName::Paused, None),
-        (state @ (StateName::Running | StateName::Paused), EventType::Killed)
-            if data.kill_reason.is_some() && has_execution == (state == StateName::Running) =>
-        {
-            after(StateName::Killed, None)
-        }
-        (state @ (StateName::Running | StateName::Paused), EventType::OutOfMemory) => {
-            let kills = data.oom_kills.ok_or("it does not say how many processes were killed")?;
+        (StateName::Running, Fact::Checkpointed { .. }) => after(StateName::Running, before.set_timeout),
+        (StateName::Running, Fact::Paused { .. }) => after(StateName::Paused, None),
+        (StateName::Running, Fact::Killed(Death { execution: Some(_), .. }))
+        | (StateName::Paused, Fact::Killed(Death { execution: None, .. })) => after(StateName::Killed, None),
+        (state @ (StateName::Running | StateName::Paused), Fact::OutOfMemory(kills)) => {
             if before.n_oom_kills.is_some_and(|told| told + kills.n_new != kills.n_total) {
                 return Err(format!(
                     "{} kills were told before, it says {kills:?}",
@@ -167,9 +170,9 @@ fn follow(before: Option<&Told>, event: &Event) -> Result<Told, String> {
             }
             Told { n_oom_kills: Some(kills.n_total), ..after(state, before.set_timeout) }
         }
-        (state, event_type) => return Err(format!("{event_type} with {data:?} cannot follow {state}")),
+        (state, _) => return Err(format!("{kind} with {fact:?} cannot follow {state}")),
     };
-    if same_execution { Ok(told) } else { Err(format!("{} of another execution", event.event_type)) }
+    if same_execution { Ok(told) } else { Err(format!("{kind} of another execution")) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! A log may begin in the middle of a life, because retention has removed what was before. Each event says enough
 //! about the state before it to go on from there: see [`before`].
 
-use crate::{Event, EventType, Execution, ExecutionId, ExecutionSummary, KillReason, State, Timestamp};
+use crate::{Death, Event, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, State, Timestamp};
 
 /// What a client sees of a sandbox that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,37 +20,24 @@ pub enum Presence {
 
 /// Where a sandbox is after `event`; `None`: gone. Events that belong to no lifecycle say nothing of it: not to be asked about.
 pub const fn after(event: &Event) -> Option<Presence> {
-    match event.draft.event_type {
-        EventType::Created | EventType::Resumed | EventType::Updated | EventType::Checkpointed => {
+    match event.draft.fact {
+        Fact::Created | Fact::Resumed | Fact::Updated(_) | Fact::Checkpointed { .. } => {
             Some(Presence::Running)
         }
-        EventType::Paused => Some(Presence::Paused),
-        EventType::Killed
-        | EventType::OutOfMemory
-        | EventType::WebhookLagging
-        | EventType::WebhookDisabled
-        | EventType::WebhookRecovered
-        | EventType::WebhookExhausted
-        | EventType::AlertFiring
-        | EventType::AlertResolved => None,
+        Fact::Paused { .. } => Some(Presence::Paused),
+        Fact::Killed(_) | Fact::OutOfMemory(_) | Fact::Webhook { .. } | Fact::Alert { .. } => None,
     }
 }
 
 /// Where a sandbox was before `event`; `None`: not there yet.
 pub const fn before(event: &Event) -> Option<Presence> {
-    match event.draft.event_type {
-        EventType::Created
-        | EventType::OutOfMemory
-        | EventType::WebhookLagging
-        | EventType::WebhookDisabled
-        | EventType::WebhookRecovered
-        | EventType::WebhookExhausted
-        | EventType::AlertFiring
-        | EventType::AlertResolved => None,
-        EventType::Resumed => Some(Presence::Paused),
-        EventType::Paused | EventType::Updated | EventType::Checkpointed => Some(Presence::Running),
-        EventType::Killed if event.draft.data.execution.is_some() => Some(Presence::Running),
-        EventType::Killed => Some(Presence::Paused),
+    match event.draft.fact {
+        Fact::Created | Fact::OutOfMemory(_) | Fact::Webhook { .. } | Fact::Alert { .. } => None,
+        Fact::Resumed | Fact::Killed(Death { execution: None, .. }) => Some(Presence::Paused),
+        Fact::Paused { .. }
+        | Fact::Updated(_)
+        | Fact::Checkpointed { .. }
+        | Fact::Killed(Death { execution: Some(_), .. }) => Some(Presence::Running),
     }
 }
 
@@ -90,8 +77,8 @@ pub enum Ending {
     Paused,
     /// A resume.
     Resumed,
-    /// Its end, for this reason if it is known.
-    Killed(Option<KillReason>),
+    /// Its end, for this reason.
+    Killed(KillReason),
 }
 
 /// The segments of one sandbox's life, from its events in the order of the log and its state in the store. The state
@@ -100,29 +87,26 @@ pub fn segments(events: &[Event], state: Option<&State>) -> Vec<Segment> {
     let mut life = Vec::new();
     for event in events {
         let at = event.timestamp;
-        match event.event_type {
-            EventType::Created => life.push(open(Presence::Running, Some(at), Some(event.execution_id))),
-            EventType::Resumed => {
+        let execution_id = event.subject.sandbox().map(|sandbox| sandbox.execution_id);
+        match &event.fact {
+            Fact::Created => life.push(open(Presence::Running, Some(at), execution_id)),
+            Fact::Resumed => {
                 close(&mut life, Presence::Paused, None, at, Ending::Resumed);
-                life.push(open(Presence::Running, Some(at), Some(event.execution_id)));
+                life.push(open(Presence::Running, Some(at), execution_id));
             }
-            EventType::Paused => {
+            Fact::Paused { .. } => {
                 close(&mut life, Presence::Running, Some(event), at, Ending::Paused);
                 life.push(open(Presence::Paused, Some(at), None));
             }
-            EventType::Killed => {
+            Fact::Killed(death) => {
                 let presence = before(event).unwrap_or(Presence::Paused);
-                close(&mut life, presence, Some(event), at, Ending::Killed(event.data.kill_reason));
+                close(&mut life, presence, Some(event), at, Ending::Killed(death.reason));
             }
-            EventType::Updated
-            | EventType::Checkpointed
-            | EventType::OutOfMemory
-            | EventType::WebhookLagging
-            | EventType::WebhookDisabled
-            | EventType::WebhookRecovered
-            | EventType::WebhookExhausted
-            | EventType::AlertFiring
-            | EventType::AlertResolved => {}
+            Fact::Updated(_)
+            | Fact::Checkpointed { .. }
+            | Fact::OutOfMemory(_)
+            | Fact::Webhook { .. }
+            | Fact::Alert { .. } => {}
         }
     }
     match state {
@@ -155,13 +139,10 @@ fn close(
     ended_by: Ending,
 ) {
     if life.last().is_none_or(|last| last.presence != presence || last.end.is_some()) {
-        life.push(open(
-            presence,
-            None,
-            event.filter(|_| presence == Presence::Running).map(|e| e.execution_id),
-        ));
+        let of = event.filter(|_| presence == Presence::Running).and_then(|event| event.subject.sandbox());
+        life.push(open(presence, None, of.map(|sandbox| sandbox.execution_id)));
     }
-    let summary = event.and_then(|event| event.data.execution.as_ref());
+    let summary = event.and_then(|event| event.ended_execution());
     if let Some(summary) = summary {
         begin(life, summary.started_at, (summary.vcpu_count, summary.memory_mb));
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{EventData, EventDraft, StateName, Transition};
+use crate::{EventDraft, SandboxRef, StateName, Subject, Transition, Update};
 
 fn at(ms: i64) -> Timestamp {
     // Not on a whole millisecond: what is counted must not depend on it.
@@ -62,7 +62,10 @@ impl Lived {
             let running = life.state.name() == StateName::Running;
             let paused = life.state.name() == StateName::Paused;
             match step.what {
-                What::Update if running => life.tell(EventType::Updated, EventData::default()),
+                What::Update if running => {
+                    let end_at = at(life.now);
+                    life.tell(Fact::Updated(Update::TimeoutMoved { end_at }));
+                }
                 What::Pause | What::FailedPause if running => {
                     life.pass(Transition::PauseRequested);
                     life.now += step.takes;
@@ -97,23 +100,27 @@ impl Lived {
     fn pass(&mut self, transition: Transition) {
         let (state, event) = self.state.apply(transition).unwrap();
         self.state = state;
-        if let Some((event_type, data)) = event {
-            self.tell(event_type, data);
+        if let Some(fact) = event {
+            self.tell(fact);
         }
     }
 
-    fn tell(&mut self, event_type: EventType, data: EventData) {
+    fn tell(&mut self, fact: Fact) {
         let uuid = uuid::Uuid::from_u128(9);
-        let draft = EventDraft {
-            id: uuid.into(),
-            event_type,
-            data,
-            sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
+        let sandbox = SandboxRef {
+            id: "i0123456789abcdefghij".parse().unwrap(),
             execution_id: self.state.execution_id(),
             template_id: "t0000000000000000000".parse().unwrap(),
             build_id: uuid.into(),
+            metadata: [].into(),
+        };
+        let draft = EventDraft {
+            id: uuid.into(),
             team_id: uuid.into(),
             timestamp: at(self.now),
+            subject: Subject::Sandbox(sandbox),
+            origin: None,
+            fact,
         };
         self.events.push(Event { sequence: self.events.len() as u64 + 1, draft });
         let presence = match self.state.name() {
@@ -131,7 +138,7 @@ impl Lived {
 
     fn usage(&self, window: Window) -> Usage {
         let mut usage = Usage::default();
-        let ended = self.events.iter().filter_map(|event| event.data.execution.as_ref());
+        let ended = self.events.iter().filter_map(|event| event.ended_execution());
         ended.for_each(|execution| usage.add_ended(execution, window));
         open_execution(&self.state).into_iter().for_each(|execution| usage.add_open(execution, window));
         usage
@@ -160,7 +167,7 @@ proptest! {
         let life = Lived::live(&steps);
         let all = life.usage(window(-1000, life.now));
         let said: u64 =
-            life.events.iter().filter_map(|event| Some(event.data.execution.as_ref()?.execution_time_ms)).sum();
+            life.events.iter().filter_map(|event| Some(event.ended_execution()?.execution_time_ms)).sum();
         let open = open_execution(&life.state).map_or(0, |execution| between(execution.started_at, at(life.now)));
         prop_assert_eq!(all.execution_ms, u128::from(said + open));
         prop_assert_eq!(all.mib_ms, all.execution_ms * 512);

@@ -24,6 +24,7 @@ mod prices;
 mod sandbox;
 mod secret;
 mod state;
+mod subject;
 mod team;
 mod template;
 mod webhook;
@@ -31,7 +32,7 @@ mod webhook;
 pub use activity::{Activity, ActivityBlock, ActivityChange, ActivityPoint};
 pub use alert::{
     AlertBounds, AlertBy, AlertChange, AlertGiven, AlertMetric, AlertNotice, AlertRule, AlertSide,
-    AlertSource, AlertSubject, AlertWatch, MalformedSubject, TeamAlertRule, UnknownAlertMetric, milli,
+    AlertSource, AlertWatch, TeamAlertRule, UnknownAlertMetric, milli,
 };
 pub use clock::{Clock, Sleep, TooLate, within};
 pub use death::{Cause, Exit, ExitStatus, KillReason, LastAndMax, OomKills, SampleSummary};
@@ -40,7 +41,10 @@ pub use details::{
     Pressures, Process, ProcessReading, Stall,
 };
 pub use entropy::Entropy;
-pub use event::{Event, EventData, EventDraft, EventType, ExecutionSummary, UnknownEventType, WebhookNotice};
+pub use event::{
+    Death, Event, EventClass, EventDraft, EventType, ExecutionSummary, FIRST_NAMED_CODE, Fact,
+    UnknownEventType, Update, Visibility, WebhookChange, WebhookNotice,
+};
 pub use event_filter::EventFilter;
 pub use history::{Complaint, History, Told};
 pub use id::{
@@ -54,6 +58,7 @@ pub use prices::{Amount, MalformedAmount, Prices};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};
 pub use secret::Secret;
 pub use state::{Denied, Execution, Paused, State, StateName, Transition};
+pub use subject::{MalformedSubject, SandboxRef, Subject, SubjectKey};
 pub use team::{ApiKey, KeyMask, Team, TeamLimits};
 pub use template::{Build, Rootfs, Template, TemplateKind};
 pub use webhook::{

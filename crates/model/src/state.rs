@@ -21,7 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, EventData, EventType, ExecutionId, ExecutionSummary, Exit, KillReason, Timestamp};
+use crate::{Cause, Death, ExecutionId, ExecutionSummary, Exit, Fact, KillReason, Timestamp};
 
 /// One uninterrupted run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,30 +246,24 @@ impl State {
         }
     }
 
-    /// Applies `transition`: the new state and, if the log is owed one, the event with what it carries (without the
-    /// sandbox's labels, which every event gets), or a refusal that leaves everything as it was.
-    pub fn apply(&self, transition: Transition) -> Result<(Self, Option<(EventType, EventData)>), Denied> {
+    /// Applies `transition`: the new state and, if it is one, the fact to be recorded with it, or a refusal that leaves
+    /// everything as it was.
+    pub fn apply(&self, transition: Transition) -> Result<(Self, Option<Fact>), Denied> {
         use Transition as T;
-        let plain = |event_type| Some((event_type, EventData::default()));
         let moved = match (self.clone(), transition) {
-            (Self::Creating { execution }, T::Created) => {
-                (Self::Running { execution }, plain(EventType::Created))
-            }
+            (Self::Creating { execution }, T::Created) => (Self::Running { execution }, Some(Fact::Created)),
             (Self::Running { execution }, T::PauseRequested) => (Self::Pausing { execution }, None),
             (Self::Pausing { execution }, T::Paused { at }) => {
-                let data = EventData {
-                    execution: Some(ExecutionSummary::new(&execution, at)),
-                    ..EventData::default()
-                };
+                let fact = Fact::Paused { execution: ExecutionSummary::new(&execution, at) };
                 let paused = Paused { paused_at: at, last_execution_id: execution.id };
-                (Self::Paused { paused }, Some((EventType::Paused, data)))
+                (Self::Paused { paused }, Some(fact))
             }
             (Self::Pausing { execution }, T::PauseFailed) => (Self::Running { execution }, None),
             (Self::Paused { paused }, T::ResumeRequested { execution }) => {
                 (Self::Resuming { paused, execution }, None)
             }
             (Self::Resuming { execution, .. }, T::Resumed) => {
-                (Self::Running { execution }, plain(EventType::Resumed))
+                (Self::Running { execution }, Some(Fact::Resumed))
             }
             (Self::Resuming { paused, .. }, T::ResumeFailed) => (Self::Paused { paused }, None),
             (
@@ -325,14 +319,14 @@ fn killed(
     at: Timestamp,
     execution: Option<&Execution>,
     last_execution_id: ExecutionId,
-) -> (State, Option<(EventType, EventData)>) {
-    let data = EventData {
-        execution: execution.map(|execution| ExecutionSummary::new(execution, at)),
-        kill_reason: Some(reason),
+) -> (State, Option<Fact>) {
+    let death = Death {
+        reason,
         exit: exit.clone(),
-        ..EventData::default()
+        execution: execution.map(|execution| ExecutionSummary::new(execution, at)),
+        last_samples: None,
     };
-    (State::Killed { reason, exit, killed_at: at, last_execution_id }, Some((EventType::Killed, data)))
+    (State::Killed { reason, exit, killed_at: at, last_execution_id }, Some(Fact::Killed(death)))
 }
 
 #[cfg(test)]

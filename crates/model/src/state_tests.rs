@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::EventType;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap()
@@ -47,10 +48,8 @@ fn a_whole_life_leaves_one_event_for_each_fact() {
     let mut times = Vec::new();
     for (transition, expected) in steps {
         let (next, event) = state.apply(transition).unwrap();
-        times.extend(
-            event.iter().filter_map(|(_, data)| data.execution.as_ref().map(|e| e.execution_time_ms)),
-        );
-        assert_eq!(event.map(|(event_type, _)| event_type), expected);
+        times.extend(event.iter().filter_map(|fact| fact.ended_execution().map(|e| e.execution_time_ms)));
+        assert_eq!(event.map(|fact| fact.event_type()), expected);
         state = next;
     }
     assert_eq!(times, [1_000, 250]);
@@ -65,10 +64,7 @@ fn killing_a_paused_sandbox_is_told_but_counts_no_time() {
         .unwrap();
     assert_eq!(none, None);
     let (_, event) = state.apply(Transition::Ended { exit: None, at: at(99) }).unwrap();
-    let (event_type, data) = event.unwrap();
-    assert_eq!(event_type, EventType::Killed);
-    assert_eq!(data.execution, None);
-    assert_eq!(data.kill_reason, Some(KillReason::Request));
+    assert_eq!(event, Some(Fact::Killed(Death::of(KillReason::Request))));
 }
 
 #[test]
@@ -87,7 +83,7 @@ proptest! {
         for transition in transitions {
             match state.apply(transition) {
                 Ok((next, event)) => {
-                    log.extend(event.map(|(event_type, _)| event_type));
+                    log.extend(event.map(|fact| fact.event_type()));
                     state = next;
                 }
                 Err(denied) => prop_assert_eq!(denied.state, state.name()),

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeliveryId, Event, EventId, EventType, ReplayId, SandboxId, Secret, TeamId, TemplateId, Timestamp,
-    WebhookId,
+    DeliveryId, Event, EventId, EventType, KillReason, ReplayId, SandboxId, Secret, Subject, TeamId,
+    TemplateId, Timestamp, WebhookChange, WebhookId,
 };
 
 /// A registration: where a team wants which events sent.
@@ -37,11 +37,11 @@ pub struct Webhook {
 impl Webhook {
     /// Whether `event` is to be sent to it.
     pub fn wants(&self, event: &Event) -> bool {
-        self.events.contains(&event.event_type)
-            && self.options.sandbox_id.as_ref().is_none_or(|id| *id == event.sandbox_id)
+        self.events.contains(&event.event_type())
+            && self.options.sandbox_id.as_ref().is_none_or(|id| event.sandbox_id() == Some(id))
             && self.options.filter.passes(event)
             // What is said about it goes to others: a failure to tell it of its failures would have no end.
-            && event.data.webhook.as_ref().is_none_or(|notice| notice.id != self.id)
+            && event.subject != Subject::Webhook(self.id)
     }
 }
 
@@ -161,24 +161,24 @@ pub struct WebhookFilter {
 
 impl WebhookFilter {
     fn passes(&self, event: &Event) -> bool {
-        let labels = &event.data.sandbox_metadata;
-        let reason = event.data.kill_reason.map(|reason| reason.as_str());
+        let labels = event.metadata();
+        let reason = event.kill_reason().map(KillReason::as_str);
         self.metadata.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && (self.templates.is_empty() || self.templates.contains(&event.template_id))
+            && (self.templates.is_empty()
+                || event.template_id().is_some_and(|id| self.templates.contains(id)))
             && (self.reasons.is_empty() || reason.is_none_or(|reason| self.reasons.contains(reason)))
     }
 }
 
 /// How deliveries to a webhook have been going.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookHealth {
     /// When the first attempt failed of those since the last success.
     pub failing_since: Option<Timestamp>,
     /// How many have failed since.
     pub n_failed: u32,
-    /// Which operational events told of it since it was last well.
-    pub told: BTreeSet<EventType>,
+    /// What was reported of it since it was last well.
+    pub told: BTreeSet<WebhookChange>,
     /// Why the server disabled it.
     pub disabled_reason: Option<String>,
 }
@@ -268,8 +268,8 @@ pub struct Attempt {
     pub event_id: EventId,
     /// Its number in the team's log.
     pub sequence: u64,
-    /// The event's sandbox.
-    pub sandbox_id: SandboxId,
+    /// The event's sandbox, if it has one.
+    pub sandbox_id: Option<SandboxId>,
     /// The event's type.
     pub event_type: EventType,
     /// When the attempt started.

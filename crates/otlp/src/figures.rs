@@ -314,7 +314,7 @@ fn template_name(sandbox: &Sandbox) -> String {
 
 pub(crate) fn subject(sandbox: &Sandbox) -> Subject {
     Subject {
-        sandbox_id: sandbox.id.clone(),
+        sandbox_id: Some(sandbox.id.clone()),
         team_id: Some(sandbox.team_id),
         template_id: Some(sandbox.spec.template_id.clone()),
         template_name: sandbox.spec.alias.clone(),

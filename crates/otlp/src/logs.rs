@@ -82,7 +82,12 @@ impl LogPump {
         }
         let subject = match self.store.sandbox(id).await? {
             Some(sandbox) => figures::subject(&sandbox),
-            None => Subject { sandbox_id: id.clone(), team_id: None, template_id: None, template_name: None },
+            None => Subject {
+                sandbox_id: Some(id.clone()),
+                team_id: None,
+                template_id: None,
+                template_name: None,
+            },
         };
         if self.subjects.len() >= MAX_SUBJECTS {
             self.subjects.clear();

@@ -13,8 +13,8 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use sandscope_model::{
-    Clock, EventData, EventDraft, EventType, Execution, KillReason, LogEntry, LogLevel, LogSource, OnTimeout,
-    Rootfs, Sample, Sandbox, SandboxSpec, State, Team, TeamLimits,
+    Clock, Death, EventDraft, Execution, Fact, KillReason, LogEntry, LogLevel, LogSource, OnTimeout, Rootfs,
+    Sample, Sandbox, SandboxSpec, State, Team, TeamLimits, Update,
 };
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};
@@ -87,18 +87,8 @@ impl World {
         Self { _dir: dir, clock, store, sandbox, live: Live::default(), stats: Arc::default() }
     }
 
-    async fn happens(&mut self, event_type: EventType, data: EventData) -> String {
-        let event = EventDraft {
-            id: id(),
-            event_type,
-            data,
-            sandbox_id: self.sandbox.id.clone(),
-            execution_id: self.sandbox.state.execution_id(),
-            template_id: self.sandbox.spec.template_id.clone(),
-            build_id: self.sandbox.spec.build_id,
-            team_id: self.sandbox.team_id,
-            timestamp: self.clock.now(),
-        };
+    async fn happens(&mut self, fact: Fact) -> String {
+        let event = EventDraft::of_sandbox(id(), &self.sandbox, None, fact, self.clock.now());
         let told = event.id.to_string();
         let change = Change { sandbox: self.sandbox.clone(), event: Some(event), snapshot: None };
         self.store.commit(change).await.unwrap().unwrap();
@@ -110,7 +100,8 @@ impl World {
     async fn happen(&mut self, n: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..n {
-            ids.push(self.happens(EventType::Updated, EventData::default()).await);
+            let moved = Update::TimeoutMoved { end_at: self.clock.now() };
+            ids.push(self.happens(Fact::Updated(moved)).await);
         }
         ids
     }
@@ -196,12 +187,8 @@ async fn events_arrive_as_otel_events_and_logs_as_logs() {
     let (mut world, receiver) = (World::new().await, Receiver::start().await);
     world.happen(1).await;
     let otlp = world.export(&receiver.url, &[Signal::Logs, Signal::Events]).await;
-    let data = EventData {
-        kill_reason: Some(KillReason::Oom),
-        sandbox_metadata: [("user".to_owned(), "u1".to_owned())].into(),
-        ..EventData::default()
-    };
-    let killed = world.happens(EventType::Killed, data).await;
+    world.sandbox.spec.metadata = [("user".to_owned(), "u1".to_owned())].into();
+    let killed = world.happens(Fact::Killed(Death::of(KillReason::Oom))).await;
     world.write(&["out of\u{fc}ords"]).await;
     world.pass(receiver.until("both", |receiver| receiver.taken().len() == 2)).await;
     otlp.drain(LIMIT).await;

@@ -10,7 +10,8 @@ use sandscope_model::{SandboxId, TeamId, TemplateId, Timestamp};
 /// Whose telemetry it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subject {
-    pub(crate) sandbox_id: SandboxId,
+    /// None where it is about the team, a template or a webhook.
+    pub(crate) sandbox_id: Option<SandboxId>,
     /// Not known of a sandbox that is long gone.
     pub(crate) team_id: Option<TeamId>,
     pub(crate) template_id: Option<TemplateId>,
@@ -49,11 +50,12 @@ impl Source {
         Self { attributes: Arc::new(attributes), scope }
     }
 
-    /// The server itself, or one of its sandboxes.
+    /// The server itself, or what it keeps: mostly a sandbox.
     pub(crate) fn resource(&self, subject: Option<&Subject>) -> Resource {
         let mut attributes = (*self.attributes).clone();
         if let Some(subject) = subject {
-            attributes.push(text("sandscope.sandbox.id", subject.sandbox_id.as_str()));
+            let id = subject.sandbox_id.as_ref();
+            attributes.extend(id.map(|id| text("sandscope.sandbox.id", id.as_str())));
             attributes.extend(subject.team_id.map(|id| text("sandscope.team.id", &id.to_string())));
             let id = subject.template_id.as_ref();
             attributes.extend(id.map(|id| text("sandscope.template.id", id.as_str())));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
-use sandscope_model::{Event, EventType, KillReason, LogEntry, LogLevel, LogSource, Timestamp};
+use sandscope_model::{
+    AlertChange, Event, Fact, KillReason, LogEntry, LogLevel, LogSource, Timestamp, WebhookChange,
+};
 use serde_json::Value as Json;
 
 use crate::record::{Record, Subject, attribute, nanos, text};
@@ -19,21 +21,23 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> Record {
     let mut attributes = vec![
         text("sandscope.event.id", &event.id.to_string()),
         attribute("sandscope.event.sequence", whole(event.sequence)),
-        text("sandscope.execution.id", &event.execution_id.to_string()),
-        text("sandscope.build.id", &event.build_id.to_string()),
     ];
+    if let Some(sandbox) = event.sandbox() {
+        attributes.push(text("sandscope.execution.id", &sandbox.execution_id.to_string()));
+        attributes.push(text("sandscope.build.id", &sandbox.build_id.to_string()));
+    }
     if let Json::Object(rendered) = sandscope_wire::event::render(event)
         && let Some(data) = rendered.get("eventData")
     {
         flatten(DATA.to_owned(), data, &mut attributes);
     }
     let subject = Subject {
-        sandbox_id: event.sandbox_id.clone(),
+        sandbox_id: event.sandbox_id().cloned(),
         team_id: Some(event.team_id),
-        template_id: Some(event.template_id.clone()),
+        template_id: event.template_id().cloned(),
         template_name: None,
     };
-    let name = event.event_type.as_str();
+    let name = event.event_type().as_str();
     let log = LogRecord {
         time_unix_nano: nanos(event.timestamp),
         observed_time_unix_nano: nanos(now),
@@ -81,17 +85,19 @@ pub(crate) fn entry(entry: &LogEntry, no: u64, subject: Arc<Subject>, now: Times
 
 /// As the lines that tell of events have it: who was asked for is no trouble, who died otherwise is.
 fn severity_of_event(event: &Event) -> SeverityNumber {
-    match event.event_type {
-        EventType::Killed => match event.data.kill_reason {
-            Some(KillReason::Request | KillReason::Timeout | KillReason::Admin) => SeverityNumber::Info,
+    match &event.fact {
+        Fact::Killed(death) => match death.reason {
+            KillReason::Request | KillReason::Timeout | KillReason::Admin => SeverityNumber::Info,
             _ => SeverityNumber::Error,
         },
-        EventType::OutOfMemory
-        | EventType::AlertFiring
-        | EventType::WebhookLagging
-        | EventType::WebhookDisabled
-        | EventType::WebhookExhausted => SeverityNumber::Warn,
-        _ => SeverityNumber::Info,
+        Fact::Webhook { change: WebhookChange::Recovered, .. }
+        | Fact::Alert { change: AlertChange::Resolved, .. } => SeverityNumber::Info,
+        Fact::OutOfMemory(_) | Fact::Webhook { .. } | Fact::Alert { .. } => SeverityNumber::Warn,
+        Fact::Created
+        | Fact::Updated(_)
+        | Fact::Paused { .. }
+        | Fact::Resumed
+        | Fact::Checkpointed { .. } => SeverityNumber::Info,
     }
 }
 

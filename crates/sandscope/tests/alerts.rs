@@ -130,7 +130,7 @@ async fn what_happens_to_real_sandboxes_fires_arrives_everywhere_and_resolves() 
     ensure!(code != 0);
     let memory = wait_told(&client, "memory", 1).await?;
     ensure!(alert(&memory[0])["subject"] == format!("sandbox:{}", sandbox.sandbox_id), "{memory:?}");
-    ensure!(memory[0].sandbox_id == sandbox.sandbox_id, "{memory:?}");
+    ensure!(memory[0].sandbox_id.as_deref() == Some(&*sandbox.sandbox_id), "{memory:?}");
     let labels = memory[0].event_data.as_ref().map(|data| data["sandbox_metadata"]["user"].clone());
     ensure!(labels == Some("ann".into()), "{memory:?}");
 

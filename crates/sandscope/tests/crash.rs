@@ -307,7 +307,7 @@ async fn whole_log(client: &Client) -> Result<Vec<(String, String)>> {
         if page.is_empty() {
             return Ok(ids);
         }
-        ids.extend(page.into_iter().map(|event| (event.id, event.sandbox_id)));
+        ids.extend(page.into_iter().filter_map(|event| Some((event.id, event.sandbox_id?))));
     }
 }
 

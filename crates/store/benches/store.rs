@@ -152,9 +152,18 @@ fn fill(house: &House, first: &SandboxId, n_events: u32) {
         .execute(
             "WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
              INSERT INTO events (team_no, sequence, id, event_type, sandbox_id, execution_id, template_id,
-                 build_id, timestamp, data)
+                 build_id, timestamp, form, change, data)
              SELECT e.team_no, n, randomblob(16), CASE WHEN n % 5000 = 0 THEN 6 ELSE 2 + n % 4 END,
-                 printf('i%020d', n % ?2), randomblob(16), e.template_id, e.build_id, e.timestamp + n * 1000000, e.data
+                 printf('i%020d', n % ?2), randomblob(16), e.template_id, e.build_id, e.timestamp + n * 1000000, e.form,
+                 CASE WHEN n % 5000 = 0 THEN 0 WHEN n % 4 = 1 THEN 0 WHEN n % 4 = 3 THEN 1 ELSE -1 END,
+                 CASE
+                     WHEN n % 5000 = 0 THEN json_set(e.data, '$.snapshot_template_id', e.template_id)
+                     WHEN n % 4 = 1 THEN json_set(e.data, '$.set_timeout', '2026-01-01T00:00:00Z')
+                     WHEN n % 4 = 3 THEN e.data
+                     ELSE json_set(e.data, '$.kill_reason', 'request', '$.execution', json_object(
+                         'started_at', '2026-01-01T00:00:00Z', 'vcpu_count', 1, 'memory_mb', 1,
+                         'execution_time_ms', 1))
+                 END
              FROM n, events e WHERE e.sandbox_id = ?3",
             rusqlite::params![n_events, N_SANDBOXES, first.as_str()],
         )

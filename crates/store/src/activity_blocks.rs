@@ -11,8 +11,9 @@
 //! from the log in the background ([`Store::sum_up_activity`]), read by a reader, so that no commit waits for it.
 
 use rusqlite::{Connection, params};
-use sandscope_model::{ActivityBlock, ActivityChange};
+use sandscope_model::{ActivityBlock, ActivityChange, EventType};
 
+use crate::forms::event::EventForm;
 use crate::row::{Cells, all};
 use crate::{Store, StoreError};
 
@@ -28,11 +29,10 @@ pub(crate) const fn size(level: u32) -> i64 {
     FAN_OUT.pow(level)
 }
 
-/// What changed how many run, oldest first, from `?2` up to `?3`: created, killed while running, paused, resumed.
+/// What changed how many run, oldest first, from `?2` up to `?3`, and what may have.
 pub(crate) const CHANGES: &str =
-    "SELECT sequence, timestamp, CASE event_type WHEN 1 THEN 1 WHEN 5 THEN 1 WHEN 4 THEN -1
-         ELSE CASE WHEN json_extract(data, '$.execution') IS NULL THEN 0 ELSE -1 END END, event_type = 1
-     FROM events WHERE team_no = ?1 AND sequence BETWEEN ?2 AND ?3 AND +event_type IN (1, 2, 4, 5)
+    "SELECT sequence, timestamp, event_type, change, CASE WHEN change IS NULL THEN data END AS data
+     FROM events WHERE team_no = ?1 AND sequence BETWEEN ?2 AND ?3 AND change IS NOT 0
      ORDER BY sequence";
 
 /// The changes in a part of the log, each with its number, oldest first.
@@ -42,12 +42,20 @@ pub(crate) fn changes(
     (first, last): (i64, i64),
 ) -> Result<Vec<(i64, ActivityChange)>, StoreError> {
     let statement = connection.prepare_cached(CHANGES)?;
-    all(statement, params![team_no, first, last], "events", |cells| {
+    let mut found = all(statement, params![team_no, first, last], "events", |cells| {
         let sequence = cells.plain("sequence")?;
         let at_ms = cells.time("timestamp")?.as_millisecond();
-        let (change, is_creation) = (cells.plain("event_type")?, cells.plain("event_type")?);
-        Ok((sequence, ActivityChange { at_ms, change, is_creation }))
-    })
+        let kind = cells.event_type("event_type")?;
+        let stored: Option<i32> = cells.plain("change")?;
+        let change = match stored {
+            Some(change) => change,
+            // From a version before the column.
+            None => cells.json::<EventForm<'_>>("data")?.concurrency_change(kind),
+        };
+        Ok((sequence, ActivityChange { at_ms, change, is_creation: kind == EventType::Created }))
+    })?;
+    found.retain(|(_, change)| change.change != 0);
+    Ok(found)
 }
 
 /// A block as stored; nothing if nothing happened in it.

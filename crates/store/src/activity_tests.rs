@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use rusqlite::Connection;
-use sandscope_model::{Activity, EventData, EventDraft, EventType, ExecutionSummary, TeamId, Timestamp};
+use sandscope_model::{
+    Activity, EventDraft, EventType, ExecutionSummary, Fact, SandboxRef, TeamId, Timestamp,
+};
 
 use super::{TeamActivity, activity};
 use crate::activity_blocks::{CHANGES, TOP, changes, cut, insert, next, read};
@@ -32,23 +34,20 @@ fn log(events: &[(EventType, i64, bool)]) -> Connection {
 fn append_all(connection: &Connection, events: &[(EventType, i64, bool)]) {
     let transaction = connection.unchecked_transaction().unwrap();
     for (n, (event_type, ms, ran)) in events.iter().enumerate() {
-        let summary = ran.then(|| ExecutionSummary {
-            started_at: at(0),
-            vcpu_count: 1,
-            memory_mb: 1,
-            execution_time_ms: 1,
-        });
-        let draft = EventDraft {
-            id: uuid::Uuid::from_u128(n as u128).into(),
-            event_type: *event_type,
-            data: EventData { execution: summary, ..EventData::default() },
-            sandbox_id: "i00000000000000000001".parse().unwrap(),
+        let summary =
+            ExecutionSummary { started_at: at(0), vcpu_count: 1, memory_mb: 1, execution_time_ms: 1 };
+        let sandbox = SandboxRef {
+            id: "i00000000000000000001".parse().unwrap(),
             execution_id: uuid::Uuid::from_u128(1).into(),
             template_id: "t0000000000000000000".parse().unwrap(),
             build_id: uuid::Uuid::from_u128(1).into(),
-            team_id: team(),
-            timestamp: at(*ms),
+            metadata: [].into(),
         };
+        let ids = (uuid::Uuid::from_u128(n as u128).into(), team());
+        let mut draft = EventDraft::example(*event_type, ids, sandbox, at(*ms));
+        if let Fact::Killed(death) = &mut draft.fact {
+            death.execution = ran.then_some(summary);
+        }
         append(&transaction, 1, draft).unwrap();
     }
     transaction.commit().unwrap();

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandscope_model::{
-    AlertNotice, AlertRule, AlertRuleId, AlertSubject, Event, EventDraft, EventId, EventType, TeamId,
-    Timestamp, milli,
+    AlertChange, AlertNotice, AlertRule, AlertRuleId, Event, EventDraft, EventId, EventType, Fact,
+    SubjectKey, TeamId, Timestamp, milli,
 };
 
+use crate::events::SandboxColumns;
+use crate::forms::event::{EventForm, VERSION};
 use crate::row::{Cells, all, first, integer, to_json};
 use crate::teams::team_no;
 use crate::writer::Tx;
@@ -25,7 +27,7 @@ pub struct AlertKey {
     /// The rule's name.
     pub rule: String,
     /// About what.
-    pub subject: AlertSubject,
+    pub subject: SubjectKey,
 }
 
 /// An alert that fires.
@@ -78,8 +80,7 @@ pub struct AlertStep {
 }
 
 const COLUMNS: &str =
-    "rule_id, rule_name, subject, rule, since, sandbox_id, execution_id, template_id, build_id,
-     data";
+    "rule_id, rule_name, subject, rule, since, sandbox_id, execution_id, template_id, build_id, form, data";
 
 fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<FiringAlert, StoreError> {
     let rule_id = cells.mapped("rule_id", |bytes: Vec<u8>| match bytes.len() {
@@ -89,18 +90,11 @@ fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<FiringAlert, Sto
     let key = AlertKey { rule_id, rule: cells.plain("rule_name")?, subject: cells.id("subject")? };
     let rule = cells.optional_json("rule")?;
     let since = cells.time("since")?;
-    let told = EventDraft {
-        // The event of that id stands in the log: this is only what it was about.
-        id: EventId::from(uuid::Uuid::nil()),
-        event_type: EventType::AlertFiring,
-        sandbox_id: cells.id("sandbox_id")?,
-        execution_id: cells.uuid("execution_id")?,
-        template_id: cells.id("template_id")?,
-        build_id: cells.uuid("build_id")?,
-        data: cells.json("data")?,
-        timestamp: since,
-        team_id,
-    };
+    let sandbox = events::sandbox(cells)?;
+    let (subject, origin, fact) = events::fact(cells, EventType::AlertFiring, sandbox)?;
+    // The event itself is in the log: this is only what it said.
+    let id = EventId::from(uuid::Uuid::nil());
+    let told = EventDraft { id, team_id, timestamp: since, subject, origin, fact };
     Ok(FiringAlert { key, rule, since, told })
 }
 
@@ -129,11 +123,12 @@ fn fire(tx: &mut Tx<'_>, no: i64, alert: FiringAlert, revision: u64) -> Result<b
     {
         return Ok(false);
     }
+    let sandbox = SandboxColumns::of(&told);
     let n = tx
         .prepare_cached(
             "INSERT OR IGNORE INTO firing_alerts (team_no, rule_id, rule_name, subject, rule, since, sandbox_id,
-                 execution_id, template_id, build_id, data)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 execution_id, template_id, build_id, form, data)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             no,
@@ -142,11 +137,12 @@ fn fire(tx: &mut Tx<'_>, no: i64, alert: FiringAlert, revision: u64) -> Result<b
             key.subject.to_string(),
             rule.as_ref().map(to_json).transpose()?,
             since.as_microsecond(),
-            told.sandbox_id.as_str(),
-            told.execution_id.as_uuid().as_bytes(),
-            told.template_id.as_str(),
-            told.build_id.as_uuid().as_bytes(),
-            to_json(&told.data)?,
+            sandbox.id,
+            sandbox.execution_id,
+            sandbox.template_id,
+            sandbox.build_id,
+            VERSION,
+            to_json(&EventForm::of(&told))?,
         ])?;
     if n > 0 {
         tell(tx, no, told)?;
@@ -166,12 +162,15 @@ fn resolve(
     let sql = format!("DELETE FROM firing_alerts WHERE {one} RETURNING {COLUMNS}");
     let found = first(tx.prepare_cached(&sql)?, values, "firing_alerts", |cells| decode(cells, team_id))?;
     let Some(FiringAlert { told, .. }) = found else { return Ok(false) };
-    let mut draft = EventDraft { id: event_id, event_type: EventType::AlertResolved, timestamp: at, ..told };
-    if let Some(notice) = &mut draft.data.alert {
-        notice.value_milli = None;
-        change(notice);
-    }
-    tell(tx, no, draft)?;
+    let fact = match told.fact {
+        Fact::Alert { mut notice, .. } => {
+            notice.value_milli = None;
+            change(&mut notice);
+            Fact::Alert { change: AlertChange::Resolved, notice }
+        }
+        other => other,
+    };
+    tell(tx, no, EventDraft { id: event_id, timestamp: at, fact, ..told })?;
     Ok(true)
 }
 

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
-use sandscope_model::{Attempt, AttemptOutcome, DeliveryId, EventType, TeamId, Timestamp, WebhookId};
+use sandscope_model::{
+    Attempt, AttemptOutcome, DeliveryId, EventType, SandboxId, TeamId, Timestamp, WebhookId,
+};
 
-use crate::row::{Cells, all, event_type_code, first, integer, to_name};
+use crate::row::{Cells, all, first, integer, to_name};
 use crate::writer::Tx;
 use crate::{Order, Store, StoreError};
 
@@ -57,7 +59,10 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<Attempt, StoreError> {
         webhook_id: cells.uuid("webhook_id")?,
         event_id: cells.uuid("event_id")?,
         sequence: cells.number("sequence")?,
-        sandbox_id: cells.id("sandbox_id")?,
+        sandbox_id: cells.mapped("sandbox_id", |id: String| match id.as_str() {
+            "" => Some(None),
+            id => id.parse().ok().map(Some),
+        })?,
         event_type: cells.event_type("event_type")?,
         started_at: cells.time("started_at")?,
         duration_ms: cells.number("duration_ms")?,
@@ -95,8 +100,8 @@ fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
         attempt.webhook_id.as_uuid().as_bytes(),
         attempt.event_id.as_uuid().as_bytes(),
         integer(attempt.sequence),
-        attempt.sandbox_id.as_str(),
-        event_type_code(attempt.event_type),
+        attempt.sandbox_id.as_ref().map_or("", SandboxId::as_str),
+        attempt.event_type.code(),
         attempt.started_at.as_microsecond(),
         attempt.duration_ms,
         attempt.outcome.is_success(),
@@ -148,7 +153,7 @@ pub(crate) fn list_query(
         values.push(Box::new(success));
     }
     if !query.types.is_empty() {
-        let codes: Vec<_> = query.types.iter().map(|one| event_type_code(*one).to_string()).collect();
+        let codes: Vec<_> = query.types.iter().map(|one| one.code().to_string()).collect();
         let _ = write!(sql, " AND event_type IN ({})", codes.join(", "));
     }
     let order = query.order.sql();

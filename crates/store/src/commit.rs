@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sandscope_model::{Build, Event, EventDraft, Sandbox, Template};
+use sandscope_model::{Build, Event, EventDraft, Fact, Sandbox, Template};
 
 use crate::teams::team_no;
 use crate::writer::Tx;
@@ -24,7 +24,7 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSnapshot {
     /// Its template. If it has a name and the team already has a template of that name, that one is used instead,
-    /// and the event (`snapshot_template_id`) names it.
+    /// and the event names it.
     pub template: Template,
     /// Its build; `template_id` follows the template used.
     pub build: Build,
@@ -39,8 +39,8 @@ fn commit(tx: &mut Tx<'_>, change: Change) -> Result<Option<Event>, StoreError> 
     let snapshot_template_id =
         snapshot.map(|snapshot| snapshots::insert(tx, team_no, snapshot)).transpose()?;
     let Some(mut draft) = event else { return Ok(None) };
-    if snapshot_template_id.is_some() {
-        draft.data.snapshot_template_id = snapshot_template_id;
+    if let (Fact::Checkpointed { snapshot }, Some(used)) = (&mut draft.fact, snapshot_template_id) {
+        *snapshot = used;
     }
     let event = events::append(tx, team_no, draft)?;
     tx.publish(Arc::new(event.clone()));

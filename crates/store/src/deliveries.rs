@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
-use sandscope_model::{Event, EventDraft, Exception, SandboxId, TeamId, Timestamp, WebhookHealth, WebhookId};
+use sandscope_model::{
+    Event, EventDraft, Exception, SubjectKey, TeamId, Timestamp, WebhookHealth, WebhookId,
+};
 
+use crate::forms::health::HealthForm;
 use crate::row::{Cells, all, exists, first, integer, to_json};
 use crate::teams::team_no;
 use crate::writer::Tx;
@@ -72,8 +75,8 @@ pub struct ReplayStep {
 pub struct Owed {
     /// What and when.
     pub exception: Exception,
-    /// The event's sandbox; `None` if the event is gone.
-    pub sandbox_id: Option<SandboxId>,
+    /// What the event is about; `None` if the event is gone.
+    pub subject: Option<SubjectKey>,
 }
 
 /// Where a webhook stands.
@@ -135,7 +138,7 @@ fn record(tx: &mut Tx<'_>, progress: DeliveryProgress) -> Result<(), StoreError>
     }
     if let Some(health) = &progress.health {
         tx.prepare_cached("UPDATE webhooks SET health = ? WHERE id = ?")?
-            .execute(params![to_json(health)?, webhook_id])?;
+            .execute(params![to_json(&HealthForm::of(health))?, webhook_id])?;
     }
     if progress.disable {
         tx.prepare_cached("UPDATE webhooks SET enabled = 0 WHERE id = ?")?.execute([webhook_id])?;
@@ -152,6 +155,10 @@ fn record(tx: &mut Tx<'_>, progress: DeliveryProgress) -> Result<(), StoreError>
     Ok(())
 }
 
+pub(crate) fn health(cells: &mut Cells<'_, '_>) -> Result<WebhookHealth, StoreError> {
+    cells.json("health").map(HealthForm::into_health)
+}
+
 fn exception(cells: &mut Cells<'_, '_>, id: WebhookId) -> Result<Exception, StoreError> {
     Ok(Exception {
         webhook_id: id,
@@ -163,8 +170,8 @@ fn exception(cells: &mut Cells<'_, '_>, id: WebhookId) -> Result<Exception, Stor
     })
 }
 
-const OWED: &str =
-    "SELECT x.sequence, x.n_attempts, x.next_due_at, x.replay_no, x.was_exhausted, e.sandbox_id
+const OWED: &str = "SELECT x.sequence, x.n_attempts, x.next_due_at, x.replay_no, x.was_exhausted,
+         COALESCE(e.subject, 'sandbox:' || e.sandbox_id) AS subject
      FROM (
          SELECT * FROM exceptions WHERE webhook_id = ?1 AND next_due_at IS NOT NULL
          UNION
@@ -202,7 +209,7 @@ impl Store {
     pub async fn webhook_health(&self, id: WebhookId) -> Result<Option<WebhookHealth>, StoreError> {
         let op = move |connection: &Connection| {
             let statement = connection.prepare_cached("SELECT health FROM webhooks WHERE id = ?")?;
-            first(statement, [id.as_uuid().as_bytes()], "webhooks", |cells| cells.json("health"))
+            first(statement, [id.as_uuid().as_bytes()], "webhooks", health)
         };
         self.facts().read(op).await
     }
@@ -221,7 +228,7 @@ impl Store {
                     n_pending: cells.number("count")?,
                     n_exhausted: cells.number("count")?,
                     n_skipped: cells.number("count")?,
-                    health: cells.json("health")?,
+                    health: health(cells)?,
                 })
             })
         };
@@ -238,14 +245,14 @@ impl Store {
             let statement = connection.prepare_cached(OWED)?;
             all(statement, [id.as_uuid().as_bytes()], "exceptions", |cells| {
                 let exception = exception(cells, id)?;
-                let sandbox_id: Option<String> = cells.plain("sandbox_id")?;
-                Ok(Owed { exception, sandbox_id: sandbox_id.and_then(|text| text.parse().ok()) })
+                let subject: Option<String> = cells.plain("subject")?;
+                Ok(Owed { exception, subject: subject.and_then(|text| text.parse().ok()) })
             })
         };
         self.facts().read(op).await
     }
 
-    /// The same without the sandboxes.
+    /// The same without what the events are about.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.

@@ -12,10 +12,13 @@
 use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sandscope_model::{Event, EventFilter, EventType, KillReason, SandboxId, TeamId, TemplateId, Timestamp};
+use sandscope_model::{
+    Event, EventFilter, EventType, FIRST_NAMED_CODE, KillReason, SandboxId, TeamId, TemplateId, Timestamp,
+    Visibility,
+};
 
 use crate::events::{BLOCK, COLUMNS, decode};
-use crate::row::{Cells, FIRST_OPERATIONAL, event_type_code, integer};
+use crate::row::{Cells, integer};
 use crate::{Order, Store, StoreError};
 
 /// Events looked at for one page that the index alone does not decide.
@@ -59,15 +62,13 @@ pub(crate) fn sql(filter: &EventFilter, order: Order) -> String {
         format!("SELECT {COLUMNS} FROM events {index} WHERE {team} {condition}")
     };
     let codes = type_codes(filter);
-    // What belongs to no lifecycle is rare, so that leaving it out costs nothing: the plus keeps the index by type away.
-    let lifecycle = if wants_lifecycle(filter) {
-        format!("AND +event_type < {FIRST_OPERATIONAL}")
-    } else {
-        String::new()
-    };
+    // What is shown only to who names it is rare, so that leaving it out costs nothing: the plus keeps the index by type
+    // away.
+    let listed =
+        if wants_listed(filter) { format!("AND +event_type < {FIRST_NAMED_CODE}") } else { String::new() };
     let branches: Vec<String> = if filter.sandbox_id.is_some() {
         let list = codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let types = if codes.is_empty() { lifecycle } else { format!("AND event_type IN ({list})") };
+        let types = if codes.is_empty() { listed } else { format!("AND event_type IN ({list})") };
         vec![select("INDEXED BY events_by_sandbox", &format!("AND sandbox_id = ?4 {types}"))]
     } else if !filter.reasons.is_empty() {
         let mut reasons: Vec<&str> = filter.reasons.iter().copied().map(KillReason::as_str).collect();
@@ -79,29 +80,28 @@ pub(crate) fn sql(filter: &EventFilter, order: Order) -> String {
         let select = |code| select("INDEXED BY events_by_type", &format!("AND event_type = {code}"));
         codes.into_iter().map(select).collect()
     } else if filter.template_id.is_some() {
-        vec![select("INDEXED BY events_by_template", &format!("AND template_id = ?4 {lifecycle}"))]
+        vec![select("INDEXED BY events_by_template", &format!("AND template_id = ?4 {listed}"))]
     } else {
-        vec![select("", &lifecycle)]
+        vec![select("", &listed)]
     };
     format!("{} ORDER BY sequence {} LIMIT -1 OFFSET ?5", branches.join(" UNION ALL "), order.sql())
 }
 
-/// Whether exactly the changes of sandboxes' lives are asked for.
-fn wants_lifecycle(filter: &EventFilter) -> bool {
-    let wanted = |event_type| filter.types.contains(event_type);
-    let n_others = filter.types.iter().filter(|one| !EventType::LIFECYCLE.contains(one)).count();
-    EventType::LIFECYCLE.iter().all(wanted) && n_others == 0
+/// Whether exactly the kinds are asked for that are shown to everybody.
+fn wants_listed(filter: &EventFilter) -> bool {
+    let is_listed = |kind: &EventType| kind.visibility() == Visibility::Listed;
+    EventType::listed().all(|kind| filter.types.contains(&kind)) && filter.types.iter().all(is_listed)
 }
 
 /// The types asked for, as stored; none where a condition of its own leaves out the others.
-fn type_codes(filter: &EventFilter) -> Vec<i64> {
+fn type_codes(filter: &EventFilter) -> Vec<u8> {
     let mut types = filter.types.clone();
     types.sort_unstable();
     types.dedup();
-    if types.len() == EventType::ALL.len() || wants_lifecycle(filter) {
+    if types.len() == EventType::ALL.len() || wants_listed(filter) {
         types.clear();
     }
-    types.into_iter().map(event_type_code).collect()
+    types.into_iter().map(EventType::code).collect()
 }
 
 /// Whether the index alone does not decide.

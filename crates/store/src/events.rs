@@ -1,32 +1,78 @@
 //! The log of events: per team numbered 1, 2, 3 … without gaps.
 
-use rusqlite::{Connection, params};
-use sandscope_model::{Event, EventDraft, EventType, KillReason, SandboxId, TeamId, Timestamp};
+use std::collections::BTreeMap;
 
-use crate::row::{Cells, all, event_type_code, exists, first, integer, to_json};
+use rusqlite::{Connection, params};
+use sandscope_model::{
+    Event, EventDraft, EventType, Fact, KillReason, Origin, SandboxId, SandboxRef, Subject, TeamId,
+    TemplateId, Timestamp,
+};
+
+use crate::forms::event::{EventForm, VERSION};
+use crate::row::{Cells, all, exists, first, integer, to_json};
 use crate::{Store, StoreError};
 
 /// Events of which the earliest and the latest time are kept together.
 pub(crate) const BLOCK: i64 = 4096;
 
 pub(crate) const COLUMNS: &str =
-    "sequence, id, event_type, sandbox_id, execution_id, template_id, build_id, timestamp, data";
+    "sequence, id, event_type, sandbox_id, execution_id, template_id, build_id, timestamp, form, data";
 
 pub(crate) fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<Event, StoreError> {
-    Ok(Event {
-        sequence: cells.number("sequence")?,
-        draft: EventDraft {
-            id: cells.uuid("id")?,
-            event_type: cells.event_type("event_type")?,
-            sandbox_id: cells.id("sandbox_id")?,
-            execution_id: cells.uuid("execution_id")?,
-            template_id: cells.id("template_id")?,
-            build_id: cells.uuid("build_id")?,
-            timestamp: cells.time("timestamp")?,
-            data: cells.json("data")?,
-            team_id,
-        },
-    })
+    let (sequence, id) = (cells.number("sequence")?, cells.uuid("id")?);
+    let kind = cells.event_type("event_type")?;
+    let sandbox = sandbox(cells)?;
+    let timestamp = cells.time("timestamp")?;
+    let (subject, origin, fact) = fact(cells, kind, sandbox)?;
+    Ok(Event { sequence, draft: EventDraft { id, team_id, timestamp, subject, origin, fact } })
+}
+
+/// The sandbox in the columns of an event, or of what keeps one: empty where there is none. Its labels are in `data`.
+pub(crate) fn sandbox(cells: &mut Cells<'_, '_>) -> Result<Option<SandboxRef>, StoreError> {
+    let id: String = cells.plain("sandbox_id")?;
+    if id.is_empty() {
+        cells.skip(3);
+        return Ok(None);
+    }
+    Ok(Some(SandboxRef {
+        id: id.parse().map_err(|_| cells.corrupt("sandbox_id"))?,
+        execution_id: cells.uuid("execution_id")?,
+        template_id: cells.id("template_id")?,
+        build_id: cells.uuid("build_id")?,
+        metadata: BTreeMap::new(),
+    }))
+}
+
+/// What the columns `form` and `data` say of an event of `kind`.
+pub(crate) fn fact(
+    cells: &mut Cells<'_, '_>,
+    kind: EventType,
+    sandbox: Option<SandboxRef>,
+) -> Result<(Subject, Option<Origin>, Fact), StoreError> {
+    let _version =
+        cells.mapped("form", |form: Option<u8>| Some(form.unwrap_or(0)).filter(|form| *form <= VERSION))?;
+    let form: EventForm<'_> = cells.json("data")?;
+    form.into_fact(kind, sandbox).ok_or_else(|| cells.corrupt("data"))
+}
+
+/// The values of the columns of an event's sandbox.
+pub(crate) struct SandboxColumns<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) execution_id: &'a [u8],
+    pub(crate) template_id: &'a str,
+    pub(crate) build_id: &'a [u8],
+}
+
+impl<'a> SandboxColumns<'a> {
+    pub(crate) fn of(draft: &'a EventDraft) -> Self {
+        let sandbox = draft.sandbox();
+        Self {
+            id: sandbox.map_or("", |sandbox| sandbox.id.as_str()),
+            execution_id: sandbox.map_or(&[], |sandbox| sandbox.execution_id.as_uuid().as_bytes()),
+            template_id: draft.template_id().map_or("", TemplateId::as_str),
+            build_id: sandbox.map_or(&[], |sandbox| sandbox.build_id.as_uuid().as_bytes()),
+        }
+    }
 }
 
 /// Appends to the log of the team and returns the event as it will be read again.
@@ -37,24 +83,28 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
         )?
         .query_row([team_no], |row| row.get(0))?;
     let at = draft.timestamp.as_microsecond();
+    let sandbox = SandboxColumns::of(&draft);
     connection
         .prepare_cached(
             "INSERT INTO events (team_no, sequence, id, event_type, sandbox_id, execution_id, template_id,
-                 build_id, timestamp, data, kill_reason)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 build_id, timestamp, data, kill_reason, form, subject, change)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             team_no,
             sequence,
             draft.id.as_uuid().as_bytes(),
-            event_type_code(draft.event_type),
-            draft.sandbox_id.as_str(),
-            draft.execution_id.as_uuid().as_bytes(),
-            draft.template_id.as_str(),
-            draft.build_id.as_uuid().as_bytes(),
+            draft.event_type().code(),
+            sandbox.id,
+            sandbox.execution_id,
+            sandbox.template_id,
+            sandbox.build_id,
             at,
-            to_json(&draft.data)?,
-            draft.data.kill_reason.map(KillReason::as_str),
+            to_json(&EventForm::of(&draft))?,
+            draft.kill_reason().map(KillReason::as_str),
+            VERSION,
+            subject(&draft.subject),
+            draft.fact.concurrency_change(),
         ])?;
     connection
         .prepare_cached(
@@ -69,6 +119,16 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
         row: draft.team_id.to_string(),
     })?;
     Ok(Event { sequence, draft: EventDraft { timestamp, ..draft } })
+}
+
+/// The column that names what an event is about; a sandbox is in its own.
+fn subject(subject: &Subject) -> Option<String> {
+    match subject {
+        Subject::Sandbox(_) => None,
+        Subject::Template(_) | Subject::Label(..) | Subject::Team | Subject::Webhook(_) => {
+            Some(subject.key().to_string())
+        }
+    }
 }
 
 impl Store {
@@ -139,7 +199,7 @@ impl Store {
                  WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sandbox_id = ?2 AND event_type = ?3
                  ORDER BY sequence DESC LIMIT 1"
             );
-            let values = params![team.as_uuid().as_bytes(), id.as_str(), event_type_code(event_type)];
+            let values = params![team.as_uuid().as_bytes(), id.as_str(), event_type.code()];
             first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
         };
         self.facts().read(op).await

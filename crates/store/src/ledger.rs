@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use sandscope_model::ledger::{Presence, after, before, open_execution};
 use sandscope_model::{
-    Event, EventFilter, EventType, Execution, ExecutionId, ExecutionSummary, Sandbox, SandboxId, State,
-    TeamId, TemplateId, Timestamp,
+    Event, EventFilter, EventType, Execution, ExecutionId, ExecutionSummary, FIRST_NAMED_CODE, Sandbox,
+    SandboxId, State, Subject, TeamId, TemplateId, Timestamp,
 };
 
 use crate::event_pages::{numbers, sql};
 use crate::events::{COLUMNS, decode};
-use crate::row::{Cells, FIRST_OPERATIONAL, all, first, integer};
+use crate::row::{Cells, all, first, integer};
 use crate::sandboxes;
 use crate::teams::team_no;
 use crate::{Order, Store, StoreError};
@@ -146,12 +146,14 @@ fn ended(
         let event = decode(&mut Cells::new(row, "events"), team)?;
         n_examined += 1;
         let (sequence, draft) = (event.sequence, event.draft);
-        if let Some(summary) = draft.data.execution.filter(|_| draft.timestamp >= start) {
+        if let Some(summary) = draft.ended_execution().filter(|_| draft.timestamp >= start)
+            && let Subject::Sandbox(sandbox) = &draft.subject
+        {
             part.executions.push(EndedExecution {
-                sandbox_id: draft.sandbox_id,
-                template_id: draft.template_id,
-                metadata: draft.data.sandbox_metadata,
-                summary,
+                sandbox_id: sandbox.id.clone(),
+                template_id: sandbox.template_id.clone(),
+                metadata: sandbox.metadata.clone(),
+                summary: summary.clone(),
             });
         }
         if n_examined == limit {
@@ -180,7 +182,7 @@ fn history(
     if events.is_empty() && !is_known {
         return Ok(None);
     }
-    let is_complete = events.first().is_some_and(|event| event.event_type == EventType::Created);
+    let is_complete = events.first().is_some_and(|event| event.event_type() == EventType::Created);
     Ok(Some(SandboxHistory { events, is_complete, sandbox }))
 }
 
@@ -192,7 +194,7 @@ pub(crate) const NEXT_OF_LOG: &str =
 pub(crate) fn of_sandbox_before() -> String {
     format!(
         "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox
-         WHERE team_no = ?1 AND sandbox_id = ?2 AND sequence < ?3 AND event_type < {FIRST_OPERATIONAL}
+         WHERE team_no = ?1 AND sandbox_id = ?2 AND sequence < ?3 AND event_type < {FIRST_NAMED_CODE}
          ORDER BY sequence DESC"
     )
 }
@@ -257,8 +259,8 @@ fn sandbox_at(
     while let Some(row) = rows.next()? {
         let event = decode(&mut Cells::new(row, "events"), team)?;
         if event.timestamp <= time {
-            let told = Some((event.sequence, event.event_type, event.timestamp));
-            return Ok(after(&event).map(|presence| of_event(event, presence, told)));
+            let told = Some((event.sequence, event.event_type(), event.timestamp));
+            return Ok(after(&event).and_then(|presence| of_event(event, presence, told)));
         }
         earliest_after = Some(event);
     }
@@ -266,7 +268,7 @@ fn sandbox_at(
         // All that is kept of it is later than any event of that time.
         let sql = format!(
             "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox
-             WHERE team_no = ?1 AND sandbox_id = ?2 AND event_type < {FIRST_OPERATIONAL}
+             WHERE team_no = ?1 AND sandbox_id = ?2 AND event_type < {FIRST_NAMED_CODE}
              ORDER BY sequence LIMIT 1"
         );
         let values = params![team_no, id.as_str()];
@@ -274,7 +276,7 @@ fn sandbox_at(
             first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))?;
     }
     if let Some(event) = earliest_after {
-        return Ok(before(&event).map(|presence| of_event(event, presence, None)));
+        return Ok(before(&event).and_then(|presence| of_event(event, presence, None)));
     }
     let Some(sandbox) = live else { return Ok(None) };
     let presence = match &sandbox.state {
@@ -296,16 +298,21 @@ fn sandbox_at(
     }))
 }
 
-fn of_event(event: Event, presence: Presence, last_event: Option<(u64, EventType, Timestamp)>) -> SandboxAt {
-    let draft = event.draft;
-    SandboxAt {
-        sandbox_id: draft.sandbox_id,
+/// The sandbox as an event about it says; nothing if it is about something else.
+fn of_event(
+    event: Event,
+    presence: Presence,
+    last_event: Option<(u64, EventType, Timestamp)>,
+) -> Option<SandboxAt> {
+    let Subject::Sandbox(sandbox) = event.draft.subject else { return None };
+    Some(SandboxAt {
+        sandbox_id: sandbox.id,
         presence,
-        template_id: draft.template_id,
-        execution_id: draft.execution_id,
-        metadata: draft.data.sandbox_metadata,
+        template_id: sandbox.template_id,
+        execution_id: sandbox.execution_id,
+        metadata: sandbox.metadata,
         last_event,
-    }
+    })
 }
 
 impl Store {

@@ -35,6 +35,7 @@ mod events;
 mod exports;
 pub mod fault;
 mod file;
+mod forms;
 mod keys;
 mod ledger;
 mod logs;

@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sandscope_model::{LogEntry, LogLevel, LogSource, SandboxId, Timestamp};
+use sandscope_model::{EventType, LogEntry, LogLevel, LogSource, SandboxId, Timestamp};
 
-use crate::row::{Cells, all, event_type_code, event_type_of, first, integer};
+use crate::row::{Cells, all, first, integer};
 use crate::writer::Tx;
 use crate::{Order, Store, StoreError};
 
@@ -107,9 +107,9 @@ pub(crate) fn decode_entry(cells: &mut Cells<'_, '_>) -> Result<(u64, LogEntry),
         level: cells.mapped("level", level_of)?,
         source: cells.mapped("source", source_of)?,
         pid: cells.optional_number("pid")?,
-        event_type: cells.mapped("event_type", |code: Option<i64>| match code {
+        event_type: cells.mapped("event_type", |code: Option<u8>| match code {
             None => Some(None),
-            Some(code) => event_type_of(code).map(Some),
+            Some(code) => EventType::from_code(code).map(Some),
         })?,
         message: cells.plain("message")?,
     };
@@ -189,7 +189,7 @@ fn append(tx: &Tx<'_>, batch: &LogBatch, now: i64, bounds: LogBounds) -> Result<
             level_code(entry.level),
             source_code(entry.source),
             entry.pid,
-            entry.event_type.map(event_type_code),
+            entry.event_type.map(EventType::code),
             entry.message,
         ])?;
         stream.n_entries += 1;

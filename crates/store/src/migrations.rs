@@ -29,6 +29,7 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0005.sql"),
         include_str!("migrations/facts_0006.sql"),
         include_str!("migrations/facts_0007.sql"),
+        include_str!("migrations/facts_0008.sql"),
     ],
     synchronous: "FULL",
 };

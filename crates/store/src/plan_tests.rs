@@ -50,7 +50,7 @@ fn the_newest_events_are_at_the_end_of_an_index() {
     for order in [Order::Asc, Order::Desc] {
         for (filter, index, column) in [
             (any.clone(), "PRIMARY KEY", None),
-            (EventFilter { types: EventType::LIFECYCLE.to_vec(), ..any.clone() }, "PRIMARY KEY", None),
+            (EventFilter { types: EventType::listed().collect(), ..any.clone() }, "PRIMARY KEY", None),
             (
                 EventFilter { types: vec![EventType::Killed], ..any.clone() },
                 "events_by_type",

@@ -26,7 +26,7 @@ impl<'r, 's> Cells<'r, 's> {
 }
 
 impl Cells<'_, '_> {
-    fn corrupt(&self, column: &'static str) -> StoreError {
+    pub(crate) fn corrupt(&self, column: &'static str) -> StoreError {
         let row = match self.row.get_ref(0) {
             Ok(ValueRef::Integer(n)) => n.to_string(),
             Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
@@ -116,7 +116,7 @@ impl Cells<'_, '_> {
     }
 
     pub(crate) fn event_type(&mut self, column: &'static str) -> Result<EventType, StoreError> {
-        self.mapped(column, event_type_of)
+        self.mapped(column, |code: i64| u8::try_from(code).ok().and_then(EventType::from_code))
     }
 }
 
@@ -167,30 +167,4 @@ pub(crate) fn to_name<T: Serialize>(value: &T) -> Result<String, StoreError> {
 /// A count as SQLite's signed integer; nothing counted here comes near the limit.
 pub(crate) fn integer(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// Codes from here on are those of types that are shown only to those who name them.
-pub(crate) const FIRST_OPERATIONAL: i64 = 101;
-
-/// What the log stores for a type.
-pub(crate) const fn event_type_code(event_type: EventType) -> i64 {
-    match event_type {
-        EventType::Created => 1,
-        EventType::Killed => 2,
-        EventType::Updated => 3,
-        EventType::Paused => 4,
-        EventType::Resumed => 5,
-        EventType::Checkpointed => 6,
-        EventType::WebhookLagging => FIRST_OPERATIONAL,
-        EventType::WebhookDisabled => FIRST_OPERATIONAL + 1,
-        EventType::WebhookRecovered => FIRST_OPERATIONAL + 2,
-        EventType::WebhookExhausted => FIRST_OPERATIONAL + 3,
-        EventType::OutOfMemory => FIRST_OPERATIONAL + 10,
-        EventType::AlertFiring => FIRST_OPERATIONAL + 20,
-        EventType::AlertResolved => FIRST_OPERATIONAL + 21,
-    }
-}
-
-pub(crate) fn event_type_of(code: i64) -> Option<EventType> {
-    EventType::ALL.into_iter().find(|event_type| event_type_code(*event_type) == code)
 }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sandscope_model::{RetiredSecret, SandboxId, Secret, TeamId, Webhook, WebhookId};
+use sandscope_model::{RetiredSecret, SandboxId, Secret, TeamId, Webhook, WebhookHealth, WebhookId};
 use serde::{Deserialize, Serialize};
 
+use crate::deliveries::health;
+use crate::forms::health::HealthForm;
+use crate::forms::kind::KindsForm;
 use crate::row::{Cells, all, first, integer, to_json};
 use crate::seal::{self, Sealer};
 use crate::teams::team_no;
@@ -60,7 +63,8 @@ fn decode(cells: &mut Cells<'_, '_>, sealer: Option<&Sealer>) -> Result<Webhook,
     let id: WebhookId = cells.uuid("id")?;
     let team_id = cells.uuid("team_no")?;
     let (name, url) = (cells.plain("name")?, cells.plain("url")?);
-    let (events, enabled) = (cells.json("events")?, cells.plain("enabled")?);
+    let events = cells.json("events").map(KindsForm::into_kinds)?;
+    let enabled = cells.plain("enabled")?;
     let plain: String = cells.plain("signature_secret")?;
     let stored: Option<Vec<u8>> = cells.plain("secrets")?;
     let secrets = match stored {
@@ -107,7 +111,7 @@ pub(crate) fn insert(
         webhook.id.as_uuid().as_bytes(),
         webhook.name,
         webhook.url,
-        to_json(&webhook.events)?,
+        to_json(&KindsForm::of(&webhook.events))?,
         webhook.enabled,
         Secrets::seal(webhook, sealer)?,
         to_json(&webhook.options)?,
@@ -175,7 +179,7 @@ fn update(tx: &mut Tx<'_>, webhook: &Webhook, sealer: Option<&Sealer>) -> Result
         id,
         webhook.name,
         webhook.url,
-        to_json(&webhook.events)?,
+        to_json(&KindsForm::of(&webhook.events))?,
         webhook.enabled,
         Secrets::seal(webhook, sealer)?,
         to_json(&webhook.options)?,
@@ -194,12 +198,15 @@ fn enable(tx: &Tx<'_>, id: &[u8; 16], cursor: i64, last: i64) -> Result<(), Stor
         tx.prepare_cached("INSERT OR REPLACE INTO skipped (webhook_id, first, last) VALUES (?, ?, ?)")?
             .execute(params![id, cursor + 1, last])?;
     }
-    // What was told stays told until it is well again.
-    tx.prepare_cached(
-        "UPDATE webhooks SET cursor = ?2,
-             health = json_remove(health, '$.failing_since', '$.n_failed', '$.disabled_reason') WHERE id = ?1",
-    )?
-    .execute(params![id, last])?;
+    let found =
+        first(tx.prepare_cached("SELECT health FROM webhooks WHERE id = ?")?, [id], "webhooks", health)?;
+    // What was reported stays so until it is well again.
+    let health = WebhookHealth { told: found.unwrap_or_default().told, ..WebhookHealth::default() };
+    tx.prepare_cached("UPDATE webhooks SET cursor = ?2, health = ?3 WHERE id = ?1")?.execute(params![
+        id,
+        last,
+        to_json(&HealthForm::of(&health))?
+    ])?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use sandscope_model::ledger::{Presence, Usage, Window, after, open_execution, segments};
-use sandscope_model::{Event, EventType, Sandbox, SandboxId, TeamId, Timestamp};
+use sandscope_model::{Event, EventClass, Sandbox, SandboxId, TeamId, Timestamp};
 use sandscope_store::{Store, StoreError};
 
 /// Everything, as a window of time.
@@ -16,13 +16,15 @@ pub(crate) async fn ledger_faults(
 ) -> Result<Vec<String>, StoreError> {
     let mut wrong = Vec::new();
     let mut lives: BTreeMap<&SandboxId, Vec<Event>> = BTreeMap::new();
-    for event in log.iter().filter(|event| EventType::LIFECYCLE.contains(&event.event_type)) {
-        lives.entry(&event.sandbox_id).or_default().push(event.clone());
+    for event in log.iter().filter(|event| event.event_type().class() == EventClass::Lifecycle) {
+        if let Some(sandbox) = event.subject.sandbox() {
+            lives.entry(&sandbox.id).or_default().push(event.clone());
+        }
     }
     let mut said = 0_u64;
     for (id, events) in lives {
         let row = live.iter().find(|sandbox| sandbox.id == *id);
-        let told = events.iter().filter_map(|event| event.data.execution.as_ref());
+        let told = events.iter().filter_map(|event| event.ended_execution());
         let told: u64 = told.map(|execution| execution.execution_time_ms).sum();
         said += told;
         let life = segments(&events, row.map(|row| &row.state));

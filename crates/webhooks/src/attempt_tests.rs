@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandscope_model::{EventData, EventDraft, EventType, Secret, WebhookOptions};
+use sandscope_model::{EventDraft, EventType, SandboxRef, Secret, WebhookOptions};
 use sandscope_outbound::{AllowedTarget, EgressRules, Resolve, Tls};
 use sandscope_testbed::{SeededEntropy, StepClock};
 use tokio::net::TcpListener;
@@ -10,17 +10,15 @@ use crate::receiver::{Answer, BOUND, Receiver};
 
 fn event() -> Event {
     let id = |n: u128| uuid::Uuid::from_u128(n);
-    let draft = EventDraft {
-        id: id(1).into(),
-        event_type: EventType::Created,
-        data: EventData::default(),
-        sandbox_id: "i00000000000000000001".parse().unwrap(),
+    let sandbox = SandboxRef {
+        id: "i00000000000000000001".parse().unwrap(),
         execution_id: id(2).into(),
         template_id: "00000000000000000000".parse().unwrap(),
         build_id: id(3).into(),
-        team_id: id(4).into(),
-        timestamp: Timestamp::UNIX_EPOCH,
+        metadata: [].into(),
     };
+    let ids = (id(1).into(), id(4).into());
+    let draft = EventDraft::example(EventType::Created, ids, sandbox, Timestamp::UNIX_EPOCH);
     Event { sequence: 7, draft }
 }
 
@@ -30,7 +28,7 @@ fn webhook(url: &str) -> Webhook {
         team_id: event().team_id,
         name: "test".to_owned(),
         url: url.to_owned(),
-        events: BTreeSet::from(EventType::LIFECYCLE),
+        events: EventType::listed().collect(),
         enabled: true,
         signature_secret: Secret::new("a secret nobody may see".to_owned()),
         previous_secret: None,

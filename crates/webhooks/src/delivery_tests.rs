@@ -29,7 +29,7 @@ async fn every_wanted_event_arrives_once_and_per_sandbox_in_order() {
         let event_type = [EventType::Updated, EventType::Paused, EventType::Killed][n % 3];
         let event = world.happens(n, event_type).await;
         if event_type != EventType::Paused {
-            owed.entry(event.sandbox_id.to_string()).or_default().push(event.id.to_string());
+            owed.entry(event.sandbox_id().unwrap().to_string()).or_default().push(event.id.to_string());
         }
     }
     let n_owed = owed.values().map(Vec::len).sum();

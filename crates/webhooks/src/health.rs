@@ -11,8 +11,8 @@
 use std::time::Duration;
 
 use sandscope_model::{
-    Actor, Component, Entropy, Event, EventData, EventDraft, EventId, EventType, Origin, Timestamp, Webhook,
-    WebhookHealth, WebhookNotice,
+    Component, Entropy, Event, EventDraft, EventId, Fact, Origin, SandboxRef, Subject, Timestamp, Webhook,
+    WebhookChange, WebhookHealth, WebhookNotice,
 };
 
 /// A webhook is not disabled for fewer failures than this, however long ago the first was.
@@ -68,7 +68,7 @@ impl Watch {
             self.changed();
         }
         if !self.health.told.is_empty() && !behind {
-            self.tell(EventType::WebhookRecovered, "deliveries succeed again", webhook, event, now, entropy);
+            self.tell(WebhookChange::Recovered, "deliveries succeed again", webhook, event, now, entropy);
             self.health.told.clear();
             self.changed();
         }
@@ -104,13 +104,13 @@ impl Watch {
         entropy: &dyn Entropy,
     ) {
         let reason = "a delivery ran out of attempts; it and those that follow are among the dead letters";
-        self.tell_once(EventType::WebhookExhausted, reason, webhook, event, now, entropy);
+        self.tell_once(WebhookChange::Exhausted, reason, webhook, event, now, entropy);
     }
 
     /// Something is owed for long.
     pub(crate) fn behind(&mut self, webhook: &Webhook, event: &Event, now: Timestamp, entropy: &dyn Entropy) {
         let reason = "an event has been waiting for long";
-        self.tell_once(EventType::WebhookLagging, reason, webhook, event, now, entropy);
+        self.tell_once(WebhookChange::Lagging, reason, webhook, event, now, entropy);
     }
 
     /// The webhook is not to be delivered to any more.
@@ -125,8 +125,8 @@ impl Watch {
         if !self.disabling {
             self.disabling = true;
             self.news.disable = true;
-            self.tell(EventType::WebhookDisabled, &reason, webhook, event, now, entropy);
-            self.health.told.insert(EventType::WebhookDisabled);
+            self.tell(WebhookChange::Disabled, &reason, webhook, event, now, entropy);
+            self.health.told.insert(WebhookChange::Disabled);
             self.health.disabled_reason = Some(reason);
             self.changed();
         }
@@ -153,22 +153,22 @@ impl Watch {
 
     fn tell_once(
         &mut self,
-        event_type: EventType,
+        change: WebhookChange,
         reason: &str,
         webhook: &Webhook,
         event: &Event,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) {
-        if self.health.told.insert(event_type) {
+        if self.health.told.insert(change) {
             self.changed();
-            self.tell(event_type, reason, webhook, event, now, entropy);
+            self.tell(change, reason, webhook, event, now, entropy);
         }
     }
 
     fn tell(
         &mut self,
-        event_type: EventType,
+        change: WebhookChange,
         reason: &str,
         webhook: &Webhook,
         event: &Event,
@@ -176,7 +176,7 @@ impl Watch {
         entropy: &dyn Entropy,
     ) {
         // A webhook that is told of others' troubles and cannot be reached must not make more of them.
-        if event.event_type.is_operational() {
+        if event.event_type().is_operational() {
             return;
         }
         let notice = WebhookNotice {
@@ -186,15 +186,15 @@ impl Watch {
             failing_since: self.health.failing_since,
             n_failed: self.health.n_failed,
             event_id: event.id,
+            sandbox: event.sandbox().map(SandboxRef::without_labels),
         };
-        let actor = Actor::System { component: Component::Server };
-        let origin = Origin { actor, request_id: None, remote_address: None };
         self.news.notices.push(EventDraft {
             id: EventId::generate(entropy),
-            event_type,
-            data: EventData { webhook: Some(notice), origin: Some(origin), ..EventData::default() },
+            team_id: webhook.team_id,
             timestamp: now,
-            ..event.draft.clone()
+            subject: Subject::Webhook(webhook.id),
+            origin: Some(Origin::system(Component::Server)),
+            fact: Fact::Webhook { change, notice: Box::new(notice) },
         });
     }
 }

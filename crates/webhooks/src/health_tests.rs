@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandscope_model::{Secret, WebhookOptions};
+use sandscope_model::{EventType, SandboxRef, Secret, WebhookOptions};
 use sandscope_testbed::SeededEntropy;
 
 use super::*;
@@ -25,26 +25,21 @@ fn webhook() -> Webhook {
     }
 }
 
-fn event(event_type: EventType) -> Event {
+fn event(kind: EventType) -> Event {
     let id = uuid::Uuid::from_u128;
-    Event {
-        sequence: 1,
-        draft: EventDraft {
-            id: id(3).into(),
-            event_type,
-            data: EventData::default(),
-            sandbox_id: "i00000000000000000001".parse().unwrap(),
-            execution_id: id(4).into(),
-            template_id: "00000000000000000000".parse().unwrap(),
-            build_id: id(5).into(),
-            team_id: id(2).into(),
-            timestamp: at(0),
-        },
-    }
+    let sandbox = SandboxRef {
+        id: "i00000000000000000001".parse().unwrap(),
+        execution_id: id(4).into(),
+        template_id: "00000000000000000000".parse().unwrap(),
+        build_id: id(5).into(),
+        metadata: [].into(),
+    };
+    let draft = EventDraft::example(kind, (id(3).into(), id(2).into()), sandbox, at(0));
+    Event { sequence: 1, draft }
 }
 
 fn told(news: &News) -> Vec<EventType> {
-    news.notices.iter().map(|notice| notice.event_type).collect()
+    news.notices.iter().map(EventDraft::event_type).collect()
 }
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(3_600));

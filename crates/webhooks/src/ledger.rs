@@ -15,7 +15,7 @@
 //! One event that takes long does not hold up the cursor for the others: once they are too far ahead of it, it is set
 //! aside as an exception that is due at once, which is true and keeps it owed. What waits for it is set aside with it.
 //!
-//! **Order.** An event waits for the earlier ones of its lane (its sandbox; or everything, where the order is strict)
+//! **Order.** An event waits for the earlier ones of its lane (what it is about; or everything, where the order is strict)
 //! until they are delivered or exhausted. What a replay sends again is in no order with what comes for the first time.
 
 mod recording;
@@ -24,7 +24,7 @@ mod replaying;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sandscope_model::{Event, Ordering, SandboxId, Timestamp, WebhookId};
+use sandscope_model::{Event, Ordering, SubjectKey, Timestamp, WebhookId};
 use sandscope_store::Owed;
 
 pub(crate) use recording::Progress;
@@ -41,8 +41,8 @@ pub(crate) struct Job {
     pub(crate) sequence: u64,
     /// The event; a retry reads it from the log again.
     pub(crate) event: Option<Arc<Event>>,
-    /// Its sandbox, where it is known.
-    pub(crate) sandbox_id: Option<SandboxId>,
+    /// What it is about, where that is known.
+    pub(crate) subject: Option<SubjectKey>,
 }
 
 /// How a job ended.
@@ -60,6 +60,7 @@ pub(crate) enum Settled {
 
 struct Open {
     event: Arc<Event>,
+    subject: SubjectKey,
     in_flight: bool,
 }
 
@@ -68,7 +69,7 @@ struct Pending {
     /// In `due` under this time, unless its attempt is in flight.
     due_at: Timestamp,
     in_flight: bool,
-    sandbox_id: Option<SandboxId>,
+    subject: Option<SubjectKey>,
     /// At hand for the first attempt of a replay.
     event: Option<Arc<Event>>,
     replay: Option<i64>,
@@ -83,11 +84,11 @@ pub(crate) struct Ledger {
     open: BTreeMap<u64, Open>,
     pending: BTreeMap<u64, Pending>,
     due: BTreeSet<(Timestamp, u64)>,
-    /// What is neither settled nor in flight, by sandbox, replays apart: later events of the sandbox wait for it.
-    waiting: HashMap<SandboxId, BTreeSet<u64>>,
+    /// What is neither settled nor in flight, by what it is about, replays apart: later events about the same wait for it.
+    waiting: HashMap<SubjectKey, BTreeSet<u64>>,
     n_in_flight: usize,
-    /// Sandboxes with an attempt in flight.
-    busy: HashSet<SandboxId>,
+    /// What has an attempt about it in flight.
+    busy: HashSet<SubjectKey>,
     retried_last: bool,
     stored_cursor: u64,
     /// Settled beyond the stored cursor.
@@ -127,7 +128,7 @@ impl Ledger {
             replays: BTreeMap::new(),
             recording: None,
         };
-        for Owed { exception, sandbox_id } in owed {
+        for Owed { exception, subject } in owed {
             // Stored ahead of a cursor that did not get that far: the log will show these events again.
             if exception.sequence > cursor {
                 ledger.ahead.insert(exception.sequence);
@@ -137,7 +138,7 @@ impl Ledger {
                     n_attempts: exception.n_attempts,
                     due_at,
                     in_flight: false,
-                    sandbox_id,
+                    subject,
                     event: None,
                     replay: exception.replay_no,
                     was_exhausted: exception.was_exhausted,
@@ -171,9 +172,8 @@ impl Ledger {
 
     /// Whether it is worth reading the log: for many events, or because those at hand do not fill the window.
     pub(crate) fn wants_to_read(&self) -> bool {
-        let is_ready = |(sequence, open): &(&u64, &Open)| {
-            !open.in_flight && !self.is_blocked(**sequence, &open.event.sandbox_id)
-        };
+        let is_ready =
+            |(sequence, open): &(&u64, &Open)| !open.in_flight && !self.is_blocked(**sequence, &open.subject);
         let n_vacant = self.limit.saturating_sub(self.n_in_flight + self.exposed.len());
         self.room() >= MAX_OPEN / 2 || self.open.iter().filter(is_ready).take(n_vacant).count() < n_vacant
     }
@@ -185,8 +185,9 @@ impl Ledger {
         }
         self.fetched = event.sequence;
         if wanted && !self.ahead.contains(&event.sequence) {
-            self.waiting.entry(event.sandbox_id.clone()).or_default().insert(event.sequence);
-            self.open.insert(event.sequence, Open { event, in_flight: false });
+            let subject = event.subject.key();
+            self.waiting.entry(subject.clone()).or_default().insert(event.sequence);
+            self.open.insert(event.sequence, Open { event, subject, in_flight: false });
         }
     }
 
@@ -203,17 +204,17 @@ impl Ledger {
         }?;
         self.retried_last = !self.open.contains_key(&job.sequence);
         self.n_in_flight += 1;
-        self.busy.extend(job.sandbox_id.clone());
+        self.busy.extend(job.subject.clone());
         Some(job)
     }
 
     /// Whether something earlier of its lane has to be settled first.
-    fn is_blocked(&self, sequence: u64, sandbox_id: &SandboxId) -> bool {
+    fn is_blocked(&self, sequence: u64, subject: &SubjectKey) -> bool {
         match self.ordering {
             Ordering::None => false,
             Ordering::Sandbox => {
                 let waits = |earlier: &BTreeSet<u64>| earlier.first().is_some_and(|first| *first < sequence);
-                self.busy.contains(sandbox_id) || self.waiting.get(sandbox_id).is_some_and(waits)
+                self.busy.contains(subject) || self.waiting.get(subject).is_some_and(waits)
             }
             Ordering::Strict => {
                 let mut earlier = self.pending.range(..sequence);
@@ -227,32 +228,32 @@ impl Ledger {
     fn next_retry(&mut self, now: Timestamp) -> Option<Job> {
         let due = self.due.iter().take_while(|(due_at, _)| *due_at <= now);
         let (due_at, sequence) = due.copied().find(|(_, sequence)| {
-            self.pending.get(sequence).is_some_and(|pending| match &pending.sandbox_id {
-                Some(sandbox_id) if pending.replay.is_some() => {
-                    self.ordering == Ordering::None || !self.busy.contains(sandbox_id)
+            self.pending.get(sequence).is_some_and(|pending| match &pending.subject {
+                Some(subject) if pending.replay.is_some() => {
+                    self.ordering == Ordering::None || !self.busy.contains(subject)
                 }
-                Some(sandbox_id) => !self.is_blocked(*sequence, sandbox_id),
+                Some(subject) => !self.is_blocked(*sequence, subject),
                 None => true,
             })
         })?;
         self.due.remove(&(due_at, sequence));
         let pending = self.pending.get_mut(&sequence)?;
         pending.in_flight = true;
-        let (event, sandbox_id) = (pending.event.take(), pending.sandbox_id.clone());
-        self.stop_waiting(sandbox_id.as_ref(), sequence);
-        Some(Job { sequence, event, sandbox_id })
+        let (event, subject) = (pending.event.take(), pending.subject.clone());
+        self.stop_waiting(subject.as_ref(), sequence);
+        Some(Job { sequence, event, subject })
     }
 
     fn next_first(&mut self) -> Option<Job> {
         let sequence = self.open.iter().find_map(|(sequence, open)| {
-            let ready = !open.in_flight && !self.is_blocked(*sequence, &open.event.sandbox_id);
+            let ready = !open.in_flight && !self.is_blocked(*sequence, &open.subject);
             ready.then_some(*sequence)
         })?;
         let open = self.open.get_mut(&sequence)?;
         open.in_flight = true;
-        let event = Arc::clone(&open.event);
-        self.stop_waiting(Some(&event.sandbox_id), sequence);
-        Some(Job { sequence, sandbox_id: Some(event.sandbox_id.clone()), event: Some(event) })
+        let (event, subject) = (Arc::clone(&open.event), open.subject.clone());
+        self.stop_waiting(Some(&subject), sequence);
+        Some(Job { sequence, subject: Some(subject), event: Some(event) })
     }
 
     /// When the next retry is due.
@@ -270,8 +271,8 @@ impl Ledger {
     ) -> bool {
         let sequence = job.sequence;
         self.n_in_flight = self.n_in_flight.saturating_sub(1);
-        if let Some(sandbox_id) = &job.sandbox_id {
-            self.busy.remove(sandbox_id);
+        if let Some(subject) = &job.subject {
+            self.busy.remove(subject);
         }
         self.exposed.insert(sequence);
         let was_open = self.open.remove(&sequence).is_some();
@@ -302,12 +303,12 @@ impl Ledger {
                 let change = Unrecorded::Set { n_attempts, next_due_at, replay, was_exhausted };
                 self.unrecorded.insert(sequence, change);
                 if let Some(due_at) = next_due_at {
-                    let sandbox_id = job.sandbox_id.clone();
+                    let subject = job.subject.clone();
                     let pending = Pending {
                         n_attempts,
                         due_at,
                         in_flight: false,
-                        sandbox_id,
+                        subject,
                         event: None,
                         replay,
                         was_exhausted,
@@ -325,19 +326,19 @@ impl Ledger {
     fn put_pending(&mut self, sequence: u64, pending: Pending) {
         if !pending.in_flight {
             self.due.insert((pending.due_at, sequence));
-            if let Some(sandbox_id) = pending.sandbox_id.clone().filter(|_| pending.replay.is_none()) {
-                self.waiting.entry(sandbox_id).or_default().insert(sequence);
+            if let Some(subject) = pending.subject.clone().filter(|_| pending.replay.is_none()) {
+                self.waiting.entry(subject).or_default().insert(sequence);
             }
         }
         self.pending.insert(sequence, pending);
     }
 
-    fn stop_waiting(&mut self, sandbox_id: Option<&SandboxId>, sequence: u64) {
-        let Some(sandbox_id) = sandbox_id else { return };
-        if let Some(waiting) = self.waiting.get_mut(sandbox_id) {
+    fn stop_waiting(&mut self, subject: Option<&SubjectKey>, sequence: u64) {
+        let Some(subject) = subject else { return };
+        if let Some(waiting) = self.waiting.get_mut(subject) {
             waiting.remove(&sequence);
             if waiting.is_empty() {
-                self.waiting.remove(sandbox_id);
+                self.waiting.remove(subject);
             }
         }
     }
@@ -345,7 +346,7 @@ impl Ledger {
     fn take_pending(&mut self, sequence: u64) -> Option<Pending> {
         let pending = self.pending.remove(&sequence)?;
         self.due.remove(&(pending.due_at, sequence));
-        self.stop_waiting(pending.sandbox_id.as_ref(), sequence);
+        self.stop_waiting(pending.subject.as_ref(), sequence);
         Some(pending)
     }
 

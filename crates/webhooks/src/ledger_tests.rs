@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sandscope_model::{EventData, EventDraft, EventType, Exception};
+use sandscope_model::{EventDraft, EventType, Exception, SandboxRef};
 use sandscope_store::ReplayStep;
 
 use super::*;
@@ -19,17 +19,15 @@ fn webhook_id() -> WebhookId {
 
 fn event(sequence: u64, sandbox: u64) -> Arc<Event> {
     let id = |n: u64| uuid::Uuid::from_u128(u128::from(n));
-    let draft = EventDraft {
-        id: id(sequence).into(),
-        event_type: EventType::Updated,
-        data: EventData::default(),
-        sandbox_id: format!("i{sandbox:020}").parse().unwrap(),
+    let sandbox = SandboxRef {
+        id: format!("i{sandbox:020}").parse().unwrap(),
         execution_id: id(1).into(),
         template_id: "00000000000000000000".parse().unwrap(),
         build_id: id(2).into(),
-        team_id: id(3).into(),
-        timestamp: at(0),
+        metadata: [].into(),
     };
+    let ids = (id(sequence).into(), id(3).into());
+    let draft = EventDraft::example(EventType::Updated, ids, sandbox, at(0));
     Arc::new(Event { sequence, draft })
 }
 
@@ -337,9 +335,9 @@ impl Rows {
     }
 
     fn ledger(&self, limit: usize, ordering: Ordering) -> Ledger {
-        let sandbox_id = |sequence: u64| Some(event(sequence, sequence % 7).sandbox_id.clone());
+        let subject = |sequence: u64| Some(event(sequence, sequence % 7).subject.key());
         let owed = self.exceptions.values().cloned();
-        let owed = owed.map(|exception| Owed { sandbox_id: sandbox_id(exception.sequence), exception });
+        let owed = owed.map(|exception| Owed { subject: subject(exception.sequence), exception });
         Ledger::new(webhook_id(), limit, ordering, self.cursor, owed.collect())
     }
 }

@@ -29,7 +29,7 @@ async fn told(world: &World) -> Vec<EventType> {
     let query =
         EventQuery { filter, limit: 100, order: sandscope_store::Order::Asc, ..EventQuery::default() };
     let events = world.store.events(world.team.id, query).await.unwrap();
-    events.iter().map(|event| event.event_type).collect()
+    events.iter().map(|event| event.event_type()).collect()
 }
 
 async fn change(world: &World, webhook: &mut Webhook, change: impl FnOnce(&mut Webhook)) {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use sandscope_model::{
-    Attempt, BuildId, Clock, Entropy, Event, EventData, EventDraft, EventId, EventType, ExecutionId,
-    SandboxId, TemplateId, Webhook,
+    Attempt, BuildId, Clock, Entropy, Event, EventDraft, EventId, EventType, ExecutionId, SandboxId,
+    SandboxRef, TemplateId, Webhook,
 };
 use sandscope_outbound::{EgressGuard, Tls};
 use tokio::sync::Semaphore;
@@ -58,18 +58,15 @@ impl Tester {
 
     fn event(&self, webhook: &Webhook) -> Event {
         let entropy = &*self.entropy;
-        let metadata = webhook.options.filter.metadata.clone();
-        let draft = EventDraft {
-            id: EventId::generate(entropy),
-            event_type: webhook.events.first().copied().unwrap_or(EventType::Created),
-            data: EventData { sandbox_metadata: metadata, ..EventData::default() },
-            sandbox_id: SandboxId::generate(entropy),
+        let kind = webhook.events.first().copied().unwrap_or(EventType::Created);
+        let ids = (EventId::generate(entropy), webhook.team_id);
+        let sandbox = SandboxRef {
+            id: SandboxId::generate(entropy),
             execution_id: ExecutionId::generate(entropy),
             template_id: TemplateId::generate(entropy),
             build_id: BuildId::generate(entropy),
-            team_id: webhook.team_id,
-            timestamp: self.clock.now(),
+            metadata: webhook.options.filter.metadata.clone(),
         };
-        Event { sequence: 0, draft }
+        Event { sequence: 0, draft: EventDraft::example(kind, ids, sandbox, self.clock.now()) }
     }
 }

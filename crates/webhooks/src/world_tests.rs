@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sandscope_model::{
-    Clock, Event, EventData, EventDraft, EventType, Exception, Execution, OnTimeout, Rootfs, Sandbox,
+    Clock, Event, EventDraft, EventType, Exception, Execution, OnTimeout, Rootfs, Sandbox, SandboxRef,
     SandboxSpec, Secret, State, Team, TeamLimits, Webhook, WebhookOptions,
 };
 use sandscope_outbound::{AllowedTarget, EgressGuard};
@@ -99,17 +99,8 @@ impl World {
             sandboxes[n].generation += 1;
             sandbox
         };
-        let draft = EventDraft {
-            id: id(),
-            event_type,
-            data: EventData::default(),
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id: sandbox.team_id,
-            timestamp: self.clock.now(),
-        };
+        let ids = (id(), sandbox.team_id);
+        let draft = EventDraft::example(event_type, ids, SandboxRef::of(&sandbox), self.clock.now());
         let change = Change { sandbox, event: Some(draft), snapshot: None };
         self.store.commit(change).await.unwrap().unwrap()
     }
@@ -128,7 +119,7 @@ impl World {
             team_id: self.team.id,
             name: "hook".to_owned(),
             url: url.to_owned(),
-            events: BTreeSet::from(EventType::LIFECYCLE),
+            events: EventType::listed().collect(),
             enabled: true,
             signature_secret: Secret::new("secret".to_owned()),
             previous_secret: None,

@@ -1,7 +1,7 @@
 //! Rules of alerts as asked for and answered, and alerts as answered.
 
 use sandscope_model::{
-    AlertGiven, AlertNotice, AlertRule, AlertRuleId, AlertSide, AlertSubject, TeamAlertRule, Timestamp,
+    AlertGiven, AlertNotice, AlertRule, AlertRuleId, AlertSide, SubjectKey, TeamAlertRule, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -179,9 +179,9 @@ impl AlertRuleBody {
 
 impl FiringAlertView {
     /// An alert that fires, with what told it.
-    pub fn new(subject: &AlertSubject, rule: &str, since: Timestamp, told: Option<&AlertNotice>) -> Self {
+    pub fn new(subject: &SubjectKey, rule: &str, since: Timestamp, told: Option<&AlertNotice>) -> Self {
         let sandbox_id = match subject {
-            AlertSubject::Sandbox(id) => Some(id.to_string()),
+            SubjectKey::Sandbox(id) => Some(id.to_string()),
             _ => None,
         };
         Self {

@@ -20,8 +20,9 @@ pub struct WebhookDelivery {
     /// Which event.
     #[schema(value_type = uuid::Uuid)]
     pub event_id: EventId,
-    /// The event's sandbox.
-    pub sandbox_id: String,
+    /// The event's sandbox; `null` if it is about none.
+    #[schema(required)]
+    pub sandbox_id: Option<String>,
     /// The event's type.
     pub event_type: String,
     /// `success` for a 2xx answer, else `failed`.
@@ -74,7 +75,7 @@ impl From<Attempt> for WebhookDelivery {
             team_id: attempt.team_id,
             webhook_id: attempt.webhook_id,
             event_id: attempt.event_id,
-            sandbox_id: attempt.sandbox_id.to_string(),
+            sandbox_id: attempt.sandbox_id.map(|id| id.to_string()),
             event_type: attempt.event_type.to_string(),
             status,
             duration_ms: attempt.duration_ms,
@@ -100,8 +101,9 @@ pub struct EventDeliveries {
     pub event_id: EventId,
     /// Its type.
     pub event_type: String,
-    /// Its sandbox.
-    pub sandbox_id: String,
+    /// Its sandbox; `null` if it is about none.
+    #[schema(required)]
+    pub sandbox_id: Option<String>,
     /// Its tries on this page.
     pub attempts: Vec<WebhookDelivery>,
 }

@@ -4,8 +4,8 @@
 //! kinds of consumers exist; a webhook may ask for one spelling, or for CloudEvents. Keys inside `eventData` are snake_case in both.
 
 use sandscope_model::{
-    Actor, AlertNotice, Event, EventData, EventType, ExecutionSummary, Exit, ExitStatus, LastAndMax, Origin,
-    PayloadStyle, SampleSummary, WebhookNotice,
+    Actor, AlertNotice, Death, Event, EventClass, EventDraft, EventType, ExecutionSummary, Exit, ExitStatus,
+    Fact, LastAndMax, Origin, PayloadStyle, SampleSummary, SubjectKey, Update, WebhookNotice,
 };
 use serde_json::{Map, Value, json};
 
@@ -17,12 +17,12 @@ pub const VERSION: &str = "v2";
 
 /// The API's rendering.
 pub fn render(event: &Event) -> Value {
-    Value::Object(camel_case(event, &event_data(&event.data)))
+    Value::Object(camel_case(event, &event_data(event)))
 }
 
 /// The bytes sent to webhooks: what is signed is exactly this. An event without a number is a test and says so.
 pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
-    let data = event_data(&event.data);
+    let data = event_data(event);
     let camel = camel_case(event, &data);
     let mut body = match style {
         PayloadStyle::Camel => camel,
@@ -31,12 +31,12 @@ pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
                 ["version", "id", "type", "timestamp", "sequence"].contains(&key.as_str())
             });
             let mut body = shared.map(|(key, value)| (key.clone(), value.clone())).collect();
-            add_snake_case(&mut body, event.event_type, &camel, data);
+            add_snake_case(&mut body, event.event_type(), &camel, data);
             body
         }
         PayloadStyle::Both => {
             let mut body = camel.clone();
-            add_snake_case(&mut body, event.event_type, &camel, data);
+            add_snake_case(&mut body, event.event_type(), &camel, data);
             body
         }
         PayloadStyle::Cloudevents => cloud_event(event, camel),
@@ -91,12 +91,13 @@ fn add_snake_case(
 
 /// The structured mode of CloudEvents 1.0.
 fn cloud_event(event: &Event, data: Map<String, Value>) -> Map<String, Value> {
+    let subject = event.sandbox_id().map_or_else(|| event.subject.key().to_string(), ToString::to_string);
     let fields = [
         ("specversion", json!("1.0")),
         ("id", json!(event.id)),
         ("source", json!(format!("/teams/{}/sandboxes", event.team_id))),
-        ("type", json!(event.event_type)),
-        ("subject", json!(event.sandbox_id)),
+        ("type", json!(event.event_type().as_str())),
+        ("subject", json!(subject)),
         ("time", json!(event.timestamp)),
         ("datacontenttype", json!("application/json")),
         ("data", Value::Object(data)),
@@ -105,68 +106,87 @@ fn cloud_event(event: &Event, data: Map<String, Value>) -> Map<String, Value> {
 }
 
 fn camel_case(event: &Event, data: &Value) -> Map<String, Value> {
+    let sandbox = event.sandbox();
     let fields = [
         ("version", json!(VERSION)),
         ("id", json!(event.id)),
-        ("type", json!(event.event_type)),
+        ("type", json!(event.event_type().as_str())),
         ("sequence", json!(event.sequence)),
         ("eventData", data.clone()),
-        ("sandboxBuildId", json!(event.build_id)),
-        ("sandboxExecutionId", json!(event.execution_id)),
-        ("sandboxId", json!(event.sandbox_id)),
+        ("sandboxBuildId", json!(sandbox.map(|sandbox| sandbox.build_id))),
+        ("sandboxExecutionId", json!(sandbox.map(|sandbox| sandbox.execution_id))),
+        ("sandboxId", json!(event.sandbox_id())),
         ("sandboxTeamId", json!(event.team_id)),
-        ("sandboxTemplateId", json!(event.template_id)),
+        ("sandboxTemplateId", json!(event.template_id())),
         ("timestamp", json!(event.timestamp)),
     ];
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// `null` when there is nothing to say.
-fn event_data(data: &EventData) -> Value {
+fn event_data(event: &EventDraft) -> Value {
     let mut fields = Map::new();
-    let mut insert = |key: &str, value: Value| fields.insert(key.to_owned(), value);
-    if !data.sandbox_metadata.is_empty() {
-        insert("sandbox_metadata", json!(data.sandbox_metadata));
+    if !event.metadata().is_empty() {
+        fields.insert("sandbox_metadata".to_owned(), json!(event.metadata()));
     }
-    if let Some(at) = data.set_timeout {
-        insert("set_timeout", json!(to_second(at)));
-    }
-    if let Some(execution) = &data.execution {
-        insert("execution", render_execution(execution));
-    }
-    if let Some(reason) = data.kill_reason {
-        insert("kill_reason", json!(reason.as_str()));
-    }
-    if let Some(exit) = &data.exit {
-        fields.extend(render_exit(exit));
-    }
-    let mut insert = |key: &str, value: Value| fields.insert(key.to_owned(), value);
-    if let Some(samples) = &data.last_samples {
-        insert("last_samples", render_samples(samples));
-    }
-    if let Some(kills) = &data.oom_kills {
-        insert("oom_kills", json!(kills.n_total));
-        insert("new_oom_kills", json!(kills.n_new));
-    }
-    if let Some(template_id) = &data.snapshot_template_id {
-        insert("snapshot_template_id", json!(template_id));
-    }
-    if let Some(Origin { actor, request_id, remote_address }) = &data.origin {
-        insert("actor", render_actor(*actor));
-        if let Some(id) = request_id {
-            insert("request_id", json!(id));
-        }
-        if let Some(address) = remote_address {
-            insert("remote_address", json!(address));
-        }
-    }
-    if let Some(alert) = &data.alert {
-        insert("alert", render_alert(alert));
-    }
-    if let Some(webhook) = &data.webhook {
-        insert("webhook", render_notice(webhook));
+    fields.extend(fact(event));
+    if let Some(origin) = &event.origin {
+        fields.extend(render_origin(origin));
     }
     if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+}
+
+/// The particulars of what happened.
+fn fact(event: &EventDraft) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut insert = |key: &str, value: Value| fields.insert(key.to_owned(), value);
+    match &event.fact {
+        Fact::Created | Fact::Resumed => {}
+        Fact::Killed(death) => return render_death(death),
+        Fact::Updated(Update::TimeoutMoved { end_at }) => {
+            insert("set_timeout", json!(to_second(*end_at)));
+        }
+        Fact::Paused { execution } => {
+            insert("execution", render_execution(execution));
+        }
+        Fact::Checkpointed { snapshot } => {
+            insert("snapshot_template_id", json!(snapshot));
+        }
+        Fact::OutOfMemory(kills) => {
+            insert("oom_kills", json!(kills.n_total));
+            insert("new_oom_kills", json!(kills.n_new));
+        }
+        Fact::Webhook { notice, .. } => {
+            insert("webhook", render_notice(notice));
+        }
+        Fact::Alert { notice, .. } => {
+            insert("alert", render_alert(notice, &event.subject.key()));
+        }
+    }
+    fields
+}
+
+fn render_death(death: &Death) -> Map<String, Value> {
+    let Death { reason, exit, execution, last_samples } = death;
+    let mut fields = exit.as_ref().map(render_exit).unwrap_or_default();
+    fields.insert("kill_reason".to_owned(), json!(reason.as_str()));
+    if let Some(execution) = execution {
+        fields.insert("execution".to_owned(), render_execution(execution));
+    }
+    if let Some(samples) = last_samples {
+        fields.insert("last_samples".to_owned(), render_samples(samples));
+    }
+    fields
+}
+
+fn render_origin(origin: &Origin) -> Map<String, Value> {
+    let Origin { actor, request_id, remote_address } = origin;
+    let fields = [
+        ("actor", Some(render_actor(*actor))),
+        ("request_id", request_id.as_ref().map(|id| json!(id))),
+        ("remote_address", remote_address.as_ref().map(|address| json!(address))),
+    ];
+    fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 fn render_actor(actor: Actor) -> Value {
@@ -187,16 +207,14 @@ fn render_notice(notice: &WebhookNotice) -> Value {
     })
 }
 
-fn render_alert(notice: &AlertNotice) -> Value {
+fn render_alert(notice: &AlertNotice, subject: &SubjectKey) -> Value {
     let mut alert = Map::new();
     let mut insert = |key: &str, value: Value| alert.insert(key.to_owned(), value);
     insert("rule", json!(notice.rule));
     if let Some(id) = notice.rule_id {
         insert("rule_id", json!(id));
     }
-    if let Some(subject) = &notice.subject {
-        insert("subject", json!(subject));
-    }
+    insert("subject", json!(subject.to_string()));
     insert("metric", json!(notice.metric.as_str()));
     insert("threshold", json!(number(notice.threshold_milli)));
     if let Some(within_s) = notice.within_s {
@@ -254,11 +272,11 @@ fn render_samples(samples: &SampleSummary) -> Value {
 
 /// What the deprecated key says it is about.
 const fn category(event_type: EventType) -> &'static str {
-    match event_type {
-        EventType::OutOfMemory => "resource",
-        EventType::AlertFiring | EventType::AlertResolved => "alert",
-        event_type if event_type.is_operational() => "webhook",
-        _ => "lifecycle",
+    match event_type.class() {
+        EventClass::Lifecycle => "lifecycle",
+        EventClass::Resource => "resource",
+        EventClass::Webhook => "webhook",
+        EventClass::Alert => "alert",
     }
 }
 

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use sandscope_model::{Cause, Component, EventDraft, KillReason, OomKills, Timestamp};
+use sandscope_model::{
+    AlertChange, AlertMetric, Cause, Component, EventDraft, KillReason, OomKills, SandboxRef, Subject,
+    Timestamp, WebhookChange,
+};
 
 use super::*;
 
@@ -8,34 +11,44 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn event(event_type: EventType, data: EventData) -> Event {
+fn sandbox() -> SandboxRef {
+    SandboxRef {
+        id: "i0123456789abcdefghij".parse().unwrap(),
+        execution_id: uuid::Uuid::from_u128(2).into(),
+        template_id: "rki5dems9wqfm4r03t7g".parse().unwrap(),
+        build_id: uuid::Uuid::from_u128(3).into(),
+        metadata: [].into(),
+    }
+}
+
+fn event(fact: Fact) -> Event {
+    about(Subject::Sandbox(sandbox()), fact)
+}
+
+fn about(subject: Subject, fact: Fact) -> Event {
     let uuid = uuid::Uuid::from_u128;
     Event {
         sequence: 7,
         draft: EventDraft {
             id: uuid(1).into(),
-            event_type,
-            data,
-            sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
-            execution_id: uuid(2).into(),
-            template_id: "rki5dems9wqfm4r03t7g".parse().unwrap(),
-            build_id: uuid(3).into(),
             team_id: uuid(4).into(),
             timestamp: at("2025-08-06T20:59:24.25Z"),
+            subject,
+            origin: None,
+            fact,
         },
     }
 }
 
 fn killed() -> Event {
-    let data = EventData {
-        sandbox_metadata: BTreeMap::from([("user".to_owned(), "u1".to_owned())]),
+    let death = Death {
         execution: Some(ExecutionSummary {
             started_at: at("2025-08-06T20:58:24.999Z"),
             vcpu_count: 2,
             memory_mb: 512,
             execution_time_ms: 1000,
         }),
-        kill_reason: Some(KillReason::Oom),
+        reason: KillReason::Oom,
         exit: Some(Exit {
             status: Some(ExitStatus::Signal(9)),
             cause: Some(Cause::OutOfMemory),
@@ -51,14 +64,14 @@ fn killed() -> Event {
             mem_used_bytes: LastAndMax { last: 500_000_000, max: 530_000_000 },
             disk_used_bytes: LastAndMax { last: 7, max: 8 },
         }),
-        ..EventData::default()
     };
-    event(EventType::Killed, data)
+    let metadata = BTreeMap::from([("user".to_owned(), "u1".to_owned())]);
+    about(Subject::Sandbox(SandboxRef { metadata, ..sandbox() }), Fact::Killed(death))
 }
 
 #[test]
 fn an_event_with_nothing_to_say_has_null_data() {
-    insta::assert_json_snapshot!(render(&event(EventType::Created, EventData::default())));
+    insta::assert_json_snapshot!(render(&event(Fact::Created)));
 }
 
 #[test]
@@ -68,9 +81,9 @@ fn an_event_with_everything_to_say() {
 
 #[test]
 fn the_new_end_time_has_no_fraction() {
-    let data = EventData { set_timeout: Some(at("2025-08-06T20:59:59.5Z")), ..EventData::default() };
+    let end_at = at("2025-08-06T20:59:59.5Z");
     assert_eq!(
-        render(&event(EventType::Updated, data))["eventData"],
+        render(&event(Fact::Updated(Update::TimeoutMoved { end_at })))["eventData"],
         json!({"set_timeout": "2025-08-06T20:59:59Z"})
     );
 }
@@ -78,8 +91,9 @@ fn the_new_end_time_has_no_fraction() {
 #[test]
 fn an_event_says_who_caused_it() {
     let of = |origin| {
-        let data = EventData { origin: Some(origin), ..EventData::default() };
-        render(&event(EventType::Paused, data))["eventData"].clone()
+        let mut event = event(Fact::Resumed);
+        event.draft.origin = Some(origin);
+        render(&event)["eventData"].clone()
     };
     let id = uuid::Uuid::from_u128(9);
     let asked = Origin {
@@ -101,31 +115,31 @@ fn an_event_says_who_caused_it() {
 fn a_webhook_body_says_everything_in_both_spellings() {
     let body: Value = serde_json::from_slice(&webhook_body(&killed(), PayloadStyle::Both)).unwrap();
     insta::assert_json_snapshot!(body);
-    let data = EventData::default();
-    let bare: Value =
-        serde_json::from_slice(&webhook_body(&event(EventType::Checkpointed, data), PayloadStyle::Both))
-            .unwrap();
+    let body =
+        |fact| -> Value { serde_json::from_slice(&webhook_body(&event(fact), PayloadStyle::Both)).unwrap() };
+    let bare = body(Fact::Resumed);
     assert_eq!(bare["eventData"], Value::Null);
     assert_eq!(bare.get("event_data"), None);
-    assert_eq!(bare.get("event_label"), None);
+    let checkpointed = body(Fact::Checkpointed { snapshot: sandbox().template_id });
+    assert_eq!(checkpointed.get("event_label"), None);
 }
 
 #[test]
 fn an_operational_event_names_its_webhook_and_is_of_another_category() {
-    let data = EventData {
-        webhook: Some(WebhookNotice {
-            id: uuid::Uuid::from_u128(5).into(),
-            name: "hook".to_owned(),
-            reason: "because".to_owned(),
-            failing_since: Some(at("2025-08-06T20:58:24.999Z")),
-            n_failed: 7,
-            event_id: uuid::Uuid::from_u128(6).into(),
-        }),
-        ..EventData::default()
-    };
-    let body: Value =
-        serde_json::from_slice(&webhook_body(&event(EventType::WebhookDisabled, data), PayloadStyle::Both))
-            .unwrap();
+    let id = uuid::Uuid::from_u128(5).into();
+    let notice = Box::new(WebhookNotice {
+        id,
+        name: "hook".to_owned(),
+        reason: "because".to_owned(),
+        failing_since: Some(at("2025-08-06T20:58:24.999Z")),
+        n_failed: 7,
+        event_id: uuid::Uuid::from_u128(6).into(),
+        sandbox: Some(sandbox()),
+    });
+    let event = about(Subject::Webhook(id), Fact::Webhook { change: WebhookChange::Disabled, notice });
+    let body: Value = serde_json::from_slice(&webhook_body(&event, PayloadStyle::Both)).unwrap();
+    assert_eq!(body["sandboxId"], "i0123456789abcdefghij", "that of the event whose delivery made it so");
+    assert_eq!(body["sandboxTemplateId"], "rki5dems9wqfm4r03t7g");
     assert_eq!((&body["type"], &body["event_category"]), (&json!("webhook.disabled"), &json!("webhook")));
     assert_eq!(body["eventData"]["webhook"]["failing_since"], "2025-08-06T20:58:24Z");
     assert_eq!(body["event_data"]["webhook"]["failed_attempts"], 7);
@@ -155,9 +169,8 @@ fn each_style_has_its_keys_and_no_others() {
 #[test]
 fn what_is_not_known_about_an_end_has_no_key_and_a_known_zero_has() {
     let rendered = |exit| {
-        let data =
-            EventData { kill_reason: Some(KillReason::Crashed), exit: Some(exit), ..EventData::default() };
-        render(&event(EventType::Killed, data))["eventData"].clone()
+        let death = Death { exit: Some(exit), ..Death::of(KillReason::Crashed) };
+        render(&event(Fact::Killed(death)))["eventData"].clone()
     };
     assert_eq!(rendered(Exit::default()), json!({"kill_reason": "crashed"}));
     let nothing_used =
@@ -170,8 +183,7 @@ fn what_is_not_known_about_an_end_has_no_key_and_a_known_zero_has() {
 
 #[test]
 fn a_process_killed_for_lack_of_memory_is_no_change_of_the_lifecycle() {
-    let data = EventData { oom_kills: Some(OomKills { n_new: 2, n_total: 5 }), ..EventData::default() };
-    let event = event(EventType::OutOfMemory, data);
+    let event = event(Fact::OutOfMemory(OomKills { n_new: 2, n_total: 5 }));
     let body: Value = serde_json::from_slice(&webhook_body(&event, PayloadStyle::Both)).unwrap();
     assert_eq!(body["type"], "sandbox.oom");
     assert_eq!(body["eventData"], json!({"oom_kills": 5, "new_oom_kills": 2}));
@@ -184,4 +196,27 @@ fn the_body_of_what_was_rendered_is_the_body() {
     let again: Value = serde_json::from_slice(&body_of_rendered(&rendered).unwrap()).unwrap();
     let direct: Value = serde_json::from_slice(&webhook_body(&killed(), PayloadStyle::Both)).unwrap();
     assert_eq!(again, direct);
+}
+
+#[test]
+fn what_is_about_no_sandbox_says_so_by_null() {
+    let notice = Box::new(AlertNotice {
+        rule: "budget".to_owned(),
+        rule_id: None,
+        metric: AlertMetric::Cost,
+        threshold_milli: 100_000,
+        within_s: Some(86_400),
+        value_milli: Some(100_500),
+        reason: None,
+        sandbox: None,
+    });
+    let event = about(Subject::Team, Fact::Alert { change: AlertChange::Firing, notice });
+    let rendered = render(&event);
+    for key in ["sandboxId", "sandboxExecutionId", "sandboxBuildId", "sandboxTemplateId"] {
+        assert_eq!(rendered.get(key), Some(&Value::Null), "{key}");
+    }
+    assert_eq!(rendered["eventData"]["alert"]["subject"], "team");
+    let body = |style| -> Value { serde_json::from_slice(&webhook_body(&event, style)).unwrap() };
+    assert_eq!(body(PayloadStyle::Snake).get("sandbox_id"), Some(&Value::Null));
+    assert_eq!(body(PayloadStyle::Cloudevents)["subject"], "team");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sandscope_model::ledger::{Ending, Presence, Segment, Usage};
-use sandscope_model::{EventType, ExecutionId, Prices, SandboxId, TemplateId, Timestamp};
+use sandscope_model::{ExecutionId, Prices, SandboxId, TemplateId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -33,8 +33,7 @@ pub struct LastEvent {
     pub sequence: u64,
     /// What happened.
     #[serde(rename = "type")]
-    #[schema(value_type = String)]
-    pub event_type: EventType,
+    pub event_type: String,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub timestamp: Timestamp,
@@ -116,7 +115,7 @@ impl TimelineSegment {
             None => (None, None),
             Some(Ending::Paused) => (Some("paused"), None),
             Some(Ending::Resumed) => (Some("resumed"), None),
-            Some(Ending::Killed(reason)) => (Some("killed"), reason),
+            Some(Ending::Killed(reason)) => (Some("killed"), Some(reason)),
         };
         Self {
             state: segment.presence.into(),

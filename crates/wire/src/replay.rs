@@ -86,8 +86,9 @@ pub struct DeadLetter {
     pub event_id: EventId,
     /// Its type.
     pub event_type: String,
-    /// Its sandbox.
-    pub sandbox_id: String,
+    /// Its sandbox; `null` if it is about none.
+    #[schema(required)]
+    pub sandbox_id: Option<String>,
     /// Attempts made.
     pub attempts: u32,
     /// When the event occurred.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use sandscope_model::Fact;
 use sandscope_store::FiringAlert;
 use sandscope_wire::alert::{Alerts, FiringAlertView};
 
@@ -27,8 +28,11 @@ pub(crate) async fn list_alerts(State(app): State<App>, caller: Caller) -> Resul
     let has_more = firing.len() > MAX_FIRING;
     firing.truncate(MAX_FIRING);
     let view = |alert: &FiringAlert| {
-        let told = alert.told.data.alert.as_ref();
-        FiringAlertView::new(&alert.key.subject, &alert.key.rule, alert.since, told)
+        let notice = match &alert.told.fact {
+            Fact::Alert { notice, .. } => Some(&**notice),
+            _ => None,
+        };
+        FiringAlertView::new(&alert.key.subject, &alert.key.rule, alert.since, notice)
     };
     Ok(Json(Alerts { rules, firing: firing.iter().map(view).collect(), has_more }))
 }

@@ -84,7 +84,7 @@ pub(super) async fn event_query(
     let mut filter = event_filter::read(app, team, query, sandbox_id).await?;
     if filter.types.is_empty() {
         // Whoever reads pages may know the lifecycle's types only: others are for those who name them.
-        filter.types.extend(EventType::LIFECYCLE);
+        filter.types.extend(EventType::listed());
     }
     let position = match query.first("cursor").filter(|text| !text.is_empty()) {
         None => None,

@@ -59,7 +59,7 @@ pub(crate) async fn get_states(
         metadata: sandbox.metadata,
         last_event: sandbox.last_event.map(|(sequence, event_type, timestamp)| LastEvent {
             sequence,
-            event_type,
+            event_type: event_type.to_string(),
             timestamp,
         }),
     });

@@ -42,8 +42,8 @@ pub(crate) async fn list_webhook_dead_letters(
     let next_cursor = last.map(|letter| letter.event.sequence.to_string());
     let data = letters.iter().map(|letter| DeadLetter {
         event_id: letter.event.id,
-        event_type: letter.event.event_type.to_string(),
-        sandbox_id: letter.event.sandbox_id.to_string(),
+        event_type: letter.event.event_type().to_string(),
+        sandbox_id: letter.event.sandbox_id().map(ToString::to_string),
         attempts: letter.n_attempts,
         timestamp: letter.event.timestamp,
     });

@@ -1,7 +1,9 @@
 //! Rules of alerts: made, read, changed, deleted, and what is wrong with them.
 
 use http::StatusCode;
-use sandscope_model::{AlertNotice, AlertSubject, EventData, EventDraft, EventId, EventType, TeamAlertRule};
+use sandscope_model::{
+    AlertChange, AlertNotice, EventDraft, EventId, Fact, Subject, SubjectKey, TeamAlertRule,
+};
 use sandscope_store::{AlertDecision, AlertKey, AlertStep, FiringAlert};
 use sandscope_testbed::SeededEntropy;
 
@@ -13,19 +15,16 @@ const BUSY: &str = r#"{"name":"busy","metric":"cpuPct","above":80,"clear":60,"fo
 async fn fire(door: &Door, rule: &TeamAlertRule, sandbox: &str) {
     let id = sandbox.parse().unwrap();
     let found = door.store.sandbox(&id).await.unwrap().unwrap();
-    let subject = AlertSubject::Sandbox(id.clone());
+    let subject = SubjectKey::Sandbox(id.clone());
     let since = sandscope_model::Clock::now(&door.clock);
-    let notice = AlertNotice::new(&rule.rule, Some(rule.id), subject.clone(), 93.5);
+    let notice = AlertNotice::new(&rule.rule, Some(rule.id), 93.5);
     let told = EventDraft {
         id: EventId::generate(&SeededEntropy::new(77)),
-        event_type: EventType::AlertFiring,
-        data: EventData { alert: Some(notice), ..EventData::default() },
-        sandbox_id: id,
-        execution_id: found.state.execution_id(),
-        template_id: found.spec.template_id,
-        build_id: found.spec.build_id,
         team_id: door.team,
         timestamp: since,
+        subject: Subject::of(&found),
+        origin: None,
+        fact: Fact::Alert { change: AlertChange::Firing, notice: Box::new(notice) },
     };
     let key = AlertKey { rule_id: Some(rule.id), rule: rule.rule.name.clone(), subject };
     let alert = Box::new(FiringAlert { key, rule: Some(rule.rule.clone()), since, told });

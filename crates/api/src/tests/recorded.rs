@@ -66,7 +66,7 @@ async fn attempts_come_in_pages_grouped_by_event() {
         webhook_id,
         event_id: events[event],
         sequence: event as u64 + 1,
-        sandbox_id: "i00000000000000000000".parse().unwrap(),
+        sandbox_id: Some("i00000000000000000000".parse().unwrap()),
         event_type: EventType::Killed,
         started_at: start + Duration::from_secs(s),
         duration_ms: 20,

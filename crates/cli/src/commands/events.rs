@@ -83,7 +83,8 @@ pub fn table(events: &[Event], paint: Paint) -> String {
 
 fn cells(event: &Event) -> [String; 4] {
     let name = event.event_type.rsplit('.').next().unwrap_or(&event.event_type);
-    [moment(&event.timestamp), name.to_owned(), event.sandbox_id.clone(), details(event)]
+    let sandbox = event.sandbox_id.clone().unwrap_or_else(|| "-".to_owned());
+    [moment(&event.timestamp), name.to_owned(), sandbox, details(event)]
 }
 
 /// To the millisecond, for people.
@@ -141,7 +142,7 @@ mod tests {
             event_type: "sandbox.lifecycle.killed".to_owned(),
             event_data: Some(json!({"kill_reason": "timeout", "execution": {"execution_time": 1042},
                 "actor": {"type": "system", "component": "timeout"}})),
-            sandbox_id: "i0".to_owned(),
+            sandbox_id: Some("i0".to_owned()),
             sequence: 1,
             timestamp: "2025-08-06T20:59:36Z".to_owned(),
             rest: serde_json::Map::new(),

@@ -106,7 +106,7 @@ pub(crate) async fn run(command: WebhookCommand) -> anyhow::Result<ExitCode> {
 async fn create(arguments: CreateWebhookArgs) -> anyhow::Result<()> {
     let CreateWebhookArgs { url, name, events, secret, options, server } = arguments;
     let events: Vec<String> = if events.is_empty() {
-        EventType::LIFECYCLE.map(|event_type| event_type.as_str().to_owned()).to_vec()
+        EventType::listed().map(|kind| kind.as_str().to_owned()).collect()
     } else {
         events.iter().map(|name| full_name(name)).collect()
     };

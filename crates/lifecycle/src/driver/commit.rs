@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandscope_model::{EventData, EventDraft, EventType, Sandbox, StateName, Timestamp, Transition};
+use sandscope_model::{EventDraft, Fact, Sandbox, StateName, Timestamp, Transition};
 use sandscope_store::{Change, NewSnapshot, StoreError};
 
 use super::Driver;
@@ -24,25 +24,19 @@ impl Driver {
     /// The change that `transition` makes, at `at`.
     pub(super) fn next(&self, transition: Transition, at: Timestamp) -> Result<Next, RequestError> {
         let applied = self.sandbox.state.apply(transition);
-        let (state, event) = applied.map_err(|denied| RequestError::Denied { state: denied.state })?;
+        let (state, fact) = applied.map_err(|denied| RequestError::Denied { state: denied.state })?;
         let intent_origin = state.is_intent().then(|| self.origin.clone());
         let sandbox = Sandbox { state, intent_origin, ..(*self.sandbox).clone() };
-        let event =
-            event.map(|(event_type, data)| self.context.draft(&sandbox, &self.origin, event_type, data, at));
+        let event = fact.map(|fact| self.context.draft(&sandbox, &self.origin, fact, at));
         Ok(Next { sandbox, event, snapshot: None })
     }
 
     /// A change that leaves the state as it is.
-    pub(super) fn next_in_state(
-        &self,
-        event_type: EventType,
-        data: EventData,
-        change: impl FnOnce(&mut Sandbox),
-    ) -> Next {
+    pub(super) fn next_in_state(&self, fact: Fact, change: impl FnOnce(&mut Sandbox)) -> Next {
         let mut sandbox = (*self.sandbox).clone();
         change(&mut sandbox);
         let now = self.context.clock.now();
-        let event = Some(self.context.draft(&sandbox, &self.origin, event_type, data, now));
+        let event = Some(self.context.draft(&sandbox, &self.origin, fact, now));
         Next { sandbox, event, snapshot: None }
     }
 

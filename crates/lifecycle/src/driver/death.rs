@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandscope_model::{
-    Cause, Component, EventData, EventType, OomKills, Origin, SampleSummary, StateName, Timestamp, Transition,
+    Cause, Component, EventType, Fact, OomKills, Origin, SampleSummary, StateName, Timestamp, Transition,
 };
 use sandscope_store::StoreError;
 
@@ -43,8 +43,8 @@ impl Driver {
         at: Timestamp,
     ) -> Result<Next, RequestError> {
         let mut next = self.next(transition, at)?;
-        if let Some(event) = &mut next.event {
-            event.data.last_samples = self.last_samples().await;
+        if let Some(Fact::Killed(death)) = next.event.as_mut().map(|event| &mut event.fact) {
+            death.last_samples = self.last_samples().await;
         }
         Ok(next)
     }
@@ -90,12 +90,9 @@ impl Driver {
         if n_total <= n_told {
             return Ok(());
         }
-        let data = EventData {
-            oom_kills: Some(OomKills { n_new: n_total - n_told, n_total }),
-            ..EventData::default()
-        };
+        let fact = Fact::OutOfMemory(OomKills { n_new: n_total - n_told, n_total });
         self.origin = Origin::system(Component::Runtime);
-        let next = self.next_in_state(EventType::OutOfMemory, data, |_| ());
+        let next = self.next_in_state(fact, |_| ());
         self.commit(&next).await?;
         self.oom_told.n_kills = Some(n_total);
         Ok(())
@@ -104,7 +101,10 @@ impl Driver {
     async fn n_oom_kills_in_log(&self) -> Result<u64, StoreError> {
         let (team, id) = (self.sandbox.team_id, &self.sandbox.id);
         let newest = self.context.store.newest_event(team, id, EventType::OutOfMemory).await?;
-        Ok(newest.and_then(|event| event.data.oom_kills).map_or(0, |kills| kills.n_total))
+        Ok(match newest.map(|event| event.draft.fact) {
+            Some(Fact::OutOfMemory(kills)) => kills.n_total,
+            _ => 0,
+        })
     }
 
     /// What makes it of no use any more, if anything does.

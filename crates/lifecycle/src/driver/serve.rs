@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{
-    Build, BuildId, EventData, EventType, KillReason, Rootfs, StateName, Template, TemplateId, TemplateKind,
+    Build, BuildId, Fact, KillReason, Rootfs, StateName, Template, TemplateId, TemplateKind, Update,
 };
 use sandscope_store::{NewSnapshot, Page, SnapshotFilter};
 
@@ -60,8 +60,8 @@ impl Driver {
     async fn set_timeout(&mut self, timeout: Duration, extend_only: bool) -> Result<(), RequestError> {
         let asked = end_of(self.context.clock.now(), timeout);
         let end_at = if extend_only { asked.max(self.sandbox.end_at) } else { asked };
-        let data = EventData { set_timeout: Some(end_at), ..EventData::default() };
-        let updated = self.next_in_state(EventType::Updated, data, |sandbox| sandbox.end_at = end_at);
+        let moved = Fact::Updated(Update::TimeoutMoved { end_at });
+        let updated = self.next_in_state(moved, |sandbox| sandbox.end_at = end_at);
         Ok(self.commit(&updated).await?)
     }
 
@@ -109,8 +109,8 @@ impl Driver {
             source_sandbox_id: Some(self.sandbox.id.clone()),
             created_at: now,
         };
-        let data = EventData { snapshot_template_id: Some(template.id.clone()), ..EventData::default() };
-        let mut next = self.next_in_state(EventType::Checkpointed, data, |_| ());
+        let fact = Fact::Checkpointed { snapshot: template.id.clone() };
+        let mut next = self.next_in_state(fact, |_| ());
         let snapshot = NewSnapshot { template, build, tag };
         next.snapshot = Some(snapshot.clone());
         self.commit(&next).await?;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sandscope_model::{
-    Cause, Clock, Event, EventType, Exit, ExitStatus, KillReason, OomKills, Sample, SandboxId, StateName,
+    Cause, Clock, Event, EventType, Exit, ExitStatus, Fact, KillReason, OomKills, Sample, SandboxId,
+    StateName,
 };
 use sandscope_runtime::Ailment;
 use sandscope_store::fault;
@@ -19,12 +20,7 @@ fn wait_gone(world: &World, id: &SandboxId) -> Event {
 }
 
 fn oom_events(world: &World, id: &SandboxId) -> Vec<OomKills> {
-    world
-        .log()
-        .iter()
-        .filter(|event| event.sandbox_id == *id)
-        .filter_map(|event| event.data.oom_kills)
-        .collect()
+    world.log().iter().filter(|event| event.sandbox_id() == Some(id)).filter_map(oom_kills).collect()
 }
 
 #[test]
@@ -53,9 +49,9 @@ fn a_death_says_what_the_kernel_added_up_and_what_was_last_measured() {
         cpu_time_usec: Some(456),
     };
     assert!(world.runtime.exit(id, exit.clone()));
-    let data = wait_gone(&world, id).data.clone();
-    assert_eq!((data.kill_reason, data.exit), (Some(KillReason::Crashed), Some(exit)));
-    let samples = data.last_samples.unwrap();
+    let death = wait_gone(&world, id).fact.death().cloned().unwrap();
+    assert_eq!((death.reason, death.exit), (KillReason::Crashed, Some(exit)));
+    let samples = death.last_samples.unwrap();
     assert_eq!((samples.n_samples, samples.mem_used_bytes.last, samples.mem_used_bytes.max), (12, 81, 92));
     assert_eq!(samples.cpu_used_centi_pct.max, 1250);
 }
@@ -67,7 +63,7 @@ fn a_kill_that_was_asked_for_says_what_was_used_and_has_no_detail() {
     world.runtime.set_load(id, 1.0);
     world.clock.advance(Duration::from_secs(3));
     world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request)).unwrap();
-    let exit = world.last_event(id).data.exit.clone().unwrap();
+    let exit = world.last_event(id).fact.death().unwrap().exit.clone().unwrap();
     assert_eq!((exit.status, exit.cause), (Some(ExitStatus::Signal(9)), None));
     assert!(exit.cpu_time_usec.is_some_and(|usec| usec >= 3_000_000), "{exit:?}");
 }
@@ -94,7 +90,7 @@ fn processes_killed_for_lack_of_memory_are_told_of_and_grouped() {
 
 async fn oom_count(world: &World) -> usize {
     let log = sandscope_testbed::whole_log(&world.store, world.team.id).await.unwrap();
-    log.iter().filter(|event| event.event_type == OutOfMemory).count()
+    log.iter().filter(|event| event.event_type() == OutOfMemory).count()
 }
 
 #[test]
@@ -133,8 +129,8 @@ fn an_agent_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
     world.let_work();
     world.runtime.ail(slow, None);
     let event = wait_gone(&world, silent);
-    assert_eq!(event.data.kill_reason, Some(KillReason::AgentLost));
-    let exit = event.data.exit.clone().unwrap();
+    assert_eq!(event.kill_reason(), Some(KillReason::AgentLost));
+    let exit = event.fact.death().unwrap().exit.clone().unwrap();
     assert_eq!((exit.cause, exit.status), (Some(Cause::AgentSilent), Some(ExitStatus::Signal(9))));
     world.clock.advance(UPKEEP.health.interval * 5);
     world.assert_settled();
@@ -148,7 +144,7 @@ fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
     let (silent, held, free) = (&world.create().id, &world.create().id, &world.create().id);
     world.runtime.ail(free, Some(Ailment::ControlGroupsRemoved));
     world.lifecycle.suspect(free);
-    assert_eq!(wait_gone(&world, free).data.kill_reason, Some(KillReason::Crashed));
+    assert_eq!(wait_gone(&world, free).kill_reason(), Some(KillReason::Crashed));
     world.runtime.ail(silent, Some(Ailment::Silent));
     world.lifecycle.suspect(silent);
     // Less than the interval, in steps shorter than a recheck.
@@ -164,7 +160,7 @@ fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
     };
     let in_time = world.run(async { tokio::time::timeout(Duration::from_secs(10), gone).await });
     in_time.expect("it is asked again");
-    assert_eq!(world.last_event(silent).data.kill_reason, Some(KillReason::AgentLost));
+    assert_eq!(world.last_event(silent).kill_reason(), Some(KillReason::AgentLost));
     assert!(world.run(world.lifecycle.sandbox(held)).is_some());
 }
 
@@ -176,8 +172,11 @@ fn one_that_is_not_held_any_more_is_ended_at_the_first_look() {
     world.clock.advance(UPKEEP.health.interval);
     world.wait_still("it is ended", async || world.lifecycle.sandbox(id).await.is_none());
     let event = wait_gone(&world, id);
-    assert_eq!(event.data.kill_reason, Some(KillReason::Crashed));
-    assert_eq!(event.data.exit.as_ref().and_then(|exit| exit.cause), Some(Cause::ControlGroupsRemoved));
+    assert_eq!(event.kill_reason(), Some(KillReason::Crashed));
+    assert_eq!(
+        event.fact.death().unwrap().exit.as_ref().and_then(|exit| exit.cause),
+        Some(Cause::ControlGroupsRemoved)
+    );
 }
 
 #[test]
@@ -196,4 +195,11 @@ fn a_paused_one_is_not_asked_and_a_lost_one_is_ended_although_the_disk_was_full(
     wait_gone(&world, lost);
     assert!(world.run(world.lifecycle.sandbox(paused)).is_some());
     assert_eq!(world.told(paused), [Created, Paused]);
+}
+
+fn oom_kills(event: &Event) -> Option<OomKills> {
+    match event.fact {
+        Fact::OutOfMemory(kills) => Some(kills),
+        _ => None,
+    }
 }

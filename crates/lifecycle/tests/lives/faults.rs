@@ -195,7 +195,7 @@ fn a_sandbox_that_vanished_is_told_dead() {
         let answer = world.run(change.ask(&world, sandbox.as_deref()));
         assert!(matches!(answer, Err(RequestError::NotFound)), "{change:?}: {answer:?}");
         world.assert_settled();
-        let reason = world.last_event(id).data.kill_reason;
+        let reason = world.last_event(id).kill_reason();
         let expected = if change == Change::Resume { KillReason::ResumeFailed } else { KillReason::Orphaned };
         assert_eq!(reason, Some(expected), "{change:?}");
     }
@@ -253,7 +253,7 @@ fn one_that_neither_runs_nor_stands_still_is_ended() {
     let answer = world.run(world.lifecycle.pause(world.team.id, id));
     assert!(matches!(answer, Err(RequestError::NotFound)), "{answer:?}");
     world.assert_settled();
-    assert_eq!(world.last_event(id).data.kill_reason, Some(KillReason::AgentLost));
+    assert_eq!(world.last_event(id).kill_reason(), Some(KillReason::AgentLost));
 }
 
 #[test]

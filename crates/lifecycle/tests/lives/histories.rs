@@ -167,7 +167,7 @@ proptest! {
         prop_assert!(after.starts_with(&before));
         // Whatever lives can be ended, and its place is free again; also what nobody was told of any more.
         let told: std::collections::BTreeSet<SandboxId> =
-            after.iter().map(|event| event.sandbox_id.clone()).collect();
+            after.iter().filter_map(|event| event.sandbox_id().cloned()).collect();
         for id in &told {
             if world.run(world.lifecycle.sandbox(id)).is_some() {
                 world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request)).ok();

@@ -20,8 +20,8 @@ fn somebody(n: u128) -> Origin {
 
 /// Type and origin of each of the sandbox's events.
 fn told(world: &World, id: &SandboxId) -> Vec<(EventType, Origin)> {
-    let log = world.log().into_iter().filter(|event| event.sandbox_id == *id);
-    log.map(|event| (event.event_type, event.draft.data.origin.expect("an origin"))).collect()
+    let log = world.log().into_iter().filter(|event| event.sandbox_id() == Some(id));
+    log.map(|event| (event.event_type(), event.draft.origin.expect("an origin"))).collect()
 }
 
 #[test]

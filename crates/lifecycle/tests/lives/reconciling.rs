@@ -72,9 +72,10 @@ fn one_of_which_nothing_is_left_is_told_orphaned() {
     let_it_look(&world);
     world.wait_still("it is gone", async || world.lifecycle.sandbox(&id).await.is_none());
     world.assert_settled();
-    let data = &world.last_event(&id).data;
-    assert_eq!(data.kill_reason, Some(KillReason::Orphaned));
-    assert_eq!(data.exit.as_ref().and_then(|exit| exit.cause), Some(Cause::Vanished));
+    let event = world.last_event(&id);
+    let death = event.fact.death().unwrap();
+    assert_eq!(death.reason, KillReason::Orphaned);
+    assert_eq!(death.exit.as_ref().and_then(|exit| exit.cause), Some(Cause::Vanished));
     assert_eq!(world.told(&id), [EventType::Created, EventType::Killed]);
 }
 

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use sandscope_lifecycle::{CreateError, DialError, RequestError, SnapshotName, Waking};
 use sandscope_model::{
-    Cause, Clock, EventType, Exit, ExitStatus, KillReason, Rootfs, SandboxId, StateName, Team, TeamId,
+    Cause, Clock, EventType, Exit, ExitStatus, Fact, KillReason, Rootfs, SandboxId, StateName, Team, TeamId,
 };
 use sandscope_store::{DeleteTemplate, IdempotencyKey};
 use sandscope_testbed::{Fault, Op, Shape, Trigger};
 
-use crate::world::{LONG, World, request};
+use crate::world::{LONG, World, moved_to, request};
 
 use EventType::{Checkpointed, Created, Killed, Paused, Resumed, Updated};
 
@@ -19,13 +19,13 @@ fn a_whole_life_is_told_as_it_was_lived() {
     assert_eq!(sandbox.state.name(), StateName::Running);
     let lifecycle = &world.lifecycle;
     world.run_still(lifecycle.set_timeout(team, id, Duration::from_secs(60))).unwrap();
-    let told = world.last_event(id).data.set_timeout.unwrap();
+    let told = moved_to(&world.last_event(id)).unwrap();
     assert_eq!(told.duration_since(world.clock.now()).as_secs(), 60);
 
     world.clock.advance(Duration::from_millis(1_500));
     world.run_still(lifecycle.pause(team.id, id)).unwrap();
     let paused = world.last_event(id);
-    assert_eq!(paused.data.execution.as_ref().unwrap().execution_time_ms, 1_500);
+    assert_eq!(paused.ended_execution().unwrap().execution_time_ms, 1_500);
     let row = world.row(id).unwrap();
     assert_eq!(row.end_at, world.clock.now());
 
@@ -34,15 +34,15 @@ fn a_whole_life_is_told_as_it_was_lived() {
     let name = SnapshotName { name: "snap".into(), tag: "default".into() };
     let (template, build, tag) = world.run_still(lifecycle.checkpoint(team, id, Some(name))).unwrap();
     assert_eq!(tag, "default");
-    assert_eq!(world.last_event(id).data.snapshot_template_id, Some(template.id));
+    assert_eq!(world.last_event(id).fact, Fact::Checkpointed { snapshot: template.id });
     assert_eq!(build.rootfs, Rootfs::Snapshot(build.id));
     world.run_still(lifecycle.kill(team.id, id, KillReason::Request)).unwrap();
 
     assert_eq!(world.told(id), [Created, Updated, Paused, Resumed, Checkpointed, Killed]);
     let log = world.log();
-    assert!(log.iter().all(|event| event.data.sandbox_metadata["purpose"] == "test"));
-    assert_ne!(log[0].execution_id, log[3].execution_id);
-    assert_eq!(log[5].data.kill_reason, Some(KillReason::Request));
+    assert!(log.iter().all(|event| event.metadata()["purpose"] == "test"));
+    assert_ne!(log[0].sandbox().unwrap().execution_id, log[3].sandbox().unwrap().execution_id);
+    assert_eq!(log[5].kill_reason(), Some(KillReason::Request));
     assert!(world.run_still(lifecycle.sandbox(id)).is_none());
     world.assert_settled();
 }
@@ -197,7 +197,7 @@ fn a_death_during_a_pause_is_told_instead_of_the_pause() {
     assert!(matches!(answer, Err(RequestError::NotFound)));
     world.assert_settled();
     assert_eq!(world.told(id), [Created, Killed]);
-    assert_eq!(world.last_event(id).data.kill_reason, Some(KillReason::Oom));
+    assert_eq!(world.last_event(id).kill_reason(), Some(KillReason::Oom));
 }
 
 #[test]
@@ -214,10 +214,10 @@ fn a_crash_is_told_with_its_exit() {
     });
     world.assert_settled();
     let event = world.last_event(running);
-    assert_eq!(event.data.kill_reason, Some(KillReason::Crashed));
-    assert_eq!(event.data.exit, Some(exit));
-    assert!(event.data.execution.is_some());
-    assert!(world.last_event(paused).data.execution.is_none());
+    assert_eq!(event.kill_reason(), Some(KillReason::Crashed));
+    assert_eq!(event.fact.death().unwrap().exit, Some(exit));
+    assert!(event.ended_execution().is_some());
+    assert!(world.last_event(paused).ended_execution().is_none());
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_snapshot_is_started_from_and_deleted_with_its_layer() {
     let (second, second_build, _) = world.run_still(lifecycle.checkpoint(team, id, name())).unwrap();
     assert_eq!(first.id, second.id, "the name is used again");
     assert_eq!(second_build.template_id, first.id);
-    assert_eq!(world.last_event(id).data.snapshot_template_id, Some(first.id.clone()));
+    assert_eq!(world.last_event(id).fact, Fact::Checkpointed { snapshot: first.id.clone() });
     assert_eq!(world.runtime.layers().len(), 2);
     let child = world.create_with(|request| request.template = "s".into());
     assert_eq!(child.spec.rootfs, Rootfs::Snapshot(second_build.id));

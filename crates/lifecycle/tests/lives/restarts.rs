@@ -61,7 +61,10 @@ fn a_death_while_the_server_was_down_is_told_with_its_true_exit() {
         world.start().unwrap();
         world.assert_settled();
         let event = world.last_event(&id);
-        assert_eq!((event.data.kill_reason, event.data.exit.clone()), (Some(reason), Some(exit)));
+        assert_eq!(
+            (event.kill_reason(), event.fact.death().unwrap().exit.clone()),
+            (Some(reason), Some(exit))
+        );
         assert_eq!(world.told(&id), [Created, Killed]);
     }
 }
@@ -84,8 +87,8 @@ fn a_restart_of_the_host_ends_everything_on_it() {
         assert_eq!(world.told(&paused), [Created, Paused, Killed]);
         let event = world.last_event(&running);
         let cause = if vanished { Cause::Vanished } else { Cause::HostRestarted };
-        assert_eq!(event.data.kill_reason, Some(cause.reason()));
-        assert_eq!(event.data.exit, Some(Exit::of_cause(cause)));
+        assert_eq!(event.kill_reason(), Some(cause.reason()));
+        assert_eq!(event.fact.death().unwrap().exit, Some(Exit::of_cause(cause)));
     }
 }
 
@@ -147,7 +150,7 @@ fn a_time_that_was_up_while_the_server_was_down_is_ended_at_once() {
         is_paused && world.lifecycle.sandbox(&killed).await.is_none()
     });
     world.assert_settled();
-    assert_eq!(world.last_event(&killed).data.kill_reason, Some(KillReason::Timeout));
+    assert_eq!(world.last_event(&killed).kill_reason(), Some(KillReason::Timeout));
     assert!(world.last_event(&paused).timestamp <= world.clock.now());
 }
 
@@ -162,7 +165,7 @@ fn what_cannot_be_recorded_at_the_start_keeps_the_server_from_serving() {
     assert!(matches!(world.start_with(full), Err(StartError::Store(_))));
     world.crash();
     world.assert_settled();
-    assert_eq!(world.last_event(&id).data.kill_reason, Some(KillReason::Oom));
+    assert_eq!(world.last_event(&id).kill_reason(), Some(KillReason::Oom));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use sandscope_model::{Clock, EventType, KillReason, OnTimeout, StateName};
 use sandscope_testbed::{Fault, Op, Trigger};
 
-use crate::world::World;
+use crate::world::{World, moved_to};
 
 use EventType::{Created, Killed, Paused, Updated};
 
@@ -18,7 +18,7 @@ fn the_time_is_up_when_it_is_up_and_not_before() {
     world.clock.advance(Duration::from_millis(1));
     world.wait_still("it is gone", async || world.lifecycle.sandbox(&sandbox.id).await.is_none());
     let event = world.last_event(&sandbox.id);
-    assert_eq!(event.data.kill_reason, Some(KillReason::Timeout));
+    assert_eq!(event.kill_reason(), Some(KillReason::Timeout));
     assert_eq!(event.timestamp, sandbox.end_at);
 }
 
@@ -53,7 +53,7 @@ fn the_time_is_moved_both_ways_by_set_timeout_and_only_forward_by_the_others() {
     let connected = world.run_still(lifecycle.connect(team, id, Duration::from_secs(20))).unwrap();
     assert!(!connected.resumed);
     assert_eq!(world.row(id).unwrap().end_at, end_at);
-    assert_eq!(world.last_event(id).data.set_timeout, Some(end_at), "told although unchanged");
+    assert_eq!(moved_to(&world.last_event(id)), Some(end_at), "told although unchanged");
     world.run_still(lifecycle.refresh(team, id, Duration::from_secs(200))).unwrap();
     assert_eq!(ends_in(), 200);
     world.run_still(lifecycle.set_timeout(team, id, Duration::ZERO)).unwrap();
@@ -71,6 +71,6 @@ fn one_that_cannot_be_paused_is_killed_in_the_end() {
     });
     world.wait("it is gone", async || world.lifecycle.sandbox(&sandbox.id).await.is_none());
     assert_eq!(world.told(&sandbox.id), [Created, Killed]);
-    assert_eq!(world.last_event(&sandbox.id).data.kill_reason, Some(KillReason::Timeout));
+    assert_eq!(world.last_event(&sandbox.id).kill_reason(), Some(KillReason::Timeout));
     world.assert_settled();
 }

@@ -9,8 +9,8 @@ use sandscope_lifecycle::{
     CreateRequest, HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, StartError, Upkeep,
 };
 use sandscope_model::{
-    Build, BuildId, Clock, Entropy, Event, EventType, OnTimeout, Rootfs, Sandbox, SandboxId, Team, TeamId,
-    TeamLimits, Template, TemplateId, TemplateKind,
+    Build, BuildId, Clock, Entropy, Event, EventType, Fact, OnTimeout, Rootfs, Sandbox, SandboxId, Team,
+    TeamId, TeamLimits, Template, TemplateId, TemplateKind, Update,
 };
 use sandscope_store::{FaultPlan, Store};
 use sandscope_testbed::{FakeRuntime, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log};
@@ -185,11 +185,15 @@ impl World {
 
     /// The types of all events of a sandbox.
     pub(crate) fn told(&self, id: &SandboxId) -> Vec<EventType> {
-        self.log().iter().filter(|event| event.sandbox_id == *id).map(|event| event.event_type).collect()
+        self.log()
+            .iter()
+            .filter(|event| event.sandbox_id() == Some(id))
+            .map(|event| event.event_type())
+            .collect()
     }
 
     pub(crate) fn last_event(&self, id: &SandboxId) -> Event {
-        self.log().into_iter().rfind(|event| event.sandbox_id == *id).expect("an event")
+        self.log().into_iter().rfind(|event| event.sandbox_id() == Some(id)).expect("an event")
     }
 
     pub(crate) fn row(&self, id: &SandboxId) -> Option<Sandbox> {
@@ -308,5 +312,13 @@ pub(crate) fn request() -> CreateRequest {
         allow_internet_access: None,
         network: None,
         idempotency: None,
+    }
+}
+
+/// The end time that an event reports.
+pub(crate) fn moved_to(event: &Event) -> Option<sandscope_model::Timestamp> {
+    match event.fact {
+        Fact::Updated(Update::TimeoutMoved { end_at }) => Some(end_at),
+        _ => None,
     }
 }

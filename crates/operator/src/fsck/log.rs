@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandscope_model::{History, Sandbox, SandboxId, StateName, TeamId, Told};
+use sandscope_model::{History, Sandbox, SandboxId, StateName, SubjectKey, TeamId, Told};
 use sandscope_store::Store;
 
 use super::report::Finding;
@@ -49,7 +49,11 @@ impl Logs {
                     self.n_events += 1;
                     for complaint in log.history.push(event) {
                         let what = format!("event {}: {}", complaint.sequence, complaint.what);
-                        self.complaints.push(Finding::wrong(&complaint.sandbox_id, what));
+                        let about = match complaint.subject {
+                            SubjectKey::Sandbox(id) => id.to_string(),
+                            other => other.to_string(),
+                        };
+                        self.complaints.push(Finding::wrong(&about, what));
                     }
                 }
             }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sandscope_model::{
-    AlertBy, AlertMetric, AlertRuleId, AlertSide, BuildId, EventData, EventDraft, EventId, EventType,
-    Execution, ExecutionId, ExecutionSummary, KillReason, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec,
-    Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId, Timestamp, Webhook, WebhookHealth,
-    WebhookId, WebhookOptions,
+    AlertBy, AlertChange, AlertMetric, AlertRuleId, AlertSide, BuildId, Death, EventDraft, EventId,
+    EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, OnTimeout, Rootfs, Sandbox,
+    SandboxId, SandboxSpec, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId, Timestamp, Webhook,
+    WebhookHealth, WebhookId, WebhookOptions,
 };
 use sandscope_store::fault::Fault;
 use sandscope_store::{Change, DeliveryProgress, FaultPlan, RuleOutcome};
@@ -135,21 +135,12 @@ impl House {
         };
         self.options.store.admit_sandbox(&sandbox, 10_000, None).await.unwrap();
         sandbox.state = State::Running { execution };
-        self.commit(sandbox, EventType::Created, EventData::default()).await
+        self.commit(sandbox, Fact::Created).await
     }
 
-    async fn commit(&self, sandbox: Sandbox, event_type: EventType, data: EventData) -> Sandbox {
-        let event = EventDraft {
-            id: EventId::generate(&*self.options.entropy),
-            event_type,
-            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..data },
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id: self.team,
-            timestamp: self.clock.now(),
-        };
+    async fn commit(&self, sandbox: Sandbox, fact: Fact) -> Sandbox {
+        let id = EventId::generate(&*self.options.entropy);
+        let event = EventDraft::of_sandbox(id, &sandbox, None, fact, self.clock.now());
         let change = Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None };
         self.options.store.commit(change).await.unwrap();
         Sandbox { generation: sandbox.generation + 1, ..sandbox }
@@ -160,8 +151,8 @@ impl House {
         let now = self.clock.now();
         let summary = ExecutionSummary::new(&execution, now);
         let state = State::Killed { reason, exit: None, killed_at: now, last_execution_id: execution.id };
-        let data = EventData { kill_reason: Some(reason), execution: Some(summary), ..EventData::default() };
-        self.commit(Sandbox { state, ..sandbox }, EventType::Killed, data).await;
+        let death = Death { execution: Some(summary), ..Death::of(reason) };
+        self.commit(Sandbox { state, ..sandbox }, Fact::Killed(death)).await;
     }
 
     async fn die(&self, of: u8, labels: &[(&str, &str)], reason: KillReason) {
@@ -173,9 +164,8 @@ impl House {
     async fn told(&self) -> Vec<(bool, String, String)> {
         let events = self.options.store.events_after(self.team, 0, 10_000).await.unwrap();
         let alerts = events.iter().filter_map(|event| {
-            let alert = event.data.alert.as_ref()?;
-            let is_firing = event.event_type == EventType::AlertFiring;
-            Some((is_firing, alert.rule.clone(), alert.subject.as_ref()?.to_string()))
+            let Fact::Alert { change, notice } = &event.fact else { return None };
+            Some((*change == AlertChange::Firing, notice.rule.clone(), event.subject.key().to_string()))
         });
         alerts.collect()
     }
@@ -231,8 +221,12 @@ async fn deaths_are_counted_for_each_template_and_label_and_only_those_nobody_as
     assert!(all[3..].iter().all(|(is_firing, ..)| !is_firing), "{all:?}");
     assert_eq!(all[5].1, "memory", "the youngest lasts longest");
     let events = house.options.store.events_after(house.team, 0, 1_000).await.unwrap();
-    let first = events.iter().find(|event| event.data.alert.is_some()).unwrap();
-    assert_eq!(first.template_id, template(2), "it is about the death that came to the threshold");
+    let first = events.iter().find(|event| event.event_type() == EventType::AlertFiring).unwrap();
+    assert_eq!(
+        first.sandbox().unwrap().template_id,
+        template(2),
+        "it is about the death that came to the threshold"
+    );
 }
 
 #[tokio::test]

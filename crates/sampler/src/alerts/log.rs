@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertSource, AlertSubject, Event, EventFilter, EventType, KillReason, TeamId, Timestamp,
+    AlertSource, Event, EventFilter, EventType, KillReason, SubjectKey, TeamId, Timestamp,
 };
 use sandscope_store::{AlertDecision, EventQuery, Order, Store, StoreError};
 
@@ -125,7 +125,7 @@ impl TeamLog {
                 if let Some(newest) = window.newest(subject)
                     && !self.firing.contains(&(rule.slot, subject.clone()))
                 {
-                    fired.push((rule.slot, telling.fire(rule, subject.clone(), n, now, newest.clone())));
+                    fired.push((rule.slot, telling.fire(team, rule, newest.clone(), n, now)));
                 }
             }
         }
@@ -158,7 +158,7 @@ impl TeamLog {
     }
 
     /// Counts an event, and says for whom by which rule.
-    fn count(&mut self, event: &Event) -> Vec<(usize, AlertSubject)> {
+    fn count(&mut self, event: &Event) -> Vec<(usize, SubjectKey)> {
         let mut counted = Vec::new();
         for (index, Followed { rule, window }) in self.rules.iter_mut().enumerate() {
             if counts(rule.rule.metric, event) {
@@ -189,10 +189,12 @@ impl TeamLog {
                     let Followed { rule, window } = &self.rules[index];
                     let n = float(window.count(&subject, event.timestamp));
                     let key = (rule.slot, subject);
-                    if rule.rule.is_bad(n) && !self.firing.contains(&key) && seen.insert(key.clone()) {
-                        let (slot, subject) = key;
-                        let decision = telling.fire(rule, subject, n, telling.now(), event.draft.clone());
-                        fired.push((slot, decision));
+                    if rule.rule.is_bad(n)
+                        && !self.firing.contains(&key)
+                        && let Some(newest) = window.newest(&key.1)
+                        && seen.insert(key.clone())
+                    {
+                        fired.push((key.0, telling.fire(team, rule, newest.clone(), n, telling.now())));
                     }
                 }
             }

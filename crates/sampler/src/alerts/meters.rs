@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, EventDraft, TeamId, Timestamp,
+    AlertChange, AlertMetric, AlertSource, AlertWatch, Subject, SubjectKey, TeamId, Timestamp,
 };
 use sandscope_store::{Standing, StoreError};
 
@@ -14,7 +14,7 @@ use super::usage::UsageMeter;
 
 #[derive(Default)]
 pub(super) struct Meters {
-    watches: HashMap<(TeamId, u64, AlertSubject), AlertWatch>,
+    watches: HashMap<(TeamId, u64, SubjectKey), AlertWatch>,
     usage: HashMap<TeamId, UsageMeter>,
 }
 
@@ -73,7 +73,7 @@ impl Meters {
             })
             .collect();
         for (rule, value) in numbers {
-            self.see(telling, team, &rule, AlertSubject::Team, value, now).await?;
+            self.see(telling, team, &rule, Subject::Team, value, now).await?;
         }
         Ok(())
     }
@@ -94,11 +94,11 @@ impl Meters {
             let Some(standing) = store.webhook_standing(webhook.id).await? else { continue };
             for rule in &rules {
                 let value = value(rule.rule.metric, &standing, webhook.enabled, now);
-                self.see(telling, team, rule, AlertSubject::Webhook(webhook.id), value, now).await?;
+                self.see(telling, team, rule, Subject::Webhook(webhook.id), value, now).await?;
             }
         }
-        let is_gone = |subject: &AlertSubject| match subject {
-            AlertSubject::Webhook(id) => webhooks.iter().all(|webhook| webhook.id != *id),
+        let is_gone = |subject: &SubjectKey| match subject {
+            SubjectKey::Webhook(id) => webhooks.iter().all(|webhook| webhook.id != *id),
             _ => false,
         };
         let gone: Vec<_> =
@@ -118,42 +118,24 @@ impl Meters {
         telling: &Telling,
         team: TeamId,
         rule: &Arc<Rule>,
-        subject: AlertSubject,
+        subject: Subject,
         value: f64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         telling.options.stats.evaluated(1);
-        let watch = self.watches.entry((team, rule.slot, subject.clone())).or_default();
+        let watch = self.watches.entry((team, rule.slot, subject.key())).or_default();
         let before = watch.clone();
         let decision = match watch.see(&rule.rule, value, now) {
             None => return Ok(()),
-            Some(AlertChange::Firing) => match newest(telling, team).await {
-                Ok(Some(event)) => Ok(telling.fire(rule, subject, value, now, event)),
-                // There is nothing it could be about.
-                Ok(None) => {
-                    *watch = before;
-                    return Ok(());
-                }
-                Err(error) => Err(error),
-            },
-            Some(AlertChange::Resolved) => Ok(telling.resolve(rule.key(subject), Some(value), None)),
+            Some(AlertChange::Firing) => telling.fire(team, rule, (subject, None), value, now),
+            Some(AlertChange::Resolved) => telling.resolve(rule.key(subject.key()), Some(value), None),
         };
-        let told = match decision {
-            Ok(decision) => telling.tell(team, vec![decision], None).await,
-            Err(error) => Err(error),
-        };
+        let told = telling.tell(team, vec![decision], None).await;
         if told.is_err() {
             *watch = before;
         }
         told
     }
-}
-
-/// The team's newest event, whose sandbox is lent to what is about none.
-async fn newest(telling: &Telling, team: TeamId) -> Result<Option<EventDraft>, StoreError> {
-    let store = &telling.options.store;
-    let last = store.last_sequence(team).await?;
-    Ok(store.event(team, last).await?.map(|event| event.draft))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds and events are far below 2^53")]

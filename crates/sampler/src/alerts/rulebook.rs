@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sandscope_model::{AlertRule, AlertRuleId, AlertSource, AlertSubject, TeamAlertRule, TeamId};
+use sandscope_model::{AlertRule, AlertRuleId, AlertSource, SubjectKey, TeamAlertRule, TeamId};
 use sandscope_store::AlertKey;
 
 /// A rule as it holds. A changed one is another.
@@ -17,7 +17,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    pub(super) fn key(&self, subject: AlertSubject) -> AlertKey {
+    pub(super) fn key(&self, subject: SubjectKey) -> AlertKey {
         AlertKey { rule_id: self.id, rule: self.rule.name.clone(), subject }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, Sample, SandboxId, State, TeamId,
+    AlertChange, AlertMetric, AlertSource, AlertWatch, Sample, SandboxId, State, Subject, SubjectKey, TeamId,
 };
 use sandscope_store::StoreError;
 
@@ -35,7 +35,7 @@ impl Seconds {
         self.watches.retain(|(slot, _), _| slots.contains(slot));
         for rule in rulebook.of(team, AlertSource::Samples) {
             for (_, subject) in firing.iter().filter(|(slot, _)| *slot == rule.slot) {
-                let AlertSubject::Sandbox(id) = subject else { continue };
+                let SubjectKey::Sandbox(id) = subject else { continue };
                 let watch = || (team, AlertWatch::firing());
                 let (_, watch) = self.watches.entry((rule.slot, id.clone())).or_insert_with(watch);
                 if !watch.is_firing() {
@@ -89,7 +89,7 @@ impl Seconds {
                 continue;
             }
             if let Some(rule) = rulebook.of(team, AlertSource::Samples).find(|rule| rule.slot == slot) {
-                let key = rule.key(AlertSubject::Sandbox(id.clone()));
+                let key = rule.key(SubjectKey::Sandbox(id.clone()));
                 let decision = telling.resolve(key, None, Some("the sandbox has ended"));
                 telling.tell(team, vec![decision], None).await?;
             }
@@ -135,13 +135,14 @@ async fn tell(
     change: AlertChange,
 ) -> Result<(), StoreError> {
     let id = &point.sample.sandbox_id;
-    let subject = AlertSubject::Sandbox(id.clone());
     let decision = match change {
         AlertChange::Firing => {
             let Some(sandbox) = telling.options.store.sandbox(id).await? else { return Ok(()) };
-            telling.fire(rule, subject, value, point.sample.at, telling.about(&sandbox))
+            telling.fire(point.team_id, rule, (Subject::of(&sandbox), None), value, point.sample.at)
         }
-        AlertChange::Resolved => telling.resolve(rule.key(subject), Some(value), None),
+        AlertChange::Resolved => {
+            telling.resolve(rule.key(SubjectKey::Sandbox(id.clone())), Some(value), None)
+        }
     };
     telling.tell(point.team_id, vec![decision], None).await
 }

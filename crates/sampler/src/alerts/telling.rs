@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertNotice, AlertSubject, Component, EventData, EventDraft, EventId, EventType, Origin, Sandbox, TeamId,
-    Timestamp,
+    AlertChange, AlertNotice, Component, EventDraft, EventId, Fact, Origin, SandboxRef, Subject, SubjectKey,
+    TeamId, Timestamp,
 };
 use sandscope_store::{AlertDecision, AlertKey, AlertStep, FiringAlert, StoreError};
 
@@ -16,7 +16,7 @@ use super::rulebook::{Rule, Rulebook};
 const MAX_FIRING: u32 = 100_000;
 
 /// What fires: by which rule, about what.
-pub(super) type Firing = HashSet<(u64, AlertSubject)>;
+pub(super) type Firing = HashSet<(u64, SubjectKey)>;
 
 pub(super) struct Telling {
     pub(super) options: AlertOptions,
@@ -58,34 +58,28 @@ impl Telling {
         Ok(())
     }
 
-    /// That `rule` fires for `subject`, which `of` lends its sandbox.
+    /// That `rule` of the team fires for `subject`; `sandbox` is that of the event that decided it, if one did.
     pub(super) fn fire(
         &self,
+        team_id: TeamId,
         rule: &Arc<Rule>,
-        subject: AlertSubject,
+        (subject, sandbox): (Subject, Option<SandboxRef>),
         value: f64,
         since: Timestamp,
-        of: EventDraft,
     ) -> AlertDecision {
-        let notice = AlertNotice::new(&rule.rule, rule.id, subject.clone(), value);
-        let data = EventData {
-            // What is about one sandbox has its labels.
-            sandbox_metadata: match subject {
-                AlertSubject::Sandbox(_) => of.data.sandbox_metadata,
-                _ => std::collections::BTreeMap::new(),
-            },
-            origin: Some(Origin::system(Component::Server)),
-            alert: Some(notice),
-            ..EventData::default()
-        };
+        let mut notice = AlertNotice::new(&rule.rule, rule.id, value);
+        notice.sandbox =
+            sandbox.filter(|_| subject.sandbox().is_none()).map(|sandbox| sandbox.without_labels());
+        let key = rule.key(subject.key());
         let told = EventDraft {
             id: EventId::generate(&*self.options.entropy),
-            event_type: EventType::AlertFiring,
-            data,
+            team_id,
             timestamp: since,
-            ..of
+            subject,
+            origin: Some(Origin::system(Component::Server)),
+            fact: Fact::Alert { change: AlertChange::Firing, notice: Box::new(notice) },
         };
-        let alert = FiringAlert { key: rule.key(subject), rule: Some(rule.rule.clone()), since, told };
+        let alert = FiringAlert { key, rule: Some(rule.rule.clone()), since, told };
         AlertDecision::Fire { alert: Box::new(alert), revision: rule.revision }
     }
 
@@ -96,21 +90,6 @@ impl Telling {
             at: self.now(),
             value,
             reason: reason.map(ToOwned::to_owned),
-        }
-    }
-
-    /// A sandbox as an event would tell of it.
-    pub(super) fn about(&self, sandbox: &Sandbox) -> EventDraft {
-        EventDraft {
-            id: EventId::generate(&*self.options.entropy),
-            event_type: EventType::AlertFiring,
-            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..EventData::default() },
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id: sandbox.team_id,
-            timestamp: self.now(),
         }
     }
 }

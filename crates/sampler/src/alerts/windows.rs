@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use sandscope_model::{
-    AlertBy, AlertMetric, AlertSubject, Event, EventData, EventDraft, EventType, KillReason, Timestamp,
+    AlertBy, AlertMetric, Event, Fact, KillReason, SandboxRef, Subject, SubjectKey, Timestamp,
 };
 
 /// Times kept of one subject: no threshold is higher.
@@ -13,12 +13,10 @@ const MAX_SUBJECTS: usize = 10_000;
 
 /// Whether an event counts for a metric.
 pub(super) fn counts(metric: AlertMetric, event: &Event) -> bool {
-    let reason = event.data.kill_reason;
-    match metric {
-        AlertMetric::Crashes => reason.is_some_and(|reason| KillReason::CRASHES.contains(&reason)),
-        AlertMetric::OutOfMemory => {
-            event.event_type == EventType::OutOfMemory || reason == Some(KillReason::Oom)
-        }
+    match (metric, &event.fact) {
+        (AlertMetric::Crashes, Fact::Killed(death)) => KillReason::CRASHES.contains(&death.reason),
+        (AlertMetric::OutOfMemory, Fact::Killed(death)) => death.reason == KillReason::Oom,
+        (AlertMetric::OutOfMemory, Fact::OutOfMemory(_)) => true,
         _ => false,
     }
 }
@@ -28,15 +26,18 @@ pub(super) fn counts(metric: AlertMetric, event: &Event) -> bool {
 pub(super) struct Window {
     within_usec: i64,
     by: AlertBy,
-    subjects: HashMap<AlertSubject, Times>,
+    subjects: HashMap<SubjectKey, Times>,
 }
 
 #[derive(Debug)]
 struct Times {
     /// In order.
     at_usec: VecDeque<i64>,
-    newest: EventDraft,
+    newest: Counted,
 }
+
+/// What an event counted for, and the sandbox it was about.
+pub(super) type Counted = (Subject, Option<SandboxRef>);
 
 impl Window {
     pub(super) fn new(within_s: u32, by: AlertBy) -> Self {
@@ -44,8 +45,9 @@ impl Window {
     }
 
     /// Counts an event, and says to whom. `None`: it has no such label, or there are too many subjects to count for.
-    pub(super) fn add(&mut self, event: &Event) -> Option<AlertSubject> {
-        let subject = self.by.subject(event)?;
+    pub(super) fn add(&mut self, event: &Event) -> Option<SubjectKey> {
+        let found = self.by.subject(event)?;
+        let subject = found.key();
         if self.subjects.len() >= MAX_SUBJECTS && !self.subjects.contains_key(&subject) {
             self.expire(event.timestamp);
             if self.subjects.len() >= MAX_SUBJECTS {
@@ -53,9 +55,7 @@ impl Window {
                 return None;
             }
         }
-        let data =
-            EventData { sandbox_metadata: event.data.sandbox_metadata.clone(), ..EventData::default() };
-        let newest = EventDraft { data, ..without_data(event) };
+        let newest = (found, event.sandbox().cloned());
         let times = self
             .subjects
             .entry(subject.clone())
@@ -71,20 +71,20 @@ impl Window {
     }
 
     /// How much counts for `subject` at `now`.
-    pub(super) fn count(&self, subject: &AlertSubject, now: Timestamp) -> usize {
+    pub(super) fn count(&self, subject: &SubjectKey, now: Timestamp) -> usize {
         let after = now.as_microsecond().saturating_sub(self.within_usec);
         self.subjects
             .get(subject)
             .map_or(0, |times| times.at_usec.len() - times.at_usec.partition_point(|at| *at <= after))
     }
 
-    /// The newest event that counted for `subject`.
-    pub(super) fn newest(&self, subject: &AlertSubject) -> Option<&EventDraft> {
+    /// What the newest event counted for that counted for `subject`.
+    pub(super) fn newest(&self, subject: &SubjectKey) -> Option<&Counted> {
         self.subjects.get(subject).map(|times| &times.newest)
     }
 
     /// Everybody for whom something counts or did a while ago.
-    pub(super) fn subjects(&self) -> impl Iterator<Item = &AlertSubject> {
+    pub(super) fn subjects(&self) -> impl Iterator<Item = &SubjectKey> {
         self.subjects.keys()
     }
 
@@ -96,30 +96,5 @@ impl Window {
             times.at_usec.drain(..n);
             !times.at_usec.is_empty()
         });
-    }
-}
-
-fn without_data(event: &Event) -> EventDraft {
-    let EventDraft {
-        id,
-        event_type,
-        data: _,
-        sandbox_id,
-        execution_id,
-        template_id,
-        build_id,
-        team_id,
-        timestamp,
-    } = &event.draft;
-    EventDraft {
-        id: *id,
-        event_type: *event_type,
-        data: EventData::default(),
-        sandbox_id: sandbox_id.clone(),
-        execution_id: *execution_id,
-        template_id: template_id.clone(),
-        build_id: *build_id,
-        team_id: *team_id,
-        timestamp: *timestamp,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{
-    AlertRule, BuildId, Clock as _, EventType, Execution, ExecutionId, OnTimeout, Rootfs, Sample, Sandbox,
-    SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
+    AlertRule, BuildId, Clock as _, EventType, Execution, ExecutionId, Fact, OnTimeout, Rootfs, Sample,
+    Sandbox, SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
 };
 use sandscope_runtime::{LaunchSpec, Runtime as _};
 use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
@@ -100,7 +100,8 @@ impl House {
     pub(crate) async fn told(&self) -> Vec<(EventType, String)> {
         let events = self.store.events_after(self.team.id, 0, 100).await.unwrap();
         let alerts = events.iter().filter_map(|event| {
-            event.data.alert.as_ref().map(|alert| (event.event_type, alert.rule.clone()))
+            let Fact::Alert { notice, .. } = &event.fact else { return None };
+            Some((event.event_type(), notice.rule.clone()))
         });
         alerts.collect()
     }

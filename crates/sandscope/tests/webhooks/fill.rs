@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use sandscope_model::{
-    Entropy, EventData, EventDraft, EventType, ExecutionId, KillReason, OnTimeout, Rootfs, Sandbox,
-    SandboxId, SandboxSpec, State, TeamId, TemplateId, Timestamp,
+    Entropy, EventDraft, ExecutionId, Fact, KillReason, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec,
+    State, TeamId, TemplateId, Timestamp, Update,
 };
 use sandscope_store::{Change, Store};
 use tokio::task::JoinSet;
@@ -41,17 +41,9 @@ pub(crate) async fn fill(server: &Server, n: usize) -> Result<()> {
 async fn write(store: Store, mut sandbox: Sandbox, n: usize) -> Result<()> {
     store.admit_sandbox(&sandbox, u32::MAX, None).await?;
     for _ in 0..n {
-        let event = EventDraft {
-            id: sandscope_model::EventId::generate(&Random),
-            event_type: EventType::Updated,
-            data: EventData { set_timeout: Some(Timestamp::now()), ..EventData::default() },
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id: sandbox.team_id,
-            timestamp: Timestamp::now(),
-        };
+        let (id, now) = (sandscope_model::EventId::generate(&Random), Timestamp::now());
+        let moved = Fact::Updated(Update::TimeoutMoved { end_at: now });
+        let event = EventDraft::of_sandbox(id, &sandbox, None, moved, now);
         store.commit(Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None }).await?;
         sandbox.generation += 1;
     }

@@ -171,8 +171,8 @@ pub(crate) async fn read_log(server: &Server) -> Result<BTreeMap<u64, Logged>> {
             ensure!(event.sequence == log.len() as u64 + 1, "after {} came {}", log.len(), event.sequence);
             let logged = Logged {
                 event_id: event.id.to_string(),
-                sandbox_id: event.sandbox_id.to_string(),
-                event_type: event.event_type.to_string(),
+                sandbox_id: event.sandbox_id().map(ToString::to_string).unwrap_or_default(),
+                event_type: event.event_type().to_string(),
             };
             log.insert(event.sequence, logged);
         }

@@ -4,9 +4,12 @@
 //! releases stand beside their fixtures, and each `*_json` below turns whatever the type is called by now into the same
 //! words.
 
-use sandscope_model::{Exception, Replay, Sample, Sandbox, SandboxId, Team, Timestamp, Webhook};
+use sandscope_model::{
+    EventType, Exception, ExecutionSummary, Replay, Sample, Sandbox, SandboxId, SubjectKey, Team, Timestamp,
+    Webhook,
+};
 use sandscope_store::{
-    Aggregate, AttemptQuery, EventQuery, LogQuery, Order, Page, SandboxFilter, SnapshotFilter, Store,
+    Aggregate, AttemptQuery, EventQuery, LogQuery, Order, Owed, Page, SandboxFilter, SnapshotFilter, Store,
 };
 use serde_json::{Map, Value, json};
 
@@ -112,7 +115,7 @@ async fn webhooks(store: &Store, team: &Team) -> Value {
         let standing = store.webhook_standing(id).await.unwrap().unwrap();
         let health = &standing.health;
         let owed = store.owed(id).await.unwrap();
-        let owed: Vec<_> = owed.iter().map(|one| json!([one.exception.sequence, one.sandbox_id])).collect();
+        let owed: Vec<_> = owed.iter().map(|one| json!([one.exception.sequence, sandbox_of(one)])).collect();
         let exceptions = store.exceptions(id).await.unwrap();
         let dead = store.dead_letters(team.id, id, 0, 100).await.unwrap();
         let dead: Vec<_> = dead.iter().map(|dead| json!([dead.event.sequence, dead.n_attempts])).collect();
@@ -128,7 +131,7 @@ async fn webhooks(store: &Store, team: &Team) -> Value {
             "counts": [standing.cursor, standing.last_sequence, standing.n_pending, standing.n_exhausted,
                 standing.n_skipped],
             "health": {"failing_since": health.failing_since, "n_failed": health.n_failed,
-                "told": health.told, "disabled_reason": health.disabled_reason},
+                "told": health.told.iter().map(|change| change.event_type().as_str()).collect::<Vec<_>>(), "disabled_reason": health.disabled_reason},
             "owed": owed,
             "exceptions": exceptions.iter().map(exception_json).collect::<Vec<_>>(),
             "dead letters": dead,
@@ -139,11 +142,18 @@ async fn webhooks(store: &Store, team: &Team) -> Value {
     json!(all)
 }
 
+fn sandbox_of(owed: &Owed) -> Option<&SandboxId> {
+    match &owed.subject {
+        Some(SubjectKey::Sandbox(id)) => Some(id),
+        _ => None,
+    }
+}
+
 fn webhook_json(webhook: &Webhook) -> Value {
     let headers: Vec<_> = webhook.headers.iter().map(|(name, value)| json!([name, value.expose()])).collect();
     let previous =
         webhook.previous_secret.as_ref().map(|retired| json!([retired.secret.expose(), retired.until]));
-    json!({"id": webhook.id, "name": webhook.name, "url": webhook.url, "events": webhook.events,
+    json!({"id": webhook.id, "name": webhook.name, "url": webhook.url, "events": webhook.events.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
         "enabled": webhook.enabled, "secret": webhook.signature_secret.expose(), "previous": previous,
         "headers": headers, "options": webhook.options, "created_at": webhook.created_at})
 }
@@ -180,7 +190,7 @@ async fn attempts(store: &Store, webhook: &Webhook) -> Value {
         let again = store.attempt(webhook.team_id, webhook.id, attempt.id).await.unwrap();
         assert_eq!(again.as_ref(), Some(&attempt));
         let error = attempt.outcome.error().map(|(class, text)| (class.as_str(), text.to_owned()));
-        all.push(json!({"id": attempt.id, "event": [attempt.event_id, attempt.sequence, attempt.event_type],
+        all.push(json!({"id": attempt.id, "event": [attempt.event_id, attempt.sequence, attempt.event_type.as_str()],
             "sandbox": attempt.sandbox_id, "started_at": attempt.started_at, "ms": attempt.duration_ms,
             "ok": attempt.outcome.is_success(), "error": error,
             "request": [attempt.request_url, attempt.request_headers, attempt.request_body],
@@ -208,7 +218,8 @@ async fn ledger(store: &Store, team: &Team) -> Value {
     let moment = store.ledger_moment(team.id).await.unwrap();
     let open: Vec<_> = moment.open.iter().map(|open| json!([open.sandbox_id, open.execution])).collect();
     let ended = store.ended_executions(team.id, at(0), 0, moment.last, 100).await.unwrap();
-    let ended: Vec<_> = ended.executions.iter().map(|one| json!([one.sandbox_id, one.summary])).collect();
+    let ended: Vec<_> =
+        ended.executions.iter().map(|one| json!([one.sandbox_id, summary_json(&one.summary)])).collect();
     let mut present = Map::new();
     for seconds in [5, 60, 250, 650, 5_000] {
         let there = store.sandboxes_at(team.id, at(seconds), None, 100).await.unwrap();
@@ -227,6 +238,11 @@ async fn ledger(store: &Store, team: &Team) -> Value {
     }
     json!({"last": moment.last, "cut_at": moment.cut_at, "open": open, "ended": ended, "present": present,
         "activity": activity})
+}
+
+fn summary_json(execution: &ExecutionSummary) -> Value {
+    json!({"started_at": execution.started_at, "vcpu_count": execution.vcpu_count,
+        "memory_mb": execution.memory_mb, "execution_time_ms": execution.execution_time_ms})
 }
 
 fn sandbox_json(sandbox: &Sandbox) -> Value {
@@ -255,7 +271,7 @@ async fn of_sandbox(store: &Store, id: &SandboxId) -> Value {
     let logs = store.logs(query).await.unwrap();
     let logs = logs.iter().map(|entry| {
         let (level, source) = (entry.level.as_str(), format!("{:?}", entry.source));
-        json!([entry.at, level, source, entry.pid, entry.event_type, entry.message])
+        json!([entry.at, level, source, entry.pid, entry.event_type.map(EventType::as_str), entry.message])
     });
     json!({
         "row": row.as_ref().map(sandbox_json),

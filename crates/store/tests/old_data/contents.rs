@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use sandscope_model::{
-    Cause, Component, EventData, EventDraft, EventType, ExitStatus, KillReason, LastAndMax, LogEntry,
-    LogLevel, LogSource, OomKills, Paused, Sample, SampleSummary, Sandbox, State, Team, TemplateKind,
+    Cause, Component, Death, EventDraft, EventType, ExitStatus, Fact, KillReason, LastAndMax, LogEntry,
+    LogLevel, LogSource, OomKills, Origin, Paused, Sample, SampleSummary, Sandbox, State, Team, TemplateKind,
+    Update,
 };
 use sandscope_store::{
     Admission, Change, FirstTeam, IdempotencyKey, LogBatch, NewSnapshot, Store, StoreOptions,
@@ -40,22 +41,12 @@ impl Writer {
     pub(crate) fn draft(
         &mut self,
         sandbox: &Sandbox,
-        event_type: EventType,
         seconds: i64,
-        data: EventData,
+        origin: Option<Origin>,
+        fact: Fact,
     ) -> EventDraft {
         self.n_events += 1;
-        EventDraft {
-            id: uuid(5, self.n_events),
-            event_type,
-            data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..data },
-            sandbox_id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            team_id: sandbox.team_id,
-            timestamp: at_usec(seconds, 250_123),
-        }
+        EventDraft::of_sandbox(uuid(5, self.n_events), sandbox, origin, fact, at_usec(seconds, 250_123))
     }
 
     async fn change(&mut self, sandbox: &mut Sandbox, event: EventDraft, snapshot: Option<NewSnapshot>) {
@@ -73,8 +64,7 @@ impl Writer {
         let State::Creating { execution } = sandbox.state.clone() else { panic!("not being created") };
         sandbox.state = State::Running { execution };
         sandbox.intent_origin = None;
-        let data = EventData { origin: by_key(1), ..EventData::default() };
-        let event = self.draft(sandbox, EventType::Created, seconds, data);
+        let event = self.draft(sandbox, seconds, by_key(1), Fact::Created);
         self.change(sandbox, event, None).await;
     }
 
@@ -83,8 +73,8 @@ impl Writer {
         let paused = Paused { paused_at: at(seconds), last_execution_id: ended.id };
         sandbox.state = State::Paused { paused };
         let origin = by_system(Component::Timeout);
-        let data = EventData { origin, execution: summary(&ended, seconds), ..EventData::default() };
-        let event = self.draft(sandbox, EventType::Paused, seconds, data);
+        let paused = Fact::Paused { execution: summary(&ended, seconds) };
+        let event = self.draft(sandbox, seconds, origin, paused);
         self.change(sandbox, event, None).await;
     }
 
@@ -103,23 +93,17 @@ impl Writer {
             mem_used_bytes: LastAndMax { last: 100 << 20, max: 400 << 20 },
             disk_used_bytes: LastAndMax { last: 4096, max: 8192 },
         });
-        let data = EventData {
-            origin: by_system(Component::Runtime),
-            execution: summary(&ended, seconds),
-            kill_reason: Some(reason),
-            exit: exit.clone(),
-            last_samples,
-            ..EventData::default()
-        };
-        let event = self.draft(sandbox, EventType::Killed, seconds, data);
+        let execution = Some(summary(&ended, seconds));
+        let death = Death { reason, exit: exit.clone(), execution, last_samples };
+        let event = self.draft(sandbox, seconds, by_system(Component::Runtime), Fact::Killed(death));
         sandbox.state = State::Killed { reason, exit, killed_at: at(seconds), last_execution_id: ended.id };
         self.change(sandbox, event, None).await;
     }
 
     async fn update(&mut self, sandbox: &mut Sandbox, seconds: i64) {
         sandbox.end_at = at(seconds + 600);
-        let data = EventData { origin: by_key(2), set_timeout: Some(sandbox.end_at), ..EventData::default() };
-        let event = self.draft(sandbox, EventType::Updated, seconds, data);
+        let moved = Fact::Updated(Update::TimeoutMoved { end_at: sandbox.end_at });
+        let event = self.draft(sandbox, seconds, by_key(2), moved);
         self.change(sandbox, event, None).await;
     }
 
@@ -147,8 +131,8 @@ impl Writer {
         self.create(&mut killed, 0).await;
         self.update(&mut killed, 20).await;
         let taken = template(Some(team.id), 2, Some("mine"), TemplateKind::Snapshot);
-        let data = EventData { origin: by_key(1), ..EventData::default() };
-        let event = self.draft(&killed, EventType::Checkpointed, 30, data);
+        let fact = Fact::Checkpointed { snapshot: taken.id.clone() };
+        let event = self.draft(&killed, 30, by_key(1), fact);
         let build = build(&taken, 2, Some(&killed.id));
         let snapshot = NewSnapshot { template: taken, build, tag: "default".to_owned() };
         self.change(&mut killed, event, Some(snapshot)).await;
@@ -163,12 +147,10 @@ impl Writer {
         self.pause(&mut running, 300).await;
         running.state = State::Running { execution: execution(31, 400) };
         running.started_at = at(400);
-        let data = EventData { origin: by_system(Component::Traffic), ..EventData::default() };
-        let event = self.draft(&running, EventType::Resumed, 400, data);
+        let event = self.draft(&running, 400, by_system(Component::Traffic), Fact::Resumed);
         self.change(&mut running, event, None).await;
-        let oom_kills = Some(OomKills { n_new: 2, n_total: 5 });
-        let data = EventData { origin: by_system(Component::Runtime), oom_kills, ..EventData::default() };
-        let event = self.draft(&running, EventType::OutOfMemory, 450, data);
+        let kills = Fact::OutOfMemory(OomKills { n_new: 2, n_total: 5 });
+        let event = self.draft(&running, 450, by_system(Component::Runtime), kills);
         self.change(&mut running, event, None).await;
         // Enough that a stretch of the log is summed up.
         for n in 0..45 {

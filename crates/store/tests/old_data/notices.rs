@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sandscope_model::{
-    AlertBy, AlertNotice, AlertRule, AlertSubject, Attempt, AttemptOutcome, ErrorClass, EventData,
-    EventDraft, EventType, Exception, Ordering, PayloadStyle, Replay, ReplayState, RetiredSecret, Retry,
-    SandboxId, Secret, Selection, TeamAlertRule, Webhook, WebhookFilter, WebhookHealth, WebhookId,
-    WebhookNotice, WebhookOptions,
+    AlertBy, AlertChange, AlertNotice, AlertRule, Attempt, AttemptOutcome, ErrorClass, EventDraft, EventType,
+    Exception, Fact, Ordering, PayloadStyle, Replay, ReplayState, RetiredSecret, Retry, Sandbox, SandboxId,
+    SandboxRef, Secret, Selection, Subject, TeamAlertRule, Webhook, WebhookChange, WebhookFilter,
+    WebhookHealth, WebhookId, WebhookNotice, WebhookOptions,
 };
 use sandscope_store::{AlertDecision, AlertKey, AlertStep, DeliveryProgress, FiringAlert, ReplayStep};
 
@@ -83,29 +83,24 @@ async fn webhooks(writer: &Writer) {
     store.insert_sandbox_webhooks(sandbox_id(3), vec![own]).await.unwrap();
 }
 
-/// An operational event, about the sandbox of the event it came from.
-async fn operational(
-    writer: &mut Writer,
-    event_type: EventType,
-    seconds: i64,
-    data: EventData,
-) -> EventDraft {
-    let source = writer.store.sandbox(&sandbox_id(3)).await.unwrap().unwrap();
-    writer.draft(&source, event_type, seconds, data)
+/// The sandbox of the events that notices come from.
+async fn source(writer: &Writer) -> Sandbox {
+    writer.store.sandbox(&sandbox_id(3)).await.unwrap().unwrap()
 }
 
-async fn notice(writer: &mut Writer, event_type: EventType, n: u64, seconds: i64) -> EventDraft {
-    let failing_since = (event_type != EventType::WebhookRecovered).then(|| at(seconds - 30));
-    let webhook = WebhookNotice {
+async fn notice(writer: &mut Writer, change: WebhookChange, n: u64, seconds: i64) -> EventDraft {
+    let source = source(writer).await;
+    let notice = WebhookNotice {
         id: hook_id(n),
         name: format!("hook {n}"),
-        reason: format!("{event_type} for a reason"),
-        failing_since,
+        reason: format!("{} for a reason", change.event_type()),
+        failing_since: (change != WebhookChange::Recovered).then(|| at(seconds - 30)),
         n_failed: 4,
         event_id: uuid(5, 3),
+        sandbox: Some(SandboxRef::of(&source)),
     };
-    let data = EventData { webhook: Some(webhook), ..EventData::default() };
-    operational(writer, event_type, seconds, data).await
+    let fact = Fact::Webhook { change, notice: Box::new(notice) };
+    EventDraft { subject: Subject::Webhook(hook_id(n)), ..writer.draft(&source, seconds, None, fact) }
 }
 
 async fn progress(writer: &mut Writer) {
@@ -122,12 +117,12 @@ async fn progress(writer: &mut Writer) {
     let health = WebhookHealth {
         failing_since: Some(at(1_000)),
         n_failed: 4,
-        told: BTreeSet::from([EventType::WebhookLagging]),
+        told: BTreeSet::from([WebhookChange::Lagging]),
         disabled_reason: None,
     };
     let notices = vec![
-        notice(writer, EventType::WebhookLagging, RICH, 1_000).await,
-        notice(writer, EventType::WebhookExhausted, RICH, 1_010).await,
+        notice(writer, WebhookChange::Lagging, RICH, 1_000).await,
+        notice(writer, WebhookChange::Exhausted, RICH, 1_010).await,
     ];
     let progress = DeliveryProgress {
         cursor: Some(last - 3),
@@ -146,10 +141,10 @@ async fn progress(writer: &mut Writer) {
     let health = WebhookHealth {
         failing_since: Some(at(1_000)),
         n_failed: 99,
-        told: BTreeSet::from([EventType::WebhookDisabled]),
+        told: BTreeSet::from([WebhookChange::Disabled]),
         disabled_reason: Some("failed for an hour".to_owned()),
     };
-    let notices = vec![notice(writer, EventType::WebhookDisabled, DISABLED, 1_100).await];
+    let notices = vec![notice(writer, WebhookChange::Disabled, DISABLED, 1_100).await];
     let progress = DeliveryProgress {
         health: Some(health),
         notices,
@@ -157,7 +152,7 @@ async fn progress(writer: &mut Writer) {
         ..DeliveryProgress::of(hook_id(DISABLED))
     };
     store.record_deliveries(progress).await.unwrap();
-    let notices = vec![notice(writer, EventType::WebhookRecovered, ENABLED_AGAIN, 1_200).await];
+    let notices = vec![notice(writer, WebhookChange::Recovered, ENABLED_AGAIN, 1_200).await];
     let progress = DeliveryProgress { notices, ..DeliveryProgress::of(hook_id(ENABLED_AGAIN)) };
     store.record_deliveries(progress).await.unwrap();
     let again = webhook(writer, ENABLED_AGAIN, WebhookOptions::default());
@@ -217,7 +212,7 @@ async fn attempts(writer: &Writer) {
         webhook_id: hook_id(RICH),
         event_id: uuid(5, n + 2),
         sequence: n + 2,
-        sandbox_id: sandbox_id(1),
+        sandbox_id: Some(sandbox_id(1)),
         event_type: EventType::ALL[usize::try_from(n).unwrap()],
         started_at: at(900 + i64::try_from(n).unwrap() * 20),
         duration_ms: u32::try_from(n * 37).unwrap(),
@@ -260,23 +255,27 @@ async fn alerts(writer: &mut Writer) {
     let revision = store.alert_rule(team_id, uuid(9, 1)).await.unwrap().unwrap().revision;
 
     let running: SandboxId = sandbox_id(3);
-    let own_memory = (Some(uuid(9, 1)), memory, AlertSubject::Sandbox(running));
-    let label = AlertSubject::Label("env".to_owned(), "prod".to_owned());
+    let source = source(writer).await;
+    assert_eq!(source.id, running);
+    let own_memory = (Some(uuid(9, 1)), memory, Subject::of(&source));
+    let label = Subject::Label("env".to_owned(), "prod".to_owned());
     let operators = (None, AlertRule { by: AlertBy::Label("env".to_owned()), ..named("crash-loop") }, label);
-    let failing = (None, named("webhook-failing"), AlertSubject::Webhook(hook_id(RICH)));
+    let failing = (None, named("webhook-failing"), Subject::Webhook(hook_id(RICH)));
     let mut decisions = Vec::new();
-    for (seconds, (rule_id, rule, subject)) in
+    for (seconds, (rule_id, rule, about)) in
         [(2_000, own_memory), (2_010, operators), (2_020, failing.clone())]
     {
-        let alert = AlertNotice::new(&rule, rule_id, subject.clone(), 97.25);
-        let data = EventData { alert: Some(alert), ..EventData::default() };
-        let told = operational(writer, EventType::AlertFiring, seconds, data).await;
+        let mut notice = AlertNotice::new(&rule, rule_id, 97.25);
+        notice.sandbox = about.sandbox().is_none().then(|| SandboxRef::of(&source));
+        let fact = Fact::Alert { change: AlertChange::Firing, notice: Box::new(notice) };
+        let subject = about.key();
+        let told = EventDraft { subject: about, ..writer.draft(&source, seconds, None, fact) };
         let key = AlertKey { rule_id, rule: rule.name.clone(), subject };
         let alert = Box::new(FiringAlert { key, rule: Some(rule), since: told.timestamp, told });
         decisions.push(AlertDecision::Fire { alert, revision });
     }
     decisions.push(AlertDecision::Resolve {
-        key: AlertKey { rule_id: None, rule: failing.1.name, subject: failing.2 },
+        key: AlertKey { rule_id: None, rule: failing.1.name, subject: failing.2.key() },
         event_id: uuid(5, 999),
         at: at(2_100),
         value: Some(1.5),

@@ -176,8 +176,8 @@ pub(crate) fn sandbox(team: &Team, n: u64, seconds: i64, plain: bool) -> Sandbox
     }
 }
 
-pub(crate) fn summary(execution: &Execution, seconds: i64) -> Option<ExecutionSummary> {
-    Some(ExecutionSummary::new(execution, at(seconds)))
+pub(crate) fn summary(execution: &Execution, seconds: i64) -> ExecutionSummary {
+    ExecutionSummary::new(execution, at(seconds))
 }
 
 pub(crate) fn exit(status: sandscope_model::ExitStatus, cause: sandscope_model::Cause) -> Option<Exit> {

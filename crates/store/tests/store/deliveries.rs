@@ -106,7 +106,7 @@ fn attempt(team: &Team, webhook_id: WebhookId, second: i64, success: bool) -> At
         webhook_id,
         event_id: uuid(),
         sequence: 1,
-        sandbox_id: crate::support::sandbox_id(),
+        sandbox_id: Some(crate::support::sandbox_id()),
         event_type: if second % 2 == 0 { EventType::Created } else { EventType::Killed },
         started_at: at(second),
         duration_ms: u32::try_from(second).unwrap() * 10,

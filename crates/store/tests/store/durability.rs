@@ -42,7 +42,7 @@ async fn every_answered_commit_outlives_a_kill() {
         }
         let mut generations = HashMap::new();
         for event in &log {
-            *generations.entry(event.sandbox_id.clone()).or_insert(0_u64) += 1;
+            *generations.entry(event.sandbox_id().unwrap().clone()).or_insert(0_u64) += 1;
         }
         for line in &answered {
             // The test harness may have begun the line.
@@ -53,8 +53,8 @@ async fn every_answered_commit_outlives_a_kill() {
                 continue;
             };
             let event = store.event(house.team.id, sequence.parse().unwrap()).await.unwrap().unwrap();
-            assert_eq!(event.sandbox_id.as_str(), id);
-            assert!(generations[&event.sandbox_id] >= generation.parse().unwrap());
+            assert_eq!(event.sandbox_id().unwrap().as_str(), id);
+            assert!(generations[event.sandbox_id().unwrap()] >= generation.parse().unwrap());
         }
         // State and log tell the same story.
         for (id, n_events) in generations {

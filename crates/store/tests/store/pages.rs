@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use sandscope_model::{Event, EventFilter, EventType, KillReason, Sandbox, TemplateId};
+use sandscope_model::{Event, EventFilter, EventType, Fact, KillReason, Sandbox, TemplateId};
 use sandscope_store::{Change, EventPage, EventQuery, MAX_EXAMINED, Order, StoreError};
 
 use crate::support::{House, at, draft, sandbox, team};
@@ -73,7 +73,9 @@ async fn sandboxes(house: &House) -> Vec<Sandbox> {
 async fn tell(house: &House, sandboxes: &mut [Sandbox], told: &Told) -> Event {
     let sandbox = &mut sandboxes[told.sandbox];
     let mut draft = draft(sandbox, told.event_type, at(told.second));
-    draft.data.kill_reason = told.reason;
+    if let (Fact::Killed(death), Some(reason)) = (&mut draft.fact, told.reason) {
+        death.reason = reason;
+    }
     let change = Change { sandbox: sandbox.clone(), event: Some(draft), snapshot: None };
     sandbox.generation += 1;
     house.store.commit(change).await.unwrap().unwrap()
@@ -146,7 +148,8 @@ fn fill(house: &House, n: u32) {
              INSERT INTO events (team_no, sequence, id, event_type, sandbox_id, execution_id, template_id,
                  build_id, timestamp, data)
              SELECT e.team_no, n, randomblob(16), 3, e.sandbox_id, e.execution_id, e.template_id, e.build_id,
-                 e.timestamp + n * 1000000, e.data
+                 e.timestamp + n * 1000000,
+                 json_set(e.data, '$.set_timeout', '2026-01-01T00:00:00Z')
              FROM n, events e WHERE e.sequence = 1",
             [n],
         )

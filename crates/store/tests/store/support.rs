@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use sandscope_model::{
-    ApiKey, Build, Clock, EventData, EventDraft, EventType, Execution, KeyMask, OnTimeout, Rootfs, Sandbox,
-    SandboxId, SandboxSpec, Sleep, State, Team, TeamLimits, Template, TemplateKind, Timestamp,
+    ApiKey, Build, Clock, EventDraft, EventType, Execution, KeyMask, OnTimeout, Rootfs, Sandbox, SandboxId,
+    SandboxRef, SandboxSpec, Sleep, State, Team, TeamLimits, Template, TemplateKind, Timestamp,
 };
 use sandscope_store::{Admission, Change, FaultPlan, NewApiKey, Store};
 use tempfile::TempDir;
@@ -186,17 +186,7 @@ pub(crate) fn sandbox(team: &Team, seconds: i64) -> Sandbox {
 }
 
 pub(crate) fn draft(sandbox: &Sandbox, event_type: EventType, timestamp: Timestamp) -> EventDraft {
-    EventDraft {
-        id: uuid(),
-        event_type,
-        data: EventData { sandbox_metadata: sandbox.spec.metadata.clone(), ..EventData::default() },
-        sandbox_id: sandbox.id.clone(),
-        execution_id: sandbox.state.execution_id(),
-        template_id: sandbox.spec.template_id.clone(),
-        build_id: sandbox.spec.build_id,
-        team_id: sandbox.team_id,
-        timestamp,
-    }
+    EventDraft::example(event_type, (uuid(), sandbox.team_id), SandboxRef::of(sandbox), timestamp)
 }
 
 pub(crate) fn template(team: Option<&Team>, name: Option<&str>, kind: TemplateKind) -> Template {

@@ -1,7 +1,7 @@
 //! Templates, snapshots and their references.
 
 use crate::support::{House, at, build, draft, template};
-use sandscope_model::{EventType, Template, TemplateId, TemplateKind};
+use sandscope_model::{EventType, Fact, Template, TemplateId, TemplateKind};
 use sandscope_store::{AliasOwner, Change, DeleteTemplate, NewSnapshot, Page, SnapshotFilter};
 
 async fn with_base(house: &House) -> TemplateId {
@@ -19,7 +19,8 @@ async fn snapshot(house: &House, name: Option<&str>, tag: &str) -> (TemplateId, 
     let event = Some(draft(&sandbox, EventType::Checkpointed, at(5)));
     let snapshot = Some(NewSnapshot { template, build, tag: tag.to_owned() });
     let event = house.store.commit(Change { sandbox, event, snapshot }).await.unwrap().unwrap();
-    (event.draft.data.snapshot_template_id.unwrap(), build_id)
+    let Fact::Checkpointed { snapshot } = event.draft.fact else { panic!("{event:?}") };
+    (snapshot, build_id)
 }
 
 #[tokio::test]

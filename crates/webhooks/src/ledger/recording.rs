@@ -67,9 +67,9 @@ impl Ledger {
             return;
         }
         let held = self.open.iter().filter(|(_, open)| {
-            let earliest = self.waiting.get(&open.event.sandbox_id).and_then(BTreeSet::first);
+            let earliest = self.waiting.get(&open.subject).and_then(BTreeSet::first);
             let awaits_retry = earliest.is_some_and(|earliest| self.pending.contains_key(earliest));
-            !open.in_flight && awaits_retry && !self.busy.contains(&open.event.sandbox_id)
+            !open.in_flight && awaits_retry && !self.busy.contains(&open.subject)
         });
         let held = held.map(|(sequence, _)| *sequence).collect();
         self.put_aside(held, now);
@@ -85,7 +85,7 @@ impl Ledger {
                 n_attempts: 0,
                 due_at: now,
                 in_flight: open.in_flight,
-                sandbox_id: Some(open.event.sandbox_id.clone()),
+                subject: Some(open.subject),
                 event: None,
                 replay: None,
                 was_exhausted: false,

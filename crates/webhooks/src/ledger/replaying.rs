@@ -43,7 +43,7 @@ impl Ledger {
                 n_attempts: 0,
                 due_at: now,
                 in_flight: false,
-                sandbox_id: Some(event.sandbox_id.clone()),
+                subject: Some(event.subject.key()),
                 event: Some(event),
                 replay: Some(no),
                 was_exhausted,

@@ -44,7 +44,8 @@ pub(super) async fn run(
                     Ok(status) => status.to_string(),
                     Err(error) => format!("{error:#}"),
                 };
-                output::line(format_args!("{}  {}  {outcome}", event.event_type, event.sandbox_id))?;
+                let about = event.sandbox_id.as_deref().unwrap_or("-");
+                output::line(format_args!("{}  {about}  {outcome}", event.event_type))?;
             }
             Followed::Reset(about) => output::note(format_args!("events are missing: {about}")),
             Followed::Broken(error) => output::note(format_args!("{error}; connecting again")),
