@@ -1,10 +1,8 @@
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Entropy, Sandbox, Timestamp};
+use sandscope_model::{Clock, Entropy, Timestamp};
 use sandscope_sampler::Live;
 use sandscope_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -17,77 +15,8 @@ use crate::events::EventPump;
 use crate::logs::LogPump;
 use crate::metrics::{MetricPump, Queue};
 use crate::record::Source;
-
-/// A kind of what is exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// Figures of sandboxes.
-    Metrics,
-    /// What their processes wrote.
-    Logs,
-    /// What happened to them.
-    Events,
-}
-
-impl Signal {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Metrics, Self::Logs, Self::Events];
-
-    /// Its name in files and figures.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-            Self::Events => "events",
-        }
-    }
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Signal {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|signal| signal.as_str() == text).ok_or(())
-    }
-}
-
-/// Which kinds are exported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signals(pub Vec<Signal>);
-
-impl Signals {
-    /// Whether `signal` is.
-    pub fn has(&self, signal: Signal) -> bool {
-        self.0.contains(&signal)
-    }
-}
-
-/// Where the sandboxes that live are asked for.
-#[derive(Clone)]
-pub struct Sandboxes(Arc<dyn Fn() -> Vec<Arc<Sandbox>> + Send + Sync>);
-
-impl Sandboxes {
-    /// `ask` answers with all of them, and at once.
-    pub fn new(ask: impl Fn() -> Vec<Arc<Sandbox>> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(ask))
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<Sandbox>> {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Sandboxes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sandboxes")
-    }
-}
+use crate::sandboxes::Sandboxes;
+use crate::signal::{Signal, Signals};
 
 /// What an export is made of.
 pub struct OtlpOptions {

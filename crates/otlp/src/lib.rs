@@ -30,6 +30,8 @@ mod logs;
 mod metrics;
 mod record;
 mod render;
+mod sandboxes;
+mod signal;
 mod stats;
 
 #[cfg(test)]
@@ -40,5 +42,7 @@ mod pushing;
 mod receiver;
 
 pub use collector::{Collector, CollectorError, Target};
-pub use export::{Otlp, OtlpOptions, Sandboxes, Signal, Signals};
+pub use export::{Otlp, OtlpOptions};
+pub use sandboxes::Sandboxes;
+pub use signal::{Signal, Signals};
 pub use stats::{OtlpCounts, OtlpStats};

@@ -8,9 +8,9 @@ use sandscope_sampler::Live;
 use crate::Signal;
 use crate::collector::{Path, Verdict};
 use crate::courier::{Backoff, Shared};
-use crate::export::Sandboxes;
 use crate::figures::Moment;
 use crate::record::Source;
+use crate::sandboxes::Sandboxes;
 
 /// Requests kept while the collector is away, and their bytes.
 const MAX_QUEUED: usize = 120;
