@@ -18,31 +18,24 @@
 //! ends it at once. Disabling cancels what is owed: attempts in flight are canceled, what awaited a retry counts as
 //! exhausted, and enabling again starts at the end of the log.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sandscope_model::{Clock, Entropy, Event, TeamId, Timestamp, Webhook, WebhookId};
+use sandscope_model::{Clock, Entropy, TeamId, Timestamp, Webhook, WebhookId};
 use sandscope_store::{DeliveryProgress, Store, StoreError};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, after};
 use crate::connections::Connections;
-use crate::delivery::{Delivery, Ended};
-use crate::gate::{Gate, Verdict};
+use crate::defaults::Defaults;
+use crate::delivery::{Delivery, Ended, STORE_PAUSE};
+use crate::gate::Gate;
 use crate::health::{News, Watch};
 use crate::inbox::{Inbox, Next};
-use crate::ledger::{Ledger, Progress, Settled};
+use crate::ledger::{Ledger, Progress};
 use crate::recorder::Recorder;
-use crate::replaying::Replaying;
-use crate::supervisor::Defaults;
-
-/// How long to leave the store alone after it failed.
-pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
-
-type Recording = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+use crate::shift::{Books, Recording, Shift, recorded};
 
 /// How everything is told to end.
 #[derive(Debug, Clone, Default)]
@@ -67,12 +60,6 @@ pub(crate) struct Deliverer {
     /// The registration; its sender is dropped when it is deleted.
     pub(crate) config: watch::Receiver<Arc<Webhook>>,
     pub(crate) stop: Stop,
-}
-
-/// What outlives one spell of serving.
-struct Books {
-    ledger: Ledger,
-    watch: Watch,
 }
 
 /// Why serving ended.
@@ -148,17 +135,7 @@ impl Deliverer {
         let webhook = self.config.borrow().clone();
         let rate = webhook.options.rate_per_second;
         let gate = Gate::new(self.defaults.window(&webhook), rate, books.watch.is_failing());
-        let mut shift = Shift {
-            canceled: CancellationToken::new(),
-            attempts: JoinSet::new(),
-            recording: None,
-            recorded_ledger: false,
-            news: News::default(),
-            store_due_at: None,
-            replaying: Replaying::default(),
-            gate,
-            books,
-        };
+        let mut shift = Shift::new(books, gate);
         loop {
             let stopping = self.stop.starting.is_cancelled();
             let now = self.clock.now();
@@ -179,7 +156,7 @@ impl Deliverer {
                         return End::Finished;
                     }
                 }
-                stored = stored(&mut shift.recording), if shift.recording.is_some() => self.stored(&mut shift, stored),
+                stored = recorded(&mut shift.recording), if shift.recording.is_some() => self.stored(&mut shift, stored),
                 changed = self.config.changed() => match changed {
                     Err(_) => return End::Finished,
                     Ok(()) => {
@@ -210,7 +187,7 @@ impl Deliverer {
             shift.store_due_at = Some(after(now, STORE_PAUSE));
         }
         let scanned = self.inbox.take_scanned();
-        if scanned && let Some(event) = self.behind(shift, now) {
+        if scanned && let Some(event) = shift.behind(self.defaults.lag_after, now) {
             shift.books.watch.behind(&self.config.borrow(), &event, now, &*self.entropy);
         }
         if shift.recording.is_some() {
@@ -221,16 +198,9 @@ impl Deliverer {
         if progress.is_none() && news.is_empty() {
             return;
         }
-        shift.recorded_ledger = progress.is_some();
-        shift.news = news.clone();
-        shift.recording = Some(self.record(progress.unwrap_or_default(), news));
-    }
-
-    /// The oldest event that has been owed for long.
-    fn behind(&self, shift: &Shift, now: Timestamp) -> Option<Arc<Event>> {
-        let since =
-            |event: &Event| Duration::try_from(now.duration_since(event.timestamp)).unwrap_or_default();
-        shift.books.ledger.oldest().filter(|event| since(event) >= self.defaults.lag_after).cloned()
+        let has_ledger = progress.is_some();
+        let recording = self.record(progress.unwrap_or_default(), news.clone());
+        shift.record(recording, has_ledger, news);
     }
 
     /// Reads events into the ledger until it is full or has them all.
@@ -299,58 +269,23 @@ impl Deliverer {
 
     /// Whether the attempt ended as attempts do.
     fn settle(&self, shift: &mut Shift, ended: Result<Ended, JoinError>) -> bool {
-        let Ended { job, settled, verdict, hold, gone, event } = match ended {
+        let ended = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(webhook_id = %self.id, %error, "an attempt broke; starting over from what is stored");
                 return false;
             }
         };
-        let now = self.clock.now();
         let webhook = self.config.borrow().clone();
-        let policy = self.defaults.retry.of(&webhook);
-        let entropy = &*self.entropy;
-        shift.gate.ended(verdict, hold, now, entropy);
-        let exhausted = shift.books.ledger.settle(&job, settled, |n_attempts| {
-            if gone { None } else { policy.next_due_at(n_attempts, hold, now, entropy) }
-        });
-        let Some(event) = event else { return true };
-        let is_behind = self.behind(shift, now).is_some();
-        let watch = &mut shift.books.watch;
-        match settled {
-            Settled::Delivered => watch.delivered(&webhook, &event, is_behind, now, entropy),
-            Settled::Failed if verdict != Verdict::Nothing => {
-                watch.failed(&webhook, &event, self.defaults.patience(&webhook), now, entropy);
-                if exhausted {
-                    watch.exhausted(&webhook, &event, now, entropy);
-                }
-                if gone {
-                    let reason = "the receiver answered 410: it wants no more".to_owned();
-                    watch.disable(reason, &webhook, &event, now, entropy);
-                }
-            }
-            _ => {}
-        }
+        shift.settle(ended, &webhook, &self.defaults, self.clock.now(), &*self.entropy);
         true
     }
 
     fn stored(&self, shift: &mut Shift, stored: Result<(), StoreError>) {
-        shift.recording = None;
-        let news = std::mem::take(&mut shift.news);
-        let of_ledger = std::mem::take(&mut shift.recorded_ledger);
-        match stored {
-            Ok(()) if of_ledger => shift.books.ledger.recorded(),
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(webhook_id = %self.id, %error, "progress of deliveries cannot be stored");
-                if of_ledger {
-                    shift.books.ledger.not_recorded();
-                }
-                shift.books.watch.take_back(news);
-                shift.store_due_at = Some(after(self.clock.now(), STORE_PAUSE));
-                if self.stop.starting.is_cancelled() {
-                    self.stop.everything.cancel();
-                }
+        if let Err(error) = shift.stored(stored, self.clock.now()) {
+            tracing::warn!(webhook_id = %self.id, %error, "progress of deliveries cannot be stored");
+            if self.stop.starting.is_cancelled() {
+                self.stop.everything.cancel();
             }
         }
     }
@@ -374,39 +309,5 @@ impl Deliverer {
         let progress =
             DeliveryProgress { webhook_id: self.id, cursor, set, clear, health, notices, disable, replays };
         Box::pin(async move { store.record_deliveries(progress).await })
-    }
-}
-
-/// What is under way while a webhook is served. Dropping it ends the attempts.
-struct Shift {
-    books: Books,
-    gate: Gate,
-    replaying: Replaying,
-    attempts: JoinSet<Ended>,
-    canceled: CancellationToken,
-    recording: Option<Recording>,
-    /// Whether what is being recorded has to do with the ledger.
-    recorded_ledger: bool,
-    /// What is being recorded of the webhook's health.
-    news: News,
-    /// When the store may be asked again, after it failed.
-    store_due_at: Option<Timestamp>,
-}
-
-impl Shift {
-    /// When there is something to do that nothing else announces. What was due at `now`, when jobs were last started,
-    /// waits for something that will.
-    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let retry = self.books.ledger.next_due_at().filter(|at| *at > now);
-        let opens_at = self.gate.opens_at(now);
-        let replay = self.replaying.next_at(now);
-        retry.into_iter().chain(self.store_due_at).chain(opens_at).chain(replay).min()
-    }
-}
-
-async fn stored(recording: &mut Option<Recording>) -> Result<(), StoreError> {
-    match recording {
-        Some(recording) => recording.await,
-        None => std::future::pending().await,
     }
 }

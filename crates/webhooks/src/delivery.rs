@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, Made, after};
 use crate::connections::Permit;
-use crate::deliverer::STORE_PAUSE;
 use crate::gate::Verdict;
 use crate::ledger::{Job, Settled};
 use crate::recorder::Recorder;
+
+/// How long to leave the store alone after it failed.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// One job on its way, with everything it needs.
 pub(crate) struct Delivery {

@@ -27,6 +27,7 @@
 
 mod attempt;
 mod connections;
+mod defaults;
 mod deliverer;
 mod delivery;
 mod gate;
@@ -37,12 +38,14 @@ mod policy;
 mod receiver_client;
 mod recorder;
 mod replaying;
+mod shift;
 mod supervisor;
 mod tester;
 
+pub use defaults::Defaults;
 pub use policy::RetryPolicy;
 pub use sandscope_wire::signature;
-pub use supervisor::{Defaults, Webhooks, WebhooksOptions};
+pub use supervisor::{Webhooks, WebhooksOptions};
 pub use tester::Tester;
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 use crate::attempt::Attempter;
 use crate::connections::Connections;
+use crate::defaults::{Defaults, MAX_WINDOW};
 use crate::deliverer::{Deliverer, Stop};
 use crate::inbox::Inbox;
-use crate::policy::RetryPolicy;
 use crate::receiver_client;
 use crate::recorder::Recorder;
 use crate::tester::Tester;
@@ -21,8 +21,6 @@ use crate::tester::Tester;
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon to look again when the store could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Widest window of a webhook.
-pub(crate) const MAX_WINDOW: usize = 64;
 /// How long tasks get to end once their attempts are given up.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -41,47 +39,6 @@ pub struct WebhooksOptions {
     pub defaults: Defaults,
     /// Connections open at once beyond one per webhook.
     pub max_connections: usize,
-}
-
-/// What holds for webhooks that do not say otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
-    /// When failed deliveries are tried again, and how long an attempt may take.
-    pub retry: RetryPolicy,
-    /// Attempts of one webhook in flight at once.
-    pub window: usize,
-    /// After how long without a success a webhook is disabled; `None` is never.
-    pub disable_after: Option<Duration>,
-    /// How long an event may be owed before its webhook counts as lagging.
-    pub lag_after: Duration,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Self {
-            retry: RetryPolicy::default(),
-            window: 8,
-            disable_after: Some(Duration::from_secs(5 * 24 * 3600)),
-            lag_after: Duration::from_secs(300),
-        }
-    }
-}
-
-impl Defaults {
-    /// Attempts of `webhook` in flight at once.
-    pub(crate) fn window(&self, webhook: &Webhook) -> usize {
-        let own = webhook.options.max_in_flight.and_then(|max| usize::try_from(max).ok());
-        own.unwrap_or(self.window).clamp(1, MAX_WINDOW)
-    }
-
-    /// After how long without a success `webhook` is disabled.
-    pub(crate) fn patience(&self, webhook: &Webhook) -> Option<Duration> {
-        match webhook.options.disable_after_s {
-            Some(0) => None,
-            Some(s) => Some(Duration::from_secs(s.into())),
-            None => self.disable_after,
-        }
-    }
 }
 
 impl WebhooksOptions {

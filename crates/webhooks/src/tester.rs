@@ -9,9 +9,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, Made};
+use crate::defaults::Defaults;
 use crate::receiver_client;
 use crate::recorder::WeakRecorder;
-use crate::supervisor::Defaults;
 
 /// Tests under way at once.
 const MAX_TESTS: usize = 8;
