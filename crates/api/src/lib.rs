@@ -20,11 +20,13 @@
 #![warn(clippy::disallowed_methods)]
 
 mod admin;
+mod app;
 mod auth;
 mod body;
 mod endpoints;
 mod error;
 mod event_filter;
+mod health;
 mod layers;
 mod live;
 mod live_metrics;
@@ -34,90 +36,20 @@ mod paths;
 mod query;
 mod segments;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Secret, Webhook};
-use sandscope_store::Store;
-use sandscope_wire::node::NodeView;
-use tokio::sync::watch;
 
+pub use app::{ApiOptions, NodeReader, WebhookTester, WebhookUrlCheck};
 pub use auth::RemoteAddress;
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
+pub use health::Health;
 pub use live::{Hangup, StreamOptions};
 pub use live_metrics::LiveMetrics;
 pub use openapi::openapi;
 
-/// Whether the server takes requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It does.
-    Serving,
-    /// It is about to stop.
-    Draining,
-}
-
-/// Decides whether a webhook may point to a URL; the error is one sentence for the webhook's owner.
-pub type WebhookUrlCheck = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
-
-/// Sends a made-up event to a webhook and says how that went; `None` if too many are being sent.
-pub type WebhookTester =
-    Arc<dyn Fn(Webhook) -> Pin<Box<dyn Future<Output = Option<Attempt>> + Send>> + Send + Sync>;
-
-/// Tells of the machine that sandboxes run on, as of now.
-pub type NodeReader = Arc<dyn Fn() -> NodeView + Send + Sync>;
-
-/// What the endpoints work with.
-pub struct ApiOptions {
-    /// The lives of sandboxes.
-    pub lifecycle: Lifecycle,
-    /// Everything recorded.
-    pub store: Store,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Chance: ids, keys.
-    pub entropy: Arc<dyn Entropy>,
-    /// What `GET /health` says.
-    pub health: watch::Receiver<Health>,
-    /// Which targets webhooks may have.
-    pub webhook_url_check: WebhookUrlCheck,
-    /// Tries webhooks out.
-    pub webhook_tester: WebhookTester,
-    /// Domain under which sandboxes' ports are reached, told to clients; `None` leaves it to their own settings.
-    pub domain: Option<String>,
-    /// What usage costs, if the operator set prices.
-    pub prices: Option<Prices>,
-    /// Bounds of event streams.
-    pub streams: StreamOptions,
-    /// The last minutes of every sandbox.
-    pub live_metrics: LiveMetrics,
-    /// The operator's rules of alerts.
-    pub alert_rules: Vec<AlertRule>,
-    /// Tells of this machine.
-    pub node: NodeReader,
-    /// What the operator asks with; without one nobody can.
-    pub admin_token: Option<Secret>,
-}
-
-/// What the endpoints share.
-pub(crate) struct Shared {
-    options: ApiOptions,
-    live: live::Live,
-}
-
-impl std::ops::Deref for Shared {
-    type Target = ApiOptions;
-
-    fn deref(&self) -> &ApiOptions {
-        &self.options
-    }
-}
-
-/// The endpoints' shared state.
-type App = Arc<Shared>;
+pub(crate) use app::{App, Shared};
 
 /// Every endpoint, with JSON answers for unknown routes, unknown methods and panics.
 pub fn router(options: ApiOptions) -> Router {

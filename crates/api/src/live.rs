@@ -26,7 +26,7 @@ use sandscope_store::{EventFeed, Heard, Store};
 use sandscope_wire::event::render;
 use tokio::sync::{Notify, watch};
 
-use crate::Health;
+use crate::health::Health;
 
 /// Events kept for the readers of a team.
 const RUN: usize = 512;

@@ -10,6 +10,7 @@ mod events_list;
 mod events_state;
 mod events_stream;
 mod health;
+mod next_token;
 mod nodes;
 mod sandbox_connect;
 mod sandbox_create;
@@ -53,7 +54,6 @@ mod webhook_test;
 mod webhook_update;
 mod webhooks_list;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -122,10 +122,4 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(webhook_secret::change_webhook_secret))
         .routes(routes!(webhook_test::test_webhook))
         .routes(routes!(webhook_stats::get_webhook_stats))
-}
-
-/// The header that says where the next page starts.
-fn next_token(token: Option<String>) -> HeaderMap {
-    let value = token.and_then(|token| HeaderValue::try_from(token).ok());
-    value.map(|value| (HeaderName::from_static("x-next-token"), value)).into_iter().collect()
 }

@@ -8,6 +8,7 @@ use sandscope_wire::cursor;
 use sandscope_wire::metadata::decode_filter;
 use sandscope_wire::sandbox::ListedSandbox;
 
+use super::next_token::next_token;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -63,7 +64,7 @@ pub(crate) async fn list_sandboxes_v2(
     found.truncate(limit as usize);
     let last = found.last().filter(|_| more);
     let token = last.map(|sandbox| cursor::encode(sandbox.started_at, &sandbox.id, ascending));
-    let mut headers = super::next_token(token);
+    let mut headers = next_token(token);
     if let Some(n_running) = n_running {
         headers.insert(HeaderName::from_static("x-total-running"), HeaderValue::from(n_running));
     }

@@ -9,6 +9,7 @@ use sandscope_wire::cursor;
 use sandscope_wire::name::QualifiedName;
 use sandscope_wire::snapshot::SnapshotInfo;
 
+use super::next_token::next_token;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -46,7 +47,7 @@ pub(crate) async fn list_snapshots(
     let last = found.last().filter(|_| more);
     let token = last.map(|(template, build, _)| cursor::encode(build.created_at, &template.id, false));
     let snapshots = found.iter().map(|(template, _, tag)| SnapshotInfo::new(template, slug, tag)).collect();
-    Ok((super::next_token(token), Json(snapshots)))
+    Ok((next_token(token), Json(snapshots)))
 }
 
 /// `None` if nothing can match.

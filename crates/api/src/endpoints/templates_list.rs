@@ -7,6 +7,7 @@ use sandscope_model::{Team, TemplateId};
 use sandscope_wire::cursor;
 use sandscope_wire::template::Template;
 
+use super::next_token::next_token;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -75,7 +76,7 @@ pub(crate) async fn list_templates_v2(
         .iter()
         .map(|(template, build)| Template::new(template, build, &caller.team.slug, envd_version))
         .collect();
-    Ok((super::next_token(token), Json(listed)))
+    Ok((next_token(token), Json(listed)))
 }
 
 /// The templates that come with the server.
