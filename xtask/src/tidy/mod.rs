@@ -7,6 +7,7 @@
 //! rooms         who depends on whom, as the table of ARCHITECTURE.md says; grants nobody uses
 //! absences      what may not be reached at all, crates of others that have one user
 //! dials         who opens no connection of its own
+//! circles       which files import each other
 //! budget        lines per file and per crate
 //! lints         one table of lints, one clippy.toml, `unsafe` in three crates
 //! time          domain crates take the time from a `Clock`
@@ -17,8 +18,10 @@
 
 mod absences;
 mod budget;
+mod circles;
 mod dials;
 mod duplicates;
+mod imports;
 mod lints;
 mod names;
 mod rooms;
@@ -48,6 +51,7 @@ pub(crate) fn run() -> Result<()> {
     faults.extend(lints::faults(&workspace, &files, &sources)?);
     faults.extend(budget::faults(&sources));
     faults.extend(sources.iter().filter_map(dials::fault));
+    faults.extend(circles::faults(&sources));
     faults.extend(time::faults(&sources));
     faults.extend(sleeps::faults(&sources, &files)?);
     faults.extend(duplicates::faults()?);

@@ -1,0 +1,95 @@
+//! No circle of imports is larger than three files: whoever wants to understand one of them would have to read them all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::imports::Modules;
+use super::source::Source;
+
+/// Files in a circle.
+const MOST: usize = 3;
+
+/// Crates that have larger circles for now: over how many files at most, and what becomes of it.
+const LARGER: &[(&str, usize, &str)] = &[
+    ("cgroup", 10, "counters and details to be separated from the groups they are read from"),
+    ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
+    ("model", 4, "alerts and events name each other, to be opened with the table of facts"),
+    ("runtime", 13, "one `Shared` over many files, to be opened with the engine's doors"),
+    ("sampler", 5, "alerts become a crate of their own"),
+    ("sandscope", 12, "benches become a crate of their own"),
+    ("store", 6, "writer and file, to be opened where the store gets its folders"),
+];
+
+type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+pub(super) fn faults(sources: &[Source]) -> Vec<String> {
+    let mut rooms = BTreeMap::<&str, Vec<&Source>>::new();
+    for source in sources {
+        if let Some(room) = source.room() {
+            rooms.entry(room).or_default().push(source);
+        }
+    }
+    rooms.into_iter().flat_map(|(room, sources)| faults_of(room, &sources)).collect()
+}
+
+fn faults_of(room: &str, sources: &[&Source]) -> Vec<String> {
+    let modules = Modules::of(sources);
+    let circles = circles(&modules.imports()).into_iter().filter(|circle| circle.len() > MOST);
+    let known = LARGER.iter().find(|(known, ..)| *known == room);
+    let most = known.map_or(MOST, |(_, n, _)| *n);
+    let mut faults = Vec::new();
+    let mut largest = 0;
+    for circle in circles {
+        let n = circle.len();
+        largest = largest.max(n);
+        if n > most {
+            faults.push(format!("{room}: a circle of imports over {n} files: {}", circle.join(", ")));
+        } else if let Some((.., plan)) = known {
+            println!("    {room} has a circle of imports over {n} files: {plan}");
+        }
+    }
+    if known.is_some() && largest == 0 {
+        faults.push(format!("{room} has no large circle of imports any more: take it out of circles.rs"));
+    }
+    faults
+}
+
+/// The circles: files that all reach each other, each in order of names.
+fn circles<'a>(imports: &Imports<'a>) -> Vec<Vec<&'a str>> {
+    let reached: Imports<'a> = imports.keys().map(|file| (*file, reached_from(imports, file))).collect();
+    let mut circles = BTreeSet::new();
+    for (file, reaches) in &reached {
+        let circle: Vec<&str> = reaches
+            .iter()
+            .copied()
+            .filter(|other| reached.get(other).is_some_and(|back| back.contains(file)))
+            .collect();
+        if !circle.is_empty() {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+fn reached_from<'a>(imports: &Imports<'a>, file: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&str> = imports.get(file).into_iter().flatten().copied().collect();
+    while let Some(next) = open.pop() {
+        if reached.insert(next) {
+            open.extend(imports.get(next).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circle_is_what_reaches_itself_and_nothing_beside_it() {
+        let imports =
+            [("a", vec!["b"]), ("b", vec!["c", "d"]), ("c", vec!["a"]), ("d", vec![]), ("e", vec!["a"])];
+        let imports = imports.into_iter().map(|(from, to)| (from, to.into_iter().collect())).collect();
+        assert_eq!(circles(&imports), [["a", "b", "c"]]);
+    }
+}
