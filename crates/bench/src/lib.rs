@@ -13,6 +13,7 @@ mod idle;
 mod plain;
 mod processes;
 mod quantiles;
+mod row;
 mod sampling;
 mod sink;
 mod stored;
@@ -30,10 +31,8 @@ use sandscope_console::output::{self, Paint};
 pub use arguments::BenchArgs;
 
 use arguments::Figure;
-use child::Child;
-
-/// One line of the result: what, and how much.
-type Row = Vec<String>;
+pub(crate) use child::Child;
+pub(crate) use row::{Row, row};
 
 /// Runs the figures asked for, or all.
 pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
@@ -106,8 +105,4 @@ fn machine() -> String {
         "release build"
     };
     format!("{cpus} CPUs, Linux {}, load {}; {build}", kernel.trim(), load.join(" "))
-}
-
-fn row(figure: impl Into<String>, value: impl Into<String>, remark: impl Into<String>) -> Row {
-    vec![figure.into(), value.into(), remark.into()]
 }

@@ -13,9 +13,7 @@ const LARGER: &[(&str, usize, &str)] = &[
     ("cgroup", 10, "counters and details to be separated from the groups they are read from"),
     ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
     ("model", 4, "alerts and events name each other, to be opened with the table of facts"),
-    ("runtime", 13, "one `Shared` over many files, to be opened with the engine's doors"),
     ("sampler", 5, "alerts become a crate of their own"),
-    ("sandscope", 12, "benches become a crate of their own"),
     ("store", 6, "writer and file, to be opened where the store gets its folders"),
 ];
 
