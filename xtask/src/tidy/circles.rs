@@ -10,7 +10,6 @@ const MOST: usize = 3;
 
 /// Crates that have larger circles for now: over how many files at most, and what becomes of it.
 const LARGER: &[(&str, usize, &str)] = &[
-    ("cgroup", 10, "counters and details to be separated from the groups they are read from"),
     ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
     ("model", 4, "alerts and events name each other, to be opened with the table of facts"),
     ("sampler", 5, "alerts become a crate of their own"),
