@@ -11,7 +11,7 @@ use anyhow::ensure;
 use http::Request;
 use http_body_util::Full;
 use sandscope_client::Transport;
-use sandscope_model::{Clock as _, Sample, Sandbox, SandboxId, Secret, Timestamp};
+use sandscope_model::{Clock as _, MetricField as F, Sample, Sandbox, SandboxId, Secret, Timestamp, Values};
 use sandscope_store::{NewApiKey, Store};
 
 use super::{Child, Row, history, quantiles, row};
@@ -180,16 +180,46 @@ fn made_up(id: &SandboxId, n: usize, (start, end): (i64, i64)) -> anyhow::Result
             sandbox_id: id.clone(),
             // A round never begins on the very second.
             at: Timestamp::from_microsecond(at * 1_000_000 + 1000 * (1 + (draw % 8) as i64))?,
-            cpu_used_pct: cpu as f64 / 100.0,
-            cpu_count: 2,
-            mem_used_bytes: memory,
-            mem_total_bytes: 512 * MIB,
-            mem_cache_bytes: memory / 4,
-            disk_used_bytes: disk,
-            disk_total_bytes: 2408 * MIB,
+            values: further(&mut noise, is_busy, cpu)
+                .with(F::CpuUsed, cpu)
+                .with(F::CpuCount, 2)
+                .with(F::MemUsed, memory)
+                .with(F::MemTotal, 512 * MIB)
+                .with(F::MemCache, memory / 4)
+                .with(F::DiskUsed, disk)
+                .with(F::DiskTotal, 2408 * MIB),
         });
     }
     Ok(samples)
+}
+
+/// What the kernel reports beside the first seven fields: of a busy sandbox almost everything differs from sample to
+/// sample, of an idle one next to nothing.
+fn further(noise: &mut Noise, is_busy: bool, cpu: u64) -> Values {
+    let mut up_to = |most: u64| if is_busy { noise.next() % most.max(1) } else { 0 };
+    let (reads, writes) = (up_to(40), up_to(200));
+    let (received, sent) = (up_to(400), up_to(400));
+    let waits = cpu / 10;
+    Values::NONE
+        .with(F::Interval, 4_998 + up_to(5))
+        .with(F::CpuStalled, waits + up_to(50))
+        .with(F::CpuStalledFull, waits / 2)
+        .with(F::MemStalled, 0)
+        .with(F::MemStalledFull, 0)
+        .with(F::IoStalled, up_to(30))
+        .with(F::IoStalledFull, up_to(10))
+        .with(F::CpuThrottled, if cpu > 9_000 { cpu } else { 0 })
+        .with(F::DiskReads, reads)
+        .with(F::DiskWrites, writes)
+        .with(F::DiskRead, reads * 16_384)
+        .with(F::DiskWritten, writes * 4_096)
+        .with(F::NetReceivedPackets, received)
+        .with(F::NetSentPackets, sent)
+        .with(F::NetReceived, received * 700 + up_to(1_400))
+        .with(F::NetSent, sent * 90 + up_to(1_400))
+        .with(F::Processes, 3 + up_to(4))
+        .with(F::OpenFiles, 24 + up_to(16))
+        .with(F::OomKills, 0)
 }
 
 /// Numbers without an obvious pattern, the same every time (a step of splitmix64).

@@ -50,6 +50,7 @@ mod parse;
 mod power;
 mod pressure;
 mod set;
+mod waits;
 
 pub use cgroups::{CgroupOptions, Cgroups};
 pub use controller::Controller;
@@ -62,3 +63,4 @@ pub use limits::Limits;
 pub use oom::OomWatch;
 pub use pressure::{Pressure, Pressures, Stall};
 pub use set::{CgroupSet, FREEZE_LIMIT, JoinFile};
+pub use waits::{Stalled, Waits};

@@ -1,6 +1,7 @@
 //! Parsers of the kernel's text shapes: one number, lines of `key value`, and stalls.
 
 use crate::pressure::{Pressure, Stall};
+use crate::waits::Stalled;
 
 /// The number a file holds; `max`, which stands for no limit, is the largest number.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
@@ -30,6 +31,16 @@ pub(crate) fn pressure(text: &[u8]) -> Option<Pressure> {
     let text = std::str::from_utf8(text).ok()?;
     let line = |name: &str| text.lines().find_map(|line| stall(line.strip_prefix(name)?));
     Some(Pressure { some: line("some ")?, full: line("full ") })
+}
+
+/// The totals alone of a file of stalls.
+pub(crate) fn stalled(text: &[u8]) -> Option<Stalled> {
+    let total = |name: &[u8]| {
+        let line = text.split(|byte| *byte == b'\n').find(|line| line.starts_with(name))?;
+        let field = line.rsplit(|byte| *byte == b' ').next()?;
+        decimal(field.strip_prefix(b"total=")?)
+    };
+    Some(Stalled { some_usec: total(b"some ")?, full_usec: total(b"full ") })
 }
 
 fn stall(fields: &str) -> Option<Stall> {

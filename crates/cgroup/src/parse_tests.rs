@@ -28,3 +28,14 @@ fn foreign_processes_are_left_out() {
     assert_eq!(pids(b"12\n0\n7\n"), vec![12, 7]);
     assert!(pids(b"").is_empty());
 }
+
+#[test]
+fn the_totals_of_stalls_are_at_the_end_of_their_lines() {
+    let both = b"some avg10=0.00 avg60=0.10 avg300=0.05 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=99\n";
+    assert_eq!(stalled(both), Some(Stalled { some_usec: 1_234, full_usec: Some(99) }));
+    let some = b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+    assert_eq!(stalled(some), Some(Stalled { some_usec: 7, full_usec: None }));
+    for bad in [&b""[..], b"full total=1\n", b"some avg10=0.00\n", b"some total=x\n"] {
+        assert_eq!(stalled(bad), None);
+    }
+}

@@ -1,7 +1,7 @@
 //! Metrics as lines: for people exactly what `e2b sandbox metrics` prints, for programs one JSON object per line.
 
 use jiff::Timestamp;
-use sandscope_client::Metric;
+use sandscope_client::{Metric, MoreMetrics};
 use serde::Serialize;
 use serde_json::Number;
 
@@ -26,7 +26,7 @@ pub fn pretty(metric: &Metric) -> String {
     )
 }
 
-/// The keys and their order are the official command line's.
+/// The keys and their order are the official command line's; what it does not know follows.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
@@ -38,6 +38,8 @@ struct Line {
     mem_cache: u64,
     disk_used: u64,
     disk_total: u64,
+    #[serde(flatten)]
+    more: MoreMetrics,
 }
 
 /// One JSON object.
@@ -51,6 +53,7 @@ pub(crate) fn json(metric: &Metric) -> Result<String, serde_json::Error> {
         mem_cache: metric.mem_cache,
         disk_used: metric.disk_used,
         disk_total: metric.disk_total,
+        more: metric.more,
     })
 }
 
@@ -82,6 +85,7 @@ mod tests {
             mem_cache: 1_048_576,
             disk_used: disk.0,
             disk_total: disk.1,
+            more: MoreMetrics::default(),
         }
     }
 

@@ -48,4 +48,5 @@ pub use sandscope_wire::details::{
     PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric,
 };
 pub use sandscope_wire::metrics::{LiveMetric, LiveTeam, SandboxMetric};
+pub use sandscope_wire::more_metrics::MoreMetrics;
 pub use sandscope_wire::node::NodeView;

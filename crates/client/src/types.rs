@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sandscope_wire::more_metrics::MoreMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -109,6 +110,9 @@ pub struct Metric {
     pub disk_used: u64,
     /// Disk size, in bytes.
     pub disk_total: u64,
+    /// Further numbers, where the server reports them.
+    #[serde(flatten)]
+    pub more: MoreMetrics,
 }
 
 /// A lifecycle event.

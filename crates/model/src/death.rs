@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Sample, Timestamp};
+use crate::{MetricField, Sample, Timestamp};
 
 /// Why a sandbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -199,30 +199,19 @@ impl SampleSummary {
     /// Sums up samples of one sandbox, oldest first. `None` if there are none.
     pub fn of(samples: &[Sample]) -> Option<Self> {
         let (first, last) = (samples.first()?, samples.last()?);
-        let sum_up = |value: &dyn Fn(&Sample) -> u64| LastAndMax {
-            last: value(last),
-            max: samples.iter().map(value).max().unwrap_or_default(),
+        let sum_up = |field| LastAndMax {
+            last: last.or_zero(field),
+            max: samples.iter().map(|sample| sample.or_zero(field)).max().unwrap_or_default(),
         };
         Some(Self {
             n_samples: u32::try_from(samples.len()).unwrap_or(u32::MAX),
             first_at: first.at,
             last_at: last.at,
-            cpu_used_centi_pct: sum_up(&|sample| centi_pct(sample.cpu_used_pct)),
-            mem_used_bytes: sum_up(&|sample| sample.mem_used_bytes),
-            disk_used_bytes: sum_up(&|sample| sample.disk_used_bytes),
+            cpu_used_centi_pct: sum_up(MetricField::CpuUsed),
+            mem_used_bytes: sum_up(MetricField::MemUsed),
+            disk_used_bytes: sum_up(MetricField::DiskUsed),
         })
     }
-}
-
-/// Hundredths of a percent. Not a number counts as nothing used.
-fn centi_pct(pct: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "bounded by clamp; a cast of NaN gives 0"
-    )]
-    let centi = (pct * 100.0).round().clamp(0.0, 1_000_000.0) as u64;
-    centi
 }
 
 /// Processes the kernel killed for lack of memory while the sandbox lived on.
@@ -237,6 +226,7 @@ pub struct OomKills {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Values;
 
     #[test]
     fn every_name_is_the_stored_one() {
@@ -256,19 +246,16 @@ mod tests {
 
     #[test]
     fn samples_are_summed_up_to_last_and_largest() {
-        let sample = |second, cpu_used_pct, mem_used_bytes| Sample {
+        let sample = |second, cpu, memory| Sample {
             sandbox_id: "i0123456789abcdefghij".parse().unwrap(),
             at: Timestamp::from_second(second).unwrap(),
-            cpu_used_pct,
-            cpu_count: 2,
-            mem_used_bytes,
-            mem_total_bytes: 100,
-            mem_cache_bytes: 0,
-            disk_used_bytes: 7,
-            disk_total_bytes: 10,
+            values: Values::NONE
+                .with(MetricField::CpuUsed, cpu)
+                .with(MetricField::MemUsed, memory)
+                .with(MetricField::DiskUsed, 7),
         };
         assert_eq!(SampleSummary::of(&[]), None);
-        let summary = SampleSummary::of(&[sample(1, 99.5, 1), sample(6, f64::NAN, 5)]).unwrap();
+        let summary = SampleSummary::of(&[sample(1, 9_950, 1), sample(6, 0, 5)]).unwrap();
         assert_eq!(summary.n_samples, 2);
         assert_eq!((summary.first_at.as_second(), summary.last_at.as_second()), (1, 6));
         assert_eq!(summary.cpu_used_centi_pct, LastAndMax { last: 0, max: 9_950 });

@@ -52,7 +52,7 @@ pub use id::{
     TeamId, TemplateId, WebhookId,
 };
 pub use log::{LogEntry, LogLevel, LogSource};
-pub use metrics::{Counters, Sample};
+pub use metrics::{Counters, MetricEntry, MetricField, MetricKind, MetricUnit, Sample, Values};
 pub use origin::{Actor, Component, Origin};
 pub use prices::{Amount, MalformedAmount, Prices};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};

@@ -1,6 +1,7 @@
 //! Sandboxes' figures as OTLP metrics. The number of series is bounded: sandboxes are added up by team and template,
 //! [`MAX_GROUPS`] of them, the rest as `other`; single sandboxes only the busiest, as many as the operator asked for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,14 +12,11 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
 };
-use sandscope_model::{Sandbox, SandboxId, StateName, Timestamp};
-use sandscope_sampler::LivePoint;
+use sandscope_model::{MetricField as F, MetricKind, MetricUnit, Sandbox, SandboxId, Timestamp};
+use sandscope_sampler::{FLEET_STATES, LivePoint, busiest, fleet};
 
 use crate::record::{Source, Subject, nanos, text};
 use crate::{OtlpStats, Signal};
-
-/// Pairs of team and template that have series of their own.
-const MAX_GROUPS: usize = 200;
 
 /// What is told of, at one moment.
 pub(crate) struct Moment<'a> {
@@ -32,38 +30,17 @@ pub(crate) struct Moment<'a> {
     pub(crate) stats: &'a OtlpStats,
 }
 
-#[derive(Default)]
-struct Group {
-    n_by_state: [i64; 3],
-    cpus: f64,
-    memory: u64,
-    cache: u64,
-    disk: u64,
-    n_processes: u64,
-}
-
-const STATES: [&str; 3] = ["running", "paused", "changing"];
-
-impl Group {
-    fn add(&mut self, sandbox: &Sandbox, point: Option<&LivePoint>) {
-        let state = match sandbox.state.name() {
-            StateName::Running => 0,
-            StateName::Paused => 1,
-            _ => 2,
-        };
-        self.n_by_state[state] += 1;
-        if let Some(point) = point {
-            self.cpus += cpus(point);
-            self.memory += point.sample.mem_used_bytes;
-            self.cache += point.sample.mem_cache_bytes;
-            self.disk += point.sample.disk_used_bytes;
-            self.n_processes += point.n_pids;
+/// A total as OTLP names and counts it: without the unit in its name, and time in seconds.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of a sandbox's life stay below 2^52")]
+fn total_of(field: F, total: u64) -> (&'static str, &'static str, Value) {
+    let name = field.entry().name;
+    match field.entry().unit {
+        MetricUnit::Milliseconds => {
+            (name.trim_end_matches("_ms"), "s", Value::AsDouble(total as f64 / 1_000.0))
         }
+        MetricUnit::Bytes => (name.trim_end_matches("_bytes"), "By", whole(total)),
+        MetricUnit::Count | MetricUnit::CentiPercent => (name, "1", whole(total)),
     }
-}
-
-fn cpus(point: &LivePoint) -> f64 {
-    point.sample.cpu_used_pct / 100.0 * f64::from(point.sample.cpu_count)
 }
 
 fn whole(n: u64) -> Value {
@@ -72,7 +49,7 @@ fn whole(n: u64) -> Value {
 
 /// A metric under way: what it is called, and its points.
 struct Family {
-    name: &'static str,
+    name: Cow<'static, str>,
     unit: &'static str,
     description: &'static str,
     points: Vec<NumberDataPoint>,
@@ -80,12 +57,12 @@ struct Family {
 
 impl Family {
     const fn new(name: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { name, unit, description, points: Vec::new() }
+        Self { name: Cow::Borrowed(name), unit, description, points: Vec::new() }
     }
 
     fn metric(self, data: impl FnOnce(Vec<NumberDataPoint>) -> Data) -> Metric {
         Metric {
-            name: self.name.to_owned(),
+            name: self.name.into_owned(),
             description: self.description.to_owned(),
             unit: self.unit.to_owned(),
             data: Some(data(self.points)),
@@ -157,19 +134,19 @@ impl Moment<'_> {
             "{process}",
             "Processes and threads of running sandboxes.",
         );
-        for ((team, template), group) in self.groups() {
+        for ((team, template), group) in fleet(self.sandboxes, self.points) {
             let labels = vec![text("sandscope.team.id", &team), text("sandscope.template.name", &template)];
             let point = |value| self.point(self.started_at, labels.clone(), value);
-            for (state, n) in STATES.iter().zip(group.n_by_state) {
+            for (state, n) in FLEET_STATES.iter().zip(group.n_by_state) {
                 let mut labels = labels.clone();
                 labels.push(text("sandscope.sandbox.state", state));
-                count.points.push(self.point(self.started_at, labels, Value::AsInt(n)));
+                count.points.push(self.point(self.started_at, labels, Value::AsInt(n.into())));
             }
             cpu.points.push(point(Value::AsDouble(group.cpus)));
-            memory.points.push(point(whole(group.memory)));
-            cache.points.push(point(whole(group.cache)));
-            disk.points.push(point(whole(group.disk)));
-            processes.points.push(point(whole(group.n_processes)));
+            memory.points.push(point(whole(group.sum(F::MemUsed))));
+            cache.points.push(point(whole(group.sum(F::MemCache))));
+            disk.points.push(point(whole(group.sum(F::DiskUsed))));
+            processes.points.push(point(whole(group.sum(F::Processes))));
         }
         let mut metrics =
             vec![count.level(), cpu.gauge(), memory.level(), cache.level(), disk.level(), processes.level()];
@@ -197,24 +174,8 @@ impl Moment<'_> {
         vec![sent.counter(), failed.counter(), rejected.counter(), dropped.counter(), waiting.level()]
     }
 
-    fn groups(&self) -> BTreeMap<(String, String), Group> {
-        let points: BTreeMap<&SandboxId, &LivePoint> =
-            self.points.iter().map(|point| (&point.sample.sandbox_id, point)).collect();
-        let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
-        for sandbox in self.sandboxes {
-            let mut labels = (sandbox.team_id.to_string(), template_name(sandbox));
-            if groups.len() >= MAX_GROUPS && !groups.contains_key(&labels) {
-                labels = ("other".to_owned(), "other".to_owned());
-            }
-            groups.entry(labels).or_default().add(sandbox, points.get(&sandbox.id).copied());
-        }
-        groups
-    }
-
     fn of_busiest(&self, source: &Source) -> Vec<ResourceMetrics> {
-        let mut points: Vec<&LivePoint> = self.points.iter().collect();
-        points.sort_by(|one, other| cpus(other).total_cmp(&cpus(one)));
-        points.truncate(self.n_sandboxes);
+        let points = busiest(self.points.iter().collect(), self.n_sandboxes);
         let sandboxes: BTreeMap<&SandboxId, &Sandbox> =
             self.sandboxes.iter().map(|sandbox| (&sandbox.id, &**sandbox)).collect();
         let told = points.into_iter().filter_map(|point| {
@@ -233,58 +194,69 @@ impl Moment<'_> {
         };
         let sample = &point.sample;
         let free = |total: u64, used: u64| whole(total.saturating_sub(used));
-        vec![
-            family("container.cpu.usage", "{cpu}", "CPUs in use.", Value::AsDouble(cpus(point))).gauge(),
+        let mut metrics = vec![
+            family("container.cpu.usage", "{cpu}", "CPUs in use.", Value::AsDouble(sample.cpus_used()))
+                .gauge(),
             family(
                 "container.memory.working_set",
                 "By",
                 "Memory in use, without cache the kernel would reclaim first.",
-                whole(sample.mem_used_bytes),
+                whole(sample.or_zero(F::MemUsed)),
             )
             .level(),
             family(
                 "container.memory.available",
                 "By",
                 "The limit without the working set.",
-                free(sample.mem_total_bytes, sample.mem_used_bytes),
+                free(sample.or_zero(F::MemTotal), sample.or_zero(F::MemUsed)),
             )
             .level(),
             family(
                 "container.filesystem.usage",
                 "By",
                 "Used part of the writable layer.",
-                whole(sample.disk_used_bytes),
+                whole(sample.or_zero(F::DiskUsed)),
             )
             .level(),
             family(
                 "container.filesystem.capacity",
                 "By",
                 "Size of the writable layer.",
-                whole(sample.disk_total_bytes),
+                whole(sample.or_zero(F::DiskTotal)),
             )
             .level(),
             family(
                 "container.filesystem.available",
                 "By",
                 "Free part of the writable layer.",
-                free(sample.disk_total_bytes, sample.disk_used_bytes),
+                free(sample.or_zero(F::DiskTotal), sample.or_zero(F::DiskUsed)),
             )
             .level(),
             family(
                 "sandscope.sandbox.process.count",
                 "{process}",
                 "Processes and threads.",
-                whole(point.n_pids),
+                whole(sample.or_zero(F::Processes)),
             )
             .level(),
             family(
                 "sandscope.sandbox.oom_kills",
                 "{process}",
                 "Processes killed for lack of memory.",
-                whole(point.n_oom_kills),
+                whole(sample.or_zero(F::OomKills)),
             )
             .counter(),
-        ]
+        ];
+        // Totals so far of what samples store as differences, named by the catalogue.
+        for (field, total) in point.totals.iter().filter(|(field, _)| field.kind() == MetricKind::Difference)
+        {
+            let (name, unit, value) = total_of(field, total);
+            let name = format!("sandscope.sandbox.{name}");
+            let description = field.entry().doc;
+            let points = vec![self.point(sandbox.created_at, Vec::new(), value)];
+            metrics.push(Family { name: name.into(), unit, description, points }.counter());
+        }
+        metrics
     }
 }
 
@@ -306,10 +278,6 @@ fn wrap(source: &Source, subject: Option<&Subject>, metrics: Vec<Metric>) -> Res
         }],
         ..ResourceMetrics::default()
     }
-}
-
-fn template_name(sandbox: &Sandbox) -> String {
-    sandbox.spec.alias.clone().unwrap_or_else(|| sandbox.spec.template_id.to_string())
 }
 
 pub(crate) fn subject(sandbox: &Sandbox) -> Subject {

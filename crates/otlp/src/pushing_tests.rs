@@ -13,8 +13,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use sandscope_model::{
-    Clock, Death, EventDraft, Execution, Fact, KillReason, LogEntry, LogLevel, LogSource, OnTimeout, Rootfs,
-    Sample, Sandbox, SandboxSpec, State, Team, TeamLimits, Update,
+    Clock, Death, EventData, EventDraft, EventType, Execution, Fact, KillReason, LogEntry, LogLevel, LogSource, MetricField as F, OnTimeout, Rootfs, Sample, Sandbox, SandboxSpec, State, Team, TeamLimits, Update, Values,
 };
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};
@@ -407,16 +406,19 @@ async fn metrics_come_every_interval_with_units_and_whose_they_are() {
     let sample = Sample {
         sandbox_id: world.sandbox.id.clone(),
         at,
-        cpu_used_pct: 25.0,
-        cpu_count: 2,
-        mem_used_bytes: 100,
-        mem_total_bytes: 500,
-        mem_cache_bytes: 30,
-        disk_used_bytes: 40,
-        disk_total_bytes: 50,
+        values: Values::NONE
+            .with(F::CpuUsed, 2500)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, 100)
+            .with(F::MemTotal, 500)
+            .with(F::MemCache, 30)
+            .with(F::DiskUsed, 40)
+            .with(F::DiskTotal, 50)
+            .with(F::Processes, 3)
+            .with(F::OomKills, 1),
     };
     let team_id = world.sandbox.team_id;
-    let point = LivePoint { team_id, sample, n_pids: 3, n_oom_kills: 1, pressures: None };
+    let point = LivePoint { team_id, sample, totals: Values::NONE, pressures: None };
     world.live.publish(LiveRound { at, points: vec![point] });
     world.pass(receiver.until("metrics", |receiver| receiver.metrics().len() >= 2)).await;
     otlp.drain(LIMIT).await;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use sandscope_model::{
     BuildId, Cause, Counters, Details, ExecutionId, Exit, Pressures, ProcessReading, Rootfs, SandboxId,
-    Secret, TemplateId,
+    Secret, TemplateId, Values,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -65,6 +65,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Reads the kernel's counters. Fast (tens of microseconds) and without waiting.
     fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError>;
+
+    /// What stored samples hold beyond the [counters](Self::counters), by field: levels, and totals so far since the
+    /// sandbox was created where the catalogue stores what was added. Absent where the kernel does not report it.
+    /// Fast (under a hundred microseconds) and without waiting.
+    fn more_counters(&self, id: &SandboxId) -> Result<Values, RuntimeError>;
 
     /// Everything the kernel says about a live sandbox, running or paused. About a hundred system calls: blocks.
     fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError>;

@@ -27,6 +27,7 @@
 
 mod alerts;
 mod derive;
+mod fleet;
 mod live;
 mod retention;
 mod rounds;
@@ -35,6 +36,7 @@ mod stats;
 
 pub use alerts::{AlertCounts, AlertOptions, AlertStats};
 pub use derive::{Subject, derive};
+pub use fleet::{FLEET_STATES, FleetGroup, FleetLabels, MAX_GROUPS, busiest, fleet};
 pub use live::{KEPT, Live, LivePoint, LiveRound};
 pub use sampler::{Sampler, SamplerOptions, Suspect};
 pub use stats::{SamplerCounts, SamplerStats};

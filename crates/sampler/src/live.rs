@@ -8,14 +8,16 @@
 //! Ownership: the sampler writes, everybody else reads; a [`Live`] is a handle. Nothing waits for a reader: one that
 //! falls behind the broadcast by more than [`ROUNDS`] rounds is told so and goes on with the newest.
 //!
-//! Bounds: a ring takes 12 KB; a sandbox that no longer runs keeps its ring until it is gone for [`KEPT`] rounds'
+//! Bounds: a ring takes 22 KB; a sandbox that no longer runs keeps its ring until it is gone for [`KEPT`] rounds'
 //! time, so that the seconds before its end can still be seen.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sandscope_model::{Pressures, Sample, SandboxId, TeamId, Timestamp};
+use sandscope_model::{
+    MetricField as F, MetricKind, Pressures, Sample, SandboxId, TeamId, Timestamp, Values,
+};
 use tokio::sync::broadcast;
 
 /// Seconds kept of each sandbox.
@@ -30,10 +32,9 @@ pub struct LivePoint {
     pub team_id: TeamId,
     /// The usual numbers, over the last second.
     pub sample: Sample,
-    /// Processes and threads alive.
-    pub n_pids: u64,
-    /// Processes killed for lack of memory so far.
-    pub n_oom_kills: u64,
+    /// Totals so far and levels of what is not read every second, as of when they were last read; by field, as the
+    /// engine reads them.
+    pub totals: Values,
     /// Stalls; read only while somebody follows.
     pub pressures: Option<Pressures>,
 }
@@ -60,11 +61,12 @@ pub struct Live {
 #[derive(Debug, Clone, Copy)]
 struct Second {
     at: Timestamp,
-    cpu_used_pct: f32,
-    mem_used_bytes: u64,
-    mem_cache_bytes: u64,
-    disk_used_bytes: u64,
+    /// Of [`IN_RING`], each.
+    numbers: [Option<u64>; IN_RING.len()],
 }
+
+/// Fields kept of every second. Others would make the rings many times as large; limits are the newest second's.
+const IN_RING: [F; 4] = [F::CpuUsed, F::MemUsed, F::MemCache, F::DiskUsed];
 
 #[derive(Debug)]
 struct Ring {
@@ -93,14 +95,13 @@ impl Live {
     pub fn recent(&self, id: &SandboxId, n: usize) -> Vec<Sample> {
         let rings = self.rings();
         let Some(ring) = rings.get(id) else { return Vec::new() };
-        let sample = |second: &Second| Sample {
-            at: second.at,
-            // Two decimals, as it came.
-            cpu_used_pct: (f64::from(second.cpu_used_pct) * 100.0).round() / 100.0,
-            mem_used_bytes: second.mem_used_bytes,
-            mem_cache_bytes: second.mem_cache_bytes,
-            disk_used_bytes: second.disk_used_bytes,
-            ..ring.newest.sample.clone()
+        let newest = &ring.newest.sample;
+        let limits = newest.values.iter().filter(|(field, _)| field.kind() == MetricKind::Limit);
+        let limits: Values = limits.collect();
+        let sample = |second: &Second| {
+            let numbers = IN_RING.iter().zip(second.numbers);
+            let values = numbers.fold(limits, |values, (field, number)| values.with(*field, number));
+            Sample { sandbox_id: newest.sandbox_id.clone(), at: second.at, values }
         };
         let skipped = ring.seconds.len().saturating_sub(n);
         ring.seconds.iter().skip(skipped).map(sample).collect()
@@ -133,16 +134,10 @@ impl Live {
                 if ring.seconds.len() == KEPT {
                     ring.seconds.pop_front();
                 }
-                #[expect(clippy::cast_possible_truncation, reason = "percent with two decimals")]
-                let cpu_used_pct = point.sample.cpu_used_pct as f32;
-                ring.seconds.push_back(Second {
-                    at: point.sample.at,
-                    cpu_used_pct,
-                    mem_used_bytes: point.sample.mem_used_bytes,
-                    mem_cache_bytes: point.sample.mem_cache_bytes,
-                    disk_used_bytes: point.sample.disk_used_bytes,
-                });
-                ring.newest = point.clone();
+                let numbers = IN_RING.map(|field| point.sample.get(field));
+                ring.seconds.push_back(Second { at: point.sample.at, numbers });
+                let totals = if point.totals.is_empty() { ring.newest.totals } else { point.totals };
+                ring.newest = LivePoint { totals, ..point.clone() };
             }
             let oldest = round.at.as_second() - i64::try_from(KEPT).unwrap_or(i64::MAX);
             rings.retain(|_, ring| ring.newest.sample.at.as_second() >= oldest);
@@ -160,20 +155,13 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
     }
 
-    fn point(id: u32, second: i64, cpu_used_pct: f64) -> LivePoint {
+    fn point(id: u32, second: i64, cpu: u64) -> LivePoint {
         let sample = Sample {
             sandbox_id: format!("i{id:020}").parse().unwrap(),
             at: at(second),
-            cpu_used_pct,
-            cpu_count: 1,
-            mem_used_bytes: 1,
-            mem_total_bytes: 2,
-            mem_cache_bytes: 3,
-            disk_used_bytes: 4,
-            disk_total_bytes: 5,
+            values: Values::NONE.with(F::CpuUsed, cpu).with(F::CpuCount, 1).with(F::Processes, 2),
         };
-        let team_id = uuid_of(1);
-        LivePoint { team_id, sample, n_pids: 1, n_oom_kills: 0, pressures: None }
+        LivePoint { team_id: uuid_of(1), sample, totals: Values::NONE, pressures: None }
     }
 
     fn uuid_of(n: u8) -> TeamId {
@@ -188,18 +176,27 @@ mod tests {
     fn a_ring_keeps_the_last_minutes_and_goes_when_they_are_over() {
         let live = Live::default();
         for second in 0..400 {
-            live.publish(LiveRound { at: at(second), points: vec![point(1, second, 12.34)] });
+            live.publish(LiveRound { at: at(second), points: vec![point(1, second, 1_234)] });
         }
         let kept = live.recent(&id(1), usize::MAX);
         assert_eq!((kept.len(), kept[0].at, kept[299].at), (KEPT, at(100), at(399)));
-        assert_eq!(kept[0].cpu_used_pct, 12.34);
+        assert_eq!(kept[0].values, Values::NONE.with(F::CpuUsed, 1_234).with(F::CpuCount, 1));
         assert_eq!(live.recent(&id(1), 2).len(), 2);
         assert_eq!(live.newest(at(402), 2).len(), 0);
         assert_eq!(live.newest(at(401), 2).len(), 1);
-        live.publish(LiveRound { at: at(699), points: vec![point(2, 699, 1.0)] });
+        live.publish(LiveRound { at: at(699), points: vec![point(2, 699, 100)] });
         assert_eq!(live.recent(&id(1), 1).len(), 1);
         live.publish(LiveRound { at: at(700), points: Vec::new() });
         assert!(live.recent(&id(1), 1).is_empty());
+    }
+
+    #[test]
+    fn totals_stay_until_they_are_read_again() {
+        let live = Live::default();
+        let read = Values::NONE.with(F::NetSent, 7);
+        live.publish(LiveRound { at: at(0), points: vec![LivePoint { totals: read, ..point(1, 0, 1) }] });
+        live.publish(LiveRound { at: at(1), points: vec![point(1, 1, 1)] });
+        assert_eq!(live.newest(at(1), 2)[0].totals, read);
     }
 
     #[tokio::test]

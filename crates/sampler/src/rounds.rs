@@ -49,7 +49,15 @@ pub(crate) struct Round {
     /// Never read since it last started or resumed; who it is has to be found out.
     pub(crate) new: Vec<SandboxId>,
     /// Read before, and now it is time again.
-    pub(crate) due: Vec<SandboxId>,
+    pub(crate) due: Vec<Due>,
+}
+
+/// A sandbox to be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) id: SandboxId,
+    /// Whether the sample will be stored: then everything is read that samples hold.
+    pub(crate) is_stored: bool,
 }
 
 impl Rounds {
@@ -67,7 +75,7 @@ impl Rounds {
             match self.tracked.get(&id) {
                 None => round.new.push(id),
                 Some(tracked) if tracked.due <= now || (self.every_second && tracked.second_due <= now) => {
-                    round.due.push(id);
+                    round.due.push(Due { id, is_stored: tracked.due <= now });
                 }
                 Some(_) => {}
             }

@@ -1,3 +1,5 @@
+use sandscope_model::Values;
+
 use super::*;
 
 fn at(seconds: i64, ms: i64) -> Timestamp {
@@ -27,6 +29,7 @@ fn reading(now: Timestamp) -> Counters {
         n_pids: 0,
         disk_total_bytes: 0,
         disk_available_bytes: 0,
+        more: Values::NONE,
     }
 }
 
@@ -139,7 +142,7 @@ mod property {
                 } else if !round.due.is_empty() {
                     let taken = rounds.take(now, &id(1), next);
                     for sample in [taken.sample, taken.second].into_iter().flatten() {
-                        prop_assert!(sample.cpu_used_pct <= 50.01, "{}", sample.cpu_used_pct);
+                        prop_assert!(sample.cpu_used_pct() <= 50.01, "{}", sample.cpu_used_pct());
                     }
                 }
             }

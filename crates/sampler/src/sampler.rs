@@ -7,7 +7,7 @@ use sandscope_store::{SampleRetention, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::rounds::Rounds;
+use crate::rounds::{Due, Rounds};
 use crate::{AlertOptions, Live, LivePoint, LiveRound, SamplerStats, Subject, alerts, retention};
 
 /// How often the sampler looks for sandboxes it does not know.
@@ -134,15 +134,15 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
     if round.new.is_empty() && round.due.is_empty() {
         return found;
     }
-    let with_pressures = options.live.as_ref().is_some_and(Live::is_followed);
-    for (id, reading) in read_all(&options.runtime, round.due, with_pressures).await {
+    let is_followed = options.live.as_ref().is_some_and(Live::is_followed);
+    for (id, reading) in read_all(&options.runtime, round.due, is_followed).await {
         match reading {
             Ok((reading, pressures)) => {
-                let (n_pids, n_oom_kills) = (reading.n_pids, reading.n_oom_kills);
+                let totals = reading.more;
                 let taken = rounds.take(now, &id, reading);
                 found.samples.extend(taken.sample);
                 if let (Some(sample), Some(team_id)) = (taken.second, taken.team_id) {
-                    found.points.push(LivePoint { team_id, sample, n_pids, n_oom_kills, pressures });
+                    found.points.push(LivePoint { team_id, sample, totals, pressures });
                 }
             }
             Err(error) => {
@@ -151,7 +151,8 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
             }
         }
     }
-    for (id, reading) in read_all(&options.runtime, round.new, false).await {
+    let new = round.new.into_iter().map(|id| Due { id, is_stored: true }).collect();
+    for (id, reading) in read_all(&options.runtime, new, false).await {
         match reading {
             Ok((reading, _)) => {
                 if let Some(subject) = subject(&options.store, &id).await {
@@ -167,23 +168,24 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
 type Reading = Result<(Counters, Option<Pressures>), RuntimeError>;
 
 /// Reads counters one after the other, away from the threads that serve requests: each takes tens of microseconds,
-/// all of them together do not.
-async fn read_all(
-    runtime: &Arc<dyn Runtime>,
-    ids: Vec<SandboxId>,
-    with_pressures: bool,
-) -> Vec<(SandboxId, Reading)> {
-    if ids.is_empty() {
+/// all of them together do not. What is read less often is read for samples that are stored, and while somebody follows.
+async fn read_all(runtime: &Arc<dyn Runtime>, due: Vec<Due>, is_followed: bool) -> Vec<(SandboxId, Reading)> {
+    if due.is_empty() {
         return Vec::new();
     }
     let runtime = Arc::clone(runtime);
     let read = move || {
-        let read_one = |id: SandboxId| {
-            let pressures = with_pressures.then(|| runtime.pressures(&id).ok()).flatten();
-            let reading = runtime.counters(&id).map(|counters| (counters, pressures));
+        let read_one = |Due { id, is_stored }: Due| {
+            let pressures = is_followed.then(|| runtime.pressures(&id).ok()).flatten();
+            let reading = runtime.counters(&id).map(|mut counters| {
+                if is_stored || is_followed {
+                    counters.more = runtime.more_counters(&id).unwrap_or_default();
+                }
+                (counters, pressures)
+            });
             (id, reading)
         };
-        ids.into_iter().map(read_one).collect()
+        due.into_iter().map(read_one).collect()
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
         tracing::error!(%error, "reading counters failed");

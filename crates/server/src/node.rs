@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sandscope_api::Health;
 use sandscope_lifecycle::{Lifecycle, Reconciled};
-use sandscope_model::{Clock, StateName, Timestamp};
+use sandscope_model::{Clock, MetricField, StateName, Timestamp};
 use sandscope_sampler::Live;
 use sandscope_wire::details::{PressureMetric, PressureMetrics, StallMetric};
 use sandscope_wire::node::{
@@ -123,9 +123,9 @@ impl Node {
         self.live.newest(self.clock.now(), MAX_AGE_S).into_iter().fold(NodeUse::default(), |used, point| {
             let sample = point.sample;
             NodeUse {
-                cpu_cores: used.cpu_cores + sample.cpu_used_pct / 100.0 * f64::from(sample.cpu_count),
-                memory_bytes: used.memory_bytes + sample.mem_used_bytes,
-                disk_bytes: used.disk_bytes + sample.disk_used_bytes,
+                cpu_cores: used.cpu_cores + sample.cpus_used(),
+                memory_bytes: used.memory_bytes + sample.or_zero(MetricField::MemUsed),
+                disk_bytes: used.disk_bytes + sample.or_zero(MetricField::DiskUsed),
             }
         })
     }

@@ -17,8 +17,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
 use sandscope_lifecycle::{Lifecycle, Reconciled};
-use sandscope_model::{Clock, Sandbox, StateName};
-use sandscope_sampler::{AlertStats, Live, LivePoint, SamplerStats};
+use sandscope_model::{Clock, MetricField as F, MetricKind, MetricUnit};
+use sandscope_sampler::{
+    AlertStats, FLEET_STATES, FleetGroup, Live, LivePoint, MAX_GROUPS, SamplerStats, busiest, fleet,
+};
 use sandscope_store::{Store, StoreError};
 use sandscope_telemetry::exposition::{CONTENT_TYPE, Exposition, Kind};
 use sandscope_wire::node::{NodeView, ReconcilerView};
@@ -28,8 +30,6 @@ use super::node::{self, Node};
 
 use super::export::ExportFigures;
 
-/// Pairs of team and template that have series of their own.
-const MAX_GROUPS: usize = 200;
 /// Seconds after which a point is no longer the present.
 const MAX_AGE_S: i64 = 5;
 
@@ -94,89 +94,39 @@ async fn node(State(operator): State<Arc<Operator>>, Path(id): Path<String>) -> 
     if node.id == id { Json(node).into_response() } else { StatusCode::NOT_FOUND.into_response() }
 }
 
-/// Sandboxes added up.
-#[derive(Default)]
-struct Group {
-    n_running: u32,
-    n_paused: u32,
-    n_other: u32,
-    cpu_cores: f64,
-    mem_used: f64,
-    mem_cache: f64,
-    disk_used: f64,
-    n_pids: f64,
-}
-
-impl Group {
-    fn add(&mut self, sandbox: &Sandbox, point: Option<&LivePoint>) {
-        match sandbox.state.name() {
-            StateName::Running => self.n_running += 1,
-            StateName::Paused => self.n_paused += 1,
-            _ => self.n_other += 1,
-        }
-        if let Some(point) = point {
-            self.cpu_cores += cores(point);
-            self.mem_used += float(point.sample.mem_used_bytes);
-            self.mem_cache += float(point.sample.mem_cache_bytes);
-            self.disk_used += float(point.sample.disk_used_bytes);
-            self.n_pids += float(point.n_pids);
-        }
-    }
-}
-
-fn cores(point: &LivePoint) -> f64 {
-    point.sample.cpu_used_pct / 100.0 * f64::from(point.sample.cpu_count)
-}
-
 #[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^52")]
 fn float(n: u64) -> f64 {
     n as f64
 }
 
-type Labels = (String, String);
-
 impl Operator {
     fn sandboxes(&self, text: &mut Exposition) {
         let points = self.live.newest(self.clock.now(), MAX_AGE_S);
-        let by_id: BTreeMap<_, &LivePoint> =
-            points.iter().map(|point| (&point.sample.sandbox_id, point)).collect();
-        let mut groups: BTreeMap<Labels, Group> = BTreeMap::new();
-        for sandbox in self.lifecycle.sandboxes() {
-            let template = sandbox.spec.alias.clone().unwrap_or_else(|| sandbox.spec.template_id.to_string());
-            let mut labels = (sandbox.team_id.to_string(), template);
-            if groups.len() >= MAX_GROUPS && !groups.contains_key(&labels) {
-                labels = ("other".to_owned(), "other".to_owned());
-            }
-            groups.entry(labels).or_default().add(&sandbox, by_id.get(&sandbox.id).copied());
-        }
+        let groups = fleet(&self.lifecycle.sandboxes(), &points);
         text.family("sandscope_sandboxes", Kind::Gauge, "Sandboxes by state.");
         for ((team, template), group) in &groups {
-            for (state, n) in
-                [("running", group.n_running), ("paused", group.n_paused), ("changing", group.n_other)]
-            {
+            for (state, n) in FLEET_STATES.iter().zip(group.n_by_state) {
                 text.sample(&[("team_id", team), ("template", template), ("state", state)], f64::from(n));
             }
         }
-        type Field = fn(&Group) -> f64;
+        type Field = fn(&FleetGroup) -> f64;
         let fields: [(&'static str, &str, Field); 5] = [
-            ("sandscope_sandboxes_cpu_used_cores", "CPUs in use by running sandboxes.", |group| {
-                group.cpu_cores
-            }),
+            ("sandscope_sandboxes_cpu_used_cores", "CPUs in use by running sandboxes.", |group| group.cpus),
             (
                 "sandscope_sandboxes_memory_used_bytes",
                 "Memory in use by running sandboxes, without reclaimable cache.",
-                |group| group.mem_used,
+                |group| float(group.sum(F::MemUsed)),
             ),
             ("sandscope_sandboxes_memory_cache_bytes", "Page cache of running sandboxes.", |group| {
-                group.mem_cache
+                float(group.sum(F::MemCache))
             }),
             (
                 "sandscope_sandboxes_disk_used_bytes",
                 "Used part of running sandboxes' writable layers.",
-                |group| group.disk_used,
+                |group| float(group.sum(F::DiskUsed)),
             ),
             ("sandscope_sandboxes_processes", "Processes and threads of running sandboxes.", |group| {
-                group.n_pids
+                float(group.sum(F::Processes))
             }),
         ];
         for (name, help, field) in fields {
@@ -185,32 +135,33 @@ impl Operator {
                 text.sample(&[("team_id", team), ("template", template)], field(group));
             }
         }
-        self.busiest(text, points);
+        self.busiest(text, &points);
     }
 
-    fn busiest(&self, text: &mut Exposition, mut points: Vec<LivePoint>) {
+    fn busiest(&self, text: &mut Exposition, points: &[LivePoint]) {
         if self.n_sandboxes == 0 {
             return;
         }
-        points.sort_by(|one, other| cores(other).total_cmp(&cores(one)));
-        points.truncate(self.n_sandboxes);
+        let points = busiest(points.iter().collect(), self.n_sandboxes);
         type Field = fn(&LivePoint) -> f64;
         let fields: [(&'static str, &str, Field); 4] = [
-            ("sandscope_sandbox_cpu_used_cores", "CPUs in use by a sandbox, the busiest only.", cores),
+            ("sandscope_sandbox_cpu_used_cores", "CPUs in use by a sandbox, the busiest only.", |point| {
+                point.sample.cpus_used()
+            }),
             (
                 "sandscope_sandbox_memory_used_bytes",
                 "Memory in use by a sandbox, without reclaimable cache, the busiest only.",
-                |point| float(point.sample.mem_used_bytes),
+                |point| float(point.sample.or_zero(F::MemUsed)),
             ),
             (
                 "sandscope_sandbox_disk_used_bytes",
                 "Used part of a sandbox's writable layer, the busiest only.",
-                |point| float(point.sample.disk_used_bytes),
+                |point| float(point.sample.or_zero(F::DiskUsed)),
             ),
             (
                 "sandscope_sandbox_oom_kills",
                 "Processes of a sandbox killed for lack of memory, the busiest only.",
-                |point| float(point.n_oom_kills),
+                |point| float(point.sample.or_zero(F::OomKills)),
             ),
         ];
         for (name, help, field) in fields {
@@ -219,6 +170,9 @@ impl Operator {
                 let id = point.sample.sandbox_id.as_str();
                 text.sample(&[("sandbox_id", id)], field(point));
             }
+        }
+        for field in F::ALL.iter().filter(|field| field.kind() == MetricKind::Difference) {
+            totals(text, &points, *field);
         }
     }
 
@@ -276,6 +230,24 @@ impl Operator {
         .sample(&[("of", "all")], float(lag))
         .sample(&[("of", "furthest")], float(most));
         self.delivery_lag(text).await
+    }
+}
+
+/// The totals so far of what samples store as differences, of the busiest sandboxes; named by the catalogue.
+fn totals(text: &mut Exposition, points: &[&LivePoint], field: F) {
+    let entry = field.entry();
+    let (name, scale) = match entry.unit {
+        MetricUnit::Milliseconds => (format!("{}_seconds", entry.name.trim_end_matches("_ms")), 1e-3),
+        MetricUnit::Bytes | MetricUnit::Count | MetricUnit::CentiPercent => (entry.name.to_owned(), 1.0),
+    };
+    let told =
+        points.iter().filter_map(|point| Some((point.sample.sandbox_id.as_str(), point.totals.get(field)?)));
+    let mut told = told.peekable();
+    if told.peek().is_some() {
+        text.family(format!("sandscope_sandbox_{name}_total"), Kind::Counter, entry.doc);
+        for (id, total) in told {
+            text.sample(&[("sandbox_id", id)], float(total) * scale);
+        }
     }
 }
 

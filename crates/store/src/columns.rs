@@ -1,153 +1,144 @@
 //! Columns of numbers as bytes: what all rows share is written once, the rest is left to a numeric compressor.
 //!
 //! ```text
-//!   version (1 byte) │ number of columns │ number of rows │ per column: 0, the value all rows share
-//!                                                         │             1, length, compressed numbers
+//!   2 (1 byte) │ number of columns │ number of rows │ per column: slot │ 0, the value all rows share
+//!                                                                      │ 1, length, compressed numbers
+//!                                                                      │ 2, length, compressed numbers plus one; 0: none
 //! ```
+//!
+//! A slot says what a column is; one that is not known is passed over, one that is not there has no value in any row.
+//! So a later version may write more, and an earlier one may have written less. Version 1 had no slots and no rows
+//! without a value: its columns were told apart by their place.
 //!
 //! Numbers of the format itself are variable-length (seven bits a byte).
 
 use pco::ChunkConfig;
 use pco::standalone::{simple_compress, simple_decompress};
 
-const VERSION: u8 = 1;
+use crate::varint::{put, take};
+
+const PLACED: u8 = 1;
+const SLOTTED: u8 = 2;
 const SHARED: u8 = 0;
 const COMPRESSED: u8 = 1;
-/// More rows than any block has: a damaged number cannot make us reserve memory.
+const GAPPED: u8 = 2;
+/// More rows and columns than any block has: a damaged number cannot make us reserve memory.
 const MAX_ROWS: u64 = 1 << 20;
+const MAX_COLUMNS: u64 = 1 << 10;
 
-/// `None` if the columns differ in length or cannot be compressed.
-pub(crate) fn encode(columns: &[Vec<u64>]) -> Option<Vec<u8>> {
-    let n_rows = columns.first().map_or(0, Vec::len);
-    let mut bytes = vec![VERSION];
-    put(&mut bytes, u64::try_from(columns.len()).ok()?);
+/// One column as read.
+#[derive(Debug, PartialEq, Eq)]
+enum Column {
+    Shared(u64),
+    Full(Vec<u64>),
+    /// Each number is one more than the value; 0 stands for none.
+    Gapped(Vec<u64>),
+}
+
+/// The columns of a block.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    n_rows: usize,
+    columns: Vec<(u64, Column)>,
+}
+
+/// One column of [`Columns`], or none at all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot<'a>(Option<&'a Column>);
+
+impl Slot<'_> {
+    pub(crate) const fn is_there(self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn get(self, row: usize) -> Option<u64> {
+        match self.0? {
+            Column::Shared(value) => Some(*value),
+            Column::Full(values) => values.get(row).copied(),
+            Column::Gapped(values) => values.get(row)?.checked_sub(1),
+        }
+    }
+}
+
+impl Columns {
+    pub(crate) const fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    pub(crate) fn slot(&self, slot: u64) -> Slot<'_> {
+        Slot(self.columns.iter().find(|(found, _)| *found == slot).map(|(_, column)| column))
+    }
+}
+
+/// `None` if the columns cannot be compressed. A column without any value is left out.
+pub(crate) fn encode(n_rows: usize, columns: &[(u64, Vec<Option<u64>>)]) -> Option<Vec<u8>> {
+    let written = || columns.iter().filter(|(_, column)| column.iter().any(Option::is_some));
+    let mut bytes = vec![SLOTTED];
+    put(&mut bytes, u64::try_from(written().count()).ok()?);
     put(&mut bytes, u64::try_from(n_rows).ok()?);
-    for column in columns {
+    for (slot, column) in written() {
         if column.len() != n_rows {
             return None;
         }
-        match column.first() {
-            Some(first) if column.iter().any(|value| value != first) => {
-                let compressed = simple_compress(column, &ChunkConfig::default()).ok()?;
-                bytes.push(COMPRESSED);
-                put(&mut bytes, u64::try_from(compressed.len()).ok()?);
-                bytes.extend_from_slice(&compressed);
-            }
-            first => {
-                bytes.push(SHARED);
-                put(&mut bytes, first.copied().unwrap_or(0));
-            }
+        put(&mut bytes, *slot);
+        let shared = column.first().copied().flatten();
+        if let Some(shared) = shared.filter(|_| column.windows(2).all(|two| two[0] == two[1])) {
+            bytes.push(SHARED);
+            put(&mut bytes, shared);
+            continue;
         }
+        let full: Option<Vec<u64>> = column.iter().copied().collect();
+        let (kind, numbers) = match full {
+            Some(full) => (COMPRESSED, full),
+            None => (GAPPED, column.iter().map(|value| value.map_or(0, |n| n.saturating_add(1))).collect()),
+        };
+        let compressed = simple_compress(&numbers, &ChunkConfig::default()).ok()?;
+        bytes.push(kind);
+        put(&mut bytes, u64::try_from(compressed.len()).ok()?);
+        bytes.extend_from_slice(&compressed);
     }
     Some(bytes)
 }
 
-/// `None` if the bytes are not what [`encode`] writes.
-pub(crate) fn decode(bytes: &[u8], n_columns: usize) -> Option<Vec<Vec<u64>>> {
+/// `None` if the bytes are not what [`encode`] writes, and not what version 1 wrote of columns in the order `placed`.
+pub(crate) fn decode(bytes: &[u8], placed: &[u64]) -> Option<Columns> {
     let (version, mut rest) = bytes.split_first()?;
-    let (columns, rows) = (take(&mut rest)?, take(&mut rest)?);
-    if *version != VERSION || columns != u64::try_from(n_columns).ok()? || rows > MAX_ROWS {
+    let (n_columns, n_rows) = (take(&mut rest)?, take(&mut rest)?);
+    let is_known = match *version {
+        PLACED => n_columns == u64::try_from(placed.len()).ok()?,
+        SLOTTED => n_columns <= MAX_COLUMNS,
+        _ => false,
+    };
+    if !is_known || n_rows > MAX_ROWS {
         return None;
     }
-    let n_rows = usize::try_from(rows).ok()?;
-    let mut decoded = Vec::with_capacity(n_columns);
-    for _ in 0..n_columns {
+    let mut decoded = Columns { n_rows: usize::try_from(n_rows).ok()?, columns: Vec::new() };
+    for index in 0..usize::try_from(n_columns).ok()? {
+        let slot = if *version == SLOTTED { take(&mut rest)? } else { *placed.get(index)? };
         let (kind, after) = rest.split_first()?;
         rest = after;
         let number = take(&mut rest)?;
-        let column = match *kind {
-            SHARED => vec![number; n_rows],
-            COMPRESSED => {
-                let (compressed, after) = rest.split_at_checked(usize::try_from(number).ok()?)?;
-                rest = after;
-                simple_decompress(compressed).ok().filter(|column: &Vec<u64>| column.len() == n_rows)?
+        if *kind == SHARED {
+            decoded.columns.push((slot, Column::Shared(number)));
+            continue;
+        }
+        let (compressed, after) = rest.split_at_checked(usize::try_from(number).ok()?)?;
+        rest = after;
+        // A later version may have further kinds: they have a length as well.
+        if matches!(*kind, COMPRESSED | GAPPED) {
+            let numbers: Vec<u64> = simple_decompress(compressed).ok()?;
+            if numbers.len() != decoded.n_rows {
+                return None;
             }
-            _ => return None,
-        };
-        decoded.push(column);
+            let column = if *kind == GAPPED { Column::Gapped(numbers) } else { Column::Full(numbers) };
+            decoded.columns.push((slot, column));
+        } else if *version == PLACED {
+            return None;
+        }
     }
     rest.is_empty().then_some(decoded)
 }
 
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number.to_le_bytes()[0]);
-}
-
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn an_hour_of_samples_takes_a_few_bytes_each() {
-        // What a working sandbox looks like: ticks a few milliseconds late, memory in pages, a share that jumps.
-        let mut noise = 1_u64;
-        let mut next = |below: u64| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (noise >> 33) % below
-        };
-        let rows = 720;
-        let at = (0..rows).map(|n| 1_790_000_000_000 + n * 5_000 + next(20)).collect();
-        let cpu = (0..rows).map(|_| next(2_000)).collect();
-        let mut used = 40_000_u64;
-        let memory = (0..rows)
-            .map(|_| {
-                used += next(64);
-                used * 4096
-            })
-            .collect();
-        let cache = (0..rows).map(|n| (9_000 + n / 7) * 4096).collect();
-        let disk = (0..rows).map(|n| (2_000 + n / 20) * 4096).collect();
-        let shared = |value: u64| vec![value; 720];
-        let columns = [at, cpu, shared(2), memory, shared(512 << 20), cache, disk, shared(1 << 30)];
-        let bytes = encode(&columns).unwrap();
-        assert!(bytes.len() < 720 * 6, "{} bytes for 720 samples", bytes.len());
-        assert_eq!(decode(&bytes, 8).unwrap(), columns);
-    }
-
-    #[test]
-    fn damaged_bytes_are_refused() {
-        let bytes = encode(&[vec![1, 2, 3], vec![7; 3]]).unwrap();
-        assert_eq!(decode(&bytes, 3), None);
-        assert_eq!(decode(&bytes[..bytes.len() - 1], 2), None);
-        assert_eq!(decode(&[], 2), None);
-        assert_eq!(decode(&[VERSION, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 1], 1), None);
-        assert_eq!(encode(&[vec![1], vec![]]), None);
-        assert_eq!(
-            decode(&encode(&[vec![], vec![]]).unwrap(), 2).unwrap(),
-            [vec![], vec![]] as [Vec<u64>; 2]
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn what_goes_in_comes_out(rows in proptest::collection::vec(any::<[u64; 3]>(), 0..300)) {
-            let columns: Vec<Vec<u64>> = (0..3).map(|column| rows.iter().map(|row| row[column]).collect()).collect();
-            let bytes = encode(&columns).unwrap();
-            prop_assert_eq!(decode(&bytes, 3).unwrap(), columns);
-        }
-
-        #[test]
-        fn nonsense_is_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = decode(&bytes, 2);
-        }
-    }
-}
+#[path = "columns_tests.rs"]
+mod tests;

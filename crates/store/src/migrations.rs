@@ -40,7 +40,11 @@ pub(crate) const ATTEMPTS: Schema = Schema {
 };
 pub(crate) const SAMPLES: Schema = Schema {
     file: "samples.sqlite",
-    steps: &[include_str!("migrations/samples_0001.sql"), include_str!("migrations/samples_0002.sql")],
+    steps: &[
+        include_str!("migrations/samples_0001.sql"),
+        include_str!("migrations/samples_0002.sql"),
+        include_str!("migrations/samples_0003.sql"),
+    ],
     synchronous: "NORMAL",
 };
 pub(crate) const LOGS: Schema = Schema {

@@ -1,11 +1,12 @@
 //! Sealed blocks that earlier releases wrote say for ever what they said; see `tests/fixtures/README.md`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use sandscope_model::{Sample, SandboxId};
+use sandscope_model::{MetricField, Sample, SandboxId};
 
 use crate::point::{Aggregate, Point};
-use crate::sealed::decode_block;
+use crate::sealed::read_block;
 
 fn files_with_blocks() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -18,17 +19,21 @@ fn files_with_blocks() -> Vec<PathBuf> {
 
 /// In the words of the fixtures' answers.
 fn text(sample: &Sample) -> String {
-    format!(
+    let mut text = format!(
         "{} cpu {} of {} mem {} of {} cache {} disk {} of {}",
         sample.at,
-        sample.cpu_used_pct,
-        sample.cpu_count,
-        sample.mem_used_bytes,
-        sample.mem_total_bytes,
-        sample.mem_cache_bytes,
-        sample.disk_used_bytes,
-        sample.disk_total_bytes,
-    )
+        sample.cpu_used_pct(),
+        sample.cpu_count(),
+        sample.or_zero(MetricField::MemUsed),
+        sample.or_zero(MetricField::MemTotal),
+        sample.or_zero(MetricField::MemCache),
+        sample.or_zero(MetricField::DiskUsed),
+        sample.or_zero(MetricField::DiskTotal),
+    );
+    for (field, number) in sample.values.iter().filter(|(field, _)| field.entry().since != "0.1") {
+        let _ = write!(text, " {} {number}", field.entry().name);
+    }
+    text
 }
 
 #[test]
@@ -39,7 +44,10 @@ fn blocks_of_earlier_releases_say_what_they_said() {
     for file in files {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         let level = name.strip_prefix("level-").unwrap().parse().unwrap();
-        let points = decode_block(1, level, &std::fs::read(&file).unwrap()).unwrap();
+        let mut points = Vec::new();
+        let everything = (i64::MIN, i64::MAX);
+        read_block((1, level), &std::fs::read(&file).unwrap(), everything, |point| points.push(point))
+            .unwrap();
         let line = |point: &Point, aggregate| text(&point.sample(&id, aggregate).unwrap());
         let both = |point| format!("{} | {}\n", line(point, Aggregate::Max), line(point, Aggregate::Average));
         let found: String = points.iter().map(both).collect();

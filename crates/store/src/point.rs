@@ -1,55 +1,100 @@
-//! A sample, or the largest and the sum of several, as it is stored and joined. Pure.
+//! A sample, or the largest and the sum of several, as it is stored and joined, field by field of the catalogue. Pure.
 
 use std::collections::BTreeMap;
 
-use sandscope_model::{Sample, SandboxId, Timestamp};
+use sandscope_model::{MetricField, Sample, SandboxId, Timestamp, Values};
 
-use crate::columns;
+use crate::columns::{self, Columns, Slot};
 
 /// Microseconds in a second.
 pub(crate) const SECOND: i64 = 1_000_000;
+/// Samples keep the millisecond, spans the second: finer would be noise, and noise does not compress.
+const MILLISECOND: i64 = 1_000;
 
-/// What one sample, or all samples of a span, said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Point {
-    /// When, or the start of the span; microseconds since 1970.
-    pub(crate) at: i64,
-    /// Samples in it.
-    pub(crate) n: u64,
-    pub(crate) cpu_count: u64,
-    pub(crate) mem_total: u64,
-    pub(crate) disk_total: u64,
-    /// Hundredths of a percent.
-    pub(crate) cpu: Values,
-    pub(crate) mem_used: Values,
-    pub(crate) mem_cache: Values,
-    pub(crate) disk_used: Values,
+/// Slots of columns: the time, how many samples, and four for each field, by its id.
+const TIME: u64 = 0;
+const N: u64 = 1;
+const ROLES: u64 = 4;
+const MAX: u64 = 0;
+const SUM: u64 = 1;
+/// How many samples had a value, where that is not all of them.
+const N_WITH: u64 = 2;
+
+const fn slot(field: MetricField, role: u64) -> u64 {
+    field.id() as u64 * ROLES + role
 }
 
-/// Of one field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Values {
-    pub(crate) max: u64,
-    pub(crate) sum: u64,
+/// The order of version 1's columns.
+const PLACED_SAMPLES: [u64; 8] = {
+    use MetricField as F;
+    [
+        TIME,
+        slot(F::CpuUsed, MAX),
+        slot(F::CpuCount, MAX),
+        slot(F::MemUsed, MAX),
+        slot(F::MemTotal, MAX),
+        slot(F::MemCache, MAX),
+        slot(F::DiskUsed, MAX),
+        slot(F::DiskTotal, MAX),
+    ]
+};
+const PLACED_SPANS: [u64; 13] = {
+    use MetricField as F;
+    [
+        TIME,
+        N,
+        slot(F::CpuCount, MAX),
+        slot(F::MemTotal, MAX),
+        slot(F::DiskTotal, MAX),
+        slot(F::CpuUsed, MAX),
+        slot(F::CpuUsed, SUM),
+        slot(F::MemUsed, MAX),
+        slot(F::MemUsed, SUM),
+        slot(F::MemCache, MAX),
+        slot(F::MemCache, SUM),
+        slot(F::DiskUsed, MAX),
+        slot(F::DiskUsed, SUM),
+    ]
+};
+
+/// What the samples of a span said of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Cell {
+    /// Samples that had a value; the rest is 0 where there are none.
+    n: u64,
+    max: u64,
+    sum: u64,
 }
 
-impl Values {
-    pub(crate) const fn one(value: u64) -> Self {
-        Self { max: value, sum: value }
-    }
-
+impl Cell {
     fn add(&mut self, other: Self) {
+        self.n = self.n.saturating_add(other.n);
         self.max = self.max.max(other.max);
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    const fn take(self, aggregate: Aggregate, n: u64) -> u64 {
+    fn take(self, field: MetricField, aggregate: Aggregate) -> Option<u64> {
+        if self.n == 0 {
+            return None;
+        }
         match aggregate {
-            Aggregate::Max => self.max,
-            // Rounded half up; a point has a sample at least.
-            Aggregate::Average => (self.sum.saturating_add(n / 2)) / if n == 0 { 1 } else { n },
+            Aggregate::Average if field.kind().has_sum() => {
+                // Rounded half up.
+                Some(self.sum.saturating_add(self.n / 2) / self.n)
+            }
+            Aggregate::Average | Aggregate::Max => Some(self.max),
         }
     }
+}
+
+/// What one sample, or all samples of a span, said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Point {
+    /// When, or the start of the span; microseconds since 1970.
+    pub(crate) at: i64,
+    /// Samples in it.
+    n: u64,
+    cells: [Cell; MetricField::COUNT],
 }
 
 /// What one value stands for the samples of a step.
@@ -58,135 +103,169 @@ pub enum Aggregate {
     /// The largest.
     #[default]
     Max,
-    /// The mean.
+    /// The mean. Of totals and limits, the largest.
     Average,
 }
 
 impl Point {
+    /// One sample.
+    pub(crate) fn one(at: i64, values: &Values) -> Self {
+        let mut point = Self { at, n: 1, cells: [Cell::default(); MetricField::COUNT] };
+        for (field, value) in values.iter() {
+            point.cells[field.index()] = Cell { n: 1, max: value, sum: value };
+        }
+        point
+    }
+
     fn add(&mut self, other: &Self) {
         self.n = self.n.saturating_add(other.n);
-        self.cpu_count = self.cpu_count.max(other.cpu_count);
-        self.mem_total = self.mem_total.max(other.mem_total);
-        self.disk_total = self.disk_total.max(other.disk_total);
-        self.cpu.add(other.cpu);
-        self.mem_used.add(other.mem_used);
-        self.mem_cache.add(other.mem_cache);
-        self.disk_used.add(other.disk_used);
+        for (cell, other) in self.cells.iter_mut().zip(&other.cells) {
+            cell.add(*other);
+        }
+    }
+
+    pub(crate) fn values(&self, aggregate: Aggregate) -> Values {
+        let numbers = MetricField::ALL.iter().zip(&self.cells);
+        numbers.filter_map(|(field, cell)| Some((*field, cell.take(*field, aggregate)?))).collect()
     }
 
     /// As a sample; `None` for a time that cannot be.
     pub(crate) fn sample(&self, id: &SandboxId, aggregate: Aggregate) -> Option<Sample> {
-        let take = |values: Values| values.take(aggregate, self.n);
-        let centi_pct = u32::try_from(take(self.cpu)).unwrap_or(u32::MAX);
-        Some(Sample {
-            sandbox_id: id.clone(),
-            at: Timestamp::from_microsecond(self.at).ok()?,
-            cpu_used_pct: f64::from(centi_pct) / 100.0,
-            cpu_count: u32::try_from(self.cpu_count).unwrap_or(u32::MAX),
-            mem_used_bytes: take(self.mem_used),
-            mem_total_bytes: self.mem_total,
-            mem_cache_bytes: take(self.mem_cache),
-            disk_used_bytes: take(self.disk_used),
-            disk_total_bytes: self.disk_total,
-        })
+        sample(id, self.at, self.values(aggregate))
     }
 }
 
-/// Joins points to one for each span of `step_usec` that has any, in the order of time. A span without any stays a
-/// gap.
-pub(crate) fn join(points: impl IntoIterator<Item = Point>, step_usec: i64) -> Vec<Point> {
-    let mut spans: BTreeMap<i64, Point> = BTreeMap::new();
-    for point in points {
-        let start = point.at - point.at.rem_euclid(step_usec.max(1));
-        spans.entry(start).and_modify(|span| span.add(&point)).or_insert(Point { at: start, ..point });
-    }
-    spans.into_values().collect()
+/// A sample; `None` for a time that cannot be.
+pub(crate) fn sample(id: &SandboxId, at: i64, values: Values) -> Option<Sample> {
+    Some(Sample { sandbox_id: id.clone(), at: Timestamp::from_microsecond(at).ok()?, values })
 }
 
-const SAMPLE_COLUMNS: usize = 8;
-const SPAN_COLUMNS: usize = 13;
-/// Samples keep the millisecond, spans the second: finer would be noise, and noise does not compress.
-const MILLISECOND: i64 = 1_000;
+/// Joins points to one for each span that has any. A span without any stays a gap.
+#[derive(Debug)]
+pub(crate) struct Spans {
+    step_usec: i64,
+    spans: BTreeMap<i64, Point>,
+}
+
+impl Spans {
+    pub(crate) fn new(step_usec: i64) -> Self {
+        Self { step_usec: step_usec.max(1), spans: BTreeMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, point: Point) {
+        let start = point.at - point.at.rem_euclid(self.step_usec);
+        match self.spans.get_mut(&start) {
+            Some(span) => span.add(&point),
+            None => {
+                self.spans.insert(start, Point { at: start, ..point });
+            }
+        }
+    }
+
+    /// In the order of time.
+    pub(crate) fn into_points(self) -> impl Iterator<Item = Point> {
+        self.spans.into_values()
+    }
+}
 
 /// Samples as bytes.
 pub(crate) fn encode_samples(points: &[Point]) -> Option<Vec<u8>> {
-    let column = |value: fn(&Point) -> u64| points.iter().map(value).collect::<Vec<_>>();
-    columns::encode(&[
-        column(|point| unsigned(point.at / MILLISECOND)),
-        column(|point| point.cpu.max),
-        column(|point| point.cpu_count),
-        column(|point| point.mem_used.max),
-        column(|point| point.mem_total),
-        column(|point| point.mem_cache.max),
-        column(|point| point.disk_used.max),
-        column(|point| point.disk_total),
-    ])
-}
-
-/// What [`encode_samples`] wrote.
-pub(crate) fn decode_samples(bytes: &[u8]) -> Option<Vec<Point>> {
-    let columns = columns::decode(bytes, SAMPLE_COLUMNS)?;
-    let rows = columns.first()?.len();
-    let row = |row: usize| {
-        let cell = |column: usize| columns.get(column)?.get(row).copied();
-        Some(Point {
-            at: i64::try_from(cell(0)?).ok()?.checked_mul(MILLISECOND)?,
-            n: 1,
-            cpu: Values::one(cell(1)?),
-            cpu_count: cell(2)?,
-            mem_used: Values::one(cell(3)?),
-            mem_total: cell(4)?,
-            mem_cache: Values::one(cell(5)?),
-            disk_used: Values::one(cell(6)?),
-            disk_total: cell(7)?,
-        })
-    };
-    (0..rows).map(row).collect()
+    let mut columns =
+        vec![(TIME, points.iter().map(|point| Some(unsigned(point.at / MILLISECOND))).collect())];
+    columns.extend(MetricField::ALL.iter().map(|field| {
+        let value = |point: &Point| of(point, *field, |cell| cell.max);
+        (slot(*field, MAX), points.iter().map(value).collect())
+    }));
+    columns::encode(points.len(), &columns)
 }
 
 /// Spans as bytes.
 pub(crate) fn encode_spans(points: &[Point]) -> Option<Vec<u8>> {
-    let column = |value: fn(&Point) -> u64| points.iter().map(value).collect::<Vec<_>>();
-    columns::encode(&[
-        column(|point| unsigned(point.at / SECOND)),
-        column(|point| point.n),
-        column(|point| point.cpu_count),
-        column(|point| point.mem_total),
-        column(|point| point.disk_total),
-        column(|point| point.cpu.max),
-        column(|point| point.cpu.sum),
-        column(|point| point.mem_used.max),
-        column(|point| point.mem_used.sum),
-        column(|point| point.mem_cache.max),
-        column(|point| point.mem_cache.sum),
-        column(|point| point.disk_used.max),
-        column(|point| point.disk_used.sum),
-    ])
+    let column = |value: &dyn Fn(&Point) -> Option<u64>| points.iter().map(value).collect::<Vec<_>>();
+    let mut columns =
+        vec![(TIME, column(&|point| Some(unsigned(point.at / SECOND)))), (N, column(&|point| Some(point.n)))];
+    for field in MetricField::ALL {
+        columns.push((slot(*field, MAX), column(&|point| of(point, *field, |cell| cell.max))));
+        if !field.kind().has_sum() {
+            continue;
+        }
+        columns.push((slot(*field, SUM), column(&|point| of(point, *field, |cell| cell.sum))));
+        let index = field.index();
+        if points.iter().any(|point| ![0, point.n].contains(&point.cells[index].n)) {
+            columns.push((slot(*field, N_WITH), column(&|point| of(point, *field, |cell| cell.n))));
+        }
+    }
+    columns::encode(points.len(), &columns)
 }
 
-/// What [`encode_spans`] wrote.
-pub(crate) fn decode_spans(bytes: &[u8]) -> Option<Vec<Point>> {
-    let columns = columns::decode(bytes, SPAN_COLUMNS)?;
-    let rows = columns.first()?.len();
-    let row = |row: usize| {
-        let cell = |column: usize| columns.get(column)?.get(row).copied();
-        let values = |column: usize| Some(Values { max: cell(column)?, sum: cell(column + 1)? });
-        Some(Point {
-            at: i64::try_from(cell(0)?).ok()?.checked_mul(SECOND)?,
-            n: cell(1)?,
-            cpu_count: cell(2)?,
-            mem_total: cell(3)?,
-            disk_total: cell(4)?,
-            cpu: values(5)?,
-            mem_used: values(7)?,
-            mem_cache: values(9)?,
-            disk_used: values(11)?,
-        })
-    };
-    (0..rows).map(row).collect()
+fn of(point: &Point, field: MetricField, value: fn(&Cell) -> u64) -> Option<u64> {
+    let cell = &point.cells[field.index()];
+    (cell.n > 0).then(|| value(cell))
+}
+
+/// A block whose points are made one by one.
+#[derive(Debug)]
+pub(crate) struct Block {
+    columns: Columns,
+    is_of_samples: bool,
+}
+
+/// The columns of one field.
+struct OfField<'a> {
+    index: usize,
+    max: Slot<'a>,
+    sum: Slot<'a>,
+    n_with: Slot<'a>,
+}
+
+impl Block {
+    /// What [`encode_samples`] wrote, in this version or version 1.
+    pub(crate) fn of_samples(bytes: &[u8]) -> Option<Self> {
+        Some(Self { columns: columns::decode(bytes, &PLACED_SAMPLES)?, is_of_samples: true })
+    }
+
+    /// What [`encode_spans`] wrote, in this version or version 1.
+    pub(crate) fn of_spans(bytes: &[u8]) -> Option<Self> {
+        Some(Self { columns: columns::decode(bytes, &PLACED_SPANS)?, is_of_samples: false })
+    }
+
+    /// Every point that lies between `start` and `end`, both inclusive. `None` if one has no time that can be.
+    pub(crate) fn each(&self, (start, end): (i64, i64), mut take: impl FnMut(Point)) -> Option<()> {
+        let fields: Vec<OfField<'_>> = MetricField::ALL
+            .iter()
+            .map(|field| OfField {
+                index: field.index(),
+                max: self.columns.slot(slot(*field, MAX)),
+                sum: self.columns.slot(slot(*field, SUM)),
+                n_with: self.columns.slot(slot(*field, N_WITH)),
+            })
+            .filter(|of| of.max.is_there())
+            .collect();
+        let (time, n) = (self.columns.slot(TIME), self.columns.slot(N));
+        let unit = if self.is_of_samples { MILLISECOND } else { SECOND };
+        for row in 0..self.columns.n_rows() {
+            let at = i64::try_from(time.get(row)?).ok()?.checked_mul(unit)?;
+            if !(start..=end).contains(&at) {
+                continue;
+            }
+            let n = if self.is_of_samples { 1 } else { n.get(row)? };
+            let mut point = Point { at, n, cells: [Cell::default(); MetricField::COUNT] };
+            for of in &fields {
+                let Some(max) = of.max.get(row) else { continue };
+                let sum = of.sum.get(row).unwrap_or(max);
+                point.cells[of.index] = Cell { n: of.n_with.get(row).unwrap_or(n), max, sum };
+            }
+            take(point);
+        }
+        Some(())
+    }
 }
 
 /// Times before 1970 are no samples'.
 fn unsigned(time: i64) -> u64 {
     u64::try_from(time).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "point_tests.rs"]
+mod tests;

@@ -4,20 +4,13 @@
 //! [`sealed`]: crate::sealed
 
 use rusqlite::{Connection, params};
-use sandscope_model::{Sample, SandboxId, Timestamp};
+use sandscope_model::{Sample, SandboxId, Timestamp, Values};
 
-use crate::point::{Aggregate, Point, SECOND, join};
-use crate::row::{all, first, integer};
-use crate::sealed::{ROW_COLUMNS, SAMPLES, SPANS, decode_block, decode_row, read_blocks};
+use crate::point::{Aggregate, Point, SECOND, Spans, sample};
+use crate::row::{all, first};
+use crate::sealed::{SAMPLES, SPANS, read_block, read_blocks};
 use crate::writer::Tx;
-use crate::{Store, StoreError};
-
-/// Hundredths of a percent. Not a number counts as nothing used.
-fn centi_pct(pct: f64) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by clamp; a cast of NaN gives 0")]
-    let centi = (pct * 100.0).round().clamp(0.0, 1_000_000.0) as i64;
-    centi
-}
+use crate::{Store, StoreError, sample_row};
 
 fn insert(tx: &Tx<'_>, sample: &Sample) -> Result<(), StoreError> {
     let id = sample.sandbox_id.as_str();
@@ -30,32 +23,31 @@ fn insert(tx: &Tx<'_>, sample: &Sample) -> Result<(), StoreError> {
             tx.last_insert_rowid()
         }
     };
+    let ([cpu_used, cpu_count, mem_used, mem_total, mem_cache, disk_used, disk_total], more) =
+        sample_row::encode(&sample.values);
+    let at = sample.at.as_microsecond();
     tx.prepare_cached(
         "INSERT OR REPLACE INTO samples (series, at, cpu_used_centi_pct, cpu_count, mem_used_bytes,
-             mem_total_bytes, mem_cache_bytes, disk_used_bytes, disk_total_bytes)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             mem_total_bytes, mem_cache_bytes, disk_used_bytes, disk_total_bytes, more)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
-        series,
-        sample.at.as_microsecond(),
-        centi_pct(sample.cpu_used_pct),
-        sample.cpu_count,
-        integer(sample.mem_used_bytes),
-        integer(sample.mem_total_bytes),
-        integer(sample.mem_cache_bytes),
-        integer(sample.disk_used_bytes),
-        integer(sample.disk_total_bytes),
+        series, at, cpu_used, cpu_count, mem_used, mem_total, mem_cache, disk_used, disk_total, more
     ])?;
     Ok(())
 }
 
 /// The rows of a series (`?1`) from `?2` to `?3`.
 pub(crate) fn rows_sql() -> String {
-    format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ?1 AND at BETWEEN ?2 AND ?3 ORDER BY at")
+    let columns = sample_row::COLUMNS;
+    format!("SELECT {columns} FROM samples WHERE series = ?1 AND at BETWEEN ?2 AND ?3 ORDER BY at")
 }
 
-fn rows(connection: &Connection, series: i64, (start, end): (i64, i64)) -> Result<Vec<Point>, StoreError> {
-    all(connection.prepare_cached(&rows_sql())?, params![series, start, end], "samples", decode_row)
+/// A sample: when, and what.
+type One = (i64, Values);
+
+fn rows(connection: &Connection, series: i64, (start, end): (i64, i64)) -> Result<Vec<One>, StoreError> {
+    all(connection.prepare_cached(&rows_sql())?, params![series, start, end], "samples", sample_row::decode)
 }
 
 fn series_of(connection: &Connection, id: &SandboxId) -> Result<Option<i64>, StoreError> {
@@ -64,14 +56,31 @@ fn series_of(connection: &Connection, id: &SandboxId) -> Result<Option<i64>, Sto
 }
 
 /// Samples one by one, from rows and blocks, in the order of time.
-fn single(connection: &Connection, series: i64, range: (i64, i64)) -> Result<Vec<Point>, StoreError> {
+fn single(connection: &Connection, series: i64, range: (i64, i64)) -> Result<Vec<One>, StoreError> {
     if range.0 > range.1 {
         return Ok(Vec::new());
     }
-    let mut points = read_blocks(connection, series, SAMPLES, range)?;
-    points.extend(rows(connection, series, range)?);
-    points.sort_by_key(|point| point.at);
-    Ok(points)
+    let mut samples = Vec::new();
+    let take = |point: Point| samples.push((point.at, point.values(Aggregate::Max)));
+    read_blocks(connection, series, SAMPLES, range, take)?;
+    samples.extend(rows(connection, series, range)?);
+    samples.sort_by_key(|(at, _)| *at);
+    Ok(samples)
+}
+
+/// Joins what [`single`] gives.
+fn join_single(
+    connection: &Connection,
+    series: i64,
+    range: (i64, i64),
+    spans: &mut Spans,
+) -> Result<(), StoreError> {
+    if range.0 > range.1 {
+        return Ok(());
+    }
+    read_blocks(connection, series, SAMPLES, range, |point| spans.add(point))?;
+    rows(connection, series, range)?.iter().for_each(|(at, values)| spans.add(Point::one(*at, values)));
+    Ok(())
 }
 
 /// One point per step. Whole spans come from the coarsest level that divides the step; what the range cuts off at its
@@ -81,43 +90,58 @@ fn stepped(
     series: i64,
     (start, end): (i64, i64),
     step_usec: i64,
-) -> Result<Vec<Point>, StoreError> {
+) -> Result<Spans, StoreError> {
+    let mut spans = Spans::new(step_usec);
     let level = SPANS.into_iter().find(|level| step_usec % (level * SECOND) == 0);
-    let Some(level) = level else { return Ok(join(single(connection, series, (start, end))?, step_usec)) };
+    let Some(level) = level else {
+        join_single(connection, series, (start, end), &mut spans)?;
+        return Ok(spans);
+    };
     let span = level * SECOND;
     let floor = |at: i64| at - at.rem_euclid(span);
     // The extremes stand for no bound at all.
     let whole_from = if start < i64::MIN + span { start } else { floor(start.saturating_add(span - 1)) };
     let whole_to = if end > i64::MAX - span { end } else { floor(end + 1) - 1 };
     if whole_from > whole_to {
-        return Ok(join(single(connection, series, (start, end))?, step_usec));
+        join_single(connection, series, (start, end), &mut spans)?;
+        return Ok(spans);
     }
-    let mut points = read_blocks(connection, series, level, (whole_from, whole_to))?;
-    points.extend(rows(connection, series, (whole_from, whole_to))?);
+    read_blocks(connection, series, level, (whole_from, whole_to), |point| spans.add(point))?;
+    let open = rows(connection, series, (whole_from, whole_to))?;
+    open.iter().for_each(|(at, values)| spans.add(Point::one(*at, values)));
     if start < whole_from {
-        points.extend(single(connection, series, (start, whole_from - 1))?);
+        join_single(connection, series, (start, whole_from - 1), &mut spans)?;
     }
     if whole_to < end {
-        points.extend(single(connection, series, (whole_to + 1, end))?);
+        join_single(connection, series, (whole_to + 1, end), &mut spans)?;
     }
-    Ok(join(points, step_usec))
+    Ok(spans)
 }
 
-/// The newest sample of a series.
-fn newest(connection: &Connection, series: i64) -> Result<Option<Point>, StoreError> {
-    let sql = format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ? ORDER BY at DESC LIMIT 1");
-    let row = first(connection.prepare_cached(&sql)?, [series], "samples", decode_row)?;
-    if row.is_some() {
-        return Ok(row);
+/// The newest samples of a series, `n` at most, oldest first. What is older than the newest block is not looked for:
+/// it has enough for whoever asks for a few.
+fn newest(connection: &Connection, series: i64, n: u32) -> Result<Vec<One>, StoreError> {
+    let columns = sample_row::COLUMNS;
+    let sql = format!("SELECT {columns} FROM samples WHERE series = ? ORDER BY at DESC LIMIT ?");
+    let mut samples =
+        all(connection.prepare_cached(&sql)?, params![series, n], "samples", sample_row::decode)?;
+    let n = usize::try_from(n).unwrap_or(usize::MAX);
+    if samples.len() < n {
+        let statement = connection.prepare_cached(
+            "SELECT no, data FROM blocks WHERE series = ? AND level = 0 ORDER BY first_at DESC LIMIT 1",
+        )?;
+        let block = first(statement, [series], "blocks", |cells| {
+            Ok((cells.plain::<i64>("no")?, cells.plain::<Vec<u8>>("data")?))
+        })?;
+        if let Some((no, data)) = block {
+            let mut sealed = Vec::new();
+            let take = |point: Point| sealed.push((point.at, point.values(Aggregate::Max)));
+            read_block((no, SAMPLES), &data, (i64::MIN, i64::MAX), take)?;
+            samples.extend(sealed.into_iter().rev().take(n - samples.len()));
+        }
     }
-    let statement = connection.prepare_cached(
-        "SELECT no, data FROM blocks WHERE series = ? AND level = 0 ORDER BY first_at DESC LIMIT 1",
-    )?;
-    let block = first(statement, [series], "blocks", |cells| {
-        Ok((cells.plain::<i64>("no")?, cells.plain::<Vec<u8>>("data")?))
-    })?;
-    let Some((no, data)) = block else { return Ok(None) };
-    Ok(decode_block(no, SAMPLES, &data)?.pop())
+    samples.sort_by_key(|(at, _)| *at);
+    Ok(samples)
 }
 
 impl Store {
@@ -163,11 +187,16 @@ impl Store {
             // One view of the file: what is sealed meanwhile is seen in its rows or in its block.
             let view = connection.unchecked_transaction()?;
             let Some(series) = series_of(&view, &id)? else { return Ok(Vec::new()) };
-            let points = match step_s {
-                None => single(&view, series, (start, end))?,
-                Some(step) => stepped(&view, series, (start, end), i64::from(step.max(1)) * SECOND)?,
-            };
-            Ok(points.iter().filter_map(|point| point.sample(&id, aggregate)).collect())
+            Ok(match step_s {
+                None => {
+                    let samples = single(&view, series, (start, end))?;
+                    samples.into_iter().filter_map(|(at, values)| sample(&id, at, values)).collect()
+                }
+                Some(step) => {
+                    let spans = stepped(&view, series, (start, end), i64::from(step.max(1)) * SECOND)?;
+                    spans.into_points().filter_map(|point| point.sample(&id, aggregate)).collect()
+                }
+            })
         };
         self.inner.samples.read(op).await
     }
@@ -222,25 +251,8 @@ impl Store {
         let op = move |connection: &Connection| {
             let view = connection.unchecked_transaction()?;
             let Some(series) = series_of(&view, &id)? else { return Ok(Vec::new()) };
-            let sql = format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ? ORDER BY at DESC LIMIT ?");
-            let mut points = all(view.prepare_cached(&sql)?, params![series, n], "samples", decode_row)?;
-            let n = usize::try_from(n).unwrap_or(usize::MAX);
-            if points.len() < n {
-                // What is older is sealed: the newest block has enough for whoever asks for a few.
-                let statement = view.prepare_cached(
-                    "SELECT no, data FROM blocks WHERE series = ? AND level = 0 ORDER BY first_at DESC LIMIT 1",
-                )?;
-                let block = first(statement, [series], "blocks", |cells| {
-                    Ok((cells.plain::<i64>("no")?, cells.plain::<Vec<u8>>("data")?))
-                })?;
-                if let Some((no, data)) = block {
-                    let sealed = decode_block(no, SAMPLES, &data)?;
-                    points.extend(sealed.into_iter().rev().take(n - points.len()));
-                }
-            }
-            points.sort_by_key(|point| point.at);
-            let newest = points.iter().filter_map(|point| point.sample(&id, Aggregate::Max)).collect();
-            Ok(newest)
+            let newest = newest(&view, series, n)?;
+            Ok(newest.into_iter().filter_map(|(at, values)| sample(&id, at, values)).collect())
         };
         self.inner.samples.read(op).await
     }
@@ -255,8 +267,8 @@ impl Store {
             let mut latest = Vec::with_capacity(ids.len());
             for id in &ids {
                 if let Some(series) = series_of(connection, id)? {
-                    let newest = newest(connection, series)?;
-                    latest.extend(newest.and_then(|point| point.sample(id, Aggregate::Max)));
+                    let newest = newest(connection, series, 1)?.pop();
+                    latest.extend(newest.and_then(|(at, values)| sample(id, at, values)));
                 }
             }
             Ok(latest)

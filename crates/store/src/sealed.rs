@@ -18,10 +18,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandscope_model::Timestamp;
 
-use crate::point::{Point, SECOND, Values, decode_samples, decode_spans, encode_samples, encode_spans, join};
-use crate::row::{Cells, all, integer};
+use crate::point::{Block, Point, SECOND, Spans, encode_samples, encode_spans};
+use crate::row::{all, integer};
 use crate::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, sample_row};
 
 const HOUR: i64 = 3600 * SECOND;
 /// How long an hour waits for latecomers before it is sealed.
@@ -34,7 +34,7 @@ const DROP_BATCH: u32 = 256;
 const SHRINK_BATCH: u32 = 8;
 /// What a block takes beside its data, with its place in two indexes, and what a row takes: measured, and rounded.
 const BLOCK_BYTES: u64 = 64;
-const ROW_BYTES: u64 = 52;
+const ROW_BYTES: u64 = 96;
 
 /// The level of blocks that hold samples.
 pub(crate) const SAMPLES: i64 = 0;
@@ -68,51 +68,43 @@ pub struct Sealed {
     pub bytes: u64,
 }
 
-pub(crate) const ROW_COLUMNS: &str = "at, cpu_used_centi_pct, cpu_count, mem_used_bytes, mem_total_bytes, mem_cache_bytes, \
-     disk_used_bytes, disk_total_bytes";
-
-pub(crate) fn decode_row(cells: &mut Cells<'_, '_>) -> Result<Point, StoreError> {
-    Ok(Point {
-        at: cells.plain("at")?,
-        n: 1,
-        cpu: Values::one(cells.number("cpu_used_centi_pct")?),
-        cpu_count: cells.number("cpu_count")?,
-        mem_used: Values::one(cells.number("mem_used_bytes")?),
-        mem_total: cells.number("mem_total_bytes")?,
-        mem_cache: Values::one(cells.number("mem_cache_bytes")?),
-        disk_used: Values::one(cells.number("disk_used_bytes")?),
-        disk_total: cells.number("disk_total_bytes")?,
-    })
-}
-
 /// The blocks of a series (`?1`) and level (`?2`) that have anything between `?3` and `?4`, oldest first. No block is
 /// longer than an hour, which bounds the search from below.
 pub(crate) const BLOCKS_IN_RANGE: &str = "SELECT no, data FROM blocks WHERE series = ?1 AND level = ?2
      AND first_at BETWEEN ?3 - 3600000000 AND ?4 AND last_at >= ?3 ORDER BY first_at";
 
-/// What the blocks of a level have from `start` to `end`, both inclusive.
+/// Takes what the blocks of a level have from `start` to `end`, both inclusive.
 pub(crate) fn read_blocks(
     connection: &Connection,
     series: i64,
     level: i64,
     (start, end): (i64, i64),
-) -> Result<Vec<Point>, StoreError> {
+    mut take: impl FnMut(Point),
+) -> Result<(), StoreError> {
     let statement = connection.prepare_cached(BLOCKS_IN_RANGE)?;
     let start_searched = start.max(i64::MIN + HOUR);
     let blocks = all(statement, params![series, level, start_searched, end], "blocks", |cells| {
         Ok((cells.plain::<i64>("no")?, cells.plain::<Vec<u8>>("data")?))
     })?;
-    let mut points = Vec::new();
     for (no, data) in blocks {
-        let decoded = decode_block(no, level, &data)?;
-        points.extend(decoded.into_iter().filter(|point| (start..=end).contains(&point.at)));
+        read_block((no, level), &data, (start, end), &mut take)?;
     }
-    Ok(points)
+    Ok(())
 }
 
-pub(crate) fn decode_block(no: i64, level: i64, data: &[u8]) -> Result<Vec<Point>, StoreError> {
-    let decoded = if level == SAMPLES { decode_samples(data) } else { decode_spans(data) };
-    decoded.ok_or_else(|| StoreError::Corrupt { table: "blocks", column: "data", row: no.to_string() })
+/// Takes what a block has from `start` to `end`, both inclusive.
+pub(crate) fn read_block(
+    (no, level): (i64, i64),
+    data: &[u8],
+    range: (i64, i64),
+    take: impl FnMut(Point),
+) -> Result<(), StoreError> {
+    let block = if level == SAMPLES { Block::of_samples(data) } else { Block::of_spans(data) };
+    block.and_then(|block| block.each(range, take)).ok_or_else(|| StoreError::Corrupt {
+        table: "blocks",
+        column: "data",
+        row: no.to_string(),
+    })
 }
 
 /// Where a pass goes on.
@@ -146,12 +138,16 @@ fn seal(tx: &Tx<'_>, from: i64, before: i64) -> Result<Step, StoreError> {
 }
 
 fn seal_hour(tx: &Tx<'_>, series: i64, (start, end): (i64, i64)) -> Result<Sealed, StoreError> {
-    let sql =
-        format!("SELECT {ROW_COLUMNS} FROM samples WHERE series = ? AND at BETWEEN ? AND ? ORDER BY at");
-    let points = all(tx.prepare_cached(&sql)?, params![series, start, end], "samples", decode_row)?;
+    let statement = tx.prepare_cached(&crate::samples::rows_sql())?;
+    let points = all(statement, params![series, start, end], "samples", |cells| {
+        sample_row::decode(cells).map(|(at, values)| Point::one(at, &values))
+    })?;
     let mut bytes = insert_block(tx, series, SAMPLES, &points)?;
     for level in SPANS {
-        bytes += insert_block(tx, series, level, &join(points.iter().copied(), level * SECOND))?;
+        let mut spans = Spans::new(level * SECOND);
+        points.iter().for_each(|point| spans.add(point.clone()));
+        let spans: Vec<Point> = spans.into_points().collect();
+        bytes += insert_block(tx, series, level, &spans)?;
     }
     let n = tx
         .prepare_cached("DELETE FROM samples WHERE series = ? AND at BETWEEN ? AND ?")?

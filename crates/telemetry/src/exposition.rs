@@ -1,5 +1,6 @@
 //! Figures in the text format that Prometheus scrapes (version 0.0.4).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The content type of the text.
@@ -18,12 +19,13 @@ pub enum Kind {
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
-    family: &'static str,
+    family: Cow<'static, str>,
 }
 
 impl Exposition {
     /// Begins a family; what follows are its samples. A counter's name ends in `_total`.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> &mut Self {
+    pub fn family(&mut self, name: impl Into<Cow<'static, str>>, kind: Kind, help: &str) -> &mut Self {
+        let name = name.into();
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -37,7 +39,7 @@ impl Exposition {
 
     /// A sample of the family begun last.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) -> &mut Self {
-        self.text.push_str(self.family);
+        self.text.push_str(&self.family);
         for (index, (name, value)) in labels.iter().enumerate() {
             let begin = if index == 0 { '{' } else { ',' };
             let _ = write!(self.text, "{begin}{name}=\"{}\"", escaped(value));

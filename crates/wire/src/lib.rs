@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod log;
 pub mod metadata;
 pub mod metrics;
+pub mod more_metrics;
 pub mod name;
 pub mod node;
 mod object;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use sandscope_model::{ActivityPoint, Sample, Timestamp};
+use sandscope_model::{ActivityPoint, MetricField, Sample, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::details::PressureMetrics;
+use crate::more_metrics::MoreMetrics;
 use crate::time::to_second;
 
-/// One sample. All nine keys are always there: clients fail on a missing one.
+/// One sample. The first nine keys are always there: clients fail on a missing one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SandboxMetric {
@@ -32,6 +33,9 @@ pub struct SandboxMetric {
     pub disk_used: u64,
     /// Size of the writable layer, in bytes.
     pub disk_total: u64,
+    /// Further numbers, where the kernel reports them.
+    #[serde(flatten)]
+    pub more: MoreMetrics,
 }
 
 impl From<&Sample> for SandboxMetric {
@@ -39,13 +43,14 @@ impl From<&Sample> for SandboxMetric {
         Self {
             timestamp: to_second(sample.at),
             timestamp_unix: sample.at.as_second(),
-            cpu_count: sample.cpu_count,
-            cpu_used_pct: sample.cpu_used_pct,
-            mem_used: sample.mem_used_bytes,
-            mem_total: sample.mem_total_bytes,
-            mem_cache: sample.mem_cache_bytes,
-            disk_used: sample.disk_used_bytes,
-            disk_total: sample.disk_total_bytes,
+            cpu_count: sample.cpu_count(),
+            cpu_used_pct: sample.cpu_used_pct(),
+            mem_used: sample.or_zero(MetricField::MemUsed),
+            mem_total: sample.or_zero(MetricField::MemTotal),
+            mem_cache: sample.or_zero(MetricField::MemCache),
+            disk_used: sample.or_zero(MetricField::DiskUsed),
+            disk_total: sample.or_zero(MetricField::DiskTotal),
+            more: (&sample.values).into(),
         }
     }
 }
@@ -108,15 +113,9 @@ impl MaxTeamMetric {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMetric {
-    /// The usual numbers.
+    /// The numbers of a sample; of seconds before the stream began only the nine usual ones.
     #[serde(flatten)]
     pub metric: SandboxMetric,
-    /// Processes and threads alive; absent from seconds before the stream began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub processes: Option<u64>,
-    /// Processes killed for lack of memory so far.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oom_kills: Option<u64>,
     /// Stalls; absent where the kernel does not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pressure: Option<PressureMetrics>,
@@ -124,7 +123,7 @@ pub struct LiveMetric {
 
 impl From<&Sample> for LiveMetric {
     fn from(sample: &Sample) -> Self {
-        Self { metric: sample.into(), processes: None, oom_kills: None, pressure: None }
+        Self { metric: sample.into(), pressure: None }
     }
 }
 

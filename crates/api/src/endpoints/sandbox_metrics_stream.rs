@@ -96,10 +96,5 @@ pub(super) async fn next(rounds: &mut broadcast::Receiver<Arc<LiveRound>>) -> Op
 
 /// A point as answered.
 pub(super) fn metric(point: &LivePoint) -> LiveMetric {
-    LiveMetric {
-        metric: (&point.sample).into(),
-        processes: Some(point.n_pids),
-        oom_kills: Some(point.n_oom_kills),
-        pressure: point.pressures.map(Into::into),
-    }
+    LiveMetric { metric: (&point.sample).into(), pressure: point.pressures.map(Into::into) }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use sandscope_model::{Clock as _, Sample, TeamId};
+use sandscope_model::{Clock as _, MetricField as F, Sample, TeamId, Values};
 use sandscope_sampler::{LivePoint, LiveRound};
 
 use super::door::{Door, KEY, OTHER_KEY};
@@ -21,19 +21,22 @@ async fn piece(response: &mut Response) -> Option<String> {
     Some(String::from_utf8(data.to_vec()).unwrap())
 }
 
-fn point(door: &Door, team_id: TeamId, id: &str, cpu_used_pct: f64) -> LivePoint {
+fn point(door: &Door, team_id: TeamId, id: &str, cpu_used: u64) -> LivePoint {
     let sample = Sample {
         sandbox_id: id.parse().unwrap(),
         at: door.clock.now(),
-        cpu_used_pct,
-        cpu_count: 2,
-        mem_used_bytes: 1,
-        mem_total_bytes: 2,
-        mem_cache_bytes: 3,
-        disk_used_bytes: 4,
-        disk_total_bytes: 5,
+        values: Values::NONE
+            .with(F::CpuUsed, cpu_used)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, 1)
+            .with(F::MemTotal, 2)
+            .with(F::MemCache, 3)
+            .with(F::DiskUsed, 4)
+            .with(F::DiskTotal, 5)
+            .with(F::Processes, 6)
+            .with(F::OomKills, 0),
     };
-    LivePoint { team_id, sample, n_pids: 6, n_oom_kills: 0, pressures: None }
+    LivePoint { team_id, sample, totals: Values::NONE, pressures: None }
 }
 
 fn publish(door: &Door, points: Vec<LivePoint>) {
@@ -46,7 +49,7 @@ async fn a_stream_begins_with_what_is_in_memory_and_ends_with_the_sandbox() {
     let door = Door::open().await;
     let id = door.sandbox(r#"{"templateID":"base"}"#).await;
     for n in 0..3 {
-        publish(&door, vec![point(&door, door.team, &id, f64::from(n))]);
+        publish(&door, vec![point(&door, door.team, &id, u64::from(n) * 100)]);
     }
     let mut stream = door.open_stream(&format!("/sandboxes/{id}/metrics/stream?last=2"), None).await;
     assert_eq!(stream.status(), StatusCode::OK);
@@ -55,7 +58,7 @@ async fn a_stream_begins_with_what_is_in_memory_and_ends_with_the_sandbox() {
     for n in 1..3 {
         assert!(piece(&mut stream).await.unwrap().contains(&format!("\"cpuUsedPct\":{n}.0,")));
     }
-    publish(&door, vec![point(&door, door.team, &id, 50.0)]);
+    publish(&door, vec![point(&door, door.team, &id, 5_000)]);
     insta::assert_snapshot!(piece(&mut stream).await.unwrap());
     door.ask(Some(KEY), "POST", &format!("/sandboxes/{id}/pause"), "").await;
     publish(&door, Vec::new());
@@ -73,8 +76,8 @@ async fn a_team_sees_all_of_its_own_and_nobody_else_s() {
     let mut stream = door.open_stream("/sandboxes/metrics/stream", None).await;
     assert_eq!(piece(&mut stream).await.unwrap(), ": following\n\n");
     let other: TeamId = "00000000-0000-4000-8000-0000000000ff".parse().unwrap();
-    let foreign = point(&door, other, "i00000000000000000009", 1.0);
-    publish(&door, vec![point(&door, door.team, &id, 12.5), foreign]);
+    let foreign = point(&door, other, "i00000000000000000009", 100);
+    publish(&door, vec![point(&door, door.team, &id, 1_250), foreign]);
     insta::assert_snapshot!(piece(&mut stream).await.unwrap().replace(&id, "{id}"));
     door.health.send(crate::Health::Draining).unwrap();
     assert_eq!(piece(&mut stream).await.unwrap(), ": the server is about to stop\n\n");

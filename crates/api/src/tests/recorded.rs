@@ -4,24 +4,25 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sandscope_model::{
-    Attempt, AttemptOutcome, Clock as _, DeliveryId, ErrorClass, EventId, EventType, Sample, SandboxId,
-    Timestamp, WebhookId,
+    Attempt, AttemptOutcome, Clock as _, DeliveryId, ErrorClass, EventId, EventType, MetricField as F,
+    Sample, SandboxId, Timestamp, Values, WebhookId,
 };
 use sandscope_testbed::SeededEntropy;
 
 use super::door::{Door, KEY};
 
-fn sample(sandbox_id: &SandboxId, at: Timestamp, cpu_used_pct: f64) -> Sample {
+fn sample(sandbox_id: &SandboxId, at: Timestamp, cpu_used: u64) -> Sample {
     Sample {
         sandbox_id: sandbox_id.clone(),
         at,
-        cpu_used_pct,
-        cpu_count: 2,
-        mem_used_bytes: 32_681_984,
-        mem_total_bytes: 507_592_704,
-        mem_cache_bytes: 91_234_304,
-        disk_used_bytes: 1_514_856_448,
-        disk_total_bytes: 2_573_185_024,
+        values: Values::NONE
+            .with(F::CpuUsed, cpu_used)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, 32_681_984)
+            .with(F::MemTotal, 507_592_704)
+            .with(F::MemCache, 91_234_304)
+            .with(F::DiskUsed, 1_514_856_448)
+            .with(F::DiskTotal, 2_573_185_024),
     }
 }
 
@@ -31,7 +32,7 @@ async fn samples_are_points_at_whole_steps() {
     let id = door.sandbox(r#"{"templateID":"base"}"#).await;
     let sandbox: SandboxId = id.parse().unwrap();
     let start = door.clock.now();
-    let samples = [(0_u64, 20.33), (2, 7.0), (5, 0.2), (10, 0.1)];
+    let samples = [(0_u64, 2_033), (2, 700), (5, 20), (10, 10)];
     let samples = samples.map(|(s, pct)| sample(&sandbox, start + Duration::from_secs(s), pct));
     door.store.insert_samples(samples.to_vec()).await.unwrap();
     let read = async |query: &str| {

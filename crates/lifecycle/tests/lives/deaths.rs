@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use sandscope_model::{
-    Cause, Clock, Event, EventType, Exit, ExitStatus, Fact, KillReason, OomKills, Sample, SandboxId,
-    StateName,
+    Cause, Clock, Event, EventType, Exit, ExitStatus, Fact, KillReason, MetricField as F, OomKills, Sample, SandboxId, StateName, Values,
 };
 use sandscope_runtime::Ailment;
 use sandscope_store::fault;
@@ -30,13 +29,14 @@ fn a_death_says_what_the_kernel_added_up_and_what_was_last_measured() {
     let sample = |second: i64, mem_used_bytes| Sample {
         sandbox_id: id.clone(),
         at: world.clock.now() + jiff::SignedDuration::from_secs(second),
-        cpu_used_pct: 12.5,
-        cpu_count: 2,
-        mem_used_bytes,
-        mem_total_bytes: 512 << 20,
-        mem_cache_bytes: 0,
-        disk_used_bytes: 1,
-        disk_total_bytes: 2,
+        values: Values::NONE
+            .with(F::CpuUsed, 1_250)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, mem_used_bytes)
+            .with(F::MemTotal, 512 << 20)
+            .with(F::MemCache, 0)
+            .with(F::DiskUsed, 1)
+            .with(F::DiskTotal, 2),
     };
     world
         .run_still(world.store.insert_samples((0..20).map(|n| sample(n, 100 - n as u64)).collect()))

@@ -33,7 +33,7 @@ impl Sandbox {
         let disk = disk(live.disk.as_fd()).map_err(step("read the disk's size"))?;
         let interfaces = read_in(live.proc_dir.as_fd(), "net/dev").map(|text| interfaces(&text));
         let traffic = device_counters(live.loop_device).map(|now| traffic(now, self.baseline.disk));
-        let n_open_files = self.open_files();
+        let n_open_files = self.open_files(MAX_COUNTED);
         // What a number stands for may have changed hands until here; while the first process lives it has not.
         if live.has_ended() {
             return Err(RuntimeError::NotFound);
@@ -55,11 +55,11 @@ impl Sandbox {
         pressures(self.cgroup.pressures())
     }
 
-    /// Open files of all processes. The kernel tells their number as the size of a directory since Linux 6.2; listing
+    /// Open files of all processes; none if there are more than `max_processes`. The kernel tells their number as the size of a directory since Linux 6.2; listing
     /// each would cost as much as the sandbox likes.
-    fn open_files(&self) -> Option<u64> {
-        let pids = self.cgroup.processes(MAX_COUNTED + 1).ok()?;
-        if pids.len() > MAX_COUNTED {
+    pub(super) fn open_files(&self, max_processes: usize) -> Option<u64> {
+        let pids = self.cgroup.processes(max_processes + 1).ok()?;
+        if pids.len() > max_processes {
             return None;
         }
         let mut n = 0_u64;
@@ -74,7 +74,7 @@ impl Sandbox {
     }
 }
 
-fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
+pub(super) fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
     let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut text = String::new();
     File::from(fd).take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;

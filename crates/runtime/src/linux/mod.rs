@@ -44,6 +44,7 @@ mod kill;
 mod launcher;
 mod layout;
 mod live;
+mod more_counters;
 mod oom;
 mod options;
 mod prepare;

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sandscope_model::{BuildId, Counters, Details, Exit, Pressures, ProcessReading, SandboxId};
+use sandscope_model::{BuildId, Counters, Details, Exit, Pressures, ProcessReading, SandboxId, Values};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -135,6 +135,10 @@ impl Runtime for LinuxRuntime {
 
     fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError> {
         self.shared.sandboxes.get(id).ok_or(RuntimeError::NotFound)?.counters()
+    }
+
+    fn more_counters(&self, id: &SandboxId) -> Result<Values, RuntimeError> {
+        self.shared.sandboxes.get(id).ok_or(RuntimeError::NotFound)?.more_counters()
     }
 
     fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError> {

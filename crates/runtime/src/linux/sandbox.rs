@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sandscope_cgroup::CgroupSet;
-use sandscope_model::{Counters, Exit, SandboxId};
+use sandscope_model::{Counters, Exit, SandboxId, Values};
 use tokio::sync::watch;
 
 use super::baseline::Baseline;
@@ -122,6 +122,7 @@ impl Sandbox {
             n_pids: readings.n_pids,
             disk_total_bytes,
             disk_available_bytes,
+            more: Values::NONE,
         })
     }
 }

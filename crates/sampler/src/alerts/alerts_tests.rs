@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sandscope_model::{
-    AlertBy, AlertChange, AlertMetric, AlertRuleId, AlertSide, BuildId, Death, EventDraft, EventId,
-    EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, OnTimeout, Rootfs, Sandbox,
-    SandboxId, SandboxSpec, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId, Timestamp, Webhook,
-    WebhookHealth, WebhookId, WebhookOptions,
+    AlertBy, AlertChange, AlertMetric, AlertRuleId, AlertSide, BuildId, Death, EventData, EventDraft, EventId, EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, MetricField as F, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId, Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
 };
 use sandscope_store::fault::Fault;
 use sandscope_store::{Change, DeliveryProgress, FaultPlan, RuleOutcome};
@@ -377,25 +374,26 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
     };
     let mut house = House::new(vec![busy]).await;
     let (long, short) = (house.sandbox(1, &[]).await, house.sandbox(1, &[]).await);
-    let sample = |sandbox: &Sandbox, at: Timestamp, cpu_used_pct| sandscope_model::Sample {
+    let sample = |sandbox: &Sandbox, at: Timestamp, cpu_used: u64| sandscope_model::Sample {
         sandbox_id: sandbox.id.clone(),
         at,
-        cpu_used_pct,
-        cpu_count: 2,
-        mem_used_bytes: 1,
-        mem_total_bytes: 2,
-        mem_cache_bytes: 0,
-        disk_used_bytes: 1,
-        disk_total_bytes: 2,
+        values: Values::NONE
+            .with(F::CpuUsed, cpu_used)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, 1)
+            .with(F::MemTotal, 2)
+            .with(F::MemCache, 0)
+            .with(F::DiskUsed, 1)
+            .with(F::DiskTotal, 2),
     };
     // What the server before stored: one was busy all the time, the other rested once.
     for n in 0..11 {
         let at = house.clock.now();
-        let rest = if n == 5 { 1.0 } else { 99.0 };
+        let rest = if n == 5 { 100 } else { 9_900 };
         house
             .options
             .store
-            .insert_samples(vec![sample(&long, at, 99.0), sample(&short, at, rest)])
+            .insert_samples(vec![sample(&long, at, 9_900), sample(&short, at, rest)])
             .await
             .unwrap();
         house.clock.advance(Duration::from_secs(5));
@@ -405,9 +403,8 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
     let team_id = house.team;
     let point = |sandbox, at| crate::LivePoint {
         team_id,
-        sample: sample(sandbox, at, 99.0),
-        n_pids: 1,
-        n_oom_kills: 0,
+        sample: sample(sandbox, at, 9_900),
+        totals: Values::NONE,
         pressures: None,
     };
     let at = house.clock.now();

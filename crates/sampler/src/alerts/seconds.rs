@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertChange, AlertMetric, AlertSource, AlertWatch, Sample, SandboxId, State, Subject, SubjectKey, TeamId,
+    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, MetricField as F, Sample, SandboxId, State, Subject, SubjectKey, TeamId,
 };
 use sandscope_store::StoreError;
 
@@ -106,9 +106,9 @@ impl Seconds {
 async fn recall(telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) -> AlertWatch {
     let mut watch = AlertWatch::default();
     let of_sample: fn(&Sample) -> f64 = match rule.rule.metric {
-        AlertMetric::CpuPct => |sample| sample.cpu_used_pct,
-        AlertMetric::MemPct => |sample| share(sample.mem_used_bytes, sample.mem_total_bytes),
-        AlertMetric::DiskPct => |sample| share(sample.disk_used_bytes, sample.disk_total_bytes),
+        AlertMetric::CpuPct => Sample::cpu_used_pct,
+        AlertMetric::MemPct => |sample| share(sample, F::MemUsed, F::MemTotal),
+        AlertMetric::DiskPct => |sample| share(sample, F::DiskUsed, F::DiskTotal),
         // Not stored.
         _ => return watch,
     };
@@ -148,19 +148,19 @@ async fn tell(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "only the quotient matters")]
-fn share(part: u64, whole: u64) -> f64 {
-    part as f64 / whole.max(1) as f64 * 100.0
+fn share(sample: &Sample, part: F, whole: F) -> f64 {
+    sample.or_zero(part) as f64 / sample.or_zero(whole).max(1) as f64 * 100.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
 fn value(metric: AlertMetric, point: &LivePoint) -> f64 {
     let sample = &point.sample;
     match metric {
-        AlertMetric::CpuPct => sample.cpu_used_pct,
-        AlertMetric::MemPct => share(sample.mem_used_bytes, sample.mem_total_bytes),
-        AlertMetric::DiskPct => share(sample.disk_used_bytes, sample.disk_total_bytes),
-        AlertMetric::Processes => point.n_pids as f64,
-        AlertMetric::OomKills => point.n_oom_kills as f64,
+        AlertMetric::CpuPct => sample.cpu_used_pct(),
+        AlertMetric::MemPct => share(sample, F::MemUsed, F::MemTotal),
+        AlertMetric::DiskPct => share(sample, F::DiskUsed, F::DiskTotal),
+        AlertMetric::Processes => sample.or_zero(F::Processes) as f64,
+        AlertMetric::OomKills => sample.or_zero(F::OomKills) as f64,
         // Never asked for: they come from elsewhere.
         AlertMetric::OutOfMemory
         | AlertMetric::Crashes

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandscope_model::{Clock as _, Sample, Timestamp};
+use sandscope_model::{Clock as _, MetricField as F, Sample, Timestamp, Values};
 use sandscope_runtime::Runtime as _;
 use sandscope_sampler::Live;
 
@@ -41,13 +41,17 @@ async fn a_new_sandbox_has_its_first_sample_within_two_seconds_and_then_one_ever
         Sample {
             sandbox_id: id.clone(),
             at: first[0].at,
-            cpu_used_pct: 25.0,
-            cpu_count: 2,
-            mem_used_bytes: 70 * MB,
-            mem_total_bytes: 512 * MB,
-            mem_cache_bytes: 40 * MB,
-            disk_used_bytes: 10 * MB,
-            disk_total_bytes: 1024 * MB,
+            values: Values::NONE
+                .with(F::CpuUsed, 2500)
+                .with(F::CpuCount, 2)
+                .with(F::MemUsed, 70 * MB)
+                .with(F::MemTotal, 512 * MB)
+                .with(F::MemCache, 40 * MB)
+                .with(F::DiskUsed, 10 * MB)
+                .with(F::DiskTotal, 1024 * MB)
+                .with(F::Interval, first[0].or_zero(F::Interval))
+                .with(F::Processes, 1)
+                .with(F::OomKills, 0),
         }
     );
     house.pass(ms(14_000)).await;
@@ -73,7 +77,7 @@ async fn a_paused_sandbox_has_no_samples_and_its_pause_is_in_none() {
     let offsets = offsets_ms(&samples, start);
     assert!(!offsets.iter().any(|offset| (6_001..=19_000).contains(offset)), "{offsets:?}");
     assert!(offsets.iter().any(|offset| *offset > 19_000), "{offsets:?}");
-    assert!(samples.iter().all(|sample| sample.cpu_used_pct == 100.0), "{samples:?}");
+    assert!(samples.iter().all(|sample| sample.cpu_used_pct() == 100.0), "{samples:?}");
 }
 
 #[tokio::test]
@@ -107,13 +111,14 @@ async fn samples_are_kept_for_seven_days() {
     let first = Sample {
         sandbox_id: id.clone(),
         at: house.clock.now(),
-        cpu_used_pct: 1.0,
-        cpu_count: 1,
-        mem_used_bytes: 0,
-        mem_total_bytes: 0,
-        mem_cache_bytes: 0,
-        disk_used_bytes: 0,
-        disk_total_bytes: 0,
+        values: Values::NONE
+            .with(F::CpuUsed, 100)
+            .with(F::CpuCount, 1)
+            .with(F::MemUsed, 0)
+            .with(F::MemTotal, 0)
+            .with(F::MemCache, 0)
+            .with(F::DiskUsed, 0)
+            .with(F::DiskTotal, 0),
     };
     house.runtime.vanish(&id);
     house.store.insert_samples(vec![first]).await.unwrap();
@@ -139,7 +144,7 @@ async fn every_second_is_there_for_whoever_follows_and_ticks_alone_are_stored() 
         house.clock.advance(LOOK);
         house.clock.wait_for_sleepers(ASLEEP).await;
         while let Ok(round) = rounds.try_recv() {
-            shares.extend(round.points.iter().map(|point| point.sample.cpu_used_pct));
+            shares.extend(round.points.iter().map(|point| point.sample.cpu_used_pct()));
         }
     }
     assert!(shares.iter().all(|pct| (*pct - 50.0).abs() < 0.1), "{shares:?}");

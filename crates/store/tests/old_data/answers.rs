@@ -4,9 +4,11 @@
 //! releases stand beside their fixtures, and each `*_json` below turns whatever the type is called by now into the same
 //! words.
 
+use std::fmt::Write as _;
+
 use sandscope_model::{
-    EventType, Exception, ExecutionSummary, Replay, Sample, Sandbox, SandboxId, SubjectKey, Team, Timestamp,
-    Webhook,
+    EventType, Exception, ExecutionSummary, MetricField, Replay, Sample, Sandbox, SandboxId, SubjectKey, Team,
+    Timestamp, Webhook,
 };
 use sandscope_store::{
     Aggregate, AttemptQuery, EventQuery, LogQuery, Order, Owed, Page, SandboxFilter, SnapshotFilter, Store,
@@ -311,17 +313,21 @@ async fn samples(store: &Store, id: &SandboxId) -> Value {
 
 /// A field that a release added follows as a word of its own, where it has a value: then old answers stay.
 fn sample_text(sample: &Sample) -> String {
-    format!(
+    let mut text = format!(
         "{} cpu {} of {} mem {} of {} cache {} disk {} of {}",
         sample.at,
-        sample.cpu_used_pct,
-        sample.cpu_count,
-        sample.mem_used_bytes,
-        sample.mem_total_bytes,
-        sample.mem_cache_bytes,
-        sample.disk_used_bytes,
-        sample.disk_total_bytes,
-    )
+        sample.cpu_used_pct(),
+        sample.cpu_count(),
+        sample.or_zero(MetricField::MemUsed),
+        sample.or_zero(MetricField::MemTotal),
+        sample.or_zero(MetricField::MemCache),
+        sample.or_zero(MetricField::DiskUsed),
+        sample.or_zero(MetricField::DiskTotal),
+    );
+    for (field, number) in sample.values.iter().filter(|(field, _)| field.entry().since != "0.1") {
+        let _ = write!(text, " {} {number}", field.entry().name);
+    }
+    text
 }
 
 async fn of_node(store: &Store) -> Value {

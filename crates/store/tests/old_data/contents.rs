@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use sandscope_model::{
-    Cause, Component, Death, EventDraft, EventType, ExitStatus, Fact, KillReason, LastAndMax, LogEntry,
-    LogLevel, LogSource, OomKills, Origin, Paused, Sample, SampleSummary, Sandbox, State, Team, TemplateKind,
-    Update,
+    Cause, Component, Death, EventData, EventDraft, EventType, ExitStatus, Fact, KillReason, LastAndMax, LogEntry, LogLevel, LogSource, MetricField as F, OomKills, Origin, Paused, Sample, SampleSummary, Sandbox, State, Team, TemplateKind, Update, Values,
 };
 use sandscope_store::{
     Admission, Change, FirstTeam, IdempotencyKey, LogBatch, NewSnapshot, Store, StoreOptions,
@@ -29,6 +27,21 @@ pub(crate) async fn write(dir: &Path) {
     store.delete_expired(at(7_200)).await.unwrap();
     assert!(store.sum_up_activity().await.unwrap() > 0);
     store.close().await;
+}
+
+/// What the `k`-th sample says: the first release's fields, and of those that came later all but for every seventh
+/// sample, whose kernel did not answer.
+fn numbers(k: u64) -> Values {
+    let first = Values::NONE
+        .with(F::CpuUsed, k * 791 % 10_001)
+        .with(F::CpuCount, 2)
+        .with(F::MemUsed, (40_000 + k * k % 977) * 4096)
+        .with(F::MemTotal, 512 << 20)
+        .with(F::MemCache, (9_000 + k / 7) * 4096)
+        .with(F::DiskUsed, (2_000 + k / 20) * 4096)
+        .with(F::DiskTotal, 1 << 30);
+    let later = F::ALL.iter().filter(|field| field.entry().since != "0.1" && !k.is_multiple_of(7));
+    later.fold(first, |values, field| values.with(*field, k * u64::from(field.id()) % 5_003))
 }
 
 pub(crate) struct Writer {
@@ -202,19 +215,15 @@ impl Writer {
         let sample = |n: u64, seconds: i64, k: u64| Sample {
             sandbox_id: crate::nouns::sandbox_id(n),
             at: at_usec(seconds, i64::try_from(k % 20).unwrap() * 1_000),
-            cpu_used_pct: f64::from(u32::try_from(k * 791 % 10_001).unwrap()) / 100.0,
-            cpu_count: 2,
-            mem_used_bytes: (40_000 + k * k % 977) * 4096,
-            mem_total_bytes: 512 << 20,
-            mem_cache_bytes: (9_000 + k / 7) * 4096,
-            disk_used_bytes: (2_000 + k / 20) * 4096,
-            disk_total_bytes: 1 << 30,
+            values: numbers(k),
         };
         let mut samples = Vec::new();
         for k in (0..150_u64).filter(|k| !(60..80).contains(k)) {
             samples.push(sample(3, 500 + i64::try_from(k).unwrap() * 5, k));
         }
-        samples.extend((0..10).map(|k| Sample { cpu_used_pct: 0.0, ..sample(2, 50 + k * 5, 0) }));
+        samples.extend(
+            (0..10).map(|k| Sample { values: numbers(0).with(F::CpuUsed, 0), ..sample(2, 50 + k * 5, 0) }),
+        );
         self.store.insert_samples(samples).await.unwrap();
         let sealed = self.store.seal_samples(at(3_700)).await.unwrap();
         assert_eq!(sealed.samples, 140);

@@ -1,20 +1,22 @@
 //! Samples, their steps and retention of everything that is not the log.
 
 use crate::support::{House, at};
-use sandscope_model::{KillReason, Sample, SandboxId, State, Timestamp};
-use sandscope_store::{Change, Removed};
+use sandscope_model::{KillReason, MetricField as F, Sample, SandboxId, State, Timestamp, Values};
+use sandscope_store::{Aggregate, Change, Removed};
 
 fn sample(id: &SandboxId, at: Timestamp, n: u64) -> Sample {
     Sample {
         sandbox_id: id.clone(),
         at,
-        cpu_used_pct: 12.34,
-        cpu_count: 2,
-        mem_used_bytes: n,
-        mem_total_bytes: 512 << 20,
-        mem_cache_bytes: 1_000 - n,
-        disk_used_bytes: n,
-        disk_total_bytes: 1 << 40,
+        values: Values::NONE
+            .with(F::CpuUsed, 1_234)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, n)
+            .with(F::MemTotal, 512 << 20)
+            .with(F::MemCache, 1_000 - n)
+            .with(F::DiskUsed, n)
+            .with(F::DiskTotal, 1 << 40)
+            .with(F::NetReceived, n * 3),
     }
 }
 
@@ -32,7 +34,10 @@ async fn ranges_are_inclusive_and_steps_take_the_largest() {
     let stepped = house.store.samples(&one, Some(at(5)), None, Some(20)).await.unwrap();
     let expected: Vec<_> = [(0, 3, 999), (20, 7, 996), (40, 11, 992)]
         .into_iter()
-        .map(|(second, used, cache)| Sample { mem_cache_bytes: cache, ..sample(&one, at(second), used) })
+        .map(|(second, used, cache)| {
+            let sample = sample(&one, at(second), used);
+            Sample { values: sample.values.with(F::MemCache, cache), ..sample }
+        })
         .collect();
     assert_eq!(stepped, expected);
     assert_eq!(house.store.sample_range(&one).await.unwrap(), Some((at(0), at(55))));
@@ -44,17 +49,19 @@ async fn ranges_are_inclusive_and_steps_take_the_largest() {
 }
 
 #[tokio::test]
-async fn nonsense_readings_are_kept_within_bounds() {
+async fn what_an_engine_does_not_report_has_no_value_in_a_row_and_in_a_block() {
     let house = House::new().await;
     let id = crate::support::sandbox_id();
-    for (second, pct, stored) in [(0, f64::NAN, 0.0), (1, -3.0, 0.0), (2, f64::INFINITY, 10_000.0)] {
-        let odd = Sample { cpu_used_pct: pct, ..sample(&id, at(second), 1) };
-        house.store.insert_samples(vec![odd]).await.unwrap();
-        assert_eq!(
-            house.store.latest_samples(std::slice::from_ref(&id)).await.unwrap()[0].cpu_used_pct,
-            stored
-        );
-    }
+    let of = |second, values| Sample { sandbox_id: id.clone(), at: at(second), values };
+    let most = i64::MAX.unsigned_abs();
+    let rare = Values::NONE.with(F::MemUsed, most).with(F::DiskRead, 9).with(F::OomKills, 1);
+    let samples = [of(0, Values::NONE), of(5, rare), of(10, Values::NONE.with(F::DiskRead, 1))];
+    house.store.insert_samples(samples.to_vec()).await.unwrap();
+    assert_eq!(house.store.samples(&id, None, None, None).await.unwrap(), samples);
+    house.store.seal_samples(at(2 * 3600)).await.unwrap();
+    assert_eq!(house.store.samples(&id, None, None, None).await.unwrap(), samples);
+    let mean = house.store.aggregated_samples(&id, None, None, Some(300), Aggregate::Average).await.unwrap();
+    assert_eq!(mean[0].values, rare.with(F::DiskRead, 5));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandscope_model::{Sample, SandboxId, Timestamp};
+use sandscope_model::{MetricField as F, Sample, SandboxId, Timestamp, Values};
 use sandscope_store::{Aggregate, SampleRetention, Sealed, Store};
 
 use crate::support::{House, at, sandbox_id};
@@ -16,13 +16,16 @@ fn sample(id: &SandboxId, at: Timestamp, n: u64) -> Sample {
     Sample {
         sandbox_id: id.clone(),
         at,
-        cpu_used_pct: f64::from(u32::try_from(n * 7 % 10_000).unwrap()) / 100.0,
-        cpu_count: 2,
-        mem_used_bytes: n * 4096 % 100_000_000,
-        mem_total_bytes: 512 << 20,
-        mem_cache_bytes: n % 13 * 4096,
-        disk_used_bytes: n / 9 * 4096,
-        disk_total_bytes: 1 << 30,
+        values: Values::NONE
+            .with(F::CpuUsed, n * 7 % 10_000)
+            .with(F::CpuCount, 2)
+            .with(F::MemUsed, n * 4096 % 100_000_000)
+            .with(F::MemTotal, 512 << 20)
+            .with(F::MemCache, n % 13 * 4096)
+            .with(F::DiskUsed, n / 9 * 4096)
+            .with(F::DiskTotal, 1 << 30)
+            .with(F::CpuStalled, n % 3)
+            .with(F::Processes, (n % 100 != 7).then_some(3)),
     }
 }
 
@@ -93,7 +96,7 @@ async fn an_hour_waits_a_minute_for_latecomers_and_takes_later_ones_as_well() {
     for _ in 0..2 {
         let found = house.store.samples(&id, None, None, Some(300)).await.unwrap();
         let span = found.iter().find(|span| span.at == at(hour_start() + 1_500)).unwrap();
-        assert!(span.mem_used_bytes >= late.mem_used_bytes);
+        assert!(span.or_zero(F::MemUsed) >= late.or_zero(F::MemUsed));
         assert!(house.store.samples(&id, None, None, None).await.unwrap().contains(&late));
         house.store.seal_samples(at(over + 3_700)).await.unwrap();
     }

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp};
+use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp, Values};
 use sandscope_runtime::{Ailment, LaunchSpec, Notice, Stray};
 use tokio::sync::{mpsc, watch};
 
@@ -307,6 +307,7 @@ impl FakeSandbox {
             n_pids: 1,
             disk_total_bytes,
             disk_available_bytes: disk_total_bytes.saturating_sub(1 << 20),
+            more: Values::NONE,
         };
         Self { spec, shape: Shape::Running, counters, load_cpus: 0.0, ailment: None }
     }

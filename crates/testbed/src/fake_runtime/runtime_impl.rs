@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use sandscope_model::{
     BuildId, Counters, CpuDetails, Details, DiskDetails, Exit, ExitStatus, MemoryDetails, Pressures,
-    ProcessReading, Rootfs, SandboxId,
+    ProcessReading, Rootfs, SandboxId, Values,
 };
 use sandscope_runtime::{
     Ailment, Capabilities, ConnectError, Found, FoundState, LaunchSpec, Notice, Runtime, RuntimeError, Stray,
@@ -215,7 +215,11 @@ impl Runtime for FakeRuntime {
         let mut state = self.lock();
         let sandbox = state.alive(id)?;
         sandbox.pass_time(now);
-        Ok(sandbox.counters.clone())
+        Ok(Counters { more: Values::NONE, ..sandbox.counters.clone() })
+    }
+
+    fn more_counters(&self, id: &SandboxId) -> Result<Values, RuntimeError> {
+        Ok(self.lock().alive(id)?.counters.more)
     }
 
     fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError> {

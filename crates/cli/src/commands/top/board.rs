@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::widgets::TableState;
 use sandscope_client::{ListedSandbox, LiveMetric, SandboxDetails, SandboxProcess};
+use sandscope_model::MetricField;
 
 use super::News;
 
@@ -224,7 +225,9 @@ impl Board {
                 Sort::Cpu => newest.map_or(-1.0, |newest| newest.metric.cpu_used_pct),
                 Sort::Memory => newest.map_or(-1.0, |newest| as_float(newest.metric.mem_used)),
                 Sort::Disk => newest.map_or(-1.0, |newest| as_float(newest.metric.disk_used)),
-                Sort::Processes => newest.and_then(|newest| newest.processes).map_or(-1.0, as_float),
+                Sort::Processes => newest
+                    .and_then(|newest| newest.metric.more.get(MetricField::Processes))
+                    .map_or(-1.0, as_float),
                 Sort::Started | Sort::Id => 0.0,
             }
         };

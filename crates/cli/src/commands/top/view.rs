@@ -6,6 +6,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Sparkline, Table};
 use sandscope_client::{PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric};
+use sandscope_model::MetricField;
 
 use super::board::{Board, Row};
 
@@ -156,7 +157,9 @@ fn line(id: &str, row: &Row, paint: Paint) -> TableRow<'static> {
             70.0,
             90.0,
         )),
-        Cell::from(newest.processes.map_or_else(String::new, |n| format!("{n:>5}"))),
+        Cell::from(
+            newest.metric.more.get(MetricField::Processes).map_or_else(String::new, |n| format!("{n:>5}")),
+        ),
         Cell::from(stalls(newest.pressure.as_ref(), paint)),
         labels,
     ])
