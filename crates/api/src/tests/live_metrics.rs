@@ -49,7 +49,7 @@ async fn a_stream_begins_with_what_is_in_memory_and_ends_with_the_sandbox() {
     let door = Door::open().await;
     let id = door.sandbox(r#"{"templateID":"base"}"#).await;
     for n in 0..3 {
-        publish(&door, vec![point(&door, door.team, &id, u64::from(n) * 100)]);
+        publish(&door, vec![point(&door, door.team, &id, u64::try_from(n).unwrap() * 100)]);
     }
     let mut stream = door.open_stream(&format!("/sandboxes/{id}/metrics/stream?last=2"), None).await;
     assert_eq!(stream.status(), StatusCode::OK);
