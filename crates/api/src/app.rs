@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sandscope_lifecycle::Lifecycle;
 use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Secret, Webhook};
 use sandscope_store::Store;
+use sandscope_tasks::Tasks;
 use sandscope_wire::node::NodeView;
 use tokio::sync::watch;
 
@@ -53,6 +54,8 @@ pub struct ApiOptions {
     pub node: NodeReader,
     /// What the operator asks with; without one nobody can.
     pub admin_token: Option<Secret>,
+    /// The server's tasks, whose troubles `GET /health` reports.
+    pub tasks: Tasks,
 }
 
 /// What the endpoints share.

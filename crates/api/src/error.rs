@@ -74,6 +74,10 @@ impl ApiError {
         Self::unavailable("Service is unavailable: the server is shutting down")
     }
 
+    pub(crate) fn unwell() -> Self {
+        Self::unavailable("Service is unavailable: a part of the server has failed and is being started again")
+    }
+
     fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
             .with_code("internal_server_error")
@@ -165,6 +169,7 @@ impl From<CreateError> for ApiError {
                     .with_code("sandbox_create_failed")
             }
             CreateError::Store(error) => error.into(),
+            CreateError::Broken => Self::internal(),
             CreateError::Draining => Self::draining(),
         }
     }
@@ -200,6 +205,7 @@ pub(crate) fn of_request(
             }
         }
         RequestError::Store(error) => error.into(),
+        RequestError::Broken => ApiError::internal(),
         RequestError::Draining => ApiError::draining(),
     }
 }

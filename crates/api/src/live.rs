@@ -14,7 +14,8 @@
 //! This is no `Tail` of the store: a tail would read every team's log after it fell behind, though nobody waits for most
 //! of them, and each reader has a filter of its own and must say what retention has removed.
 //!
-//! Ownership: a team's run lives while it has readers; the task lives from the first reader until the server drains.
+//! Ownership: a team's run lives while it has readers; the task lives from the first reader until the server drains. One
+//! that fails is followed by another after a moment, which sends every reader to the log first.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +24,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use sandscope_model::{Event, TeamId};
 use sandscope_store::{EventFeed, Heard, Store};
+use sandscope_tasks::{Phase, Task, Tasks};
 use sandscope_wire::event::render;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
+use crate::app::ApiOptions;
 use crate::health::Health;
 
 /// Events kept for the readers of a team.
@@ -72,6 +76,7 @@ pub(crate) struct Live {
     health: watch::Receiver<Health>,
     max_readers: usize,
     teams: Arc<Mutex<Teams>>,
+    tasks: Tasks,
 }
 
 #[derive(Default)]
@@ -111,8 +116,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Live {
-    pub(crate) fn new(store: Store, health: watch::Receiver<Health>, max_readers: usize) -> Self {
-        Self { store, health, max_readers, teams: Arc::default() }
+    pub(crate) fn new(options: &ApiOptions) -> Self {
+        Self {
+            store: options.store.clone(),
+            health: options.health.clone(),
+            max_readers: options.streams.max_per_team,
+            teams: Arc::default(),
+            tasks: options.tasks.clone(),
+        }
     }
 
     /// Readers a team may have at once.
@@ -126,8 +137,19 @@ impl Live {
         let mut teams = lock(&self.teams);
         if !teams.started {
             teams.started = true;
-            let feed = self.store.subscribe_events();
-            tokio::spawn(follow(feed, Arc::clone(&self.teams), self.health.clone()));
+            let (store, follows) = (self.store.clone(), Arc::clone(&self.teams));
+            let stop = self.tasks.stopping(Phase::Listen);
+            // The first one here, so that nothing is missed in between.
+            let mut feed = Some(self.store.subscribe_events());
+            self.tasks.start(Task::restart("event-streams", Phase::Listen), move || {
+                // What came after one that failed is in the log, as if the next had fallen behind.
+                let feed = feed.take().unwrap_or_else(|| {
+                    let feed = store.subscribe_events();
+                    lock(&follows).send_to_log();
+                    feed
+                });
+                follow(feed, Arc::clone(&follows), stop.clone())
+            });
         }
         let channel = teams.channels.entry(team).or_insert_with(|| Channel {
             n_readers: 0,
@@ -152,11 +174,11 @@ impl Live {
 }
 
 /// Hands the feed's events to the teams' readers.
-async fn follow(mut feed: EventFeed, teams: Arc<Mutex<Teams>>, mut health: watch::Receiver<Health>) {
+async fn follow(mut feed: EventFeed, teams: Arc<Mutex<Teams>>, stop: CancellationToken) {
     loop {
         let heard = tokio::select! {
             biased;
-            _ = health.wait_for(|health| *health == Health::Draining) => return,
+            () = stop.cancelled() => return,
             heard = feed.next() => heard,
         };
         let mut teams = lock(&teams);
@@ -169,12 +191,19 @@ async fn follow(mut feed: EventFeed, teams: Arc<Mutex<Teams>>, mut health: watch
             }
             Some(Heard::Missed(n)) => {
                 tracing::debug!(n, "fell behind the feed; readers read the log");
-                for channel in teams.channels.values_mut() {
-                    lock(&channel.run).clear();
-                    channel.changes.send_modify(|n| *n += 1);
-                }
+                teams.send_to_log();
             }
             None => return,
+        }
+    }
+}
+
+impl Teams {
+    /// Empties the runs: every reader reads the log next.
+    fn send_to_log(&mut self) {
+        for channel in self.channels.values_mut() {
+            lock(&channel.run).clear();
+            channel.changes.send_modify(|n| *n += 1);
         }
     }
 }

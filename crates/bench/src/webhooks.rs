@@ -16,6 +16,7 @@ use sandscope_model::{
 };
 use sandscope_outbound::{AllowedTarget, EgressGuard};
 use sandscope_store::{Change, Store};
+use sandscope_tasks::Tasks;
 use sandscope_webhooks::{Webhooks, WebhooksOptions};
 use tokio::task::JoinSet;
 
@@ -111,7 +112,8 @@ impl Bed {
     fn start(&self) -> Webhooks {
         let guard = EgressGuard::new(AllowedTarget::loopback());
         let clock = Arc::new(SystemClock);
-        Webhooks::start(WebhooksOptions::new(self.store.clone(), clock, Arc::new(OsEntropy), guard))
+        let tasks = Tasks::new(SystemClock);
+        Webhooks::start(WebhooksOptions::new(self.store.clone(), clock, Arc::new(OsEntropy), guard, tasks))
     }
 
     /// Commits an event of the `n`-th sandbox; its id and when it was durable.

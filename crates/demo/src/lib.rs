@@ -59,6 +59,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
         told = tokio::time::timeout(LIMIT, story::tell(&client, &mut stage)) =>
             told.unwrap_or_else(|_| Err(anyhow::anyhow!("the demo did not end within {} s", LIMIT.as_secs()))),
         name = signals.stop() => Err(anyhow::anyhow!("stopped by {name}")),
+        failure = server.failed() => Err(failure.into()),
     };
     let cleaned = tokio::time::timeout(CLEAN_UP, clean_up(&client, server)).await;
     let cleaned = cleaned.context("cleaning up took too long").and_then(|done| done);
@@ -72,8 +73,9 @@ pub async fn run() -> anyhow::Result<ExitCode> {
 /// Sandboxes outlive a server, so they are ended before it stops.
 async fn clean_up(client: &Client, server: Running) -> anyhow::Result<()> {
     let killed = kill_all(client).await;
-    server.drain().await;
-    killed
+    let drained = server.drain().await;
+    killed?;
+    Ok(drained?)
 }
 
 async fn kill_all(client: &Client) -> anyhow::Result<()> {

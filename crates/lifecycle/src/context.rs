@@ -9,6 +9,7 @@ use sandscope_model::{
 };
 use sandscope_runtime::Runtime;
 use sandscope_store::Store;
+use sandscope_tasks::{Crew, Tasks};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +30,12 @@ pub(crate) struct Context {
     pub(crate) draining: CancellationToken,
     /// Cancelled: drivers stop trying to record what cannot be recorded. The next start finds out by recovery.
     pub(crate) abandoned: CancellationToken,
+    /// What is under way and waited for when draining: drivers, creates, removals.
     pub(crate) tasks: TaskTracker,
+    /// Under which name drivers that fail are seen.
+    pub(crate) drivers: Crew,
+    /// Where tasks that never end are started.
+    pub(crate) watched: Tasks,
     /// Asks the reconciler to look now.
     pub(crate) nudge: Notify,
     /// Sandboxes to be checked now rather than with all others.

@@ -31,8 +31,7 @@ impl Lifecycle {
         let lifecycle = self.clone();
         let team = team.clone();
         let making = self.context.tasks.spawn(async move { lifecycle.make(&team, request).await });
-        // The task does not panic and is not aborted while anybody waits for it.
-        making.await.unwrap_or(Err(CreateError::Draining))
+        making.await.unwrap_or_else(|_| Err(self.unmade()))
     }
 
     async fn make(&self, team: &Team, request: CreateRequest) -> Result<Created, CreateError> {
@@ -72,10 +71,15 @@ impl Lifecycle {
         let begin = Begin::Create { launch: Box::new(launch), reply };
         self.context.creates.begin();
         driver::spawn(&self.context, sandbox, slot, begin);
-        let made = answer.await.unwrap_or(Err(CreateError::Draining));
+        let made = answer.await.unwrap_or_else(|_| Err(self.unmade()));
         self.context.creates.end(made.is_ok());
         let sandbox = made?;
         Ok(Created { sandbox, replayed: false })
+    }
+
+    /// Why nobody answers: the server is about to stop, or what was making it failed.
+    fn unmade(&self) -> CreateError {
+        if self.context.draining.is_cancelled() { CreateError::Draining } else { CreateError::Broken }
     }
 
     /// What an earlier request with the same key made, as it is now.

@@ -37,6 +37,9 @@ pub enum CreateError {
     /// The store could not record it.
     #[error("the sandbox could not be recorded")]
     Store(#[from] StoreError),
+    /// The server failed while making it, by a fault of its own.
+    #[error("the server failed while making it")]
+    Broken,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
@@ -75,6 +78,9 @@ pub enum RequestError {
     /// The store could not record it. If the runtime had already acted, recording goes on in the background.
     #[error("the change could not be recorded")]
     Store(#[from] StoreError),
+    /// The server failed while doing it, by a fault of its own. What was begun is finished or undone in the background.
+    #[error("the server failed while doing it")]
+    Broken,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,

@@ -182,20 +182,25 @@ impl Lifecycle {
             Err(TrySendError::Full(envelope)) if envelope.request.ask() == Ask::Kill => {
                 handle.requests.send_timeout(envelope, KILL_WAIT).await.map_err(|error| match error {
                     SendTimeoutError::Timeout(_) => RequestError::Busy,
-                    SendTimeoutError::Closed(_) => self.gone(),
+                    SendTimeoutError::Closed(_) => self.gone(handle).unwrap_or(RequestError::Busy),
                 })
             }
             Err(TrySendError::Full(_)) => Err(RequestError::Busy),
-            Err(TrySendError::Closed(_)) => Err(self.gone()),
+            Err(TrySendError::Closed(_)) => Err(self.gone(handle).unwrap_or(RequestError::Busy)),
             Ok(()) => Ok(()),
         };
         sent?;
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        answer.await.unwrap_or_else(|_| Err(self.gone(handle).unwrap_or(RequestError::Broken)))
     }
 
-    /// Why a driver did not answer: the sandbox is gone, or the server is about to be.
-    fn gone(&self) -> RequestError {
-        if self.context.draining.is_cancelled() { RequestError::Draining } else { RequestError::NotFound }
+    /// Why a driver did not answer: the sandbox is gone, or the server is about to be. `None`: the driver failed, and
+    /// another takes over.
+    fn gone(&self, handle: &Handle) -> Option<RequestError> {
+        if self.context.draining.is_cancelled() {
+            return Some(RequestError::Draining);
+        }
+        let is_driven = self.context.registry.any(&handle.sandbox().id).is_some();
+        (!is_driven).then_some(RequestError::NotFound)
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sandscope_model::{Clock, Component, Entropy, Origin, StateName};
+use sandscope_model::{Clock, Component, Entropy, Origin, Sandbox, StateName};
 use sandscope_runtime::{Found, FoundState, Notice, Runtime};
 use sandscope_store::Store;
+use sandscope_tasks::{Phase, Tasks};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +16,7 @@ use crate::context::{Context, Registry, Suspects};
 use crate::driver::{self, Begin};
 use crate::lifecycle::Lifecycle;
 use crate::recovery;
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 use crate::{RequestError, StartError};
 
 /// What a lifecycle is made of.
@@ -28,6 +29,8 @@ pub struct LifecycleOptions {
     pub clock: Arc<dyn Clock>,
     /// Draws ids and tokens: cryptographically strong.
     pub entropy: Arc<dyn Entropy>,
+    /// Watches the tasks.
+    pub tasks: Tasks,
 }
 
 impl Lifecycle {
@@ -37,7 +40,7 @@ impl Lifecycle {
     /// # Errors
     /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
     pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
-        let LifecycleOptions { runtime, store, clock, entropy } = options;
+        let LifecycleOptions { runtime, store, clock, entropy, tasks } = options;
         let notices = runtime.take_notices().ok_or(StartError::NoticesTaken)?;
         let found = runtime.recover().await.map_err(StartError::Runtime)?;
         let context = Arc::new(Context {
@@ -47,17 +50,21 @@ impl Lifecycle {
             entropy,
             slots: Slots::default(),
             registry: Registry::default(),
-            draining: CancellationToken::new(),
+            draining: tasks.stopping(Phase::Change),
             abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            drivers: tasks.crew("sandbox-drivers", Phase::Change),
+            watched: tasks,
             nudge: Notify::new(),
             suspects: Suspects::default(),
             creates: crate::counts::CreateStats::default(),
         });
         let recovered = match take_over(&context, found).await {
             Ok(pending) => {
-                // Only now: an exit must find its driver.
-                context.tasks.spawn(route_notices(Arc::clone(&context), notices));
+                // Only now: an exit must find its driver. It cannot begin anew: the notice it fails at is lost, and only
+                // a start finds out how that sandbox ended.
+                let routing = route_notices(Arc::clone(&context), notices);
+                context.watched.fatal("notices", Phase::Change, routing);
                 settled(pending).await
             }
             Err(error) => Err(error),
@@ -81,12 +88,7 @@ async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending,
     for sandbox in context.store.live_sandboxes().await? {
         let state = sandbox.state.name();
         let plan = recovery::plan(state, found.remove(&sandbox.id).as_ref());
-        // It runs already: a limit that was lowered meanwhile does not end it.
-        let holds_place = matches!(
-            state,
-            StateName::Creating | StateName::Running | StateName::Pausing | StateName::Resuming
-        );
-        let slot = holds_place.then(|| context.slots.take(sandbox.team_id, u32::MAX)).flatten();
+        let slot = recovered_slot(context, &sandbox);
         let (done, is_done) = oneshot::channel();
         driver::spawn(context, sandbox, slot, Begin::Recover { plan, done });
         pending.push(is_done);
@@ -96,6 +98,13 @@ async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending,
         remove_remains(context, &id).await;
     }
     Ok(pending)
+}
+
+/// The place of a sandbox that is taken over. It runs already: a limit that was lowered meanwhile does not end it.
+pub(crate) fn recovered_slot(context: &Context, sandbox: &Sandbox) -> Option<Slot> {
+    use StateName::{Creating, Pausing, Resuming, Running};
+    let holds_place = matches!(sandbox.state.name(), Creating | Running | Pausing | Resuming);
+    holds_place.then(|| context.slots.take(sandbox.team_id, u32::MAX)).flatten()
 }
 
 /// Waits until every sandbox is in a definite state that is recorded.

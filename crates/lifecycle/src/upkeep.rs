@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::SandboxId;
+use sandscope_tasks::{Phase, Task};
 use tokio::sync::watch;
 
 use crate::health::{self, HealthPolicy};
@@ -33,10 +34,14 @@ impl Lifecycle {
     /// Looks after agents and host from now on, until the server stops. Returns what the reconciler says of itself.
     pub fn keep_up(&self, upkeep: Upkeep) -> watch::Receiver<Reconciled> {
         let (status, reconciled) = watch::channel(Reconciled::default());
-        let context = &self.context;
-        context.tasks.spawn(health::watch(Arc::clone(context), upkeep.health));
-        let rounds = reconcile::run(Arc::clone(context), upkeep.reconcile_every, upkeep.grace, status);
-        context.tasks.spawn(rounds);
+        let (tasks, looking, comparing) = (&self.context.watched, self.context.clone(), self.context.clone());
+        // What either has seen so far is seen again by its next life.
+        tasks.start(Task::restart("agent-health", Phase::Change), move || {
+            health::watch(Arc::clone(&looking), upkeep.health)
+        });
+        tasks.start(Task::restart("reconciler", Phase::Change), move || {
+            reconcile::run(Arc::clone(&comparing), upkeep.reconcile_every, upkeep.grace, status.clone())
+        });
         reconciled
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sandscope_model::{Clock, Event, SandboxId};
 use sandscope_runtime::Runtime;
 use sandscope_store::{LogBatch, Store, Tail};
+use sandscope_tasks::{Crew, Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const EVENTS: u32 = 256;
 /// How long the store is left alone after it failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a sandbox is left alone after its follower failed.
+const PENALTY: Duration = Duration::from_secs(30);
 
 /// What a collector is made of.
 #[derive(Clone)]
@@ -36,13 +39,6 @@ impl std::fmt::Debug for LogsOptions {
     }
 }
 
-/// Collects the logs of every running sandbox until it is drained.
-#[derive(Debug)]
-pub struct Logs {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
 /// What all followers share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
@@ -50,38 +46,51 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pace: Pace,
     followed: Mutex<HashSet<SandboxId>>,
+    followers: Crew,
+    /// The followers under way.
+    under_way: TaskTracker,
 }
 
-impl Logs {
-    /// Starts collecting.
-    pub fn start(options: LogsOptions) -> Self {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let LogsOptions { store, runtime, clock } = options;
-        tasks.spawn(tell(store.tail_from_now(), store.clone(), Arc::clone(&clock), stop.clone()));
-        let (pace, followed) = (Pace::default(), Mutex::default());
-        let shared = Arc::new(Shared { store, runtime, clock, pace, followed });
-        tasks.spawn(watch(shared, tasks.clone(), stop.clone()));
-        Self { stop, tasks }
-    }
-
-    /// Ends. What is not fetched yet stays with the agents for the next start.
-    pub async fn drain(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
+/// Collects the logs of every running sandbox until `tasks` are drained. What is not fetched by then stays with the
+/// agents for the next start.
+pub fn start(options: LogsOptions, tasks: &Tasks) {
+    let stop = tasks.stopping(Phase::Collect);
+    let LogsOptions { store, runtime, clock } = options;
+    // One tail for all lives of the task: a failure costs the lines of one batch at the most.
+    let tail = Arc::new(tokio::sync::Mutex::new(store.tail_from_now()));
+    let (telling, waiting, stopped) = (store.clone(), Arc::clone(&clock), stop.clone());
+    tasks.start(Task::restart("log-story", Phase::Collect), move || {
+        tell(Arc::clone(&tail), telling.clone(), Arc::clone(&waiting), stopped.clone())
+    });
+    let under_way = TaskTracker::new();
+    let shared = Arc::new(Shared {
+        store,
+        runtime,
+        clock,
+        pace: Pace::default(),
+        followed: Mutex::default(),
+        followers: tasks.crew("log-followers", Phase::Collect),
+        under_way: under_way.clone(),
+    });
+    tasks.start(Task::restart("log-collector", Phase::Collect), move || {
+        watch(Arc::clone(&shared), stop.clone())
+    });
+    tasks.at_drain(Phase::Collect, |_| async move {
+        under_way.close();
+        under_way.wait().await;
+    });
 }
 
 /// Sees to it that every running sandbox has a follower.
-async fn watch(shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
+async fn watch(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         for id in shared.runtime.running() {
             let Some(place) = Place::take(&shared, &id) else { continue };
-            let (shared, stop) = (Arc::clone(&shared), stop.clone());
-            tasks.spawn(async move {
+            let (follower, stop) = (Arc::clone(&shared), stop.clone());
+            shared.under_way.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = follow(&shared, &id) => {}
+                    () = follow_safely(&follower, &id) => {}
                 }
                 drop(place);
             });
@@ -90,6 +99,14 @@ async fn watch(shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken)
             () = stop.cancelled() => return,
             () = shared.clock.sleep(LOOK) => {}
         }
+    }
+}
+
+/// Follows a sandbox. After a failure its place stays taken for a while: the next follower goes on from what is stored,
+/// and might fail by the same.
+async fn follow_safely(shared: &Shared, id: &SandboxId) {
+    if shared.followers.run(id, follow(shared, id)).await.is_err() {
+        shared.clock.sleep(PENALTY).await;
     }
 }
 
@@ -113,7 +130,13 @@ impl Drop for Place {
 }
 
 /// Writes what happens to sandboxes into their logs, until it is stopped and everything that happened is written.
-async fn tell(mut tail: Tail, store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
+async fn tell(
+    tail: Arc<tokio::sync::Mutex<Tail>>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let mut tail = tail.lock().await;
     loop {
         let batch = tokio::select! {
             biased;

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Ownership: one task finds followers their sandboxes, each follower owns its connection, one task writes what the
-//! feed tells; [`Logs`] only stops them. Where a follower stands is kept in the store together with the lines, so a
+//! feed tells; `tasks` watches and stops them. Where a follower stands is kept in the store together with the lines, so a
 //! server that was killed goes on where it was and stores no line twice.
 //!
 //! A sandbox is hostile: its answers are bounded and checked, its words are freed of what would steer a terminal, its
@@ -34,5 +34,5 @@ mod pace;
 mod story;
 mod text;
 
-pub use collector::{Logs, LogsOptions};
+pub use collector::{LogsOptions, start};
 pub use pace::{BYTES_PER_SECOND, LINES_PER_SECOND, TOTAL_LINES_PER_SECOND};

@@ -11,15 +11,19 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use sandscope_agent_protocol::logs::{Line, Lines, Source};
 use sandscope_lifecycle::{CreateRequest, Lifecycle, LifecycleOptions};
-use sandscope_logs::{Logs, LogsOptions};
+use sandscope_logs::LogsOptions;
 use sandscope_model::{
     Build, BuildId, KillReason, LogEntry, LogLevel, OnTimeout, Rootfs, Sandbox, SandboxId, Team, TeamLimits,
     Template, TemplateId, TemplateKind, Timestamp,
 };
 use sandscope_runtime::Runtime as _;
 use sandscope_store::{LogQuery, Order, Store};
+use sandscope_tasks::Tasks;
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
 use tokio::net::TcpListener;
+
+/// How long a drain may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// What an agent is asked, and what it says: one answer after the other, then nothing but silence.
 #[derive(Default)]
@@ -81,17 +85,21 @@ impl World {
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),
+            tasks: sandscope_testbed::tasks(Arc::new(clock.clone())),
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         Self { store, clock, runtime, lifecycle, team, script, _data: data }
     }
 
-    fn collect(&self) -> Logs {
-        Logs::start(LogsOptions {
+    fn collect(&self) -> Tasks {
+        let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
+        let options = LogsOptions {
             store: self.store.clone(),
             runtime: Arc::new(self.runtime.clone()),
             clock: Arc::new(self.clock.clone()),
-        })
+        };
+        sandscope_logs::start(options, &tasks);
+        tasks
     }
 
     async fn sandbox(&self) -> Arc<Sandbox> {
@@ -190,7 +198,7 @@ async fn lines_and_the_sandbox_s_story_are_one_log_and_a_restart_goes_on_where_i
     told.retain(|message| message != "sandbox created");
     assert_eq!(told, ["one", "two", "2 lines dropped: written faster than they are kept", "five"]);
     world.until("it is asked for more", async || world.asked().len() == 3).await;
-    logs.drain().await;
+    logs.drain(LIMIT).await;
 
     let logs = world.collect();
     world.say(lines(&[(6, "six")], 6));
@@ -202,7 +210,7 @@ async fn lines_and_the_sandbox_s_story_are_one_log_and_a_restart_goes_on_where_i
     world.lifecycle.kill(world.team.id, &sandbox.id, KillReason::Request).await.unwrap();
     let last = async || world.messages(&sandbox.id).await.pop().unwrap();
     world.until("the end is told", async || last().await.starts_with("sandbox killed: request")).await;
-    logs.drain().await;
+    logs.drain(LIMIT).await;
 }
 
 #[tokio::test]
@@ -222,7 +230,7 @@ async fn an_agent_that_talks_nonsense_is_asked_less_and_less_and_then_believed_a
     world.say(lines(&[(1, "sense")], 1));
     world.until("sense", async || world.messages(&sandbox.id).await.contains(&"sense".to_owned())).await;
     assert_eq!(world.messages(&sandbox.id).await.len(), 2);
-    logs.drain().await;
+    logs.drain(LIMIT).await;
 }
 
 #[tokio::test]
@@ -241,5 +249,5 @@ async fn a_paused_sandbox_is_left_alone_and_followed_again_once_resumed() {
     assert_eq!(world.runtime.running(), []);
     world.lifecycle.resume(&world.team, &sandbox.id, Duration::from_secs(300)).await.unwrap();
     world.until("the resume is told", told("sandbox resumed")).await;
-    logs.drain().await;
+    logs.drain(LIMIT).await;
 }

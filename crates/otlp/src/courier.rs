@@ -16,7 +16,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How long to wait after each failure in a row.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Backoff {
     n_failures: u32,
 }
@@ -84,6 +84,7 @@ impl Shared {
 }
 
 /// Brings the records of one kind.
+#[derive(Clone)]
 pub(crate) struct Courier {
     pub(crate) shared: Shared,
     pub(crate) signal: Signal,

@@ -19,7 +19,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct EventPump {
     pub(crate) store: Store,
     pub(crate) courier: Courier,
-    /// The events, from behind what the collector has taken.
+    /// The events, from behind what the collector has taken: where that is, is read when the pump begins.
     pub(crate) tail: Tail,
 }
 
@@ -44,6 +44,15 @@ impl From<StoreError> for Halt {
 impl EventPump {
     pub(crate) async fn run(mut self) {
         let shared = self.courier.shared.clone();
+        loop {
+            match self.store.begin_event_export().await {
+                Ok(cursors) => break self.tail = self.store.tail(cursors),
+                Err(error) => tracing::warn!(%error, "it cannot be read how far events are exported"),
+            }
+            if !shared.wait(STORE_PAUSE).await {
+                return;
+            }
+        }
         loop {
             // Asked before, so that what is committed until then still goes out.
             let is_last = shared.stop.is_cancelled();

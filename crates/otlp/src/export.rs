@@ -1,12 +1,11 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{Clock, Entropy, Timestamp};
 use sandscope_sampler::Live;
 use sandscope_store::{Store, StoreError};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use sandscope_tasks::{Phase, Task, Tasks};
 
 use crate::OtlpStats;
 use crate::collector::Collector;
@@ -44,61 +43,54 @@ pub struct OtlpOptions {
     pub stats: Arc<OtlpStats>,
 }
 
-/// The export under way.
-#[derive(Debug)]
-pub struct Otlp {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Otlp {
-    /// Starts exporting: events and logs from where the last run got to, or from now if there never was one.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not say where that is.
-    pub async fn start(options: OtlpOptions) -> Result<Self, StoreError> {
-        let OtlpOptions { store, clock, entropy, live, sandboxes, collector, signals, .. } = options;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let started_at: Timestamp = clock.now();
-        let collector = Arc::new(collector);
-        let stats = options.stats;
-        let shared = Shared { collector, clock, entropy, stats, stop: stop.clone() };
-        let source = |scope: &str| Source::new(scope, &options.attributes);
-        if signals.has(Signal::Events) {
-            let tail = store.tail(store.begin_event_export().await?);
-            let courier = Courier::new(shared.clone(), Signal::Events, source("sandscope.events"));
-            tasks.spawn(EventPump { store: store.clone(), courier, tail }.run());
-        }
-        if signals.has(Signal::Logs) {
-            let cursor = store.begin_log_export().await?;
-            let courier = Courier::new(shared.clone(), Signal::Logs, source("sandscope.logs"));
-            let leaves_events_out = signals.has(Signal::Events);
-            let subjects = HashMap::new();
-            tasks.spawn(LogPump { store, courier, cursor, leaves_events_out, subjects }.run());
-        }
-        if signals.has(Signal::Metrics) {
-            let pump = MetricPump {
-                shared,
-                source: source("sandscope.metrics"),
-                live,
-                sandboxes,
+/// Starts exporting, until `tasks` are drained: events and logs from where the last run got to, or from now if there
+/// never was one. A drain sends what there is, without waiting for a collector that is away; events and logs that are
+/// left are sent after the next start. A task that fails starts over from what is stored; metrics that waited in its
+/// memory are lost.
+///
+/// # Errors
+/// [`StoreError`] if the store does not say how far the last run got.
+pub async fn start(options: OtlpOptions, tasks: &Tasks) -> Result<(), StoreError> {
+    let OtlpOptions { store, clock, entropy, live, sandboxes, collector, signals, .. } = options;
+    let started_at: Timestamp = clock.now();
+    let collector = Arc::new(collector);
+    let (stats, stop) = (options.stats, tasks.stopping(Phase::Export));
+    let shared = Shared { collector, clock, entropy, stats, stop };
+    let source = |scope: &str| Source::new(scope, &options.attributes);
+    if signals.has(Signal::Events) {
+        // Here as well, so that what happens from now on is exported, and a store that fails fails the start.
+        store.begin_event_export().await?;
+        let courier = Courier::new(shared.clone(), Signal::Events, source("sandscope.events"));
+        let store = store.clone();
+        tasks.start(Task::restart("otlp-events", Phase::Export), move || {
+            let tail = store.tail(BTreeMap::new());
+            EventPump { store: store.clone(), courier: courier.clone(), tail }.run()
+        });
+    }
+    if signals.has(Signal::Logs) {
+        store.begin_log_export().await?;
+        let courier = Courier::new(shared.clone(), Signal::Logs, source("sandscope.logs"));
+        let leaves_events_out = signals.has(Signal::Events);
+        tasks.start(Task::restart("otlp-logs", Phase::Export), move || {
+            let (store, courier) = (store.clone(), courier.clone());
+            LogPump { store, courier, cursor: 0, leaves_events_out, subjects: HashMap::new() }.run()
+        });
+    }
+    if signals.has(Signal::Metrics) {
+        let source = source("sandscope.metrics");
+        tasks.start(Task::restart("otlp-metrics", Phase::Export), move || {
+            MetricPump {
+                shared: shared.clone(),
+                source: source.clone(),
+                live: live.clone(),
+                sandboxes: sandboxes.clone(),
                 interval: options.interval,
                 n_sandboxes: options.n_sandboxes,
                 started_at,
                 queue: Queue::default(),
-            };
-            tasks.spawn(pump.run());
-        }
-        tasks.close();
-        Ok(Self { stop, tasks })
+            }
+            .run()
+        });
     }
-
-    /// Sends what there is, and ends: within `limit`, and without waiting for a collector that is away. Events and logs
-    /// that are left are sent after the next start.
-    pub async fn drain(self, limit: Duration) {
-        self.stop.cancel();
-        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
-            tracing::info!("the collector is slow; the rest is sent after the next start");
-        }
-    }
+    Ok(())
 }

@@ -12,7 +12,7 @@
 //! may see the events of one request twice, with the same ids. Logs work the same way, but what retention removes before
 //! it could be sent is gone, and counted. Metrics wait in memory, a bounded number of them, and the oldest go first.
 //!
-//! Ownership: one task for each kind, one request of it at a time, none of which anybody waits for.
+//! Ownership: one task for each kind, watched by `tasks`, one request of it at a time, none of which anybody waits for.
 //!
 //! Failure cases: a collector that is away, busy or set up wrongly is asked again, ever less often, and said so once. One
 //! that finds a request too large or malformed gets it in halves; a single record it will not have, while it takes an
@@ -42,7 +42,7 @@ mod pushing;
 mod receiver;
 
 pub use collector::{Collector, CollectorError, Target};
-pub use export::{Otlp, OtlpOptions};
+pub use export::{OtlpOptions, start};
 pub use sandboxes::Sandboxes;
 pub use signal::{Signal, Signals};
 pub use stats::{OtlpCounts, OtlpStats};

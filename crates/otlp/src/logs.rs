@@ -21,7 +21,7 @@ const MAX_SUBJECTS: usize = 1024;
 pub(crate) struct LogPump {
     pub(crate) store: Store,
     pub(crate) courier: Courier,
-    /// Up to where it is taken.
+    /// Up to where it is taken, as read when the pump begins.
     pub(crate) cursor: u64,
     /// Whether lines that tell of events are left out: the events themselves are sent.
     pub(crate) leaves_events_out: bool,
@@ -31,6 +31,15 @@ pub(crate) struct LogPump {
 impl LogPump {
     pub(crate) async fn run(mut self) {
         let shared = self.courier.shared.clone();
+        loop {
+            match self.store.begin_log_export().await {
+                Ok(cursor) => break self.cursor = cursor,
+                Err(error) => tracing::warn!(%error, "it cannot be read how far logs are exported"),
+            }
+            if !shared.wait(LOOK).await {
+                return;
+            }
+        }
         loop {
             let is_last = shared.stop.is_cancelled();
             match self.page().await {

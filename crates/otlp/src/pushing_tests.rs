@@ -17,13 +17,14 @@ use sandscope_model::{
 };
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};
+use sandscope_tasks::Tasks;
 use sandscope_testbed::{SeededEntropy, StepClock};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::receiver::{Answer, Receiver, words};
-use crate::{Collector, Otlp, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals, Target};
+use crate::{Collector, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals, Target};
 
 fn id<T: From<uuid::Uuid>>() -> T {
     static N: AtomicU64 = AtomicU64::new(1);
@@ -119,11 +120,11 @@ impl World {
         self.store.append_logs(batch).await.unwrap();
     }
 
-    async fn export(&self, url: &str, signals: &[Signal]) -> Otlp {
+    async fn export(&self, url: &str, signals: &[Signal]) -> Tasks {
         self.export_within(Duration::from_secs(10), url, signals).await
     }
 
-    async fn export_within(&self, timeout: Duration, url: &str, signals: &[Signal]) -> Otlp {
+    async fn export_within(&self, timeout: Duration, url: &str, signals: &[Signal]) -> Tasks {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer key".parse().unwrap());
         let target = Target { endpoint: url.to_owned(), headers, ca_file: None, timeout, gzip: true };
@@ -141,7 +142,9 @@ impl World {
             attributes: vec![("host.name".to_owned(), "here".to_owned())],
             stats: Arc::clone(&self.stats),
         };
-        Otlp::start(options).await.unwrap()
+        let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
+        crate::start(options, &tasks).await.unwrap();
+        tasks
     }
 
     /// Lets time pass until what `until` waits for has come.

@@ -16,8 +16,8 @@
 //! A sandbox has its first sample within 2 s of its creation, then one per interval, at whole multiples of the interval
 //! since 1970. Ticks that were missed are not made up for.
 //!
-//! Ownership: one task owns the readings, another the retention; [`Sampler`] only stops them. Nothing is kept across a
-//! restart of the server: every sandbox starts over with a first reading.
+//! Ownership: one task owns the readings, another the retention; both are watched and stopped by `tasks`. Nothing is
+//! kept across a restart of the task or the server: every sandbox starts over with a first reading.
 //!
 //! Failure cases: a sandbox that cannot be read is tried again as if it were new; if the store cannot be written, the
 //! samples of those rounds are lost and said to be, once. A paused sandbox is not read, and starts over when it is
@@ -38,5 +38,5 @@ pub use alerts::{AlertCounts, AlertOptions, AlertStats};
 pub use derive::{Subject, derive};
 pub use fleet::{FLEET_STATES, FleetGroup, FleetLabels, MAX_GROUPS, busiest, fleet};
 pub use live::{KEPT, Live, LivePoint, LiveRound};
-pub use sampler::{Sampler, SamplerOptions, Suspect};
+pub use sampler::{SamplerOptions, Suspect, start};
 pub use stats::{SamplerCounts, SamplerStats};

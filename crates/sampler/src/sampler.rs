@@ -4,8 +4,8 @@ use std::time::Duration;
 use sandscope_model::{Clock, Counters, Pressures, Sample, SandboxId, Timestamp};
 use sandscope_runtime::{Runtime, RuntimeError};
 use sandscope_store::{SampleRetention, Store};
+use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::rounds::{Due, Rounds};
 use crate::{AlertOptions, Live, LivePoint, LiveRound, SamplerStats, Subject, alerts, retention};
@@ -47,32 +47,20 @@ impl std::fmt::Debug for SamplerOptions {
     }
 }
 
-/// Samples every running sandbox, and removes what is past its retention, until it is drained.
-#[derive(Debug)]
-pub struct Sampler {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Sampler {
-    /// Starts both tasks.
-    pub fn start(options: SamplerOptions) -> Self {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (store, clock) = (options.store.clone(), Arc::clone(&options.clock));
-        tasks.spawn(retention::run(store, clock, options.retention, stop.clone()));
-        if let Some(alerts) = options.alerts.clone() {
-            tasks.spawn(alerts::run(alerts, stop.clone()));
-        }
-        tasks.spawn(run(options, stop.clone()));
-        tasks.close();
-        Self { stop, tasks }
+/// Samples every running sandbox, removes what is past its retention and decides alerts, until `tasks` are drained.
+/// Each of the three starts over from the store when it fails.
+pub fn start(options: SamplerOptions, tasks: &Tasks) {
+    let stop = tasks.stopping(Phase::Observe);
+    let (store, clock, retention, stopped) =
+        (options.store.clone(), Arc::clone(&options.clock), options.retention, stop.clone());
+    tasks.start(Task::restart("housekeeping", Phase::Observe), move || {
+        retention::run(store.clone(), Arc::clone(&clock), retention, stopped.clone())
+    });
+    if let Some(alerts) = options.alerts.clone() {
+        let stop = stop.clone();
+        tasks.start(Task::restart("alerts", Phase::Observe), move || alerts::run(alerts.clone(), stop.clone()));
     }
-
-    /// Lets what is under way finish, and ends.
-    pub async fn drain(self) {
-        self.stop.cancel();
-        self.tasks.wait().await;
-    }
+    tasks.start(Task::restart("sampler", Phase::Observe), move || run(options.clone(), stop.clone()));
 }
 
 async fn run(options: SamplerOptions, stop: CancellationToken) {
@@ -187,10 +175,15 @@ async fn read_all(runtime: &Arc<dyn Runtime>, due: Vec<Due>, is_followed: bool) 
         };
         due.into_iter().map(read_one).collect()
     };
-    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "reading counters failed");
-        Vec::new()
-    })
+    match tokio::task::spawn_blocking(read).await {
+        Ok(readings) => readings,
+        Err(error) => match error.try_into_panic() {
+            // As if it had happened in this task, which then starts over.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends.
+            Err(_) => Vec::new(),
+        },
+    }
 }
 
 fn report(options: &SamplerOptions, sandbox_id: &SandboxId, error: &RuntimeError) {

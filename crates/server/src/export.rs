@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_lifecycle::Lifecycle;
 use sandscope_model::{Clock, Entropy};
-use sandscope_otlp::{Collector, Otlp, OtlpCounts, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals};
+use sandscope_otlp::{Collector, OtlpCounts, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals};
 use sandscope_sampler::Live;
 use sandscope_store::Store;
+use sandscope_tasks::Tasks;
 use sandscope_telemetry::exposition::{Exposition, Kind};
 
 use sandscope_config as config;
@@ -26,12 +27,13 @@ pub(crate) async fn start(
     live: Live,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-) -> anyhow::Result<(Otlp, ExportFigures)> {
+    tasks: &Tasks,
+) -> anyhow::Result<ExportFigures> {
     let stats = Arc::<OtlpStats>::default();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut attributes = config.attributes.clone();
     attributes.entry("host.name".to_owned()).or_insert(host);
-    let otlp = Otlp::start(OtlpOptions {
+    let options = OtlpOptions {
         store,
         clock,
         entropy,
@@ -43,10 +45,12 @@ pub(crate) async fn start(
         n_sandboxes: config.n_sandboxes,
         attributes: attributes.into_iter().collect(),
         stats: Arc::clone(&stats),
-    });
-    let otlp = otlp.await.context("cannot tell how far events and logs have been exported")?;
+    };
+    sandscope_otlp::start(options, tasks)
+        .await
+        .context("cannot tell how far events and logs have been exported")?;
     tracing::info!(endpoint = config.target.endpoint, "pushing to an OpenTelemetry collector");
-    Ok((otlp, ExportFigures { stats, signals: config.signals.clone() }))
+    Ok(ExportFigures { stats, signals: config.signals.clone() })
 }
 
 impl ExportFigures {

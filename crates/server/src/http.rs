@@ -25,6 +25,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use ipnet::IpNet;
+use sandscope_tasks::{Phase, Task, Tasks};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -65,8 +66,10 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Serves `router` on `listener`, over TLS if there is a certificate.
+    /// Serves `router` on `listener`, over TLS if there is a certificate. What accepts connections is a task of `watched`
+    /// under `name`; when it fails it starts again on the same listener, and connections go on meanwhile.
     pub(crate) fn start(
+        (name, watched): (&'static str, &Tasks),
         listener: TcpListener,
         router: Router,
         limits: Limits,
@@ -86,7 +89,11 @@ impl Http {
             abort: abort.clone(),
             crowded: crowded.subscribe(),
         };
-        tasks.spawn(accept(listener, connections, crowded, tasks.clone()));
+        let most = limits.max_connections;
+        let places = Places { most, permits: Arc::new(Semaphore::new(most)), crowded };
+        let door = Arc::new(Door { listener, connections, places, tasks: tasks.clone() });
+        let task = Task::restart(name, Phase::Listen).stopped_by(stop.clone());
+        watched.start(task, move || accept(Arc::clone(&door)));
         Ok(Self { address, stop, abort, tasks })
     }
 
@@ -140,14 +147,16 @@ impl Places {
     }
 }
 
-async fn accept(
+/// Where connections come in.
+struct Door {
     listener: TcpListener,
     connections: Connections,
-    crowded: watch::Sender<()>,
+    places: Places,
     tasks: TaskTracker,
-) {
-    let most = connections.limits.max_connections;
-    let places = Places { most, permits: Arc::new(Semaphore::new(most)), crowded };
+}
+
+async fn accept(door: Arc<Door>) {
+    let Door { listener, connections, places, tasks } = &*door;
     let mut told_at: Option<Instant> = None;
     loop {
         let accepted = async {

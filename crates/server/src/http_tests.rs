@@ -10,7 +10,8 @@ const BOUND: Duration = Duration::from_secs(10);
 
 async fn start(router: Router, limits: Limits) -> Http {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Http::start(listener, router, limits, Vec::new(), None).unwrap()
+    let watched = Tasks::new(crate::system::SystemClock);
+    Http::start(("listener", &watched), listener, router, limits, Vec::new(), None).unwrap()
 }
 
 const fn limits(max_connections: usize, header_timeout_ms: u64) -> Limits {

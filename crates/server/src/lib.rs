@@ -13,6 +13,9 @@
 //! Nothing is printed on standard output before everything runs. Stopping goes from the outside in: no new
 //! connections, requests under way are answered, transitions under way finish, webhook attempts under way get a moment,
 //! the store flushes. Sandboxes are not part of it: they live on and are found again by the next start.
+//!
+//! Everything that must never end is started through `tasks`. When one of them fails for good the server stops in the
+//! same order and exits with an error, so that whoever keeps it running starts it again.
 
 mod bootstrap;
 mod check;
@@ -28,6 +31,7 @@ mod unread;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use sandscope_config::{Config, ServeArgs};
 use sandscope_console::output;
 
@@ -57,16 +61,26 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let url = &server.addresses().api_url;
     tracing::info!(url, address = %server.address(), data_dir = %config.server.data_dir.display(), "ready");
-    let name = loop {
-        match signals.next().await {
-            Told::Stop(name) => break name,
+    loop {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            failure = server.failed() => {
+                tracing::error!(%failure, "draining, because the server cannot go on; a signal stops at once");
+                break;
+            }
+        };
+        match told {
+            Told::Stop(name) => {
+                tracing::info!(signal = name, "draining; a second signal stops at once");
+                break;
+            }
             Told::Reload => server.reload(Config::resolve(args.clone())),
         }
-    };
-    tracing::info!(signal = name, "draining; a second signal stops at once");
+    }
     tokio::select! {
-        () = server.drain() => {
+        drained = server.drain() => {
             signals::report("after the drain");
+            drained.context("the server has stopped, because it cannot go on without one of its tasks; start it again")?;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }

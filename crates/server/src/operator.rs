@@ -1,4 +1,4 @@
-//! The operator's port: `GET /metrics` for Prometheus, `GET /nodes`, `GET /reconciler`, `GET /health`. Off unless an address is given, and without a key:
+//! The operator's port: `GET /metrics` for Prometheus, `GET /nodes`, `GET /reconciler`, `GET /tasks`, `GET /health`. Off unless an address is given, and without a key:
 //! give it one that only the operator reaches.
 //!
 //! Nothing is read from the kernel for a scrape: the sandboxes' figures are the sampler's of the last second. The
@@ -6,6 +6,7 @@
 //! `other`; single sandboxes only the busiest, and only as many as the operator asked for.
 
 mod own;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use sandscope_sampler::{
     AlertStats, FLEET_STATES, FleetGroup, Live, LivePoint, MAX_GROUPS, SamplerStats, busiest, fleet,
 };
 use sandscope_store::{Store, StoreError};
+use sandscope_tasks::Tasks;
 use sandscope_telemetry::exposition::{CONTENT_TYPE, Exposition, Kind};
 use sandscope_wire::node::{NodeView, ReconcilerView};
 use tokio::sync::watch;
@@ -49,6 +51,8 @@ pub(crate) struct Operator {
     pub(crate) started_at: jiff::Timestamp,
     /// The export, if there is one.
     pub(crate) export: Option<ExportFigures>,
+    /// What must never end.
+    pub(crate) tasks: Tasks,
 }
 
 /// The port's routes.
@@ -58,7 +62,8 @@ pub(crate) fn router(operator: Operator) -> Router {
         .route("/reconciler", get(reconciler))
         .route("/nodes", get(nodes))
         .route("/nodes/{nodeID}", get(node))
-        .route("/health", get(|| async { StatusCode::NO_CONTENT }))
+        .route("/tasks", get(watched::tasks))
+        .route("/health", get(watched::health))
         .with_state(Arc::new(operator))
 }
 
@@ -68,6 +73,7 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
     operator.sandboxes(&mut text);
     operator.sampler(&mut text);
     operator.own(&mut text);
+    watched::families(&operator.tasks, &mut text);
     process(&mut text, operator.started_at);
     if let Some(export) = &operator.export {
         export.write(&mut text);

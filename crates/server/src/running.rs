@@ -8,16 +8,15 @@ use anyhow::Context as _;
 use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
 use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Upkeep};
-use sandscope_logs::{Logs, LogsOptions};
+use sandscope_logs::LogsOptions;
 use sandscope_model::{Clock, Entropy, EventId, Secret};
-use sandscope_otlp::Otlp;
 use sandscope_outbound::{AllowedTarget, EgressGuard, EgressRules};
-use sandscope_sampler::{AlertOptions, AlertStats, Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_sampler::{AlertOptions, AlertStats, Live, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
+use sandscope_tasks::{Failure, Phase, Tasks};
 use sandscope_webhooks::{RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::bootstrap;
 use super::engine::Engine;
@@ -42,22 +41,15 @@ const BACKLOG: u32 = 1024;
 const OPERATOR_CONNECTIONS: usize = 16;
 const OPERATOR_BACKLOG: u32 = 16;
 
-/// Everything that runs. The fields are in the order in which [`drain`](Self::drain) stops them.
+/// Everything that runs. What has to end in order is in the hands of `tasks`.
 pub struct Running {
     health: watch::Sender<Health>,
-    http: Http,
+    tasks: Tasks,
+    address: SocketAddr,
     tls: Option<Tls>,
     addresses: Addresses,
-    operator: Option<Http>,
-    lifecycle: Lifecycle,
-    sampler: Sampler,
-    logs: Logs,
-    webhooks: Webhooks,
     guard: EgressGuard,
     own_port: u16,
-    otlp: Option<Otlp>,
-    engine: Engine,
-    store: Store,
     _data_dir: DataDir,
     drain_timeout: Duration,
     first_key: Option<Secret>,
@@ -70,6 +62,7 @@ impl Running {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let tasks = Tasks::new(SystemClock);
         Engine::check_host()?;
         let tls = config.server.tls.as_ref().map(Tls::load).transpose()?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
@@ -89,6 +82,7 @@ impl Running {
         let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
         let store = Store::open_options(data_dir.path(), Arc::clone(&clock), options)
             .context("cannot open the store")?;
+        watch_over(&store, &tasks);
         sealing::reseal(&store, made).await?;
         let engine = Engine::start(data_dir.path(), config.sandbox).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
@@ -96,6 +90,7 @@ impl Running {
             store: store.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
+            tasks: tasks.clone(),
         })
         .await
         .context("cannot take over what the last run left")?;
@@ -106,7 +101,7 @@ impl Running {
         let (live, stats) = (Live::default(), Arc::<SamplerStats>::default());
         let alert_stats = Arc::<AlertStats>::default();
         let suspecting = lifecycle.clone();
-        let sampler = Sampler::start(SamplerOptions {
+        let options = SamplerOptions {
             suspect: Some(Arc::new(move |id| suspecting.suspect(id))),
             store: store.clone(),
             runtime: engine.runtime(),
@@ -124,12 +119,11 @@ impl Running {
                 live: live.clone(),
                 stats: Arc::clone(&alert_stats),
             }),
-        });
-        let logs = Logs::start(LogsOptions {
-            store: store.clone(),
-            runtime: engine.runtime(),
-            clock: Arc::clone(&clock),
-        });
+        };
+        sandscope_sampler::start(options, &tasks);
+        let options =
+            LogsOptions { store: store.clone(), runtime: engine.runtime(), clock: Arc::clone(&clock) };
+        sandscope_logs::start(options, &tasks);
         let health = watch::Sender::new(Health::Serving);
         let node = Arc::new(Node {
             lifecycle: lifecycle.clone(),
@@ -142,13 +136,13 @@ impl Running {
             started_at: clock.now(),
             cpu: std::sync::Mutex::default(),
         });
-        let mut exporting = None;
+        let mut export = None;
         if let Some(otlp) = &config.otlp {
             let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
             let (lifecycle, live) = (lifecycle.clone(), live.clone());
-            exporting = Some(export::start(otlp, store.clone(), lifecycle, live, clock, entropy).await?);
+            let exporting = export::start(otlp, store.clone(), lifecycle, live, clock, entropy, &tasks);
+            export = Some(exporting.await?);
         }
-        let (otlp, export) = exporting.unzip();
         let operator = Operator {
             node: Arc::clone(&node),
             lifecycle: lifecycle.clone(),
@@ -161,9 +155,10 @@ impl Running {
             n_sandboxes: config.metrics.n_top_sandboxes,
             started_at: clock.now(),
             export,
+            tasks: tasks.clone(),
         };
         let mut options =
-            WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone());
+            WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone(), tasks.clone());
         options.defaults.retry = RetryPolicy {
             delays: config.webhooks.retry_delays.clone(),
             timeout: config.webhooks.attempt_timeout,
@@ -196,6 +191,7 @@ impl Running {
             alert_rules: config.metrics.alerts.clone(),
             node: Arc::new(move || node.view()),
             admin_token: config.server.admin_token.clone(),
+            tasks: tasks.clone(),
         });
         let edge = Edge::new(EdgeOptions {
             lifecycle: lifecycle.clone(),
@@ -213,34 +209,36 @@ impl Running {
             header_timeout: config.server.header_timeout,
         };
         let trusted_proxies = config.server.trusted_proxies.clone();
-        let http = Http::start(listener, router, limits, trusted_proxies, tls.as_ref())?;
-        let operator = match operator_socket {
-            Some(socket) => {
-                let listener =
-                    socket.listen(OPERATOR_BACKLOG).context("cannot listen on the operator's port")?;
-                let limits = Limits { max_connections: OPERATOR_CONNECTIONS, ..limits };
-                let http = Http::start(listener, operator::router(operator), limits, Vec::new(), None)?;
-                tracing::info!(url = format!("http://{}/metrics", http.address()), "the operator's port");
-                Some(http)
-            }
-            None => None,
-        };
+        let http =
+            Http::start(("listener", &tasks), listener, router, limits, trusted_proxies, tls.as_ref())?;
+        let address = http.address();
         let drain_timeout = config.server.drain_timeout;
+        // Long streams into sandboxes would take all of the time, and transitions under way need their share.
+        let share = drain_timeout.mul_f32(HTTP_SHARE);
+        tasks.at_drain(Phase::Listen, move |_| async move { http.drain(share).await });
+        if let Some(socket) = operator_socket {
+            let listener = socket.listen(OPERATOR_BACKLOG).context("cannot listen on the operator's port")?;
+            let limits = Limits { max_connections: OPERATOR_CONNECTIONS, ..limits };
+            let name = ("operator-listener", &tasks);
+            let http = Http::start(name, listener, operator::router(operator), limits, Vec::new(), None)?;
+            tracing::info!(url = format!("http://{}/metrics", http.address()), "the operator's port");
+            tasks.at_drain(Phase::Listen, |_| async move { http.drain(Duration::ZERO).await });
+        }
+        tasks.at_drain(Phase::Change, |left| async move {
+            if tokio::time::timeout(left, lifecycle.drain()).await.is_err() {
+                tracing::warn!("transitions under way are left to the next start");
+            }
+        });
+        tasks.at_drain(Phase::Deliver, |left| webhooks.drain(left));
+        tasks.at_drain(Phase::Engine, |_| async move { engine.shutdown().await });
         Ok(Self {
             health,
-            http,
+            tasks,
+            address,
             tls,
             addresses,
-            operator,
-            lifecycle,
-            sampler,
-            logs,
-            webhooks,
             guard,
             own_port,
-            otlp,
-            engine,
-            store,
             _data_dir: data_dir,
             drain_timeout,
             first_key,
@@ -249,7 +247,12 @@ impl Running {
 
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
-        self.http.address()
+        self.address
+    }
+
+    /// Completes once a task has failed for good: the server has to drain and to exit with an error.
+    pub async fn failed(&self) -> Failure {
+        self.tasks.failed().await
     }
 
     /// Where clients find it.
@@ -279,29 +282,24 @@ impl Running {
         self.first_key.as_ref()
     }
 
-    /// Stops everything, from the outside in, within about the configured time.
-    pub async fn drain(self) {
-        let deadline = Instant::now() + self.drain_timeout;
-        let left = || deadline.saturating_duration_since(Instant::now());
+    /// Stops everything, from the outside in, within about the configured time: see [`Phase`].
+    ///
+    /// # Errors
+    /// The [`Failure`] of a task that had failed for good, also during the drain.
+    pub async fn drain(self) -> Result<(), Failure> {
         self.health.send_replace(Health::Draining);
-        // Long streams into sandboxes would take all of it, and transitions under way need their share.
-        self.http.drain(self.drain_timeout.mul_f32(HTTP_SHARE)).await;
-        if let Some(operator) = &self.operator {
-            operator.drain(Duration::ZERO).await;
-        }
-        if tokio::time::timeout_at(deadline, self.lifecycle.drain()).await.is_err() {
-            tracing::warn!("transitions under way are left to the next start");
-        }
-        self.sampler.drain().await;
-        // After the last transition: its line belongs into the log.
-        self.logs.drain().await;
-        self.webhooks.drain(left()).await;
-        if let Some(otlp) = self.otlp {
-            otlp.drain(left()).await;
-        }
-        self.engine.shutdown().await;
-        self.store.close().await;
+        self.tasks.drain(self.drain_timeout).await;
+        self.tasks.failure().map_or(Ok(()), Err)
     }
+}
+
+/// Watches the store's threads, and closes it last of all.
+fn watch_over(store: &Store, tasks: &Tasks) {
+    for thread in store.threads() {
+        tasks.watch(thread.name, Phase::Store, thread.ended());
+    }
+    let store = store.clone();
+    tasks.at_drain(Phase::Store, |_| async move { store.close().await });
 }
 
 /// A certificate for other names works for nobody who comes by these.

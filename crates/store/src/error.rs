@@ -47,6 +47,9 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// The operation panicked: a fault of the store. It was undone alone.
+    #[error("an operation of the store broke and was undone: {0}")]
+    Broken(String),
     /// Anything else SQLite says.
     #[error("the store failed: {0}")]
     Sqlite(String),

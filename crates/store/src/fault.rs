@@ -47,6 +47,8 @@ struct Planned {
     at: BTreeMap<u64, Fault>,
     always: Option<Fault>,
     delay: Option<Duration>,
+    panics_in_operation: bool,
+    panics_at_commit: bool,
 }
 
 impl FaultPlan {
@@ -77,6 +79,22 @@ impl FaultPlan {
         self.planned().delay = delay;
     }
 
+    /// The next operation on the facts panics.
+    pub fn panic_in_operation(&self) {
+        self.planned().panics_in_operation = true;
+    }
+
+    /// The writer of the facts panics at its next commit, outside of any operation.
+    pub fn panic_at_commit(&self) {
+        self.planned().panics_at_commit = true;
+    }
+
+    /// An operation begins.
+    pub(crate) fn operation(&self) {
+        let panics = std::mem::take(&mut self.planned().panics_in_operation);
+        assert!(!panics, "planned, in an operation");
+    }
+
     /// Transactions on the facts tried so far.
     pub fn n_commits(&self) -> u64 {
         self.shared.n_commits.load(Ordering::SeqCst)
@@ -85,7 +103,11 @@ impl FaultPlan {
     /// Counts one commit and says whether it may proceed.
     #[expect(clippy::disallowed_methods, reason = "a disk that is slow on purpose holds its own thread")]
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let delay = self.planned().delay;
+        let (delay, panics) = {
+            let mut planned = self.planned();
+            (planned.delay, std::mem::take(&mut planned.panics_at_commit))
+        };
+        assert!(!panics, "planned, at a commit");
         if let Some(delay) = delay {
             std::thread::sleep(delay);
         }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use crate::migrations::{Schema, is_current, migrate};
 use crate::readers::Readers;
+use crate::threads::{Ending, StoreThread};
 use crate::writer::{Feed, Tx, Writer};
 use crate::{FaultPlan, StoreError, WriteCounts};
 
@@ -68,8 +69,9 @@ impl File {
             connections.push(reader);
         }
         let name = schema.file.trim_end_matches(".sqlite");
-        let writer = Writer::start(name, connection, feed, faults, busy_timeout)?;
-        let readers = Readers::start(name, connections, busy_timeout)?;
+        let [writing, reading] = schema.threads.map(Ending::new);
+        let writer = Writer::start(name, connection, feed, faults, busy_timeout, writing)?;
+        let readers = Readers::start(name, connections, busy_timeout, reading)?;
         Ok(Self { writer, readers })
     }
 
@@ -97,6 +99,11 @@ impl File {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.readers.read(op).await
+    }
+
+    /// Its writer and its readers.
+    pub(crate) fn threads(&self) -> [StoreThread; 2] {
+        [self.writer.thread(), self.readers.threads()]
     }
 
     /// What the writer has done, and what waits for it.

@@ -54,6 +54,7 @@ mod snapshots;
 mod tail;
 mod teams;
 mod templates;
+mod threads;
 mod varint;
 mod webhooks;
 mod writer;
@@ -103,6 +104,7 @@ pub use snapshots::SnapshotFilter;
 pub use tail::{Batch, EventFeed, Heard, Tail};
 pub use teams::FirstTeam;
 pub use templates::{AliasOwner, DeleteTemplate};
+pub use threads::StoreThread;
 pub use webhooks::Replaced;
 pub use writes::WriteCounts;
 

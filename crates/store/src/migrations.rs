@@ -13,6 +13,8 @@ use crate::StoreError;
 pub(crate) struct Schema {
     /// The file's name in the data directory.
     pub(crate) file: &'static str,
+    /// The names of its threads, the writer's first.
+    pub(crate) threads: [&'static str; 2],
     /// SQL of every step, oldest first.
     pub(crate) steps: &'static [&'static str],
     /// `FULL`: durable before the answer; `NORMAL`: a power cut may take the last transactions.
@@ -21,6 +23,7 @@ pub(crate) struct Schema {
 
 pub(crate) const FACTS: Schema = Schema {
     file: "facts.sqlite",
+    threads: ["store-facts-writer", "store-facts-readers"],
     steps: &[
         include_str!("migrations/facts_0001.sql"),
         include_str!("migrations/facts_0002.sql"),
@@ -35,11 +38,13 @@ pub(crate) const FACTS: Schema = Schema {
 };
 pub(crate) const ATTEMPTS: Schema = Schema {
     file: "attempts.sqlite",
+    threads: ["store-attempts-writer", "store-attempts-readers"],
     steps: &[include_str!("migrations/attempts_0001.sql"), include_str!("migrations/attempts_0002.sql")],
     synchronous: "NORMAL",
 };
 pub(crate) const SAMPLES: Schema = Schema {
     file: "samples.sqlite",
+    threads: ["store-samples-writer", "store-samples-readers"],
     steps: &[
         include_str!("migrations/samples_0001.sql"),
         include_str!("migrations/samples_0002.sql"),
@@ -49,6 +54,7 @@ pub(crate) const SAMPLES: Schema = Schema {
 };
 pub(crate) const LOGS: Schema = Schema {
     file: "logs.sqlite",
+    threads: ["store-logs-writer", "store-logs-readers"],
     steps: &[include_str!("migrations/logs_0001.sql"), include_str!("migrations/logs_0002.sql")],
     synchronous: "NORMAL",
 };

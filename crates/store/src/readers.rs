@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::StoreError;
+use crate::threads::{Ending, StoreThread, caught};
 
 /// Reads that may wait.
 const QUEUE: usize = 1024;
@@ -20,6 +21,7 @@ pub(crate) struct Readers {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     patience: Duration,
+    ending: Ending,
 }
 
 impl std::fmt::Debug for Readers {
@@ -33,16 +35,22 @@ impl Readers {
         name: &str,
         connections: Vec<Connection>,
         patience: Duration,
+        ending: Ending,
     ) -> Result<Self, StoreError> {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::new();
         for connection in connections {
-            let receiver = Arc::clone(&receiver);
+            let (receiver, end) = (Arc::clone(&receiver), ending.clone());
             let thread = std::thread::Builder::new().name(format!("{name}-read"));
-            threads.push(thread.spawn(move || run(&connection, &receiver))?);
+            threads.push(thread.spawn(move || end.run(|| run(&connection, &receiver)))?);
         }
-        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), patience })
+        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), patience, ending })
+    }
+
+    /// The reading threads, to be watched.
+    pub(crate) fn threads(&self) -> StoreThread {
+        self.ending.watch()
     }
 
     pub(crate) async fn read<T, F>(&self, op: F) -> Result<T, StoreError>
@@ -56,7 +64,12 @@ impl Readers {
         let job: Job = Box::new(move |connection| {
             // A reader that gave up waiting costs nothing more.
             if !reply.is_closed() {
-                let _ = reply.send(op(connection));
+                // One that panics has changed nothing: the next operation may use the connection.
+                let outcome = caught(|| op(connection)).unwrap_or_else(|words| {
+                    tracing::error!(words, "a reading operation of the store broke");
+                    Err(StoreError::Broken(words))
+                });
+                let _ = reply.send(outcome);
             }
         });
         queue.send_timeout(job, self.patience).await.map_err(|error| match error {

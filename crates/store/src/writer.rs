@@ -13,7 +13,10 @@
 //!
 //! Failures: an operation that fails is undone alone and the rest of its group commits. If SQLite gives up the whole
 //! transaction (disk full, I/O error) or the commit fails, everything in the group is undone and told the error; what
-//! was queued behind it is tried in a transaction of its own. No answer is given before its commit.
+//! was queued behind it is tried in a transaction of its own. No answer is given before its commit. An operation that
+//! panics is undone alone like one that fails, and answered [`StoreError::Broken`]: what it had written is rolled back,
+//! and the connection holds nothing of it. A panic anywhere else ends the thread; everything queued is answered
+//! [`StoreError::Closed`] at once, and whoever watches [`Store::threads`](crate::Store::threads) learns of it.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -25,6 +28,7 @@ use rusqlite::Connection;
 use sandscope_model::Event;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::threads::{Ending, StoreThread, caught};
 use crate::writes::WriteStats;
 use crate::{FaultPlan, StoreError, WriteCounts};
 
@@ -136,6 +140,7 @@ pub(crate) struct Writer {
     patience: Duration,
     name: &'static str,
     stats: Arc<WriteStats>,
+    ending: Ending,
 }
 
 impl std::fmt::Debug for Writer {
@@ -151,13 +156,20 @@ impl Writer {
         feed: Feed,
         faults: FaultPlan,
         patience: Duration,
+        ending: Ending,
     ) -> Result<Self, StoreError> {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let stats = Arc::<WriteStats>::default();
         let mut thread = WriterThread { connection, feed, faults, stats: Arc::clone(&stats) };
-        let thread =
-            std::thread::Builder::new().name(format!("{name}-write")).spawn(move || thread.run(receiver))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), patience, name, stats })
+        let end = ending.clone();
+        let run = move || end.run(move || thread.run(receiver));
+        let thread = std::thread::Builder::new().name(format!("{name}-write")).spawn(run)?;
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), patience, name, stats, ending })
+    }
+
+    /// The writer's thread, to be watched.
+    pub(crate) fn thread(&self) -> StoreThread {
+        self.ending.watch()
     }
 
     pub(crate) async fn write<T, F>(&self, op: F) -> Result<T, StoreError>
@@ -278,9 +290,15 @@ impl WriterThread {
     fn step(&self, job: &mut dyn Job, effects: &mut Effects) -> Result<(), StoreError> {
         let mark = effects.mark();
         self.execute("SAVEPOINT operation")?;
-        let outcome = job
-            .run(&mut Tx { connection: &self.connection, effects })
-            .and_then(|()| self.execute("RELEASE operation"));
+        let ran = caught(|| {
+            self.faults.operation();
+            job.run(&mut Tx { connection: &self.connection, effects: &mut *effects })
+        });
+        let ran = ran.unwrap_or_else(|words| {
+            tracing::error!(words, "an operation of the store broke; it is undone");
+            Err(StoreError::Broken(words))
+        });
+        let outcome = ran.and_then(|()| self.execute("RELEASE operation"));
         if outcome.is_err() {
             effects.go_back(mark);
             if !self.connection.is_autocommit() {

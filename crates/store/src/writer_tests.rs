@@ -91,7 +91,7 @@ fn a_transaction_left_open_is_undone_before_the_next() {
 async fn nothing_is_accepted_after_close_and_everything_before_is_done() {
     let directory = tempfile::tempdir().unwrap();
     let WriterThread { connection, feed, faults, .. } = thread(&directory);
-    let writer = Writer::start("t", connection, feed, faults, Duration::from_secs(5)).unwrap();
+    let writer = Writer::start("t", connection, feed, faults, Duration::from_secs(5), Ending::new("t")).unwrap();
     for n in 0..100 {
         writer.write_unattended(move |tx| {
             tx.execute("INSERT INTO rows VALUES (?, NULL)", [n])?;
@@ -104,4 +104,44 @@ async fn nothing_is_accepted_after_close_and_everything_before_is_done() {
     let connection = Connection::open(directory.path().join("t.sqlite")).unwrap();
     let n: i64 = connection.query_row("SELECT COUNT(*) FROM rows", [], |row| row.get(0)).unwrap();
     assert_eq!(n, 100);
+}
+
+#[test]
+fn an_operation_that_panics_is_undone_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let thread = thread(&directory);
+    let (reply, mut answer) = oneshot::channel::<Result<(), StoreError>>();
+    let op = |tx: &mut Tx<'_>| -> Result<(), StoreError> {
+        tx.webhooks_changed();
+        let mut statement = tx.prepare_cached("INSERT INTO rows VALUES (?, NULL)")?;
+        statement.execute([2])?;
+        panic!("{}", "poison ".repeat(100));
+    };
+    let poison: Box<dyn Job> = Box::new(Pending { op: Some(op), value: None, reply });
+    let (first, first_answer) = job(1, 1, Ok(()));
+    let (last, last_answer) = job(3, 1, Ok(()));
+    let mut group = VecDeque::from([first, poison, last]);
+    thread.transaction(&mut group);
+    assert!(group.is_empty() && thread.connection.is_autocommit());
+    for mut answer in [first_answer, last_answer] {
+        answer.try_recv().unwrap().unwrap();
+    }
+    let Err(StoreError::Broken(words)) = answer.try_recv().unwrap() else { panic!("it is told") };
+    assert!(words.starts_with("panicked: poison") && words.len() < 320, "{words}");
+    assert_eq!(run(&thread, vec![job(4, 1, Ok(()))]), (vec![1, 3, 4], vec![true]));
+    assert_eq!(*thread.feed.webhooks.borrow(), 2);
+}
+
+#[tokio::test]
+async fn a_writer_that_ends_keeps_nobody_waiting_and_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let WriterThread { connection, feed, .. } = thread(&directory);
+    let faults = FaultPlan::none();
+    faults.panic_at_commit();
+    let patience = Duration::from_secs(5);
+    let writer = Writer::start("t", connection, feed, faults, patience, Ending::new("t")).unwrap();
+    assert_eq!(writer.write(|_| Ok(())).await, Err(StoreError::Closed));
+    assert_eq!(writer.thread().ended().await, Err("panicked: planned, at a commit".to_owned()));
+    assert_eq!(writer.write(|_| Ok(())).await, Err(StoreError::Closed));
+    writer.close().await;
 }

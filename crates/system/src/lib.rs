@@ -3,10 +3,11 @@
 
 mod descriptors;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use sandscope_model::{Clock, Entropy, Sleep};
+use sandscope_tasks::Timer;
 
 pub use descriptors::raise_descriptor_limit;
 
@@ -36,6 +37,16 @@ impl Clock for SystemClock {
     }
 }
 
+impl Timer for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, duration: Duration) -> sandscope_tasks::Sleep {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
 /// The kernel's random number generator.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsEntropy;
@@ -57,7 +68,7 @@ mod tests {
     #[tokio::test]
     async fn a_moment_in_the_past_is_not_waited_for() {
         SystemClock.sleep_until(Timestamp::UNIX_EPOCH).await;
-        SystemClock.sleep_until(SystemClock.now()).await;
+        SystemClock.sleep_until(Clock::now(&SystemClock)).await;
     }
 
     #[test]

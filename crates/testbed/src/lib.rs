@@ -7,9 +7,11 @@ mod invariants;
 mod ledger_check;
 mod seeded_entropy;
 mod step_clock;
+mod step_tasks;
 
 pub use contract::check_runtime_contract;
 pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
 pub use invariants::{check_invariants, fold, whole_log};
 pub use seeded_entropy::SeededEntropy;
 pub use step_clock::StepClock;
+pub use step_tasks::tasks;

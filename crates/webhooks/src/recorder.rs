@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use sandscope_model::Attempt;
 use sandscope_store::Store;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use sandscope_tasks::{Phase, Task, Tasks, Watched};
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Attempts that wait to be written; whoever made the next one waits. With bodies at their largest this is the
 /// memory they may take: 32 MiB.
@@ -16,10 +19,13 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the writer; it ends when every recorder is gone and everything handed in is written.
-    pub(crate) fn start(store: Store) -> (Self, JoinHandle<()>) {
+    /// Starts the writer. After `stop` it ends when every recorder is gone and everything handed in is written. One that
+    /// fails loses what it was writing, and goes on with what waits.
+    pub(crate) fn start(store: Store, tasks: &Tasks, stop: CancellationToken) -> (Self, Watched) {
         let (attempts, received) = mpsc::channel(CAPACITY);
-        (Self { attempts }, tokio::spawn(write(store, received)))
+        let received = Arc::new(Mutex::new(received));
+        let task = Task::restart("attempt-recorder", Phase::Deliver).stopped_by(stop);
+        (Self { attempts }, tasks.start(task, move || write(store.clone(), Arc::clone(&received))))
     }
 
     /// The same for somebody who may outlive it.
@@ -47,7 +53,8 @@ impl WeakRecorder {
     }
 }
 
-async fn write(store: Store, mut received: mpsc::Receiver<Attempt>) {
+async fn write(store: Store, received: Arc<Mutex<mpsc::Receiver<Attempt>>>) {
+    let mut received = received.lock().await;
     let mut batch = Vec::with_capacity(BATCH);
     while received.recv_many(&mut batch, BATCH).await > 0 {
         let n_attempts = batch.len();

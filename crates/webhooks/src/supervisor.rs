@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use sandscope_model::{Clock, Entropy, TeamId, Webhook, WebhookId};
 use sandscope_outbound::{EgressGuard, Tls};
-use sandscope_store::{EventFeed, Heard, Store, StoreError};
+use sandscope_store::{Heard, Store, StoreError};
+use sandscope_tasks::{Crew, Phase, Task, Tasks, Watched};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::attempt::Attempter;
 use crate::connections::Connections;
@@ -39,20 +40,28 @@ pub struct WebhooksOptions {
     pub defaults: Defaults,
     /// Connections open at once beyond one per webhook.
     pub max_connections: usize,
+    /// Who watches the tasks.
+    pub tasks: Tasks,
 }
 
 impl WebhooksOptions {
     /// Options with the usual defaults and 256 shared connections.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, guard: EgressGuard) -> Self {
-        Self { store, clock, entropy, guard, defaults: Defaults::default(), max_connections: 256 }
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        guard: EgressGuard,
+        tasks: Tasks,
+    ) -> Self {
+        Self { store, clock, entropy, guard, defaults: Defaults::default(), max_connections: 256, tasks }
     }
 }
 
 /// Everything that delivers events to webhooks: one task per registration, and one that starts them.
 #[derive(Debug)]
 pub struct Webhooks {
-    supervisor: JoinHandle<()>,
-    recording: JoinHandle<()>,
+    supervisor: Watched,
+    recording: Watched,
     tester: Tester,
     stop: Stop,
 }
@@ -61,10 +70,8 @@ impl Webhooks {
     /// Starts delivering, from where the store says deliveries stand. Must be called within a tokio runtime.
     pub fn start(options: WebhooksOptions) -> Self {
         let stop = Stop::default();
-        let (recorder, recording) = Recorder::start(options.store.clone());
-        // Before anything is read, so that nothing is missed in between.
-        let events = options.store.subscribe_events();
-        let changes = options.store.subscribe_webhooks();
+        let (recorder, recording) =
+            Recorder::start(options.store.clone(), &options.tasks, stop.starting.clone());
         let (defaults, tls) = (Arc::new(options.defaults.clone()), Arc::new(Tls::default()));
         let tester = Tester {
             clock: Arc::clone(&options.clock),
@@ -75,17 +82,25 @@ impl Webhooks {
             recorder: recorder.downgrade(),
             under_way: Tester::permits(),
         };
-        let supervisor = Supervisor {
-            connections: Connections::new(options.max_connections),
-            defaults,
-            tls,
+        let (tasks, stopped) = (options.tasks.clone(), stop.clone());
+        let deliverers = tasks.crew("webhook-deliverers", Phase::Deliver);
+        let connections = Connections::new(options.max_connections);
+        let hired = TaskTracker::new();
+        // Dropped with the task that makes them, once it has ended: the writer of attempts waits for that.
+        let make = move || Supervisor {
+            connections: Arc::clone(&connections),
+            defaults: Arc::clone(&defaults),
+            tls: Arc::clone(&tls),
             members: HashMap::new(),
             by_team: HashMap::new(),
-            stop: stop.clone(),
-            recorder,
-            options,
+            stop: stopped.clone(),
+            recorder: recorder.clone(),
+            options: options.clone(),
+            deliverers: deliverers.clone(),
+            hired: hired.clone(),
         };
-        let supervisor = tokio::spawn(supervisor.run(events, changes));
+        let task = Task::restart("webhooks", Phase::Deliver).stopped_by(stop.starting.clone());
+        let supervisor = tasks.start(task, move || make().run());
         Self { supervisor, recording, tester, stop }
     }
 
@@ -97,15 +112,15 @@ impl Webhooks {
     /// Starts no further attempt, waits up to `limit` for those in flight and stores how they ended. Those that are
     /// not done by then are given up and made again at the next start.
     pub async fn drain(self, limit: Duration) {
-        let Self { mut supervisor, recording, stop, tester: _ } = self;
+        let Self { mut supervisor, mut recording, stop, tester: _ } = self;
         stop.starting.cancel();
-        if tokio::time::timeout(limit, &mut supervisor).await.is_err() {
+        if tokio::time::timeout(limit, supervisor.ended()).await.is_err() {
             stop.everything.cancel();
-            if tokio::time::timeout(GRACE, &mut supervisor).await.is_err() {
+            if tokio::time::timeout(GRACE, supervisor.ended()).await.is_err() {
                 supervisor.abort();
             }
         }
-        if tokio::time::timeout(GRACE, recording).await.is_err() {
+        if tokio::time::timeout(GRACE, recording.ended()).await.is_err() {
             tracing::warn!("attempts were made but not recorded before the end");
         }
     }
@@ -120,17 +135,28 @@ struct Supervisor {
     members: HashMap<WebhookId, Member>,
     by_team: HashMap<TeamId, Vec<Arc<Inbox>>>,
     stop: Stop,
+    deliverers: Crew,
+    /// Deliverers that have not ended, also those of a supervisor that failed.
+    hired: TaskTracker,
 }
 
 struct Member {
     team_id: TeamId,
     inbox: Arc<Inbox>,
     config: watch::Sender<Arc<Webhook>>,
-    task: JoinHandle<()>,
+    /// Ends with the supervisor that started it.
+    task: AbortOnDropHandle<()>,
 }
 
 impl Supervisor {
-    async fn run(mut self, mut events: EventFeed, mut changes: watch::Receiver<u64>) {
+    async fn run(mut self) {
+        // Two deliverers of one webhook would undo each other's progress: those of a supervisor that failed are aborted,
+        // and end where they are.
+        self.hired.close();
+        self.hired.wait().await;
+        // Before anything is read, so that nothing is missed in between.
+        let mut events = self.options.store.subscribe_events();
+        let mut changes = self.options.store.subscribe_webhooks();
         let mut feed_open = true;
         let mut changes_open = true;
         let mut scan = true;
@@ -254,13 +280,16 @@ impl Supervisor {
             config: watched,
             stop: self.stop.clone(),
         };
-        Member { team_id, inbox, config, task: tokio::spawn(Box::pin(deliverer.run())) }
+        let crew = self.deliverers.clone();
+        // One that fails is started anew by the next scan.
+        let work = async move { drop(crew.run(&id, deliverer.run()).await) };
+        Member { team_id, inbox, config, task: AbortOnDropHandle::new(self.hired.spawn(work)) }
     }
 
     /// Waits until every task has ended. Their registrations stay until then, or they would take them for deleted.
     async fn finish(self) {
         for member in self.members.into_values() {
-            // A panic was reported when it happened; the next start continues from what is stored.
+            // A panic was reported when it happened; whoever starts it anew continues from what is stored.
             let _ = member.task.await;
             drop(member.config);
         }

@@ -134,7 +134,8 @@ impl World {
     pub(crate) fn options(&self) -> WebhooksOptions {
         let guard = EgressGuard::new(AllowedTarget::loopback());
         let entropy = Arc::new(SeededEntropy::new(1));
-        WebhooksOptions::new(self.store.clone(), Arc::new(self.clock.clone()), entropy, guard)
+        let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
+        WebhooksOptions::new(self.store.clone(), Arc::new(self.clock.clone()), entropy, guard, tasks)
     }
 
     pub(crate) fn start(&self) -> Webhooks {

@@ -25,6 +25,7 @@ pub mod request;
 pub mod sandbox;
 pub mod signature;
 pub mod snapshot;
+pub mod task;
 pub mod template;
 pub mod time;
 pub mod webhook;

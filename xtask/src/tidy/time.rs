@@ -14,7 +14,6 @@ const REAL_TIME: &[(&str, &str)] = &[
     ("crates/edge/src/signed.rs", "a client that waits its turn"),
     ("crates/lifecycle/src/lifecycle.rs", "how long the process may take to end"),
     ("crates/logs/src/agent.rs", "an agent that stops answering"),
-    ("crates/otlp/src/export.rs", "how long the process may take to end"),
     ("crates/webhooks/src/attempt.rs", "how long a receiver took"),
     ("crates/webhooks/src/deliverer.rs", "idle connections"),
     ("crates/webhooks/src/supervisor.rs", "how long the process may take to end"),

@@ -1,11 +1,14 @@
-//! `GET /health`: whether the server takes requests.
+//! `GET /health`: whether the server takes requests, and all of it works.
 
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use sandscope_wire::error::ErrorBody;
 
+use crate::error::ApiError;
 use crate::{App, Health, paths};
 
-/// Whether the server takes requests.
+/// Whether the server takes requests, and all of it works.
 #[utoipa::path(
     get,
     path = paths::HEALTH,
@@ -13,12 +16,23 @@ use crate::{App, Health, paths};
     security(()),
     responses(
         (status = 200, description = "It does", body = String, content_type = "text/plain"),
-        (status = 503, description = "It is about to stop", body = String, content_type = "text/plain"),
+        (
+            status = 503,
+            description = "It is about to stop, or a part of it has failed and is being started again",
+            content(
+                (String = "text/plain"),
+                (ErrorBody = "application/json"),
+            ),
+        ),
     )
 )]
-pub(crate) async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
-    match *app.health.borrow() {
-        Health::Serving => (StatusCode::OK, "Health check successful"),
-        Health::Draining => (StatusCode::SERVICE_UNAVAILABLE, "Service is unavailable"),
+pub(crate) async fn health(State(app): State<App>) -> Response {
+    if *app.health.borrow() == Health::Draining {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Service is unavailable").into_response();
     }
+    if !app.tasks.in_trouble().is_empty() {
+        // Which one is the operator's business.
+        return ApiError::unwell().into_response();
+    }
+    (StatusCode::OK, "Health check successful").into_response()
 }

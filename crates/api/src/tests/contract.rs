@@ -178,6 +178,17 @@ async fn health_says_when_the_server_is_about_to_stop() {
 }
 
 #[tokio::test]
+async fn health_says_when_a_part_of_the_server_has_failed() {
+    let door = Door::open().await;
+    assert_eq!(door.ask(None, "GET", "/health", "").await.status, StatusCode::OK);
+    door.tasks.fatal("short", sandscope_tasks::Phase::Observe, async {});
+    door.tasks.failed().await;
+    let answer = door.ask(None, "GET", "/health", "").await;
+    assert_eq!((answer.status, answer.body["code"].as_u64()), (StatusCode::SERVICE_UNAVAILABLE, Some(503)));
+    assert!(answer.body["message"].as_str().unwrap().contains("a part of the server has failed"));
+}
+
+#[tokio::test]
 async fn tokens_are_given_as_asked() {
     let door = Door::open().await;
     let v1 = door.ask(Some(KEY), "POST", "/sandboxes", r#"{"templateID":"base"}"#).await;

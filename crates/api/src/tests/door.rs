@@ -42,6 +42,7 @@ pub(super) struct Door {
     pub(super) team: TeamId,
     pub(super) health: watch::Sender<Health>,
     pub(super) live: sandscope_sampler::Live,
+    pub(super) tasks: sandscope_tasks::Tasks,
     router: Router,
     log: String,
     _dir: tempfile::TempDir,
@@ -82,11 +83,13 @@ impl Door {
             store.ensure_template(template, build).await.unwrap();
         }
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
         let options = LifecycleOptions {
             runtime: Arc::new(runtime.clone()),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: seeded(2),
+            tasks: tasks.clone(),
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let live = sandscope_sampler::Live::default();
@@ -120,6 +123,7 @@ impl Door {
             alert_rules: sandscope_model::AlertRule::defaults(),
             node: Arc::new(node),
             admin_token: Some(sandscope_model::Secret::new(ADMIN.to_owned())),
+            tasks: tasks.clone(),
         });
         Self {
             clock,
@@ -131,6 +135,7 @@ impl Door {
             health,
             live,
             router,
+            tasks,
             log: String::new(),
             _dir: dir,
         }

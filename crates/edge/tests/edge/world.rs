@@ -82,7 +82,13 @@ impl World {
         tokio::spawn(async move { axum::serve(listener, inside).await });
         runtime.listen(None, PORT, address);
         runtime.listen(None, AGENT, address);
-        let options = LifecycleOptions { runtime: runtime.clone(), store, clock: clock.clone(), entropy };
+        let options = LifecycleOptions {
+            runtime: runtime.clone(),
+            store,
+            clock: clock.clone(),
+            entropy,
+            tasks: sandscope_testbed::tasks(clock.clone()),
+        };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let edge = Edge::new(EdgeOptions {
             lifecycle: lifecycle.clone(),

@@ -17,14 +17,17 @@
 //! Failure cases. The store refuses an intent: the caller is told, nothing changed. The store refuses a result: see
 //! `commit`. The runtime fails: rolled back, or, where the sandbox turns out to be gone, its death is recorded. The
 //! server stops: the current step is finished, the queue is refused, the sandbox lives on and the next start takes
-//! it back. The server is killed: the recorded intent tells the next start what was under way.
+//! it back. The server is killed: the recorded intent tells the next start what was under way. The driver panics: see
+//! `revival`.
 
 mod commit;
 mod death;
+mod revival;
 mod serve;
 mod time;
 mod transitions;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use sandscope_model::{Cause, Component, Exit, Origin, Sandbox, State, StateName, Timestamp};
@@ -75,14 +78,32 @@ pub(crate) struct Driver {
     over: bool,
 }
 
+/// A driver at work.
+type Life = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Starts the driver of `sandbox` and registers it.
 pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>, begin: Begin) {
+    let id = sandbox.id.clone();
+    let life = take_over(context, sandbox, slot, begin, None);
+    context.tasks.spawn(revival::survive(Arc::clone(context), id, life));
+}
+
+/// Registers a driver of `sandbox`, in place of one that failed where there was one: what the runtime has told that one
+/// is known to the new one, too.
+fn take_over(
+    context: &Arc<Context>,
+    sandbox: Sandbox,
+    slot: Option<Slot>,
+    begin: Begin,
+    failed: Option<&Handle>,
+) -> Life {
     let sandbox = Arc::new(sandbox);
     let (sender, requests) = mpsc::channel(QUEUE);
     let (view, viewed) = watch::channel(Arc::clone(&sandbox));
-    let (exit_sender, exit) = watch::channel(None);
-    let (oom_sender, oom) = watch::channel(0);
-    let (ailment_sender, ailment) = watch::channel(None);
+    let exit_sender = failed.map_or_else(|| watch::Sender::new(None), |failed| failed.exit.clone());
+    let oom_sender = failed.map_or_else(|| watch::Sender::new(0), |failed| failed.oom.clone());
+    let ailment_sender = failed.map_or_else(|| watch::Sender::new(None), |failed| failed.ailment.clone());
+    let (exit, oom, ailment) = (exit_sender.subscribe(), oom_sender.subscribe(), ailment_sender.subscribe());
     let oom_told = match begin {
         Begin::Create { .. } => OomTold::nothing(),
         Begin::Recover { .. } => OomTold::default(),
@@ -113,7 +134,7 @@ pub(crate) fn spawn(context: &Arc<Context>, sandbox: Sandbox, slot: Option<Slot>
         timeout_retry: None,
         over: false,
     };
-    context.tasks.spawn(driver.run(begin));
+    Box::pin(driver.run(begin))
 }
 
 /// Who asked for what `sandbox` is in the middle of. Where that is not known, it is the start of the server that goes

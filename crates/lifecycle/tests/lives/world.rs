@@ -273,6 +273,7 @@ async fn start(
         store: store.clone(),
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
+        tasks: sandscope_testbed::tasks(Arc::new(clock.clone())),
     };
     let lifecycle = Lifecycle::start(options).await?;
     let reconciled = lifecycle.keep_up(UPKEEP);

@@ -33,7 +33,7 @@ async fn an_alert_is_told_once_survives_a_restart_and_resolves() {
     house.seconds(6).await;
 
     // Another server over the same store.
-    house.sampler.take().unwrap().drain().await;
+    house.stop().await;
     house.live = Some(Live::default());
     house.start().await;
     house.seconds(8).await;
@@ -53,7 +53,7 @@ async fn an_alert_whose_rule_is_gone_resolves_at_the_next_start() {
     house.runtime.set_load(&id, 2.0);
     house.start().await;
     house.wait_told(1).await;
-    house.sampler.take().unwrap().drain().await;
+    house.stop().await;
     house.live = Some(Live::default());
     house.rules = vec![AlertRule { name: "other".to_owned(), threshold: 101.0, clear: 101.0, ..busy() }];
     house.start().await;

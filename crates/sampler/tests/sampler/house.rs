@@ -9,8 +9,9 @@ use sandscope_model::{
     Sandbox, SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
 };
 use sandscope_runtime::{LaunchSpec, Runtime as _};
-use sandscope_sampler::{AlertOptions, Live, Sampler, SamplerOptions, SamplerStats};
+use sandscope_sampler::{AlertOptions, Live, SamplerOptions, SamplerStats};
 use sandscope_store::{SampleRetention, Store};
+use sandscope_tasks::Tasks;
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
 
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
@@ -24,7 +25,8 @@ pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) runtime: FakeRuntime,
     pub(crate) team: Team,
-    pub(crate) sampler: Option<Sampler>,
+    /// What runs since the last start.
+    pub(crate) tasks: Tasks,
     pub(crate) live: Option<Live>,
     pub(crate) stats: Arc<SamplerStats>,
     pub(crate) rules: Vec<AlertRule>,
@@ -47,6 +49,7 @@ impl House {
         };
         store.create_team(team.clone()).await.unwrap();
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
         Self {
             _dir: dir,
             entropy,
@@ -54,7 +57,7 @@ impl House {
             store,
             runtime,
             team,
-            sampler: None,
+            tasks,
             live: None,
             stats: Arc::default(),
             rules: Vec::new(),
@@ -63,7 +66,7 @@ impl House {
     }
 
     pub(crate) async fn start(&mut self) {
-        self.sampler = Some(Sampler::start(SamplerOptions {
+        let options = SamplerOptions {
             suspect: None,
             store: self.store.clone(),
             runtime: Arc::new(self.runtime.clone()),
@@ -73,8 +76,15 @@ impl House {
             retention: SampleRetention::default(),
             stats: Arc::clone(&self.stats),
             alerts: self.alerts(),
-        }));
+        };
+        self.tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
+        sandscope_sampler::start(options, &self.tasks);
         self.clock.wait_for_sleepers(ASLEEP).await;
+    }
+
+    /// Ends what runs.
+    pub(crate) async fn stop(&self) {
+        self.tasks.drain(Duration::from_secs(10)).await;
     }
 
     pub(crate) fn alerts(&self) -> Option<AlertOptions> {

@@ -57,7 +57,7 @@ async fn a_new_sandbox_has_its_first_sample_within_two_seconds_and_then_one_ever
     house.pass(ms(14_000)).await;
     let offsets = offsets_ms(&house.samples(&id).await, start);
     assert_eq!(offsets[1..], [5_000, 10_000, 15_000]);
-    house.sampler.take().unwrap().drain().await;
+    house.stop().await;
     assert_eq!(house.clock.n_sleepers(), 0, "nothing is left running");
 }
 

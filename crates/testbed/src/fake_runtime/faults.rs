@@ -27,6 +27,10 @@ pub enum Fault {
     Fail,
     /// The operation does what it should and fails all the same.
     FailAfterEffect,
+    /// The operation panics before it does anything.
+    PanicBefore,
+    /// The operation panics once it has done what it should.
+    PanicAfter,
     /// The server stops dead before the operation does anything.
     HaltBefore,
     /// The server stops dead once the operation has done what it should.
@@ -52,6 +56,8 @@ pub(super) struct Faults {
     /// Operations waiting because their kind is held.
     waiting: Vec<Op>,
     n_operations: u64,
+    /// Readings of counters that panic from now on.
+    pub(super) n_poisoned_readings: u32,
 }
 
 impl Faults {
@@ -99,6 +105,11 @@ impl FakeRuntime {
     /// Plans a fault. Several may be planned; the first that fits meets the operation.
     pub fn inject(&self, trigger: Trigger, fault: Fault) {
         self.change(|state| state.faults.planned.push((trigger, fault)));
+    }
+
+    /// The next `n` readings of counters panic.
+    pub fn poison_counters(&self, n: u32) {
+        self.change(|state| state.faults.n_poisoned_readings = n);
     }
 
     /// Forgets every planned fault.

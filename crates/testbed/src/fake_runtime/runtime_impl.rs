@@ -32,6 +32,11 @@ impl FakeRuntime {
             None => self.change(effect),
             Some(Fault::Fail) => Err(planned()),
             Some(Fault::FailAfterEffect) => self.change(effect).and_then(|_| Err(planned())),
+            Some(Fault::PanicBefore) => panic!("planned, before the operation"),
+            Some(Fault::PanicAfter) => {
+                let _ = self.change(effect);
+                panic!("planned, after the operation");
+            }
             Some(Fault::HaltBefore) => self.halt().await,
             Some(Fault::HaltAfter) => {
                 let _ = self.change(effect);
@@ -213,6 +218,10 @@ impl Runtime for FakeRuntime {
     fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError> {
         let now = self.world.clock.now();
         let mut state = self.lock();
+        if let Some(n) = state.faults.n_poisoned_readings.checked_sub(1) {
+            state.faults.n_poisoned_readings = n;
+            panic!("planned, in a reading");
+        }
         let sandbox = state.alive(id)?;
         sandbox.pass_time(now);
         Ok(Counters { more: Values::NONE, ..sandbox.counters.clone() })
