@@ -75,7 +75,9 @@ impl ApiError {
     }
 
     pub(crate) fn unwell() -> Self {
-        Self::unavailable("Service is unavailable: a part of the server has failed and is being started again")
+        Self::unavailable(
+            "Service is unavailable: a part of the server has failed and is being started again",
+        )
     }
 
     fn internal() -> Self {

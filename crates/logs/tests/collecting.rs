@@ -13,13 +13,13 @@ use sandscope_agent_protocol::logs::{Line, Lines, Source};
 use sandscope_lifecycle::{CreateRequest, Lifecycle, LifecycleOptions};
 use sandscope_logs::LogsOptions;
 use sandscope_model::{
-    Build, BuildId, KillReason, LogEntry, LogLevel, OnTimeout, Rootfs, Sandbox, SandboxId, Team, TeamLimits,
-    Template, TemplateId, TemplateKind, Timestamp,
+    Build, BuildId, Clock, KillReason, LogEntry, LogLevel, OnTimeout, Rootfs, Sandbox, SandboxId, Team,
+    TeamLimits, Template, TemplateId, TemplateKind, Timestamp,
 };
 use sandscope_runtime::Runtime as _;
 use sandscope_store::{LogQuery, Order, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeRuntime, PoisonClock, SeededEntropy, StepClock};
 use tokio::net::TcpListener;
 
 /// How long a drain may take.
@@ -92,12 +92,13 @@ impl World {
     }
 
     fn collect(&self) -> Tasks {
+        self.collect_by(Arc::new(self.clock.clone()))
+    }
+
+    fn collect_by(&self, clock: Arc<dyn Clock>) -> Tasks {
         let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
-        let options = LogsOptions {
-            store: self.store.clone(),
-            runtime: Arc::new(self.runtime.clone()),
-            clock: Arc::new(self.clock.clone()),
-        };
+        let options =
+            LogsOptions { store: self.store.clone(), runtime: Arc::new(self.runtime.clone()), clock };
         sandscope_logs::start(options, &tasks);
         tasks
     }
@@ -249,5 +250,21 @@ async fn a_paused_sandbox_is_left_alone_and_followed_again_once_resumed() {
     assert_eq!(world.runtime.running(), []);
     world.lifecycle.resume(&world.team, &sandbox.id, Duration::from_secs(300)).await.unwrap();
     world.until("the resume is told", told("sandbox resumed")).await;
+    logs.drain(LIMIT).await;
+}
+
+#[tokio::test]
+async fn a_collector_that_fails_is_seen_and_starts_over() {
+    let world = World::new().await;
+    // What the collector sleeps for between two looks.
+    let clock = PoisonClock::new(world.clock.clone(), Duration::from_millis(250));
+    let logs = world.collect_by(Arc::new(clock.clone()));
+    clock.poison(1);
+    world.until("it has failed", async || logs.in_trouble() == ["log-collector"]).await;
+    world.say(lines(&[(1, "found all the same")], 1));
+    let sandbox = world.sandbox().await;
+    let found = "found all the same".to_owned();
+    world.until("it is followed", async || world.messages(&sandbox.id).await.contains(&found)).await;
+    assert!(logs.in_trouble().is_empty());
     logs.drain(LIMIT).await;
 }

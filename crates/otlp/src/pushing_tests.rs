@@ -18,7 +18,7 @@ use sandscope_model::{
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{SeededEntropy, StepClock};
+use sandscope_testbed::{PoisonClock, SeededEntropy, StepClock};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -125,13 +125,27 @@ impl World {
     }
 
     async fn export_within(&self, timeout: Duration, url: &str, signals: &[Signal]) -> Tasks {
+        self.export_with(timeout, Arc::new(self.clock.clone()), url, signals).await
+    }
+
+    async fn export_by(&self, clock: Arc<dyn Clock>, url: &str, signals: &[Signal]) -> Tasks {
+        self.export_with(Duration::from_secs(10), clock, url, signals).await
+    }
+
+    async fn export_with(
+        &self,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+        url: &str,
+        signals: &[Signal],
+    ) -> Tasks {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer key".parse().unwrap());
         let target = Target { endpoint: url.to_owned(), headers, ca_file: None, timeout, gzip: true };
         let sandbox = Arc::new(self.sandbox.clone());
         let options = OtlpOptions {
             store: self.store.clone(),
-            clock: Arc::new(self.clock.clone()),
+            clock,
             entropy: Arc::new(SeededEntropy::new(1)),
             live: self.live.clone(),
             sandboxes: Sandboxes::new(move || vec![Arc::clone(&sandbox)]),
@@ -442,4 +456,29 @@ async fn metrics_come_every_interval_with_units_and_whose_they_are() {
     // The second measurement: nothing is new of the sandbox, so it is not told of again.
     assert_eq!(metrics[1].resource_metrics.len(), 1);
     assert!(world.stats.counts(Signal::Metrics).n_sent > 20);
+}
+
+#[tokio::test]
+async fn an_export_that_fails_is_seen_and_goes_on_from_what_is_stored() {
+    let (mut world, receiver) = (World::new().await, Receiver::start().await);
+    let clock = PoisonClock::new(world.clock.clone(), Duration::from_secs(5));
+    let otlp = world.export_by(Arc::new(clock.clone()), &receiver.url, &[Signal::Events]).await;
+    world.happen(3).await;
+    world.pass(receiver.until("three", |receiver| receiver.taken().len() == 3)).await;
+    clock.poison(1);
+    let in_trouble = async {
+        while otlp.in_trouble().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    // The pump is woken by what happens, sends it, and breaks as it falls asleep again.
+    world.happen(2).await;
+    tokio::time::timeout(LIMIT, in_trouble).await.unwrap();
+    assert_eq!(otlp.in_trouble(), ["otlp-events"]);
+    world.happen(2).await;
+    world.pass(receiver.until("seven", |receiver| receiver.taken().len() == 7)).await;
+    assert!(otlp.in_trouble().is_empty());
+    let sent = ids(&receiver.taken());
+    assert_eq!(sent.iter().collect::<std::collections::BTreeSet<_>>().len(), 7, "each once");
+    otlp.drain(LIMIT).await;
 }

@@ -58,7 +58,9 @@ pub fn start(options: SamplerOptions, tasks: &Tasks) {
     });
     if let Some(alerts) = options.alerts.clone() {
         let stop = stop.clone();
-        tasks.start(Task::restart("alerts", Phase::Observe), move || alerts::run(alerts.clone(), stop.clone()));
+        tasks.start(Task::restart("alerts", Phase::Observe), move || {
+            alerts::run(alerts.clone(), stop.clone())
+        });
     }
     tasks.start(Task::restart("sampler", Phase::Observe), move || run(options.clone(), stop.clone()));
 }

@@ -157,8 +157,13 @@ impl Running {
             export,
             tasks: tasks.clone(),
         };
-        let mut options =
-            WebhooksOptions::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy), guard.clone(), tasks.clone());
+        let mut options = WebhooksOptions::new(
+            store.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            guard.clone(),
+            tasks.clone(),
+        );
         options.defaults.retry = RetryPolicy {
             delays: config.webhooks.retry_delays.clone(),
             timeout: config.webhooks.attempt_timeout,
@@ -342,5 +347,42 @@ fn egress_rules(config: &Config, own_port: u16) -> EgressRules {
         deny_ports: webhooks.deny_ports.clone().unwrap_or(usual.deny_ports),
         own_port: Some(own_port),
         proxy: webhooks.proxy.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sandscope_model::TeamLimits;
+    use sandscope_store::{FaultPlan, StoreError};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_of_the_store_that_ends_is_fatal_and_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tasks, faults) = (Tasks::new(SystemClock), FaultPlan::none());
+        let store = Store::open_with(directory.path(), Arc::new(SystemClock), faults.clone()).unwrap();
+        watch_over(&store, &tasks);
+        assert_eq!(tasks.statuses().len(), 8);
+        let team = sandscope_model::Team {
+            id: sandscope_model::TeamId::generate(&OsEntropy),
+            name: "Team".to_owned(),
+            slug: "team".to_owned(),
+            limits: TeamLimits::default(),
+            created_at: Clock::now(&SystemClock),
+        };
+        faults.panic_in_operation();
+        assert!(matches!(store.create_team(team.clone()).await, Err(StoreError::Broken(_))));
+        store.create_team(team.clone()).await.unwrap();
+        assert!(tasks.in_trouble().is_empty() && tasks.failure().is_none());
+
+        faults.panic_at_commit();
+        let other = sandscope_model::Team { slug: "other".to_owned(), ..team };
+        assert_eq!(store.create_team(other).await, Err(StoreError::Closed));
+        let failure = tasks.failed().await.to_string();
+        assert_eq!(failure, "the task store-facts-writer failed for good: it panicked: planned, at a commit");
+        assert_eq!(store.teams().await.unwrap().len(), 1, "reads go on");
+        tasks.drain(Duration::from_secs(5)).await;
+        assert_eq!(tasks.in_trouble(), ["store-facts-writer"]);
     }
 }

@@ -91,7 +91,8 @@ fn a_transaction_left_open_is_undone_before_the_next() {
 async fn nothing_is_accepted_after_close_and_everything_before_is_done() {
     let directory = tempfile::tempdir().unwrap();
     let WriterThread { connection, feed, faults, .. } = thread(&directory);
-    let writer = Writer::start("t", connection, feed, faults, Duration::from_secs(5), Ending::new("t")).unwrap();
+    let writer =
+        Writer::start("t", connection, feed, faults, Duration::from_secs(5), Ending::new("t")).unwrap();
     for n in 0..100 {
         writer.write_unattended(move |tx| {
             tx.execute("INSERT INTO rows VALUES (?, NULL)", [n])?;

@@ -130,7 +130,8 @@ impl Supervisor {
             let wait = match failures.as_mut().map(|failures| failures.add(now)) {
                 Some(Next::Again(wait)) => wait,
                 Some(Next::TooOften(n)) => {
-                    return self.failed(exit, format!("failed {n} times within a short time; at last it {why}"));
+                    return self
+                        .failed(exit, format!("failed {n} times within a short time; at last it {why}"));
                 }
                 None => return self.failed(exit, why),
             };
@@ -160,7 +161,11 @@ impl Supervisor {
 
     fn failed(&self, exit: TaskExit, why: String) {
         let name = self.entry.name;
-        tracing::error!(task = name, why, "a task that must not end has failed for good; the server has to end");
+        tracing::error!(
+            task = name,
+            why,
+            "a task that must not end has failed for good; the server has to end"
+        );
         self.entry.change(TaskState::Failed, exit.at, Some(exit));
         self.tasks.fail(Failure { name, why });
     }

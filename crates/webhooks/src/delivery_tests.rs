@@ -7,7 +7,7 @@ use std::time::Duration;
 use sandscope_model::{AttemptOutcome, Clock, ErrorClass, EventType};
 use sandscope_store::Store;
 use sandscope_store::fault::Fault;
-use sandscope_testbed::SeededEntropy;
+use sandscope_testbed::{PoisonClock, SeededEntropy};
 
 use crate::receiver::{Answer, BOUND, Receiver};
 use crate::world::{World, eventually, ids, ok};
@@ -324,4 +324,31 @@ async fn a_store_that_refuses_bounds_what_goes_on_and_loses_nothing() {
     assert_eq!(ids(&receiver), owed.into_iter().collect());
     webhooks.drain(BOUND).await;
     assert_eq!(world.cursor(&webhook).await, 500);
+}
+
+#[tokio::test]
+async fn a_supervisor_that_fails_is_seen_and_deliveries_go_on_from_what_is_stored() {
+    let world = World::new().await;
+    let receiver = ok().await;
+    let webhook = world.webhook(&receiver.url()).await;
+    // What the supervisor sleeps for between two scans.
+    let clock = PoisonClock::new(world.clock.clone(), Duration::from_secs(10));
+    let options = WebhooksOptions { clock: Arc::new(clock.clone()), ..world.options() };
+    let tasks = options.tasks.clone();
+    let webhooks = Webhooks::start(options);
+    let before = world.happen(20).await;
+    receiver.wait_for(20).await;
+    clock.poison(1);
+    world.clock.advance(Duration::from_secs(10));
+    eventually("the supervisor has failed", || async { tasks.in_trouble() == ["webhooks"] }).await;
+    let meanwhile = world.happen(20).await;
+    world.clock.advance(Duration::from_secs(1));
+    receiver.wait_for(40).await;
+    eventually("it runs again", || async { tasks.in_trouble().is_empty() }).await;
+    let all: BTreeSet<String> = before.into_iter().chain(meanwhile).collect();
+    assert_eq!(ids(&receiver), all);
+    let later = world.happen(5).await;
+    eventually("later ones", || async { later.iter().all(|id| ids(&receiver).contains(id)) }).await;
+    webhooks.drain(BOUND).await;
+    assert_eq!(world.cursor(&webhook).await, 45);
 }

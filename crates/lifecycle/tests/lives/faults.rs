@@ -74,6 +74,7 @@ impl Change {
                 Ok(_) => Ok(()),
                 Err(CreateError::Runtime(error)) => Err(RequestError::Runtime(error)),
                 Err(CreateError::Store(error)) => Err(RequestError::Store(error)),
+                Err(CreateError::Broken) => Err(RequestError::Broken),
                 Err(other) => panic!("{other}"),
             };
         };

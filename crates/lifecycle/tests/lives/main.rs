@@ -15,6 +15,8 @@ mod faults;
 mod histories;
 #[path = "origins.rs"]
 mod origins;
+#[path = "panics.rs"]
+mod panics;
 #[path = "reconciling.rs"]
 mod reconciling;
 #[path = "requests.rs"]

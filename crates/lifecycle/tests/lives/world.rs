@@ -13,6 +13,7 @@ use sandscope_model::{
     TeamId, TeamLimits, Template, TemplateId, TemplateKind, Update,
 };
 use sandscope_store::{FaultPlan, Store};
+use sandscope_tasks::Tasks;
 use sandscope_testbed::{FakeRuntime, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log};
 use tokio::sync::watch;
 
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) lifecycle: Lifecycle,
     /// What the reconciler of this life has done.
     pub(crate) reconciled: watch::Receiver<Reconciled>,
+    pub(crate) tasks: Tasks,
     entropy: Arc<SeededEntropy>,
     server: Option<tokio::runtime::Runtime>,
     dir: tempfile::TempDir,
@@ -62,7 +64,7 @@ impl World {
         let server = server();
         let faults = FaultPlan::none();
         let store = Store::open_with(dir.path(), Arc::new(clock.clone()), faults.clone()).unwrap();
-        let (lifecycle, reconciled) = server.block_on(async {
+        let (lifecycle, reconciled, tasks) = server.block_on(async {
             store.create_team(team.clone()).await.unwrap();
             let (template, build) = base(&*entropy, &clock);
             store.ensure_template(template, build).await.unwrap();
@@ -76,6 +78,7 @@ impl World {
             store,
             lifecycle,
             reconciled,
+            tasks,
             entropy,
             server: Some(server),
             dir,
@@ -144,7 +147,7 @@ impl World {
             Store::open_with(self.dir.path(), Arc::new(self.clock.clone()), self.faults.clone()).unwrap();
         self.server = Some(server);
         let starting = start(&self.runtime, &self.store, &self.clock, &self.entropy);
-        (self.lifecycle, self.reconciled) = self.run(starting)?;
+        (self.lifecycle, self.reconciled, self.tasks) = self.run(starting)?;
         Ok(())
     }
 
@@ -267,17 +270,18 @@ async fn start(
     store: &Store,
     clock: &StepClock,
     entropy: &Arc<SeededEntropy>,
-) -> Result<(Lifecycle, watch::Receiver<Reconciled>), StartError> {
+) -> Result<(Lifecycle, watch::Receiver<Reconciled>, Tasks), StartError> {
+    let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
     let options = LifecycleOptions {
         runtime: Arc::new(runtime.clone()),
         store: store.clone(),
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
-        tasks: sandscope_testbed::tasks(Arc::new(clock.clone())),
+        tasks: tasks.clone(),
     };
     let lifecycle = Lifecycle::start(options).await?;
     let reconciled = lifecycle.keep_up(UPKEEP);
-    Ok((lifecycle, reconciled))
+    Ok((lifecycle, reconciled, tasks))
 }
 
 fn base(entropy: &dyn Entropy, clock: &StepClock) -> (Template, Build) {

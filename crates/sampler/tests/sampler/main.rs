@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may give up")]
 
 mod alerts;
+mod failing;
 mod house;
 mod sampling;

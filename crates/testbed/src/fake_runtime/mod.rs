@@ -161,6 +161,11 @@ impl FakeRuntime {
         });
     }
 
+    /// The runtime says nothing any more of what happens to sandboxes.
+    pub fn fall_silent(&self) {
+        self.change(|state| state.notices_sender = None);
+    }
+
     /// What [`check`](sandscope_runtime::Runtime::check) says about a sandbox from now on.
     pub fn ail(&self, id: &SandboxId, ailment: Option<Ailment>) {
         self.change(|state| {
