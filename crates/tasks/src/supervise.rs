@@ -141,11 +141,13 @@ impl Supervisor {
                 wait_ms = wait.as_millis(),
                 "a task that must not end has failed and starts again after a wait"
             );
+            // Begun before it is seen: whoever steps a clock may count on it.
+            let again = self.tasks.sleep(wait);
             self.entry.change(TaskState::Waiting, now, Some(exit));
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return self.ended(None),
-                () = self.tasks.sleep(wait) => {}
+                () = again => {}
             }
             self.entry.restarted(self.tasks.now());
         }

@@ -1,5 +1,7 @@
 //! Tasks that fail: seen, started again, fatal, drained.
 
+#![expect(clippy::unwrap_used, reason = "a test may give up")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};

@@ -69,7 +69,7 @@ fn an_exit_noticed_while_there_is_no_driver_is_told() {
     let world = World::new();
     let id = &world.create().id;
     world.runtime.inject(Trigger::Next(Op::Checkpoint), Fault::PanicBefore);
-    let answer = world.run_still(world.lifecycle.checkpoint(world.team.id, id, None));
+    let answer = world.run_still(world.lifecycle.checkpoint(&world.team, id, None));
     assert!(matches!(answer, Err(RequestError::Broken)), "{answer:?}");
     let answer = world.run_still(world.lifecycle.pause(world.team.id, id));
     assert!(matches!(answer, Err(RequestError::Busy)), "{answer:?}");

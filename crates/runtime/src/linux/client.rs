@@ -137,7 +137,19 @@ impl Drop for Forget<'_> {
     }
 }
 
+/// Makes a connection useless once nobody reads it any more, also after a panic: callers get an error at once, and the
+/// next request starts another launcher.
+struct Hangup(Arc<Connection>);
+
+impl Drop for Hangup {
+    fn drop(&mut self) {
+        let _already_closed = rustix::net::shutdown(self.0.socket.get_ref(), rustix::net::Shutdown::Both);
+        self.0.waiting().clear();
+    }
+}
+
 async fn read_replies(connection: Arc<Connection>, mut child: Child) {
+    let hangup = Hangup(Arc::clone(&connection));
     loop {
         let read = connection
             .socket
@@ -157,8 +169,7 @@ async fn read_replies(connection: Arc<Connection>, mut child: Child) {
             }
         }
     }
-    let _already_closed = rustix::net::shutdown(connection.socket.get_ref(), rustix::net::Shutdown::Both);
-    connection.waiting().clear();
+    drop(hangup);
     match tokio::task::spawn_blocking(move || child.wait()).await {
         Ok(Ok(status)) if status.success() => tracing::debug!("launcher left"),
         Ok(Ok(status)) => tracing::warn!(%status, "launcher ended; sandboxes live on"),
