@@ -343,10 +343,10 @@ async fn a_supervisor_that_fails_is_seen_and_deliveries_go_on_from_what_is_store
     eventually("the supervisor has failed", || async { tasks.in_trouble() == ["webhooks"] }).await;
     let meanwhile = world.happen(20).await;
     world.clock.advance(Duration::from_secs(1));
-    receiver.wait_for(40).await;
-    eventually("it runs again", || async { tasks.in_trouble().is_empty() }).await;
+    // What was delivered and not recorded when it failed may come twice, as after a crash.
     let all: BTreeSet<String> = before.into_iter().chain(meanwhile).collect();
-    assert_eq!(ids(&receiver), all);
+    eventually("all are delivered", || async { ids(&receiver) == all }).await;
+    assert!(tasks.in_trouble().is_empty());
     let later = world.happen(5).await;
     eventually("later ones", || async { later.iter().all(|id| ids(&receiver).contains(id)) }).await;
     webhooks.drain(BOUND).await;

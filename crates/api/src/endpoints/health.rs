@@ -8,7 +8,7 @@ use sandscope_wire::error::ErrorBody;
 use crate::error::ApiError;
 use crate::{App, Health, paths};
 
-/// Whether the server takes requests, and all of it works.
+/// Whether the server takes requests.
 #[utoipa::path(
     get,
     path = paths::HEALTH,
