@@ -16,7 +16,10 @@ fn end(world: &World, id: &SandboxId) {
     let ended = world.run(async {
         loop {
             match world.lifecycle.kill(world.team.id, id, KillReason::Request).await {
-                Err(RequestError::Busy) => tokio::time::sleep(Duration::from_millis(2)).await,
+                Err(RequestError::Busy) => {
+                    // sleep: the pause between two looks
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
                 other => break other,
             }
         }
@@ -75,6 +78,7 @@ fn an_exit_noticed_while_there_is_no_driver_is_told() {
     assert!(matches!(answer, Err(RequestError::Busy)), "{answer:?}");
     assert!(world.runtime.run_out_of_memory(id));
     while world.told(id).last() != Some(&EventType::Killed) {
+        // sleep: the pause between two looks
         world.run(async { tokio::time::sleep(Duration::from_millis(3)).await });
     }
     assert_eq!(world.last_event(id).data.kill_reason, Some(KillReason::Oom));
