@@ -10,7 +10,7 @@ const BOUND: Duration = Duration::from_secs(10);
 
 async fn start(router: Router, limits: Limits) -> Http {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let watched = Tasks::new(crate::system::SystemClock);
+    let watched = Tasks::new(sandscope_system::SystemClock);
     Http::start(("listener", &watched), listener, router, limits, Vec::new(), None).unwrap()
 }
 

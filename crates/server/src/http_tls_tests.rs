@@ -44,7 +44,7 @@ impl World {
         let (files, ca) = certificate(directory.path());
         let tls = Tls::load(&files).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let watched = sandscope_tasks::Tasks::new(crate::system::SystemClock);
+        let watched = sandscope_tasks::Tasks::new(sandscope_system::SystemClock);
         let http =
             Http::start(("listener", &watched), listener, router, limits, Vec::new(), Some(&tls)).unwrap();
         Self { http, tls, ca, directory }

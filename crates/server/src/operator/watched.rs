@@ -88,7 +88,7 @@ mod tests {
     use sandscope_tasks::{Phase, Task};
 
     use super::*;
-    use crate::system::SystemClock;
+    use sandscope_system::SystemClock;
 
     #[tokio::test]
     async fn a_task_that_failed_is_seen() {
