@@ -13,7 +13,8 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use sandscope_model::{
-    Clock, Death, EventData, EventDraft, EventType, Execution, Fact, KillReason, LogEntry, LogLevel, LogSource, MetricField as F, OnTimeout, Rootfs, Sample, Sandbox, SandboxSpec, State, Team, TeamLimits, Update, Values,
+    Clock, Death, EventDraft, Execution, Fact, KillReason, LogEntry, LogLevel, LogSource, MetricField as F,
+    OnTimeout, Rootfs, Sample, Sandbox, SandboxSpec, State, Team, TeamLimits, Update, Values,
 };
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};

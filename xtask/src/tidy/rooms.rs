@@ -34,8 +34,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("api", &["model", "outbound", "tasks", "wire", "store", "lifecycle", "sampler"]),
     ("edge", &["model", "agent-protocol", "lifecycle"]),
     ("otlp", &["model", "outbound", "tasks", "wire", "store", "sampler"]),
-    ("testbed", &["model", "tasks", "store", "runtime"]),
     ("config", &["model", "telemetry", "outbound", "store", "otlp"]),
+    ("testbed", &["model", "tasks", "store", "runtime"]),
     ("cli", &["model", "console", "system", "wire", "client"]),
     ("operator", &["model", "cgroup", "console", "system", "store", "runtime", "data-dir", "config"]),
     (
@@ -78,8 +78,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("demo", &["model", "telemetry", "console", "receiver", "system", "client", "cli", "config", "server"]),
-    ("sandscope", &["console", "runtime", "api", "cli", "config", "operator", "bench", "server", "demo"]),
+    ("demo", &["model", "telemetry", "console", "receiver", "system", "client", "config", "cli", "server"]),
+    ("sandscope", &["console", "runtime", "api", "config", "cli", "operator", "bench", "server", "demo"]),
 ];
 
 pub(super) fn faults(workspace: &Workspace) -> Result<Vec<String>> {

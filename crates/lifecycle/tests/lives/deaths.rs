@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sandscope_model::{
-    Cause, Clock, Event, EventType, Exit, ExitStatus, Fact, KillReason, MetricField as F, OomKills, Sample, SandboxId, StateName, Values,
+    Cause, Clock, Event, EventType, Exit, ExitStatus, Fact, KillReason, MetricField as F, OomKills, Sample,
+    SandboxId, StateName, Values,
 };
 use sandscope_runtime::Ailment;
 use sandscope_store::fault;

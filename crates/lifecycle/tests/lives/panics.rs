@@ -58,7 +58,7 @@ fn every_call_of_the_runtime_panics_once() {
             }
             // What was asked for is done all the same, where it was recorded that it was asked for.
             let is_done = !matches!(change, Change::Create | Change::Checkpoint) || answer.is_ok();
-            let told: Vec<_> = world.log().iter().map(|event| event.event_type).collect();
+            let told: Vec<_> = world.log().iter().map(|event| event.event_type()).collect();
             assert_eq!(told.contains(&change.event()), is_done, "{change:?} {fault:?}: {told:?}");
             assert!(world.tasks.failure().is_none());
             // Its place is free again, and others are not hurt.
@@ -81,7 +81,7 @@ fn an_exit_noticed_while_there_is_no_driver_is_told() {
         // sleep: the pause between two looks
         world.run(async { tokio::time::sleep(Duration::from_millis(3)).await });
     }
-    assert_eq!(world.last_event(id).data.kill_reason, Some(KillReason::Oom));
+    assert_eq!(world.last_event(id).kill_reason(), Some(KillReason::Oom));
     world.assert_settled();
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sandscope_model::{
-    AlertBy, AlertChange, AlertMetric, AlertRuleId, AlertSide, BuildId, Death, EventData, EventDraft, EventId, EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, MetricField as F, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId, Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
+    AlertBy, AlertChange, AlertMetric, AlertRuleId, AlertSide, BuildId, Death, EventDraft, EventId,
+    EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, MetricField as F, OnTimeout,
+    Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId,
+    Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
 };
 use sandscope_store::fault::Fault;
 use sandscope_store::{Change, DeliveryProgress, FaultPlan, RuleOutcome};

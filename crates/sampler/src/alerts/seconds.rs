@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertChange, AlertMetric, AlertSource, AlertSubject, AlertWatch, MetricField as F, Sample, SandboxId, State, Subject, SubjectKey, TeamId,
+    AlertChange, AlertMetric, AlertSource, AlertWatch, MetricField as F, Sample, SandboxId, State, Subject,
+    SubjectKey, TeamId,
 };
 use sandscope_store::StoreError;
 

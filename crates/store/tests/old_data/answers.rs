@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 
 use sandscope_model::{
-    EventType, Exception, ExecutionSummary, MetricField, Replay, Sample, Sandbox, SandboxId, SubjectKey, Team,
-    Timestamp, Webhook,
+    EventType, Exception, ExecutionSummary, MetricField, Replay, Sample, Sandbox, SandboxId, SubjectKey,
+    Team, Timestamp, Webhook,
 };
 use sandscope_store::{
     Aggregate, AttemptQuery, EventQuery, LogQuery, Order, Owed, Page, SandboxFilter, SnapshotFilter, Store,

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use sandscope_model::{
-    Cause, Component, Death, EventData, EventDraft, EventType, ExitStatus, Fact, KillReason, LastAndMax, LogEntry, LogLevel, LogSource, MetricField as F, OomKills, Origin, Paused, Sample, SampleSummary, Sandbox, State, Team, TemplateKind, Update, Values,
+    Cause, Component, Death, EventDraft, EventType, ExitStatus, Fact, KillReason, LastAndMax, LogEntry,
+    LogLevel, LogSource, MetricField as F, OomKills, Origin, Paused, Sample, SampleSummary, Sandbox, State,
+    Team, TemplateKind, Update, Values,
 };
 use sandscope_store::{
     Admission, Change, FirstTeam, IdempotencyKey, LogBatch, NewSnapshot, Store, StoreOptions,
