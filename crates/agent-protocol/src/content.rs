@@ -111,7 +111,7 @@ impl Extent {
     }
 }
 
-/// Which contents a file has, as far as its inode tells.
+/// Which contents a file has, as far as its inode shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// With its quotes.

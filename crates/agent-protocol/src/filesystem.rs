@@ -133,7 +133,7 @@ pub struct WatchRequest {
     /// Whether events describe what is at the path then.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
     pub include_entry: bool,
-    /// Whether a network file system may be watched, whose events are unreliable.
+    /// Whether a network file system may be watched. Its events are unreliable.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "is_default")]
     pub allow_network_mounts: bool,
 }
@@ -181,7 +181,7 @@ pub struct FilesystemEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WatchDirResponse {
-    /// Changes from now on are told. Always first.
+    /// The stream reports changes from now on. Always first.
     Start {},
     /// Something changed.
     Filesystem(Box<FilesystemEvent>),

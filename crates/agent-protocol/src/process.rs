@@ -221,7 +221,7 @@ pub struct EndEvent {
     pub error: Option<String>,
 }
 
-/// What a process stream tells.
+/// An event of a process stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessEvent {

@@ -98,7 +98,7 @@ pub struct ComposeRequest {
     pub source_paths: Vec<String>,
     /// The file to make or replace.
     pub destination: String,
-    /// Whose home relative paths start from, and who owns the result.
+    /// The user who owns the result; relative paths start from their home.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
 }

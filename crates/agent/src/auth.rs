@@ -10,7 +10,7 @@ use crate::body::Refusal;
 use crate::now;
 use crate::settings::Settings;
 
-/// Compares secrets in a time that tells nothing about where they differ.
+/// Compares secrets in a time that does not depend on where they differ.
 pub(crate) fn same_secret(given: &[u8], expected: &[u8]) -> bool {
     let mut difference = u8::from(given.len() != expected.len());
     for (index, byte) in expected.iter().enumerate() {

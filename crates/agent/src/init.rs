@@ -1,4 +1,4 @@
-//! `POST /init`: the server tells the agent whose sandbox this is. Guarded by the boot token, not the access token.
+//! `POST /init`: the server sends the agent its identity and settings. Guarded by the boot token, not the access token.
 
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};

@@ -117,8 +117,8 @@ fn run() -> Result<(), Fatal> {
     })
 }
 
-/// Takes back the handlers that the standard library has for faults, which only add words to a fatal one. Whoever
-/// sends both signals at once makes two of their frames lie on the little stack that they share, which on machines with
+/// Takes back the handlers that the standard library has for faults, which only add words to a fatal one. Both
+/// signals sent at once put two of their frames on the little stack that they share, which on machines with
 /// large registers has room for one: the kernel then ends the process, the first of its namespace as it may be. Without
 /// handlers it throws such signals away, and a fault of our own is as fatal as before.
 #[expect(unsafe_code, reason = "there is no safe way to say it")]

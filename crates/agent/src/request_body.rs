@@ -20,7 +20,7 @@ use crate::places::Place;
 /// How long the rest of a refused request is still taken in.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The same of a stream. Short: whoever feeds it may be a person.
+/// The same of a stream. Short: a person may be feeding it.
 const STREAM_LIMIT: Duration = Duration::from_millis(500);
 
 /// Requests whose rest is taken in at a time. Strangers are among them, and must not keep all connections busy.
@@ -31,7 +31,7 @@ static DISCARDED: AtomicUsize = AtomicUsize::new(0);
 /// A request's body; it comes back to its [`Rest`] when it is dropped before its end.
 pub(crate) struct RequestBody {
     body: Option<Incoming>,
-    /// Whether the peer sends it, or has been told to.
+    /// Whether the peer sends it, or was asked to.
     is_expected: bool,
     rest: Rc<RefCell<Option<Incoming>>>,
 }

@@ -1,5 +1,5 @@
 //! Connections. There may be so many and no more, and everybody inside can open some: when all are taken, one that
-//! rests (no request under way) makes room, the one that has rested longest. Whoever is being answered is never cut off.
+//! rests (no request under way) makes room, the one that has rested longest. A connection that is being answered is never cut off.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Everything the kernel says about a set, for whoever asks: about fifteen files, opened for each reading.
+//! Everything the kernel says about a set, read on request: about fifteen files, opened for each reading.
 //!
 //! What a kernel, a mount or a version does not have is `None`, never zero. Which is which stands in `docs/metrics.md`.
 

@@ -26,7 +26,7 @@ pub(crate) struct Parent {
 /// Picks a hierarchy for everything a set does.
 ///
 /// Freezing, killing and CPU time come from version 2 wherever it is mounted, even without controllers: its freezer
-/// lets frozen processes be killed and tells when it is done.
+/// lets frozen processes be killed and reports when it is done.
 pub(crate) fn plan(hierarchies: &[Hierarchy], parent: &Path) -> Result<Vec<Parent>, CgroupError> {
     let unified = hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2);
     let mut wanted = vec![Controller::Cpu, Controller::Memory, Controller::Pids];

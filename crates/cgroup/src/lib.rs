@@ -27,7 +27,7 @@
 //! cannot be another sandbox's. Dropping a set changes nothing on the host.
 //!
 //! **Failure.** Every error names the file. `create` leaves nothing behind when it fails; `freeze` that does not come to
-//! an end thaws again; `remove` retries for as long as it is told to, because killed processes leave a moment later.
+//! an end thaws again; `remove` retries until its limit, because killed processes leave a moment later.
 //! A set of which a crash left only some directories can be opened, killed and removed.
 //!
 //! **Version 2 specifics.** A group with processes cannot hand controllers to children, so the server moves itself to

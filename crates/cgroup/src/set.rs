@@ -24,7 +24,7 @@ pub struct CgroupSet {
     counters: CounterFiles,
 }
 
-/// A file that moves whoever writes `0` to it into the set, in one hierarchy. Closed on exec.
+/// A file that moves the thread or process that writes `0` to it into the set, in one hierarchy. Closed on exec.
 #[derive(Debug)]
 pub struct JoinFile {
     /// Open for writing.

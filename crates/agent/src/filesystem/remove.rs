@@ -1,6 +1,6 @@
 //! Removing a directory with all that is below it.
 //!
-//! How deep the tree is, is up to whoever made it: it costs neither stack nor descriptors, and no path is ever longer
+//! A program inside decides how deep the tree is: it costs neither stack nor descriptors, and no path is ever longer
 //! than one name. On the way back up each directory is checked to be the one we came from, since somebody may move
 //! directories meanwhile, and what lies above them then is not ours to remove.
 

@@ -21,7 +21,7 @@ pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process may be held up by readers of whom none takes anything. Then they are cut off.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a reader is told: encoded frames, shared by all readers.
+/// What a reader gets: encoded frames, shared by all readers.
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     Event(Bytes),
@@ -140,7 +140,7 @@ impl Fanout {
         }
     }
 
-    /// Notes what a reader owes, or drops it.
+    /// Notes how long others have waited for a reader, or drops it.
     fn settle(&self, queue: &mpsc::Sender<Message>, debt: Option<Duration>) {
         let mut readers = self.readers.borrow_mut();
         match debt {

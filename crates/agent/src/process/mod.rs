@@ -1,6 +1,6 @@
 //! Processes that clients start.
 //!
-//! A process belongs to the table, not to the request that started it: whoever disconnects, it runs on until it
+//! A process belongs to the table, not to the request that started it: when clients disconnect, it runs on until it
 //! ends, is killed, or passes its time limit.
 //!
 //! ```text

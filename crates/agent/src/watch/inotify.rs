@@ -19,7 +19,7 @@ use super::watcher::Watcher;
 /// Read from the kernel at a time: some hundred events.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Of everything a directory can tell, what makes an event.
+/// Of everything the kernel reports of a directory, what makes an event.
 const ALL: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::DELETE)

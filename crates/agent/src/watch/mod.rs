@@ -11,8 +11,8 @@
 //!                                                                                  └─► GetWatcherEvents
 //! ```
 //!
-//! Failure cases: whoever takes events too slowly, or asks for more directories than are watched at a time, is told
-//! that events are lost, once, in their place in the order; a stream ends with that. A directory that is made and
+//! Failure cases: a watcher that takes events too slowly, or asks for more directories than are watched at a time,
+//! learns that events are lost, once, in their place in the order; a stream ends with that. A directory that is made and
 //! filled faster than it can be watched is listed, so that nothing in it is missed. Links are not followed, kernel file
 //! systems not entered; what a watch shows is never more than what its directories hold. Watchers nobody asks about
 //! for an hour are removed.

@@ -8,7 +8,7 @@ use sandscope_agent_protocol::ConnectError;
 pub(super) const MAX_EVENTS: usize = 4096;
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What has happened and was not yet told: encoded events, then perhaps why there are no more.
+/// What has happened and was not yet delivered: encoded events, then perhaps why there are no more.
 #[derive(Default)]
 pub(super) struct Queue(RefCell<State>);
 
@@ -16,14 +16,14 @@ pub(super) struct Queue(RefCell<State>);
 struct State {
     events: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Set where events are missing. Nothing is added behind it until it was told.
+    /// Set where events are missing. Nothing is added behind it until it was delivered.
     lost: Option<ConnectError>,
     reader: Option<Waker>,
 }
 
-/// What a watcher is told next.
+/// What a watcher gets next.
 #[derive(Debug, PartialEq)]
-pub(super) enum Told {
+pub(super) enum Item {
     /// An encoded event.
     Event(Vec<u8>),
     /// From here on events are missing.
@@ -53,10 +53,10 @@ impl Queue {
         wake(&mut state);
     }
 
-    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Told> {
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Item> {
         let mut state = self.0.borrow_mut();
         match take(&mut state) {
-            Some(told) => Poll::Ready(told),
+            Some(item) => Poll::Ready(item),
             None => {
                 state.reader = Some(context.waker().clone());
                 Poll::Pending
@@ -64,31 +64,31 @@ impl Queue {
         }
     }
 
-    /// All events there are; or why events are missing, once those before were told.
+    /// All events there are; or why events are missing, once those before were delivered.
     pub(super) fn drain(&self) -> Result<Vec<Vec<u8>>, ConnectError> {
         let mut state = self.0.borrow_mut();
         let mut events = Vec::with_capacity(state.events.len());
         loop {
             match take(&mut state) {
-                Some(Told::Event(event)) => events.push(event),
+                Some(Item::Event(event)) => events.push(event),
                 // For the next call.
-                Some(Told::Lost(why)) if !events.is_empty() => {
+                Some(Item::Lost(why)) if !events.is_empty() => {
                     state.lost = Some(why);
                     return Ok(events);
                 }
-                Some(Told::Lost(why)) => return Err(why),
+                Some(Item::Lost(why)) => return Err(why),
                 None => return Ok(events),
             }
         }
     }
 }
 
-fn take(state: &mut State) -> Option<Told> {
+fn take(state: &mut State) -> Option<Item> {
     if let Some(event) = state.events.pop_front() {
         state.bytes -= event.len();
-        return Some(Told::Event(event));
+        return Some(Item::Event(event));
     }
-    state.lost.take().map(Told::Lost)
+    state.lost.take().map(Item::Lost)
 }
 
 fn wake(state: &mut State) {
@@ -112,8 +112,8 @@ mod tests {
         for number in 0..MAX_EVENTS + 10 {
             queue.push(number.to_string().into_bytes(), slow);
         }
-        let told = queue.drain().unwrap();
-        assert_eq!((told.len(), told.last().unwrap().as_slice()), (MAX_EVENTS, b"4095".as_slice()));
+        let events = queue.drain().unwrap();
+        assert_eq!((events.len(), events.last().unwrap().as_slice()), (MAX_EVENTS, b"4095".as_slice()));
         queue.push(b"dropped".to_vec(), slow);
         assert_eq!(queue.drain().unwrap_err(), slow());
         queue.push(b"new".to_vec(), slow);

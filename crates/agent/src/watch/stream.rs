@@ -10,7 +10,7 @@ use sandscope_agent_protocol::filesystem::WatchDirResponse;
 use sandscope_agent_protocol::frame::HEADER_BYTES;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until};
 
-use super::queue::Told;
+use super::queue::Item;
 use super::table::Watching;
 use crate::connect;
 
@@ -39,11 +39,11 @@ impl EventStream {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self.watching.watcher.queue.poll(context) {
-            Poll::Ready(Told::Event(event)) => {
+            Poll::Ready(Item::Event(event)) => {
                 self.keepalive.reset();
                 return Poll::Ready(Some(frame(&event)));
             }
-            Poll::Ready(Told::Lost(why)) => {
+            Poll::Ready(Item::Lost(why)) => {
                 self.next = Next::Close(why);
                 return Poll::Ready(None);
             }

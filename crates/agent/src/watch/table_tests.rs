@@ -24,12 +24,12 @@ async fn events(watching: &Watching, count: usize) -> Vec<(String, String)> {
         let told = std::future::poll_fn(|context| watching.watcher.queue.poll(context));
         let told = tokio::time::timeout(Duration::from_secs(30), told).await;
         match told.unwrap_or_else(|_| panic!("only {seen:?}")) {
-            super::super::queue::Told::Event(bytes) => {
+            super::super::queue::Item::Event(bytes) => {
                 let event: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
                 let word = event["type"].as_str().unwrap().trim_start_matches("EVENT_TYPE_").to_owned();
                 seen.push((word, event["name"].as_str().unwrap().to_owned()));
             }
-            super::super::queue::Told::Lost(why) => seen.push(("LOST".to_owned(), why.message)),
+            super::super::queue::Item::Lost(why) => seen.push(("LOST".to_owned(), why.message)),
         }
     }
     seen

@@ -44,7 +44,7 @@ const NETWORK: [u64; 11] = [
     0x0bd0_0bd0, // lustre
 ];
 
-/// Whose changes on a file system can be seen.
+/// Which changes on a file system this kernel sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Ordinary,
