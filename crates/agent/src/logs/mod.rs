@@ -7,7 +7,8 @@
 //! A process never waits for any of it: what nobody fetched in time makes room, what comes too fast is only counted.
 //! Lines that were not kept have numbers all the same, so the server sees how many there were.
 //!
-//! Bounds: [`MAX_BYTES`] for all lines that wait, [`lines::MAX_LINE_BYTES`] for the unfinished line of each output, and per
+//! Bounds: [`MAX_BYTES`] for all lines that wait,
+//! [`MAX_LINE_BYTES`](sandscope_agent_protocol::logs::MAX_LINE_BYTES) for the unfinished line of each output, and per
 //! second as much as [`ring::WINDOW_LINES`] and [`ring::WINDOW_BYTES`] say.
 
 mod lines;
