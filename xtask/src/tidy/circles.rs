@@ -11,7 +11,7 @@ const MOST: usize = 3;
 /// Crates that have larger circles for now: over how many files at most, and what becomes of it.
 const LARGER: &[(&str, usize, &str)] = &[
     ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
-    ("model", 4, "alerts and events name each other, to be opened with the table of facts"),
+    ("model", 5, "alerts, facts, subjects and the state of a sandbox name each other"),
     ("sampler", 5, "alerts become a crate of their own"),
     ("store", 6, "writer and file, to be opened where the store gets its folders"),
 ];
