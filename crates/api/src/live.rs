@@ -29,7 +29,6 @@ use sandscope_wire::event::render;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::ApiOptions;
 use crate::health::Health;
 
 /// Events kept for the readers of a team.
@@ -116,14 +115,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Live {
-    pub(crate) fn new(options: &ApiOptions) -> Self {
-        Self {
-            store: options.store.clone(),
-            health: options.health.clone(),
-            max_readers: options.streams.max_per_team,
-            teams: Arc::default(),
-            tasks: options.tasks.clone(),
-        }
+    pub(crate) fn new(
+        store: Store,
+        health: watch::Receiver<Health>,
+        streams: StreamOptions,
+        tasks: Tasks,
+    ) -> Self {
+        Self { store, health, max_readers: streams.max_per_team, teams: Arc::default(), tasks }
     }
 
     /// Readers a team may have at once.

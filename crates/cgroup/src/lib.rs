@@ -61,6 +61,6 @@ pub use hierarchy::{Hierarchy, Version};
 pub use layout::SERVER_LEAF;
 pub use limits::Limits;
 pub use oom::OomWatch;
-pub use pressure::{Pressure, Pressures, Stall};
+pub use pressure::{Pressure, Pressures, Stall, Stalled};
 pub use set::{CgroupSet, FREEZE_LIMIT, JoinFile};
-pub use waits::{Stalled, Waits};
+pub use waits::Waits;

@@ -3,7 +3,11 @@
 //! The files are opened for each reading, relative to the directory that is held open: they are read every few seconds,
 //! and a descriptor each would double what a thousand sets hold.
 
-use crate::{CgroupSet, Controller, Version, parse};
+use crate::controller::Controller;
+use crate::hierarchy::Version;
+use crate::parse;
+use crate::pressure::Stalled;
+use crate::set::CgroupSet;
 
 /// Totals since the set was made. `None` where the kernel does not count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,15 +20,6 @@ pub struct Waits {
     pub io: Option<Stalled>,
     /// Time during which threads were held back by the CPU limit, all CPUs added up, in microseconds.
     pub throttled_usec: Option<u64>,
-}
-
-/// Time in which processes waited for one thing, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stalled {
-    /// At least one did.
-    pub some_usec: u64,
-    /// All did at once.
-    pub full_usec: Option<u64>,
 }
 
 impl CgroupSet {

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::lifecycle::Lifecycle;
-
 /// Counts since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct CreateStats {
@@ -35,17 +33,14 @@ impl CreateStats {
         let count = if is_made { &self.n_created } else { &self.n_failed };
         count.fetch_add(1, Ordering::Relaxed);
     }
-}
 
-impl Lifecycle {
-    /// How making sandboxes has been going.
-    pub fn create_counts(&self) -> CreateCounts {
-        let stats = &self.context.creates;
+    /// The counts as of now.
+    pub(crate) fn counts(&self) -> CreateCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         CreateCounts {
-            n_created: read(&stats.n_created),
-            n_failed: read(&stats.n_failed),
-            n_under_way: read(&stats.n_under_way),
+            n_created: read(&self.n_created),
+            n_failed: read(&self.n_failed),
+            n_under_way: read(&self.n_under_way),
         }
     }
 }

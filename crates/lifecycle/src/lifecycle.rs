@@ -8,6 +8,7 @@ use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use crate::RequestError;
 use crate::admission::Ask;
 use crate::context::{Context, Handle};
+use crate::counts::CreateCounts;
 use crate::create::too_long;
 use crate::request::{Connected, Envelope, Lease, Reply, Request, Snapshot, SnapshotName};
 
@@ -39,6 +40,11 @@ impl Lifecycle {
     /// Version of the envd protocol that the sandboxes' agents speak.
     pub fn envd_version(&self) -> &'static str {
         self.context.runtime.capabilities().envd_version
+    }
+
+    /// How making sandboxes has been going.
+    pub fn create_counts(&self) -> CreateCounts {
+        self.context.creates.counts()
     }
 
     /// A live sandbox, from memory. `None` for one that is gone or was not told to anybody yet.

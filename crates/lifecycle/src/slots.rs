@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sandscope_model::TeamId;
+use sandscope_model::{Sandbox, StateName, TeamId};
 
 /// How many sandboxes of each team run, start or are being paused or resumed. The store checks the same limit when
 /// it admits a new sandbox; this count also covers resumes, which admit nothing new.
@@ -29,6 +29,13 @@ impl Slots {
             *n += 1;
         }
         Some(Slot { slots: self.clone(), team_id })
+    }
+
+    /// The place of a sandbox that already runs: a limit that was lowered meanwhile does not end it.
+    pub(crate) fn take_over(&self, sandbox: &Sandbox) -> Option<Slot> {
+        use StateName::{Creating, Pausing, Resuming, Running};
+        let holds_place = matches!(sandbox.state.name(), Creating | Running | Pausing | Resuming);
+        holds_place.then(|| self.take(sandbox.team_id, u32::MAX)).flatten()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TeamId, u32>> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sandscope_model::{Clock, Component, Entropy, Origin, Sandbox, StateName};
+use sandscope_model::{Clock, Component, Entropy, Origin};
 use sandscope_runtime::{Found, FoundState, Notice, Runtime};
 use sandscope_store::Store;
 use sandscope_tasks::{Phase, Tasks};
@@ -16,7 +16,7 @@ use crate::context::{Context, Registry, Suspects};
 use crate::driver::{self, Begin};
 use crate::lifecycle::Lifecycle;
 use crate::recovery;
-use crate::slots::{Slot, Slots};
+use crate::slots::Slots;
 use crate::{RequestError, StartError};
 
 /// What a lifecycle is made of.
@@ -88,7 +88,7 @@ async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending,
     for sandbox in context.store.live_sandboxes().await? {
         let state = sandbox.state.name();
         let plan = recovery::plan(state, found.remove(&sandbox.id).as_ref());
-        let slot = recovered_slot(context, &sandbox);
+        let slot = context.slots.take_over(&sandbox);
         let (done, is_done) = oneshot::channel();
         driver::spawn(context, sandbox, slot, Begin::Recover { plan, done });
         pending.push(is_done);
@@ -98,13 +98,6 @@ async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending,
         remove_remains(context, &id).await;
     }
     Ok(pending)
-}
-
-/// The place of a sandbox that is taken over. It runs already: a limit that was lowered meanwhile does not end it.
-pub(crate) fn recovered_slot(context: &Context, sandbox: &Sandbox) -> Option<Slot> {
-    use StateName::{Creating, Pausing, Resuming, Running};
-    let holds_place = matches!(sandbox.state.name(), Creating | Running | Pausing | Resuming);
-    holds_place.then(|| context.slots.take(sandbox.team_id, u32::MAX)).flatten()
 }
 
 /// Waits until every sandbox is in a definite state that is recorded.

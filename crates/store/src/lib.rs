@@ -260,4 +260,16 @@ impl Store {
     fn facts(&self) -> &File {
         &self.inner.facts
     }
+
+    /// Every thread of the store, for whoever watches over them.
+    pub fn threads(&self) -> Vec<StoreThread> {
+        let files = [&self.inner.facts, &self.inner.attempts, &self.inner.samples, &self.inner.logs];
+        files.into_iter().flat_map(File::threads).collect()
+    }
+
+    /// What each file's writer has done, and what waits for it.
+    pub fn write_counts(&self) -> [WriteCounts; 4] {
+        let inner = &self.inner;
+        [&inner.facts, &inner.attempts, &inner.samples, &inner.logs].map(File::write_counts)
+    }
 }

@@ -6,8 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::watch;
 
-use crate::Store;
-
 /// Characters kept of what a panic says.
 const MAX_WORDS: usize = 300;
 
@@ -76,12 +74,4 @@ fn words(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().copied();
     let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     words.unwrap_or("without words").chars().take(MAX_WORDS).collect()
-}
-
-impl Store {
-    /// Every thread of the store, for whoever watches over them.
-    pub fn threads(&self) -> Vec<StoreThread> {
-        let files = [&self.inner.facts, &self.inner.attempts, &self.inner.samples, &self.inner.logs];
-        files.into_iter().flat_map(crate::file::File::threads).collect()
-    }
 }

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::Store;
-
 /// Counts of one file's writer since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct WriteStats {
@@ -58,13 +56,5 @@ impl WriteStats {
             slowest: Duration::from_micros(read(&self.slowest_usec)),
             n_queued,
         }
-    }
-}
-
-impl Store {
-    /// What each file's writer has done, and what waits for it.
-    pub fn write_counts(&self) -> [WriteCounts; 4] {
-        let inner = &self.inner;
-        [&inner.facts, &inner.attempts, &inner.samples, &inner.logs].map(crate::file::File::write_counts)
     }
 }

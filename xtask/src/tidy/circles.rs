@@ -13,7 +13,6 @@ const LARGER: &[(&str, usize, &str)] = &[
     ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
     ("model", 5, "alerts, facts, subjects and the state of a sandbox name each other"),
     ("sampler", 5, "alerts become a crate of their own"),
-    ("store", 6, "writer and file, to be opened where the store gets its folders"),
 ];
 
 type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;

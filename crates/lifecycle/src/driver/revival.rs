@@ -20,7 +20,6 @@ use tokio::sync::oneshot;
 use super::{Begin, Life, take_over};
 use crate::cleanup::remove_remains;
 use crate::context::{Context, Handle};
-use crate::start::recovered_slot;
 use crate::{RequestError, recovery};
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -71,7 +70,7 @@ async fn revived(context: &Arc<Context>, id: &SandboxId) -> Result<Option<Life>,
     };
     let found = find(context, &handle, id).await?;
     let plan = recovery::plan(sandbox.state.name(), found.as_ref());
-    let slot = recovered_slot(context, &sandbox);
+    let slot = context.slots.take_over(&sandbox);
     // Nobody waits for it.
     let (done, _) = oneshot::channel();
     Ok(Some(take_over(context, sandbox, slot, Begin::Recover { plan, done }, Some(&handle))))
