@@ -1,0 +1,14 @@
+//! Every way to die, on real sandboxes under the real server: each is told apart from every other.
+//!
+//! The promise is "within a second". Machines that build and test are slower than that, so the time each took is
+//! printed and only a generous bound is insisted on.
+
+#![expect(clippy::print_stdout, reason = "the times are for whoever looks")]
+
+#[path = "../server/mod.rs"]
+mod server;
+
+mod causes;
+mod house;
+mod restart;
+mod tampering;
