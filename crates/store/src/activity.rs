@@ -13,9 +13,7 @@ use crate::{Store, StoreError};
 
 /// Sandboxes that ran after the team's last event. One that is being ended counts if it ran until then, which is
 /// what its `killed` event will say.
-const RUNNING: &str = "SELECT COUNT(*) FROM sandboxes WHERE team_no = ?1 AND state <> 'killed'
-     AND (state IN ('running', 'pausing')
-          OR (state = 'killing' AND json_extract(state_data, '$.execution') IS NOT NULL))";
+const RUNNING: &str = "SELECT COUNT(*) FROM sandboxes WHERE team_no = ?1 AND state <> 'killed' AND runs";
 
 /// A team's activity.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use sandscope_model::{
 };
 
 use crate::events::{BLOCK, COLUMNS, decode};
-use crate::row::{Cells, integer};
+use crate::row::{Cells, first, integer};
 use crate::{Order, Store, StoreError};
 
 /// Events looked at for one page that the index alone does not decide.
@@ -232,5 +232,31 @@ impl Store {
     pub async fn log_bounds(&self, team: TeamId) -> Result<(u64, u64), StoreError> {
         let op = move |connection: &Connection| bounds(connection, team);
         self.facts().read(op).await?.ok_or(StoreError::UnknownTeam)
+    }
+
+    /// The numbers of the events from `since` to `until` (both inclusive); `None` if there are none.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn sequence_range(
+        &self,
+        team: TeamId,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        let op = move |connection: &Connection| {
+            let statement = connection.prepare_cached(
+                "SELECT MIN(sequence), MAX(sequence) FROM events
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND timestamp BETWEEN ?2 AND ?3",
+            )?;
+            let since = since.map_or(i64::MIN, Timestamp::as_microsecond);
+            let until = until.map_or(i64::MAX, Timestamp::as_microsecond);
+            let range =
+                first(statement, params![team.as_uuid().as_bytes(), since, until], "events", |cells| {
+                    Ok((cells.optional_number("sequence")?, cells.optional_number("sequence")?))
+                })?;
+            Ok(range.and_then(|(low, high)| low.zip(high)))
+        };
+        self.facts().read(op).await
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
+use sandscope_model::ledger::open_execution;
 use sandscope_model::{Sandbox, SandboxId, State, TeamId, TemplateId, Timestamp};
 
 use crate::row::{Cells, all, first, integer, to_json};
@@ -76,8 +77,8 @@ pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -
     connection
         .prepare_cached(
             "INSERT INTO sandboxes (id, team_no, generation, state, state_data, spec, template_id, build_id,
-                 created_at, started_at, end_at, killed_at, intent_origin)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 created_at, started_at, end_at, killed_at, intent_origin, labels, runs)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             sandbox.id.as_str(),
@@ -93,17 +94,19 @@ pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -
             sandbox.end_at.as_microsecond(),
             killed_at(&sandbox.state),
             sandbox.intent_origin.as_ref().map(to_json).transpose()?,
+            to_json(&sandbox.spec.metadata)?,
+            open_execution(&sandbox.state).is_some(),
         ])?;
     Ok(())
 }
 
 /// Writes the new values if the row is still at `sandbox.generation`, which goes up by one. What never changes over a
-/// sandbox's life (team, template, build, creation) is not written again: each such column costs its indexes.
+/// sandbox's life (team, template, build, labels, creation) is not written again: each such column costs its indexes.
 pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), StoreError> {
     let changed = connection
         .prepare_cached(
             "UPDATE sandboxes SET generation = generation + 1, state = ?3, state_data = ?4, spec = ?5,
-                 started_at = ?6, end_at = ?7, killed_at = ?8, intent_origin = ?9
+                 started_at = ?6, end_at = ?7, killed_at = ?8, intent_origin = ?9, runs = ?10
              WHERE id = ?1 AND generation = ?2",
         )?
         .execute(params![
@@ -116,6 +119,7 @@ pub(crate) fn update(connection: &Connection, sandbox: &Sandbox) -> Result<(), S
             sandbox.end_at.as_microsecond(),
             killed_at(&sandbox.state),
             sandbox.intent_origin.as_ref().map(to_json).transpose()?,
+            open_execution(&sandbox.state).is_some(),
         ])?;
     if changed == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }
@@ -148,7 +152,7 @@ impl Condition {
         }
         for (key, value) in &filter.metadata {
             condition.and(
-                "EXISTS (SELECT 1 FROM json_each(s.spec, '$.metadata') WHERE key = ? AND value = ?)",
+                "EXISTS (SELECT 1 FROM json_each(s.labels) WHERE key = ? AND value = ?)",
                 key.clone(),
             );
             condition.values.push(Box::new(value.clone()));

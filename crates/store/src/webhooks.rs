@@ -360,32 +360,6 @@ impl Store {
             None => Ok(0),
         }
     }
-
-    /// The numbers of the events from `since` to `until` (both inclusive); `None` if there are none.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub async fn sequence_range(
-        &self,
-        team: TeamId,
-        since: Option<sandscope_model::Timestamp>,
-        until: Option<sandscope_model::Timestamp>,
-    ) -> Result<Option<(u64, u64)>, StoreError> {
-        let op = move |connection: &Connection| {
-            let statement = connection.prepare_cached(
-                "SELECT MIN(sequence), MAX(sequence) FROM events
-                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND timestamp BETWEEN ?2 AND ?3",
-            )?;
-            let since = since.map_or(i64::MIN, sandscope_model::Timestamp::as_microsecond);
-            let until = until.map_or(i64::MAX, sandscope_model::Timestamp::as_microsecond);
-            let range =
-                first(statement, params![team.as_uuid().as_bytes(), since, until], "events", |cells| {
-                    Ok((cells.optional_number("sequence")?, cells.optional_number("sequence")?))
-                })?;
-            Ok(range.and_then(|(low, high)| low.zip(high)))
-        };
-        self.facts().read(op).await
-    }
 }
 
 /// Takes `first` to `last` out of what a webhook skipped.
