@@ -120,7 +120,7 @@ fn admit(
 /// Sandboxes that count against the limit.
 fn n_live(connection: &Connection, team_no: i64) -> Result<u32, StoreError> {
     let statement = connection.prepare_cached(
-        "SELECT COUNT(*) FROM sandboxes
+        "SELECT COUNT(*) AS count FROM sandboxes
          WHERE team_no = ? AND state <> 'killed' AND state IN ('creating', 'running', 'pausing', 'resuming')",
     )?;
     let n = first(statement, [team_no], "sandboxes", |cells| cells.number("count"))?;

@@ -24,13 +24,13 @@ pub enum RuleOutcome {
     Unknown,
 }
 
-const COLUMNS: &str = "r.id, t.id, r.rule, r.revision, r.created_at";
+const COLUMNS: &str = "r.id, t.id AS team_id, r.rule, r.revision, r.created_at";
 const FROM: &str = "FROM alert_rules r JOIN teams t ON t.no = r.team_no";
 
 fn decode(cells: &mut Cells<'_, '_>) -> Result<TeamAlertRule, StoreError> {
     Ok(TeamAlertRule {
         id: cells.uuid("id")?,
-        team_id: cells.uuid("team")?,
+        team_id: cells.uuid("team_id")?,
         rule: cells.json("rule")?,
         revision: cells.number("revision")?,
         created_at: cells.time("created_at")?,

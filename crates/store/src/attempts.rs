@@ -68,7 +68,6 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<Attempt, StoreError> {
         duration_ms: cells.number("duration_ms")?,
         outcome: if cells.plain("success")? {
             let error: Option<String> = cells.plain("error_class")?;
-            cells.skip(1);
             if error.is_some() { AttemptOutcome::Cut } else { AttemptOutcome::Success }
         } else {
             AttemptOutcome::Failed {
@@ -163,8 +162,8 @@ pub(crate) fn list_query(
 }
 
 pub(crate) const STATS: &str =
-    "SELECT started_at - started_at % ?5, COUNT(*), COUNT(*) - SUM(success), MIN(duration_ms),
-         AVG(duration_ms), MAX(duration_ms)
+    "SELECT started_at - started_at % ?5 AS start, COUNT(*) AS total, COUNT(*) - SUM(success) AS failed,
+         MIN(duration_ms) AS min, AVG(duration_ms) AS avg, MAX(duration_ms) AS max
      FROM attempts
      WHERE webhook_id = ?1 AND team_id = ?2 AND started_at BETWEEN ?3 AND ?4
      GROUP BY 1 ORDER BY 1";
@@ -236,12 +235,12 @@ impl Store {
             ];
             all(connection.prepare_cached(STATS)?, values, "attempts", |cells| {
                 Ok(StatsBucket {
-                    start: cells.time("started_at")?,
-                    total: cells.number("count")?,
-                    failed: cells.number("success")?,
-                    min: cells.plain("duration_ms")?,
-                    avg: cells.plain("duration_ms")?,
-                    max: cells.plain("duration_ms")?,
+                    start: cells.time("start")?,
+                    total: cells.number("total")?,
+                    failed: cells.number("failed")?,
+                    min: cells.plain("min")?,
+                    avg: cells.plain("avg")?,
+                    max: cells.plain("max")?,
                 })
             })
         };

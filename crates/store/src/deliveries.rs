@@ -183,9 +183,9 @@ const OWED: &str = "SELECT x.sequence, x.n_attempts, x.next_due_at, x.replay_no,
      ORDER BY x.sequence";
 
 const STANDING: &str = "SELECT w.cursor, t.last_sequence,
-         (SELECT COUNT(*) FROM exceptions x WHERE x.webhook_id = w.id AND x.next_due_at IS NOT NULL),
-         (SELECT COUNT(*) FROM exceptions x WHERE x.webhook_id = w.id AND x.next_due_at IS NULL),
-         (SELECT COALESCE(SUM(s.last - s.first + 1), 0) FROM skipped s WHERE s.webhook_id = w.id),
+         (SELECT COUNT(*) FROM exceptions x WHERE x.webhook_id = w.id AND x.next_due_at IS NOT NULL) AS n_pending,
+         (SELECT COUNT(*) FROM exceptions x WHERE x.webhook_id = w.id AND x.next_due_at IS NULL) AS n_exhausted,
+         (SELECT COALESCE(SUM(s.last - s.first + 1), 0) FROM skipped s WHERE s.webhook_id = w.id) AS n_skipped,
          w.health
      FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE w.id = ?";
 
@@ -225,9 +225,9 @@ impl Store {
                 Ok(Standing {
                     cursor: cells.number("cursor")?,
                     last_sequence: cells.number("last_sequence")?,
-                    n_pending: cells.number("count")?,
-                    n_exhausted: cells.number("count")?,
-                    n_skipped: cells.number("count")?,
+                    n_pending: cells.number("n_pending")?,
+                    n_exhausted: cells.number("n_exhausted")?,
+                    n_skipped: cells.number("n_skipped")?,
                     health: health(cells)?,
                 })
             })

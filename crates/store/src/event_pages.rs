@@ -18,7 +18,7 @@ use sandscope_model::{
 };
 
 use crate::events::{BLOCK, COLUMNS, decode};
-use crate::row::{Cells, first, integer};
+use crate::row::{Cells, Columns, first, integer};
 use crate::{Order, Store, StoreError};
 
 /// Events looked at for one page that the index alone does not decide.
@@ -184,10 +184,11 @@ fn read(connection: &Connection, team: TeamId, query: &EventQuery) -> Result<Eve
     let mut statement = snapshot.prepare_cached(&sql(filter, *order))?;
     let team_id = team.as_uuid().as_bytes();
     let values = params![team_id, low, high, text.or(template), if examines { 0 } else { *offset }];
+    let columns = Columns::of(&statement, "events");
     let mut rows = statement.query(values)?;
     let mut n_examined = 0;
     while let Some(row) = rows.next()? {
-        let event = decode(&mut Cells::new(row, "events"), team)?;
+        let event = decode(&mut Cells::new(row, &columns), team)?;
         if page.events.len() >= *limit as usize || n_examined >= MAX_EXAMINED {
             // There is one more: the next page starts before it.
             page.has_more = true;
@@ -246,14 +247,14 @@ impl Store {
     ) -> Result<Option<(u64, u64)>, StoreError> {
         let op = move |connection: &Connection| {
             let statement = connection.prepare_cached(
-                "SELECT MIN(sequence), MAX(sequence) FROM events
+                "SELECT MIN(sequence) AS first, MAX(sequence) AS last FROM events
                  WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND timestamp BETWEEN ?2 AND ?3",
             )?;
             let since = since.map_or(i64::MIN, Timestamp::as_microsecond);
             let until = until.map_or(i64::MAX, Timestamp::as_microsecond);
             let range =
                 first(statement, params![team.as_uuid().as_bytes(), since, until], "events", |cells| {
-                    Ok((cells.optional_number("sequence")?, cells.optional_number("sequence")?))
+                    Ok((cells.optional_number("first")?, cells.optional_number("last")?))
                 })?;
             Ok(range.and_then(|(low, high)| low.zip(high)))
         };

@@ -31,7 +31,6 @@ pub(crate) fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<Event
 pub(crate) fn sandbox(cells: &mut Cells<'_, '_>) -> Result<Option<SandboxRef>, StoreError> {
     let id: String = cells.plain("sandbox_id")?;
     if id.is_empty() {
-        cells.skip(3);
         return Ok(None);
     }
     Ok(Some(SandboxRef {

@@ -42,12 +42,12 @@ impl Touched {
     }
 }
 
-const KEY_COLUMNS: &str = "k.id, t.id, k.name, k.mask, k.created_at, k.last_used_at";
+const KEY_COLUMNS: &str = "k.id, t.id AS team_id, k.name, k.mask, k.created_at, k.last_used_at";
 
 fn decode_key(cells: &mut Cells<'_, '_>) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         id: cells.uuid("id")?,
-        team_id: cells.uuid("team_no")?,
+        team_id: cells.uuid("team_id")?,
         name: cells.plain("name")?,
         mask: cells.json("mask")?,
         created_at: cells.time("created_at")?,
@@ -153,10 +153,10 @@ impl Store {
     pub async fn authenticate(&self, hash: [u8; 32]) -> Result<Option<(Team, ApiKeyId)>, StoreError> {
         let op = move |connection: &Connection| {
             let sql = format!(
-                "SELECT {TEAM_COLUMNS}, k.id FROM api_keys k JOIN teams t ON t.no = k.team_no WHERE k.hash = ?"
+                "SELECT {TEAM_COLUMNS}, k.id AS key_id FROM api_keys k JOIN teams t ON t.no = k.team_no WHERE k.hash = ?"
             );
             first(connection.prepare_cached(&sql)?, [hash], "api_keys", |cells| {
-                Ok((decode_team(cells)?, cells.uuid("id")?))
+                Ok((decode_team(cells)?, cells.uuid("key_id")?))
             })
         };
         self.facts().read(op).await

@@ -11,7 +11,7 @@ use sandscope_model::{
 
 use crate::event_pages::{numbers, sql};
 use crate::events::{COLUMNS, decode};
-use crate::row::{Cells, all, first, integer};
+use crate::row::{Cells, Columns, all, first, integer};
 use crate::sandboxes;
 use crate::teams::team_no;
 use crate::{Order, Store, StoreError};
@@ -139,11 +139,12 @@ fn ended(
     let mut statement = snapshot.prepare_cached(&sql(&endings(), Order::Asc))?;
     let nothing: Option<&str> = None;
     let (low, high) = (low.max(integer(position)), integer(last.saturating_add(1)));
+    let columns = Columns::of(&statement, "events");
     let mut rows = statement.query(params![team.as_uuid().as_bytes(), low, high, nothing, 0])?;
     let mut part = none;
     let mut n_examined = 0;
     while let Some(row) = rows.next()? {
-        let event = decode(&mut Cells::new(row, "events"), team)?;
+        let event = decode(&mut Cells::new(row, &columns), team)?;
         n_examined += 1;
         let (sequence, draft) = (event.sequence, event.draft);
         if let Some(summary) = draft.ended_execution().filter(|_| draft.timestamp >= start)
@@ -254,10 +255,11 @@ fn sandbox_at(
     live: Option<&Sandbox>,
 ) -> Result<Option<SandboxAt>, StoreError> {
     let mut statement = connection.prepare_cached(&of_sandbox_before())?;
+    let columns = Columns::of(&statement, "events");
     let mut rows = statement.query(params![team_no, id.as_str(), high])?;
     let mut earliest_after = None;
     while let Some(row) = rows.next()? {
-        let event = decode(&mut Cells::new(row, "events"), team)?;
+        let event = decode(&mut Cells::new(row, &columns), team)?;
         if event.timestamp <= time {
             let told = Some((event.sequence, event.event_type(), event.timestamp));
             return Ok(after(&event).and_then(|presence| of_event(event, presence, told)));

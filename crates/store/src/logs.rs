@@ -254,11 +254,11 @@ fn oldest(connection: &Connection, stream: Option<i64>, limit: i64) -> Result<Ve
         None => ("?1 IS NULL", "no"),
     };
     let sql = format!(
-        "SELECT no, stream, octet_length(message) + {OVERHEAD_BYTES} FROM entries
+        "SELECT no, stream, octet_length(message) + {OVERHEAD_BYTES} AS bytes FROM entries
          WHERE {condition} ORDER BY {order} LIMIT ?2"
     );
     all(connection.prepare_cached(&sql)?, params![stream, limit], "entries", |cells| {
-        Ok(Oldest { no: cells.plain("no")?, stream: cells.plain("stream")?, bytes: cells.plain("message")? })
+        Ok(Oldest { no: cells.plain("no")?, stream: cells.plain("stream")?, bytes: cells.plain("bytes")? })
     })
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, ValueRef};
-use rusqlite::{CachedStatement, Connection, Params, Row};
+use rusqlite::{CachedStatement, Connection, Params, Row, Statement};
 use sandscope_model::{EventType, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,21 +11,45 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-/// Reads the columns of one row from left to right.
+/// The names of a statement's columns, asked for once for all of its rows.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    table: &'static str,
+    names: Vec<String>,
+}
+
+impl Columns {
+    pub(crate) fn of(statement: &Statement<'_>, table: &'static str) -> Self {
+        Self { table, names: statement.column_names().into_iter().map(str::to_owned).collect() }
+    }
+}
+
+/// The columns of one row, by name.
 #[derive(Debug)]
 pub(crate) struct Cells<'r, 's> {
     row: &'r Row<'s>,
-    table: &'static str,
+    columns: &'r Columns,
+    /// Where the next one is looked for first: behind the one read last, which is where it mostly is.
     next: usize,
 }
 
 impl<'r, 's> Cells<'r, 's> {
-    pub(crate) const fn new(row: &'r Row<'s>, table: &'static str) -> Self {
-        Self { row, table, next: 0 }
+    pub(crate) const fn new(row: &'r Row<'s>, columns: &'r Columns) -> Self {
+        Self { row, columns, next: 0 }
     }
 }
 
 impl Cells<'_, '_> {
+    fn index(&self, column: &str) -> Option<usize> {
+        let (before, after) = self.columns.names.split_at(self.next.min(self.columns.names.len()));
+        let is_it = |name: &String| name == column;
+        after
+            .iter()
+            .position(is_it)
+            .map(|index| index + before.len())
+            .or_else(|| before.iter().position(is_it))
+    }
+
     pub(crate) fn corrupt(&self, column: &'static str) -> StoreError {
         let row = match self.row.get_ref(0) {
             Ok(ValueRef::Integer(n)) => n.to_string(),
@@ -35,19 +59,14 @@ impl Cells<'_, '_> {
             }
             _ => "?".to_owned(),
         };
-        StoreError::Corrupt { table: self.table, column, row }
+        StoreError::Corrupt { table: self.columns.table, column, row }
     }
 
-    /// The next column as SQLite has it.
+    /// The column as SQLite has it. One that the statement does not have is reported like one that makes no sense.
     pub(crate) fn plain<T: FromSql>(&mut self, column: &'static str) -> Result<T, StoreError> {
-        let index = self.next;
-        self.next += 1;
+        let index = self.index(column).ok_or_else(|| self.corrupt(column))?;
+        self.next = index + 1;
         self.row.get(index).map_err(|_| self.corrupt(column))
-    }
-
-    /// Leaves out the next `n` columns.
-    pub(crate) fn skip(&mut self, n: usize) {
-        self.next += n;
     }
 
     pub(crate) fn mapped<T: FromSql, U>(
@@ -127,10 +146,11 @@ pub(crate) fn all<T, P: Params>(
     table: &'static str,
     mut decode: impl FnMut(&mut Cells<'_, '_>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
+    let columns = Columns::of(&statement, table);
     let mut rows = statement.query(params)?;
     let mut decoded = Vec::new();
     while let Some(row) = rows.next()? {
-        decoded.push(decode(&mut Cells { row, table, next: 0 })?);
+        decoded.push(decode(&mut Cells::new(row, &columns))?);
     }
     Ok(decoded)
 }
@@ -142,8 +162,9 @@ pub(crate) fn first<T, P: Params>(
     table: &'static str,
     decode: impl FnOnce(&mut Cells<'_, '_>) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
+    let columns = Columns::of(&statement, table);
     let mut rows = statement.query(params)?;
-    rows.next()?.map(|row| decode(&mut Cells { row, table, next: 0 })).transpose()
+    rows.next()?.map(|row| decode(&mut Cells::new(row, &columns))).transpose()
 }
 
 /// Whether there is a row.

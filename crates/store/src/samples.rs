@@ -212,19 +212,22 @@ impl Store {
             // Subqueries, because MIN and MAX in one would read every sample. The spans of what is sealed lie within
             // the same hour as its samples; where both are kept, the samples' own times are the exact ones.
             let statement = connection.prepare_cached(
-                "SELECT (SELECT MIN(at) FROM samples WHERE series = ?1),
-                     (SELECT MAX(at) FROM samples WHERE series = ?1),
-                     (SELECT MIN(first_at) FROM blocks WHERE series = ?1 AND level = 0),
-                     (SELECT MAX(last_at) FROM blocks WHERE series = ?1 AND level = 0),
-                     (SELECT MIN(first_at) FROM blocks WHERE series = ?1 AND level = 300),
-                     (SELECT MAX(last_at) FROM blocks WHERE series = ?1 AND level = 300)",
+                "SELECT (SELECT MIN(at) FROM samples WHERE series = ?1) AS row_min,
+                     (SELECT MAX(at) FROM samples WHERE series = ?1) AS row_max,
+                     (SELECT MIN(first_at) FROM blocks WHERE series = ?1 AND level = 0) AS block_min,
+                     (SELECT MAX(last_at) FROM blocks WHERE series = ?1 AND level = 0) AS block_max,
+                     (SELECT MIN(first_at) FROM blocks WHERE series = ?1 AND level = 300) AS span_min,
+                     (SELECT MAX(last_at) FROM blocks WHERE series = ?1 AND level = 300) AS span_max",
             )?;
             let bounds = first(statement, [series], "samples", |cells| {
-                let mut bounds = [None; 6];
-                for bound in &mut bounds {
-                    *bound = cells.optional_time("at")?;
-                }
-                Ok(bounds)
+                Ok([
+                    cells.optional_time("row_min")?,
+                    cells.optional_time("row_max")?,
+                    cells.optional_time("block_min")?,
+                    cells.optional_time("block_max")?,
+                    cells.optional_time("span_min")?,
+                    cells.optional_time("span_max")?,
+                ])
             })?;
             let [row_min, row_max, block_min, block_max, span_min, span_max] = bounds.unwrap_or_default();
             let hour = std::time::Duration::from_secs(3600);

@@ -49,13 +49,13 @@ pub struct SandboxFilter {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "s.id, t.id, s.spec, s.state_data, s.generation, s.created_at, s.started_at, s.end_at, \
+const COLUMNS: &str = "s.id, t.id AS team_id, s.spec, s.state_data, s.generation, s.created_at, s.started_at, s.end_at, \
      s.intent_origin";
 
 fn decode(cells: &mut Cells<'_, '_>) -> Result<Sandbox, StoreError> {
     Ok(Sandbox {
         id: cells.id("id")?,
-        team_id: cells.uuid("team_no")?,
+        team_id: cells.uuid("team_id")?,
         spec: cells.json("spec")?,
         state: cells.json("state_data")?,
         generation: cells.number("generation")?,
@@ -151,10 +151,8 @@ impl Condition {
             condition.and("s.started_at >= ?", at.as_microsecond());
         }
         for (key, value) in &filter.metadata {
-            condition.and(
-                "EXISTS (SELECT 1 FROM json_each(s.labels) WHERE key = ? AND value = ?)",
-                key.clone(),
-            );
+            condition
+                .and("EXISTS (SELECT 1 FROM json_each(s.labels) WHERE key = ? AND value = ?)", key.clone());
             condition.values.push(Box::new(value.clone()));
         }
         condition
@@ -263,7 +261,7 @@ impl Store {
         let op = move |connection: &Connection| {
             let filter = SandboxFilter { states: vec![ListedState::Running], ..filter };
             let Condition { sql, values } = Condition::new(team, &filter);
-            let sql = format!("SELECT COUNT(*) FROM sandboxes s WHERE {sql}");
+            let sql = format!("SELECT COUNT(*) AS count FROM sandboxes s WHERE {sql}");
             let values = rusqlite::params_from_iter(values);
             first(connection.prepare_cached(&sql)?, values, "sandboxes", |cells| cells.number("count"))
         };

@@ -48,14 +48,14 @@ impl<'a> Reference<'a> {
     }
 }
 
-pub(crate) const TEMPLATE_COLUMNS: &str = "m.id, t.id, m.name, m.kind, m.created_at";
-pub(crate) const BUILD_COLUMNS: &str = "b.id, b.template_id, b.rootfs, b.vcpu_count, b.memory_mb, b.disk_mb, \
-     b.source_sandbox_id, b.created_at";
+pub(crate) const TEMPLATE_COLUMNS: &str = "m.id, t.id AS team_id, m.name, m.kind, m.created_at";
+pub(crate) const BUILD_COLUMNS: &str = "b.id AS build_id, b.template_id, b.rootfs, b.vcpu_count, b.memory_mb, b.disk_mb, \
+     b.source_sandbox_id, b.created_at AS built_at";
 
 pub(crate) fn decode_template(cells: &mut Cells<'_, '_>) -> Result<Template, StoreError> {
     Ok(Template {
         id: cells.id("id")?,
-        team_id: cells.optional_uuid("team_no")?,
+        team_id: cells.optional_uuid("team_id")?,
         name: cells.plain("name")?,
         kind: cells.name("kind")?,
         created_at: cells.time("created_at")?,
@@ -64,14 +64,14 @@ pub(crate) fn decode_template(cells: &mut Cells<'_, '_>) -> Result<Template, Sto
 
 pub(crate) fn decode_build(cells: &mut Cells<'_, '_>) -> Result<Build, StoreError> {
     Ok(Build {
-        id: cells.uuid("builds.id")?,
+        id: cells.uuid("build_id")?,
         template_id: cells.id("template_id")?,
         rootfs: cells.json("rootfs")?,
         vcpu_count: cells.number("vcpu_count")?,
         memory_mb: cells.number("memory_mb")?,
         disk_mb: cells.number("disk_mb")?,
         source_sandbox_id: cells.optional_id("source_sandbox_id")?,
-        created_at: cells.time("created_at")?,
+        created_at: cells.time("built_at")?,
     })
 }
 
@@ -144,7 +144,7 @@ fn find(
     if own.is_some() || reference.slug.is_some() {
         return Ok(own);
     }
-    let shipped_sql = "SELECT m.id, NULL, m.name, m.kind, m.created_at FROM templates m
+    let shipped_sql = "SELECT m.id, NULL AS team_id, m.name, m.kind, m.created_at FROM templates m
          WHERE m.team_no IS NULL AND (m.id = ?1 OR m.name = ?1) ORDER BY m.id = ?1 DESC LIMIT 1";
     first(connection.prepare_cached(shipped_sql)?, [reference.name], "templates", decode_template)
 }

@@ -26,8 +26,7 @@ pub enum Replaced {
     Gone,
 }
 
-const COLUMNS: &str =
-    "w.id, t.id, w.name, w.url, w.events, w.enabled, w.signature_secret, w.secrets, w.options, w.created_at";
+const COLUMNS: &str = "w.id, t.id AS team_id, w.name, w.url, w.events, w.enabled, w.signature_secret, w.secrets, w.options, w.created_at";
 
 /// What is sealed of a webhook.
 #[derive(Serialize, Deserialize)]
@@ -61,7 +60,7 @@ impl Secrets {
 
 fn decode(cells: &mut Cells<'_, '_>, sealer: Option<&Sealer>) -> Result<Webhook, StoreError> {
     let id: WebhookId = cells.uuid("id")?;
-    let team_id = cells.uuid("team_no")?;
+    let team_id = cells.uuid("team_id")?;
     let (name, url) = (cells.plain("name")?, cells.plain("url")?);
     let events = cells.json("events").map(KindsForm::into_kinds)?;
     let enabled = cells.plain("enabled")?;
