@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, Origin, Rootfs, SandboxId, Secret, State, TeamId, TemplateId, Timestamp};
+use crate::{
+    BuildId, Origin, Rootfs, SandboxId, SandboxRef, Secret, State, Subject, TeamId, TemplateId, Timestamp,
+};
 
 /// A sandbox as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,4 +90,24 @@ pub struct NetworkConfig {
     /// What programs inside see as the host they were asked for, `${PORT}` standing for the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_request_host: Option<String>,
+}
+
+impl SandboxRef {
+    /// `sandbox` as it is now.
+    pub fn of(sandbox: &Sandbox) -> Self {
+        Self {
+            id: sandbox.id.clone(),
+            execution_id: sandbox.state.execution_id(),
+            template_id: sandbox.spec.template_id.clone(),
+            build_id: sandbox.spec.build_id,
+            metadata: sandbox.spec.metadata.clone(),
+        }
+    }
+}
+
+impl Subject {
+    /// `sandbox` as it is now.
+    pub fn of(sandbox: &Sandbox) -> Self {
+        Self::Sandbox(SandboxRef::of(sandbox))
+    }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, ExecutionId, Sandbox, SandboxId, TemplateId, WebhookId};
+use crate::{BuildId, ExecutionId, SandboxId, TemplateId, WebhookId};
 
 /// A sandbox at the time of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,17 +55,6 @@ pub enum SubjectKey {
 }
 
 impl SandboxRef {
-    /// `sandbox` as it is now.
-    pub fn of(sandbox: &Sandbox) -> Self {
-        Self {
-            id: sandbox.id.clone(),
-            execution_id: sandbox.state.execution_id(),
-            template_id: sandbox.spec.template_id.clone(),
-            build_id: sandbox.spec.build_id,
-            metadata: sandbox.spec.metadata.clone(),
-        }
-    }
-
     /// The same without its labels: how notices name a sandbox that they are not about.
     #[must_use]
     pub fn without_labels(&self) -> Self {
@@ -80,11 +69,6 @@ impl SandboxRef {
 }
 
 impl Subject {
-    /// `sandbox` as it is now.
-    pub fn of(sandbox: &Sandbox) -> Self {
-        Self::Sandbox(SandboxRef::of(sandbox))
-    }
-
     /// By what it is known.
     pub fn key(&self) -> SubjectKey {
         match self {

@@ -11,7 +11,6 @@ const MOST: usize = 3;
 /// Crates that have larger circles for now: over how many files at most, and what becomes of it.
 const LARGER: &[(&str, usize, &str)] = &[
     ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
-    ("model", 5, "alerts, facts, subjects and the state of a sandbox name each other"),
     ("sampler", 5, "alerts become a crate of their own"),
 ];
 
