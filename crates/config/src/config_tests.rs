@@ -1,3 +1,5 @@
+use clap::{CommandFactory as _, Parser};
+
 use super::*;
 
 fn resolve(args: ServeArgs, text: &str) -> Result<Config, String> {
@@ -46,6 +48,7 @@ fn nothing_said_means_the_defaults() {
     max_mb = 0
     listen = ""
     top_sandboxes = 0
+    default_alerts = false
 
     [log]
     filter = "info"
@@ -82,7 +85,7 @@ fn prices_are_a_whole_table_or_none() {
 
 #[test]
 fn a_flag_beats_the_file() {
-    let args = ServeArgs { listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
+    let args = ServeArgs::default().with("server", "listen", "127.0.0.1:0");
     let config = resolve(args, "[server]\nlisten = \"0.0.0.0:80\"\ndomain = \"example.org\"").unwrap();
     assert_eq!(config.server.listen.port(), 0);
     assert_eq!(config.server.domain.to_string(), "example.org");
@@ -143,7 +146,7 @@ fn every_broken_rule_is_named_at_once() {
 fn a_certificate_and_a_domain_with_a_port_are_read_and_shown() {
     let text = "[server]\ndomain = \"E2B.localhost:8443\"\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
     let config = resolve(ServeArgs::default(), text).unwrap();
-    let tls = config.server.tls.as_ref().unwrap();
+    let tls = config.server.tls().unwrap();
     assert_eq!((tls.cert.to_str(), tls.key.to_str()), (Some("c.pem"), Some("k.pem")));
     assert_eq!(config.server.domain.name, "e2b.localhost");
     let shown = config.show();
@@ -195,7 +198,8 @@ fn the_shipped_example_holds_and_changes_nothing_but_the_data_directory() {
 
 #[test]
 fn a_file_that_is_not_there_is_refused() {
-    let args = ServeArgs { config: Some("/nonexistent/sandscope.toml".into()), ..ServeArgs::default() };
+    let mut args = ServeArgs::default();
+    args.config = Some("/nonexistent/sandscope.toml".into());
     assert!(matches!(Config::resolve(args), Err(ConfigError::Unreadable { .. })));
 }
 
@@ -212,16 +216,13 @@ fn alerts_come_from_the_file_and_replace_shipped_ones_of_their_name() {
         for_s = 60
     "#;
     let config = Config::resolve_text(ServeArgs::default(), text).unwrap();
-    assert_eq!(config.metrics.alerts.len(), sandscope_model::AlertRule::defaults().len());
+    assert_eq!(config.alerts.len(), sandscope_model::AlertRule::defaults().len());
     let shown = config.show();
     assert!(
         shown.contains("name = \"idle\"\nmetric = \"cpuPct\"\nbelow = 0.1\nclear = 1\nfor_s = 60"),
         "{shown}"
     );
-    assert!(
-        Config::resolve_text(ServeArgs::default(), "").unwrap().metrics.alerts.is_empty(),
-        "off by default"
-    );
+    assert!(Config::resolve_text(ServeArgs::default(), "").unwrap().alerts.is_empty(), "off by default");
     for bad in [
         "name = 'a'\nmetric = 'nonsense'\nabove = 1",
         "name = 'a'\nmetric = 'cpuPct'",
@@ -232,4 +233,117 @@ fn alerts_come_from_the_file_and_replace_shipped_ones_of_their_name() {
     ] {
         assert!(Config::resolve_text(ServeArgs::default(), &format!("[[alerts]]\n{bad}")).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_mistyped_name_is_refused_with_the_one_that_was_meant() {
+    let text = "[server]\nmax_conections = 1\nmemory_mb = 512\n[webhook]\n[log]\nqqq = 1\nformat = 1\n";
+    let error = resolve(ServeArgs::default(), text).unwrap_err();
+    insta::assert_snapshot!(error, @r"
+    configuration file test.toml, line 2: [server] has no setting `max_conections`; did you mean `max_connections`?
+    line 3: [server] has no setting `memory_mb`; it belongs to [sandbox]
+    line 4: there is no section [webhook]; did you mean [webhooks]?
+    line 6: [log] has no setting `qqq`
+    line 7: [log] format must be a text in quotes
+    ");
+    let error = resolve(ServeArgs::default(), "[[alerts]]\nname = 'a'\nfor = 60\n").unwrap_err();
+    assert!(error.contains("line 3: [alerts] has no setting `for`; did you mean `for_s`?"), "{error}");
+}
+
+#[derive(Debug, Parser)]
+struct Serve {
+    #[command(flatten)]
+    settings: ServeArgs,
+}
+
+#[derive(Debug, Parser)]
+struct Key {
+    #[command(flatten)]
+    settings: Arguments<DataDirectory>,
+}
+
+#[test]
+fn each_value_says_where_it_comes_from() {
+    let line = ["serve", "--listen", "127.0.0.1:1", "--dev", "--webhook-retry-delays-s", "1,2"];
+    let arguments = Serve::try_parse_from(line)
+        .unwrap()
+        .settings
+        .with_variables(|name| (name == "SANDSCOPE_ADMIN_TOKEN").then(|| "0123456789abcdef".to_owned()));
+    let config =
+        Config::resolve_text(arguments, "[server]\nlisten = \"127.0.0.1:2\"\nmax_connections = 7").unwrap();
+    assert_eq!(config.webhooks.retry_delays.len(), 2);
+    let shown = config.show_sources();
+    for line in [
+        "listen = \"127.0.0.1:1\"  # flag --listen",
+        "dev = true  # flag --dev",
+        "retry_delays_s = [1, 2]  # flag --webhook-retry-delays-s",
+        "admin_token = \"[secret]\"  # environment SANDSCOPE_ADMIN_TOKEN",
+        "max_connections = 7  # file",
+        "memory_mb = 512  # default",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    assert!(resolve(ServeArgs::default(), &shown.replace("[secret]", "0123456789abcdef")).is_ok());
+}
+
+#[test]
+fn one_line_of_a_section_makes_flag_environment_file_and_page() {
+    let command = Serve::command();
+    let page = reference();
+    let example = include_str!("../../../deploy/sandscope.toml");
+    let mut names = std::collections::BTreeSet::new();
+    for setting in sections::all().into_iter().flat_map(|table| table.settings) {
+        let name = format!("[{}] {}", setting.table, setting.key);
+        assert!(page.contains(&format!("| `{}` |", setting.key)), "{name} is not on the page");
+        assert!(example.contains(setting.key), "{name} is not in the example");
+        assert!(!setting.doc.is_empty(), "{name} says nothing");
+        if let Some((flag, _)) = setting.flag {
+            let argument =
+                command.get_arguments().find(|argument| argument.get_long() == Some(flag)).unwrap();
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), setting.environment, "{name}");
+            assert!(names.insert(flag.to_owned()), "--{flag} stands for two settings");
+            assert_eq!(
+                setting.environment,
+                Some(&*format!("SANDSCOPE_{}", flag.replace('-', "_").to_uppercase())),
+                "{name}"
+            );
+        }
+        assert!(!setting.secret || setting.flag.is_none(), "{name} would be visible to every process");
+    }
+}
+
+#[test]
+fn a_command_shows_the_flags_it_uses_and_takes_the_others() {
+    let help = Key::command().render_long_help().to_string();
+    let flags: Vec<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    assert_eq!(flags, ["--config", "--data-dir", "--help"], "{help}");
+    assert!(Key::try_parse_from(["key", "--listen", "127.0.0.1:1"]).is_ok());
+    let help = Serve::command().render_long_help().to_string();
+    assert!(help.contains("Connections at once, from 1 to 1000000 [default: 4096]"), "{help}");
+}
+
+#[test]
+fn a_value_that_a_program_sets_must_be_a_settings() {
+    let odd = [("server", "listn", "127.0.0.1:0"), ("server", "max_connections", "many")];
+    for (table, key, value) in odd {
+        let error = resolve(ServeArgs::default().with(table, key, value), "").unwrap_err();
+        assert!(error.contains("there is no setting"), "{error}");
+    }
+}
+
+#[test]
+fn the_reference_page_is_what_the_sections_say() {
+    let page = include_str!("../../../docs/configuration.md");
+    assert!(page == reference(), "run `sandscope config reference > docs/configuration.md`");
+}
+
+#[test]
+fn roll_ups_are_kept_as_long_as_samples_where_nothing_else_is_said() {
+    let config = resolve(ServeArgs::default(), "[metrics]\nretention_days = 90").unwrap();
+    assert_eq!(config.metrics.rollup_days, 90);
+    assert!(config.show().contains("rollup_days = 90"));
+    let error =
+        resolve(ServeArgs::default(), "[metrics]\nretention_days = 90\nrollup_days = 30").unwrap_err();
+    assert_eq!(error, "metrics rollup_days must be no fewer than retention_days");
 }

@@ -1,178 +1,142 @@
-//! The TOML file: the same settings in sections, each optional.
+//! The TOML file: the settings in their sections, each optional. What is no setting is refused, with its line and the
+//! nearest setting there is; values are never quoted, as they may be secrets.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sandscope_model::AlertGiven;
-use serde::Deserialize;
+use toml::Value;
+use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
-use super::otlp::OtlpSection;
-use super::settings::{PriceSettings, ServeArgs};
+use crate::ConfigError;
+use crate::given::{Given, Source};
+use crate::sections::{self, Table};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct File {
-    server: ServerSection,
-    sandbox: SandboxSection,
-    team: TeamSection,
-    webhooks: WebhooksSection,
-    metrics: MetricsSection,
-    otlp: OtlpSection,
-    prices: Option<PriceSettings>,
-    alerts: Option<Vec<AlertSection>>,
-    log: LogSection,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ServerSection {
-    listen: Option<String>,
-    data_dir: Option<PathBuf>,
-    domain: Option<String>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    dev: Option<bool>,
-    max_connections: Option<u32>,
-    max_event_streams: Option<u32>,
-    header_timeout_s: Option<u32>,
-    drain_timeout_s: Option<u32>,
-    trusted_proxies: Option<Vec<String>>,
-    first_api_key: Option<String>,
-    admin_token: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct SandboxSection {
-    vcpu_count: Option<u32>,
-    memory_mb: Option<u32>,
-    disk_mb: Option<u32>,
-    warm: Option<u32>,
-    agent_check_s: Option<u32>,
-    reconcile_s: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct TeamSection {
-    max_concurrent_sandboxes: Option<u32>,
-    max_timeout_hours: Option<u32>,
-    event_retention_days: Option<u16>,
-    max_webhooks: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct WebhooksSection {
-    allow: Option<Vec<String>>,
-    timeout_s: Option<u32>,
-    retry_delays_s: Option<Vec<u32>>,
-    disable_after_hours: Option<u32>,
-    deny_ports: Option<Vec<u16>>,
-    proxy: Option<String>,
-    sealing_keys: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct MetricsSection {
-    interval_s: Option<u32>,
-    retention_days: Option<u32>,
-    rollup_days: Option<u32>,
-    max_mb: Option<u32>,
-    listen: Option<String>,
-    top_sandboxes: Option<u32>,
-    default_alerts: Option<bool>,
-}
-
-/// `[[alerts]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlertSection {
-    pub(super) name: String,
-    metric: String,
-    above: Option<f64>,
-    below: Option<f64>,
-    clear: Option<f64>,
-    for_s: Option<u32>,
-    within_s: Option<u32>,
-    by: Option<String>,
-}
-
-impl AlertSection {
-    pub(super) fn given(&self) -> AlertGiven {
-        let Self { name, metric, above, below, clear, for_s, within_s, by } = self.clone();
-        AlertGiven { name, metric, above, below, clear, for_s, within_s, by }
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct LogSection {
-    filter: Option<String>,
-    format: Option<String>,
-}
+/// How alike two words must be for one to be taken for the other mistyped.
+const ALIKE: f64 = 0.8;
 
 /// Reads the file at `path`.
-pub(super) fn read(path: &Path) -> Result<ServeArgs, ConfigError> {
+pub(crate) fn read(path: &Path) -> Result<Given, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     parse(&text).map_err(|message| ConfigError::Malformed { path: path.to_owned(), message })
 }
 
-/// What `text` says. The error names the key and the line.
-pub(super) fn parse(text: &str) -> Result<ServeArgs, String> {
+/// What `text` says. The error names lines and keys, all that are wrong.
+pub(crate) fn parse(text: &str) -> Result<Given, String> {
     // The error's own text would quote the line, and the line may hold a key; its message and position do not.
-    let File { server, sandbox, team, webhooks, metrics, otlp, prices, alerts, log } = toml::from_str(text)
-        .map_err(|error| {
-        let line =
-            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        format!("line {line}: {}", error.message())
-    })?;
-    Ok(ServeArgs {
-        config: None,
-        listen: server.listen,
-        data_dir: server.data_dir,
-        domain: server.domain,
-        tls_cert: server.tls_cert,
-        tls_key: server.tls_key,
-        dev: server.dev,
-        max_connections: server.max_connections,
-        max_event_streams: server.max_event_streams,
-        header_timeout_s: server.header_timeout_s,
-        drain_timeout_s: server.drain_timeout_s,
-        trusted_proxies: server.trusted_proxies,
-        first_api_key: server.first_api_key,
-        admin_token: server.admin_token,
-        vcpu_count: sandbox.vcpu_count,
-        memory_mb: sandbox.memory_mb,
-        disk_mb: sandbox.disk_mb,
-        warm_sandboxes: sandbox.warm,
-        agent_check_s: sandbox.agent_check_s,
-        reconcile_s: sandbox.reconcile_s,
-        max_concurrent_sandboxes: team.max_concurrent_sandboxes,
-        max_timeout_hours: team.max_timeout_hours,
-        event_retention_days: team.event_retention_days,
-        max_webhooks: team.max_webhooks,
-        webhook_allow: webhooks.allow,
-        webhook_timeout_s: webhooks.timeout_s,
-        webhook_retry_delays_s: webhooks.retry_delays_s,
-        webhook_disable_after_hours: webhooks.disable_after_hours,
-        sealing_keys: webhooks.sealing_keys,
-        webhook_deny_ports: webhooks.deny_ports,
-        webhook_proxy: webhooks.proxy,
-        metrics_interval_s: metrics.interval_s,
-        prices,
-        metrics_retention_days: metrics.retention_days,
-        metrics_rollup_days: metrics.rollup_days,
-        metrics_max_mb: metrics.max_mb,
-        operator_listen: metrics.listen,
-        metrics_top_sandboxes: metrics.top_sandboxes,
-        default_alerts: metrics.default_alerts,
-        otlp_endpoint: None,
-        otlp,
-        alerts,
-        log: log.filter,
-        log_format: log.format,
-    })
+    let said = |error: toml::de::Error| {
+        format!("line {}: {}", line(text, error.span().map_or(0, |span| span.start)), error.message())
+    };
+    let places = DeTable::parse(text).map_err(said)?;
+    let values: toml::Table = toml::from_str(text).map_err(said)?;
+    let mut reading = Reading { text, tables: sections::all(), given: Given::default(), wrong: Vec::new() };
+    for (name, place) in places.get_ref() {
+        let found = values.get(name.get_ref().as_ref());
+        reading.table(name.get_ref(), name.span().start, place.get_ref(), found);
+    }
+    let Reading { given, mut wrong, .. } = reading;
+    if wrong.is_empty() {
+        return Ok(given);
+    }
+    wrong.sort_by_key(|(line, _)| *line);
+    let wrong: Vec<String> = wrong.into_iter().map(|(line, what)| format!("line {line}: {what}")).collect();
+    Err(wrong.join("\n"))
+}
+
+struct Reading<'a> {
+    text: &'a str,
+    tables: Vec<Table>,
+    given: Given,
+    /// Lines and what is wrong there.
+    wrong: Vec<(usize, String)>,
+}
+
+impl Reading<'_> {
+    fn wrong(&mut self, offset: usize, what: String) {
+        self.wrong.push((line(self.text, offset), what));
+    }
+
+    fn table(&mut self, name: &str, offset: usize, place: &DeValue<'_>, found: Option<&Value>) {
+        let Some(known) = self.tables.iter().position(|table| table.name == name) else {
+            let meant = nearest(name, self.tables.iter().map(|table| table.name));
+            let meant = meant.map(|meant| format!("; did you mean [{meant}]?")).unwrap_or_default();
+            return self.wrong(offset, format!("there is no section [{name}]{meant}"));
+        };
+        let name = self.tables[known].name;
+        if name == "alerts" {
+            let items = place.as_array().into_iter().flatten();
+            let values = found.and_then(Value::as_array).into_iter().flatten();
+            if !place.is_array() {
+                return self.wrong(offset, "a rule of alerts is a section [[alerts]]".to_owned());
+            }
+            for (item, value) in items.zip(values) {
+                let mut rule = toml::Table::new();
+                self.keys(known, item.span().start, item.get_ref(), Some(value), |_, key, value| {
+                    rule.insert(key.to_owned(), value);
+                });
+                self.given.alerts.push(rule);
+            }
+            return;
+        }
+        self.given.open(name);
+        self.keys(known, offset, place, found, |given, key, value| {
+            given.set((name, key), value, Source::File);
+        });
+    }
+
+    /// Gives every key of a section to `take` that is a setting of its shape.
+    fn keys(
+        &mut self,
+        known: usize,
+        offset: usize,
+        place: &DeValue<'_>,
+        found: Option<&Value>,
+        mut take: impl FnMut(&mut Given, &'static str, Value),
+    ) {
+        let (Some(places), Some(values)) = (place.as_table(), found.and_then(Value::as_table)) else {
+            let name = self.tables[known].name;
+            return self.wrong(offset, format!("{name} must be a section [{name}]"));
+        };
+        for (key, place) in places {
+            let Some(value) = values.get(key.get_ref().as_ref()) else { continue };
+            let setting = self.tables[known].settings.iter().find(|setting| setting.key == key.get_ref());
+            match setting {
+                Some(setting) if setting.shape.fits(value) => {
+                    take(&mut self.given, setting.key, value.clone());
+                }
+                Some(setting) => {
+                    let what =
+                        format!("[{}] {} must be {}", setting.table, setting.key, setting.shape.named());
+                    self.wrong(place.span().start, what);
+                }
+                None => {
+                    let what = self.unknown(known, key.get_ref());
+                    self.wrong(key.span().start, what);
+                }
+            }
+        }
+    }
+
+    fn unknown(&self, known: usize, key: &str) -> String {
+        let table = &self.tables[known];
+        let elsewhere =
+            self.tables.iter().find(|other| other.settings.iter().any(|setting| setting.key == key));
+        let hint = match (nearest(key, table.settings.iter().map(|setting| setting.key)), elsewhere) {
+            (_, Some(other)) => format!("; it belongs to [{}]", other.name),
+            (Some(meant), None) => format!("; did you mean `{meant}`?"),
+            (None, None) => String::new(),
+        };
+        format!("[{}] has no setting `{key}`{hint}", table.name)
+    }
+}
+
+/// The line, from 1, of the byte at `offset`.
+fn line(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// What was meant by `name`, if anything of `known` is like it.
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let scored = known.map(|other| (strsim::jaro_winkler(name, other), other));
+    let best = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (best.0 >= ALIKE).then_some(best.1)
 }

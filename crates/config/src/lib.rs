@@ -8,36 +8,41 @@
 //!                                    Config
 //! ```
 //!
+//! A setting is one line of a section (`sections/`): field, key, default, range, flag, environment and doc. Flags and their
+//! help ([`Arguments`]), the file's keys, rules, what is shown and the reference page ([`reference`]) are made from it.
+//!
 //! Unknown keys of the file are refused, as is a file that was named but is not there.
 
 #![warn(clippy::disallowed_methods)]
 
+mod arguments;
 mod domain;
 mod file;
-mod otlp;
+mod given;
+mod kind;
+mod reference;
 mod rules;
-mod settings;
+mod sections;
+mod setting;
 mod show;
 
 #[cfg(test)]
 #[path = "config_tests.rs"]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use sandscope_model::{AlertBounds, AlertRule, Prices, TeamLimits};
 
-use ipnet::IpNet;
-use sandscope_model::{AlertRule, Prices, Secret, TeamLimits};
-use sandscope_outbound::{AllowedTarget, ProxyAddress};
-use sandscope_store::SampleRetention;
-use sandscope_telemetry::LogFormat;
-
+pub use arguments::{Arguments, DataDirectory, Everything, Place, ServeArgs, Uses};
 pub use domain::Domain;
-pub use otlp::Otlp;
+pub use reference::reference;
 pub use rules::ConfigError;
-pub use settings::ServeArgs;
+pub use sections::{Log, Metrics, Otlp, Sandbox, Server, TlsFiles, Webhooks};
+
+use given::Given;
+use rules::Rules;
+use sections::{Alerts, Exporter, PriceTable, Team};
+use setting::Section as _;
+use show::Shown;
 
 /// What the server runs with: complete and checked.
 #[derive(Debug, Clone)]
@@ -56,104 +61,52 @@ pub struct Config {
     pub otlp: Option<Otlp>,
     /// `[prices]`, if there are any.
     pub prices: Option<Prices>,
+    /// `[[alerts]]`, and the shipped rules where they are wanted.
+    pub alerts: Vec<AlertRule>,
     /// `[log]`
     pub log: Log,
+    shown: Vec<Shown>,
 }
 
-/// `[server]`: what it listens on, where it keeps things, whom it lets in.
-#[derive(Debug, Clone)]
-pub struct Server {
-    /// Where it listens; port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// Where everything lies.
-    pub data_dir: PathBuf,
-    /// Domain of `<port>-<sandboxID>.<domain>`.
-    pub domain: Domain,
-    /// Certificate and key; without, it speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
-    /// The laptop profile: webhooks may go to loopback.
-    pub dev: bool,
-    /// Connections at once.
-    pub max_connections: usize,
-    /// Event streams of a team at once.
-    pub max_event_streams: usize,
-    /// How long a client may take for a request's head.
-    pub header_timeout: Duration,
-    /// How long a shutdown waits for what is under way.
-    pub drain_timeout: Duration,
-    /// Proxies whose word on where a request came from is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The first team's key, if the operator chooses it.
-    pub first_api_key: Option<Secret>,
-    /// What the operator asks with, if at all.
-    pub admin_token: Option<Secret>,
-}
+impl Config {
+    /// What holds, given flags and environment in `arguments` and the file they name.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or is not what it should be; settings break rules, all of which are named.
+    pub fn resolve<U>(arguments: Arguments<U>) -> Result<Self, ConfigError> {
+        let under = arguments.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        Self::of(&arguments.given.over(under))
+    }
 
-/// Where the certificate lies, each PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate, then those that lead from it to one that clients know.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
+    /// As [`resolve`](Self::resolve), with the file's text at hand.
+    #[cfg(test)]
+    fn resolve_text(arguments: ServeArgs, text: &str) -> Result<Self, ConfigError> {
+        let under = file::parse(text)
+            .map_err(|message| ConfigError::Malformed { path: "test.toml".into(), message })?;
+        Self::of(&arguments.given.over(under))
+    }
 
-/// `[sandbox]`: what the shipped templates give a sandbox, and how sandboxes are looked after.
-#[derive(Debug, Clone, Copy)]
-pub struct Sandbox {
-    /// CPUs.
-    pub vcpu_count: u32,
-    /// Memory, in MiB.
-    pub memory_mb: u32,
-    /// Size of the writable layer, in MiB.
-    pub disk_mb: u32,
-    /// Sandboxes kept ready before anybody asks.
-    pub n_warm: usize,
-    /// How often each agent is asked whether it is there, and for how long it may be silent.
-    pub agent_check: Duration,
-    /// How often store and host are compared.
-    pub reconcile: Duration,
-}
-
-/// `[webhooks]`: where deliveries may go, and how long they are tried.
-#[derive(Debug, Clone)]
-pub struct Webhooks {
-    /// Otherwise forbidden targets that are allowed.
-    pub allow: Vec<AllowedTarget>,
-    /// One attempt's deadline.
-    pub attempt_timeout: Duration,
-    /// Waits before the second, third … attempt.
-    pub retry_delays: Vec<Duration>,
-    /// After how long without a success a webhook is disabled; `None` is never.
-    pub disable_after: Option<Duration>,
-    /// What secrets are sealed with, and what they were sealed with before; empty: the data directory's own key.
-    pub sealing_keys: Vec<Secret>,
-    /// Ports that are not dialled, instead of the usual ones.
-    pub deny_ports: Option<BTreeSet<u16>>,
-    /// The proxy that connections go through.
-    pub proxy: Option<ProxyAddress>,
-}
-
-/// `[metrics]`: how often samples are taken, how long they are kept, and who reads them.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    /// Between two samples of a sandbox.
-    pub interval: Duration,
-    /// How long samples are kept.
-    pub retention: SampleRetention,
-    /// Where the operator's port listens, if anywhere.
-    pub operator_listen: Option<SocketAddr>,
-    /// Single sandboxes it tells of.
-    pub n_top_sandboxes: usize,
-    /// When alerts fire.
-    pub alerts: Vec<AlertRule>,
-}
-
-/// `[log]`: our own records.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// For example `info,sandscope_webhooks=debug`.
-    pub filter: String,
-    /// How they are written.
-    pub format: LogFormat,
+    fn of(given: &Given) -> Result<Self, ConfigError> {
+        let mut rules = Rules::new(given);
+        let server = Server::take(&mut rules);
+        server.check(&mut rules);
+        let sandbox = Sandbox::take(&mut rules);
+        let team = Team::take(&mut rules).limits();
+        let webhooks = Webhooks::take(&mut rules);
+        let mut metrics = Metrics::take(&mut rules);
+        metrics.check(&mut rules);
+        let otlp = Exporter::resolve(&mut rules);
+        let prices = PriceTable::resolve(&mut rules);
+        let bounds = AlertBounds {
+            for_s: "for_s",
+            within_s: "within_s",
+            retention_days: team.event_retention_days,
+            has_prices: prices.is_some(),
+        };
+        let alerts = Alerts::resolve(&mut rules, metrics.default_alerts, &bounds);
+        let log = Log::take(&mut rules);
+        let shown = rules.finish()?;
+        Ok(Self { server, sandbox, team, webhooks, metrics, otlp, prices, alerts, log, shown })
+    }
 }

@@ -38,15 +38,15 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     stage.title("Sandscope demo: one server, real sandboxes, every kind of event")?;
 
     let key = keys::draw(&OsEntropy);
-    let settings = ServeArgs {
-        listen: Some("127.0.0.1:0".to_owned()),
-        data_dir: Some(directory.path().join("data")),
-        dev: Some(true),
-        drain_timeout_s: Some(5),
-        first_api_key: Some(key.expose().to_owned()),
-        log: Some(std::env::var("SANDSCOPE_LOG").unwrap_or_else(|_| "warn".to_owned())),
-        ..ServeArgs::default()
-    };
+    let log = std::env::var("SANDSCOPE_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let data_dir = directory.path().join("data");
+    let settings = ServeArgs::default()
+        .with("server", "listen", "127.0.0.1:0")
+        .with("server", "data_dir", data_dir.to_string_lossy().into_owned())
+        .with("server", "dev", true)
+        .with("server", "drain_timeout_s", 5)
+        .with("server", "first_api_key", key.expose())
+        .with("log", "filter", log);
     let config = Config::resolve(settings)?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
     let server = Running::start(&config).await?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use sandscope_config::ServeArgs;
+use sandscope_config::{Arguments, DataDirectory, Place};
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -13,19 +13,19 @@ pub enum KeyCommand {
         #[arg(long, default_value = "key")]
         name: String,
         #[command(flatten)]
-        settings: Box<ServeArgs>,
+        settings: Box<Arguments<DataDirectory>>,
     },
     /// List keys: id, what may be shown of the key, name, when it was last used
     List {
         #[command(flatten)]
-        settings: Box<ServeArgs>,
+        settings: Box<Arguments<DataDirectory>>,
     },
     /// Delete a key; a running server refuses it within a second
     Delete {
         /// The key's id, from `key list`
         id: String,
         #[command(flatten)]
-        settings: Box<ServeArgs>,
+        settings: Box<Arguments<DataDirectory>>,
     },
 }
 
@@ -51,7 +51,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub settings: ServeArgs,
+    pub settings: Arguments<Place>,
 }
 
 #[derive(Debug, Args)]
@@ -60,5 +60,5 @@ pub struct FsckArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub settings: ServeArgs,
+    pub settings: Arguments<DataDirectory>,
 }

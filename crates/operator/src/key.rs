@@ -6,7 +6,7 @@ use sandscope_model::{ApiKeyId, Clock as _, Team};
 use sandscope_store::{NewApiKey, Store};
 
 use crate::arguments::KeyCommand;
-use sandscope_config::{Config, ServeArgs};
+use sandscope_config::{Arguments, Config, DataDirectory};
 use sandscope_console::output::{self, Paint};
 use sandscope_model::keys;
 use sandscope_system::{OsEntropy, SystemClock};
@@ -47,7 +47,7 @@ async fn with(command: &KeyCommand, store: &Store, team: &Team) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(settings: ServeArgs) -> anyhow::Result<(Store, Team)> {
+async fn open(settings: Arguments<DataDirectory>) -> anyhow::Result<(Store, Team)> {
     let config = Config::resolve(settings.with_environment())?;
     let path = config.server.data_dir;
     // Opening makes what is missing, and a mistyped directory should stay as it is.

@@ -139,3 +139,17 @@ fn a_certificate_is_made_once_its_key_is_private_and_the_server_takes_it() {
     let no_key = sandscope(&["config", "check", "--tls-cert", &path("cert.pem")]).output().unwrap();
     assert!(texts(&no_key).1.contains("must be given together"), "{}", texts(&no_key).1);
 }
+
+#[test]
+fn a_command_shows_the_settings_it_uses_and_config_show_where_they_come_from() {
+    let (help, _) = texts(&sandscope(&["key", "create", "--help"]).output().unwrap());
+    assert!(help.contains("--data-dir") && help.contains("--name"), "{help}");
+    assert!(!help.contains("--listen") && !help.contains("--webhook-allow"), "{help}");
+    let mut show = sandscope(&["config", "show", "--listen", "127.0.0.1:3"]);
+    let (stdout, stderr) = texts(&show.env("SANDSCOPE_DOMAIN", "from.environment").output().unwrap());
+    assert!(stdout.contains("listen = \"127.0.0.1:3\"  # flag --listen"), "{stdout}{stderr}");
+    assert!(stdout.contains("domain = \"from.environment\"  # environment SANDSCOPE_DOMAIN"), "{stdout}");
+    assert!(stdout.contains("memory_mb = 512  # default"), "{stdout}");
+    let (page, _) = texts(&sandscope(&["config", "reference"]).output().unwrap());
+    assert!(page.starts_with("# Configuration") && page.contains("`SANDSCOPE_LISTEN`"), "{page}");
+}

@@ -28,7 +28,7 @@ impl Engine {
     }
 
     /// Starts it over the state kept below `data_dir`.
-    pub(crate) async fn start(data_dir: &Path, sandbox: config::Sandbox) -> anyhow::Result<Self> {
+    pub(crate) async fn start(data_dir: &Path, sandbox: &config::Sandbox) -> anyhow::Result<Self> {
         sandscope_system::raise_descriptor_limit();
         let launcher = std::env::current_exe().context("cannot find this program's own file")?;
         let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);

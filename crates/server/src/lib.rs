@@ -47,7 +47,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(args.clone())?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
     // With nothing to read again SIGHUP keeps its meaning: the terminal is gone, and so is the server.
-    let mut signals = Signals::take(config.server.tls.is_some() || args.config.is_some())?;
+    let mut signals = Signals::take(config.server.tls().is_some() || args.config.is_some())?;
     let server = tokio::select! {
         server = Running::start(&config) => server?,
         name = signals.stop() => {

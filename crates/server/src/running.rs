@@ -64,7 +64,7 @@ impl Running {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let tasks = Tasks::new(SystemClock);
         Engine::check_host()?;
-        let tls = config.server.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = config.server.tls().as_ref().map(Tls::load).transpose()?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
         let listen = config.server.listen;
         let socket = reserve(listen).with_context(|| format!("cannot listen on {listen}"))?;
@@ -84,7 +84,7 @@ impl Running {
             .context("cannot open the store")?;
         watch_over(&store, &tasks);
         sealing::reseal(&store, made).await?;
-        let engine = Engine::start(data_dir.path(), config.sandbox).await?;
+        let engine = Engine::start(data_dir.path(), &config.sandbox).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             runtime: engine.runtime(),
             store: store.clone(),
@@ -108,10 +108,10 @@ impl Running {
             clock: Arc::clone(&clock),
             interval: config.metrics.interval,
             live: Some(live.clone()),
-            retention: config.metrics.retention,
+            retention: config.metrics.retention(),
             stats: Arc::clone(&stats),
             alerts: Some(AlertOptions {
-                rules: config.metrics.alerts.clone(),
+                rules: config.alerts.clone(),
                 prices: config.prices.clone(),
                 store: store.clone(),
                 clock: Arc::clone(&clock),
@@ -193,7 +193,7 @@ impl Running {
                 ..StreamOptions::default()
             },
             live_metrics: LiveMetrics::new(live),
-            alert_rules: config.metrics.alerts.clone(),
+            alert_rules: config.alerts.clone(),
             node: Arc::new(move || node.view()),
             admin_token: config.server.admin_token.clone(),
             tasks: tasks.clone(),
