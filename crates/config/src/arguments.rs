@@ -15,7 +15,8 @@ use toml::Value;
 use crate::given::{Given, Source};
 use crate::kind::table_of_text;
 use crate::sections;
-use crate::setting::{Setting, Shape};
+use crate::setting::Setting;
+use crate::shape::Shape;
 
 const FILE: &str = "config";
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use toml::Value;
 
-use crate::setting::Shape;
+use crate::shape::Shape;
 
 pub(crate) use network::{address, networks, optional_address, ports, proxy, targets};
 pub(crate) use number::{amount, days, delays, hours_or_never, seconds, switch, whole};

@@ -24,7 +24,9 @@ mod reference;
 mod rules;
 mod sections;
 mod setting;
+mod shape;
 mod show;
+mod shown;
 
 #[cfg(test)]
 #[path = "config_tests.rs"]
@@ -42,7 +44,7 @@ use given::Given;
 use rules::Rules;
 use sections::{Alerts, Exporter, PriceTable, Team};
 use setting::Section as _;
-use show::Shown;
+use shown::Shown;
 
 /// What the server runs with: complete and checked.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use toml::Value;
 
 use crate::given::{Given, Source};
 use crate::kind::{Fault, Kind};
-use crate::show::{Shown, line_value};
+use crate::shown::{Shown, line_value};
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

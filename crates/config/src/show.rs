@@ -2,23 +2,8 @@
 
 use std::fmt::Write as _;
 
-use toml::Value;
-
 use crate::Config;
-use crate::given::Source;
-
-/// One line of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Shown {
-    /// The section, with one more pair of brackets where it is a list's.
-    pub(crate) table: &'static str,
-    /// Which item of a list.
-    pub(crate) n: usize,
-    pub(crate) key: &'static str,
-    /// As the file has it.
-    pub(crate) value: String,
-    pub(crate) source: Source,
-}
+use crate::shown::Shown;
 
 impl Config {
     /// Every setting with its value, as a file that could be used again (but for secrets).
@@ -44,21 +29,5 @@ impl Config {
         }
         out.truncate(out.trim_end().len());
         out
-    }
-}
-
-/// `value` on one line, as the file has it.
-pub(crate) fn line_value(value: &Value) -> String {
-    match value {
-        Value::Table(table) => {
-            let quoted = |text: &str| Value::from(text).to_string();
-            let pairs: Vec<String> =
-                table.iter().map(|(key, value)| format!("{} = {}", quoted(key), line_value(value))).collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        Value::Array(list) => format!("[{}]", list.iter().map(line_value).collect::<Vec<_>>().join(", ")),
-        // 1 and not 1.0: what a person would write.
-        Value::Float(number) => number.to_string(),
-        other => other.to_string(),
     }
 }

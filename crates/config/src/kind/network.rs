@@ -6,7 +6,7 @@ use sandscope_outbound::{AllowedTarget, ProxyAddress};
 use toml::Value;
 
 use super::{Fault, Kind, of_text, of_texts};
-use crate::setting::Shape;
+use crate::shape::Shape;
 
 const ADDRESS: &str = "an address with a port, for example 127.0.0.1:3000";
 

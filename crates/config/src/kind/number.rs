@@ -5,7 +5,7 @@ use sandscope_model::Amount;
 use toml::Value;
 
 use super::{Fault, Kind};
-use crate::setting::Shape;
+use crate::shape::Shape;
 
 /// A whole number in `range`.
 pub(crate) fn whole(default: u32, range: RangeInclusive<u32>) -> Kind<u32> {

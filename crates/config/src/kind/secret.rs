@@ -5,7 +5,7 @@ use sandscope_model::{Secret, keys as api_keys};
 use toml::{Table, Value};
 
 use super::{Fault, Kind, of_text, texts};
-use crate::setting::Shape;
+use crate::shape::Shape;
 
 /// What stands for every secret.
 const HIDDEN: &str = "[secret]";

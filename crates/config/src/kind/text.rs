@@ -5,7 +5,7 @@ use toml::Value;
 
 use super::{Fault, Kind, of_text, of_texts};
 use crate::Domain;
-use crate::setting::Shape;
+use crate::shape::Shape;
 
 /// Any text that `is_fine`.
 pub(crate) fn text(default: &str, allowed: &str, is_fine: fn(&str) -> bool) -> Kind<String> {

@@ -3,7 +3,8 @@ use toml::{Table, Value};
 
 use crate::given::Source;
 use crate::rules::Rules;
-use crate::setting::{Setting, Shape};
+use crate::setting::Setting;
+use crate::shape::Shape;
 
 pub(super) const TABLE: &str = "alerts";
 pub(super) const ABOUT: &str = "Rules of alerts, each a table `[[alerts]]`; at most 100, with different names. One that \
