@@ -152,12 +152,12 @@ impl Spans {
         Self { step_usec: step_usec.max(1), spans: BTreeMap::new() }
     }
 
-    pub(crate) fn add(&mut self, point: Point) {
+    pub(crate) fn add(&mut self, point: &Point) {
         let start = point.at - point.at.rem_euclid(self.step_usec);
         match self.spans.get_mut(&start) {
-            Some(span) => span.add(&point),
+            Some(span) => span.add(point),
             None => {
-                self.spans.insert(start, Point { at: start, ..point });
+                self.spans.insert(start, Point { at: start, n: point.n, cells: point.cells });
             }
         }
     }

@@ -39,7 +39,7 @@ prop_compose! {
 
 fn join(points: &[Point], step_usec: i64) -> Vec<Point> {
     let mut spans = Spans::new(step_usec);
-    points.iter().for_each(|point| spans.add(point.clone()));
+    points.iter().for_each(|point| spans.add(point));
     spans.into_points().collect()
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     pub(crate) fn of(statement: &Statement<'_>, table: &'static str) -> Self {
-        Self { table, names: statement.column_names().into_iter().map(str::to_owned).collect() }
+        Self { table, names: statement.column_names().map(str::to_owned).collect() }
     }
 }
 

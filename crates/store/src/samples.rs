@@ -78,8 +78,8 @@ fn join_single(
     if range.0 > range.1 {
         return Ok(());
     }
-    read_blocks(connection, series, SAMPLES, range, |point| spans.add(point))?;
-    rows(connection, series, range)?.iter().for_each(|(at, values)| spans.add(Point::one(*at, values)));
+    read_blocks(connection, series, SAMPLES, range, |point| spans.add(&point))?;
+    rows(connection, series, range)?.iter().for_each(|(at, values)| spans.add(&Point::one(*at, values)));
     Ok(())
 }
 
@@ -106,9 +106,9 @@ fn stepped(
         join_single(connection, series, (start, end), &mut spans)?;
         return Ok(spans);
     }
-    read_blocks(connection, series, level, (whole_from, whole_to), |point| spans.add(point))?;
+    read_blocks(connection, series, level, (whole_from, whole_to), |point| spans.add(&point))?;
     let open = rows(connection, series, (whole_from, whole_to))?;
-    open.iter().for_each(|(at, values)| spans.add(Point::one(*at, values)));
+    open.iter().for_each(|(at, values)| spans.add(&Point::one(*at, values)));
     if start < whole_from {
         join_single(connection, series, (start, whole_from - 1), &mut spans)?;
     }

@@ -145,7 +145,7 @@ fn seal_hour(tx: &Tx<'_>, series: i64, (start, end): (i64, i64)) -> Result<Seale
     let mut bytes = insert_block(tx, series, SAMPLES, &points)?;
     for level in SPANS {
         let mut spans = Spans::new(level * SECOND);
-        points.iter().for_each(|point| spans.add(point.clone()));
+        points.iter().for_each(|point| spans.add(point));
         let spans: Vec<Point> = spans.into_points().collect();
         bytes += insert_block(tx, series, level, &spans)?;
     }
