@@ -19,12 +19,15 @@
 
 mod bootstrap;
 mod check;
+mod egress;
 mod engine;
 mod export;
 mod exports;
 mod http;
 mod node;
 mod operator;
+mod parts;
+mod ports;
 mod running;
 mod signals;
 mod unread;

@@ -1,0 +1,17 @@
+//! Where webhooks may go, by the configuration.
+
+use sandscope_config::Config;
+use sandscope_outbound::{AllowedTarget, EgressRules};
+
+/// The rules of `config` for a server that listens on `own_port`.
+pub(crate) fn egress_rules(config: &Config, own_port: u16) -> EgressRules {
+    let webhooks = &config.webhooks;
+    let loopback = if config.server.dev { AllowedTarget::loopback() } else { Vec::new() };
+    let usual = EgressRules::default();
+    EgressRules {
+        allow: webhooks.allow.iter().cloned().chain(loopback).collect(),
+        deny_ports: webhooks.deny_ports.clone().unwrap_or(usual.deny_ports),
+        own_port: Some(own_port),
+        proxy: webhooks.proxy.clone(),
+    }
+}

@@ -1,0 +1,306 @@
+//! The parts of a server, each started over those before it.
+//!
+//! ```text
+//! store ─► engine ─► lifecycle ─► sampler, logs, export, webhooks ─► API and edge
+//! ```
+//!
+//! Ownership: parts that never end belong to [`Tasks`], which also stops them in order; what is here is shared by them.
+//! A start that fails half way leaves nothing but what the next start finds again.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
+use sandscope_config::{self as config, Config};
+use sandscope_data_dir::DataDir;
+use sandscope_data_dir::sealing::{self, Sealing};
+use sandscope_edge::{Edge, EdgeOptions};
+use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, Upkeep};
+use sandscope_logs::LogsOptions;
+use sandscope_model::{Clock, Entropy, EventId, Secret};
+use sandscope_outbound::EgressGuard;
+use sandscope_sampler::{AlertOptions, AlertStats, Live, SamplerOptions, SamplerStats};
+use sandscope_store::{Store, StoreOptions};
+use sandscope_system::{OsEntropy, SystemClock};
+use sandscope_tasks::{Phase, Tasks};
+use sandscope_webhooks::{RetryPolicy, Webhooks, WebhooksOptions};
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+use crate::export::{self, ExportFigures};
+use crate::node::Node;
+use crate::operator::Operator;
+use crate::{bootstrap, unread};
+
+/// What the rest of a server is built from.
+pub(crate) struct Parts {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    tasks: Tasks,
+    store: Store,
+    engine: Engine,
+    lifecycle: Lifecycle,
+    reconciled: watch::Receiver<Reconciled>,
+    live: Live,
+    health: watch::Sender<Health>,
+    node: Arc<Node>,
+}
+
+/// What the sampler says of itself.
+pub(crate) struct SamplerFigures {
+    stats: Arc<SamplerStats>,
+    alert_stats: Arc<AlertStats>,
+}
+
+impl Parts {
+    /// Opens the store, starts the engine, and takes over what the last run left.
+    pub(crate) async fn start(config: &Config, data_dir: &DataDir, tasks: &Tasks) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let store = open_store(config, data_dir, &clock, &entropy, tasks).await?;
+        let engine = Engine::start(data_dir.path(), &config.sandbox).await?;
+        let lifecycle = Lifecycle::start(LifecycleOptions {
+            runtime: engine.runtime(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            tasks: tasks.clone(),
+        })
+        .await
+        .context("cannot take over what the last run left")?;
+        let reconciled = lifecycle.keep_up(upkeep(&config.sandbox));
+        let (live, health) = (Live::default(), watch::Sender::new(Health::Serving));
+        let node = Arc::new(Node {
+            lifecycle: lifecycle.clone(),
+            live: live.clone(),
+            clock: Arc::clone(&clock),
+            health: health.subscribe(),
+            reconciled: reconciled.clone(),
+            data_dir: data_dir.path().to_owned(),
+            instance_id: EventId::generate(&*entropy).to_string(),
+            started_at: clock.now(),
+            cpu: std::sync::Mutex::default(),
+        });
+        let tasks = tasks.clone();
+        Ok(Self { clock, entropy, tasks, store, engine, lifecycle, reconciled, live, health, node })
+    }
+
+    /// Starts the sampler and, with it, alerts.
+    pub(crate) fn sample(&self, config: &Config) -> SamplerFigures {
+        let (stats, alert_stats) = (Arc::<SamplerStats>::default(), Arc::<AlertStats>::default());
+        let suspecting = self.lifecycle.clone();
+        let options = SamplerOptions {
+            suspect: Some(Arc::new(move |id| suspecting.suspect(id))),
+            store: self.store.clone(),
+            runtime: self.engine.runtime(),
+            clock: Arc::clone(&self.clock),
+            interval: config.metrics.interval,
+            live: Some(self.live.clone()),
+            retention: config.metrics.retention(),
+            stats: Arc::clone(&stats),
+            alerts: Some(AlertOptions {
+                rules: config.alerts.clone(),
+                prices: config.prices.clone(),
+                store: self.store.clone(),
+                clock: Arc::clone(&self.clock),
+                entropy: Arc::clone(&self.entropy),
+                live: self.live.clone(),
+                stats: Arc::clone(&alert_stats),
+            }),
+        };
+        sandscope_sampler::start(options, &self.tasks);
+        SamplerFigures { stats, alert_stats }
+    }
+
+    /// Starts the collector of sandboxes' logs.
+    pub(crate) fn collect_logs(&self) {
+        let options = LogsOptions {
+            store: self.store.clone(),
+            runtime: self.engine.runtime(),
+            clock: Arc::clone(&self.clock),
+        };
+        sandscope_logs::start(options, &self.tasks);
+    }
+
+    /// Starts the export, if one is configured.
+    pub(crate) async fn export(&self, config: &Config) -> anyhow::Result<Option<ExportFigures>> {
+        let Some(otlp) = &config.otlp else { return Ok(None) };
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let (lifecycle, live) = (self.lifecycle.clone(), self.live.clone());
+        let export = export::start(otlp, self.store.clone(), lifecycle, live, clock, entropy, &self.tasks);
+        export.await.map(Some)
+    }
+
+    /// What the operator's port shows.
+    pub(crate) fn operator(
+        &self,
+        config: &Config,
+        sampler: SamplerFigures,
+        export: Option<ExportFigures>,
+    ) -> Operator {
+        Operator {
+            node: Arc::clone(&self.node),
+            lifecycle: self.lifecycle.clone(),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            live: self.live.clone(),
+            stats: sampler.stats,
+            alert_stats: sampler.alert_stats,
+            reconciled: self.reconciled.clone(),
+            n_sandboxes: config.metrics.n_top_sandboxes,
+            started_at: self.clock.now(),
+            export,
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Starts delivering.
+    pub(crate) fn deliver(&self, config: &Config, guard: &EgressGuard) -> Webhooks {
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let mut options =
+            WebhooksOptions::new(self.store.clone(), clock, entropy, guard.clone(), self.tasks.clone());
+        options.defaults.retry = RetryPolicy {
+            delays: config.webhooks.retry_delays.clone(),
+            timeout: config.webhooks.attempt_timeout,
+            jitter: false,
+        };
+        options.defaults.disable_after = config.webhooks.disable_after;
+        Webhooks::start(options)
+    }
+
+    /// Both planes on one router; `domain` is what clients are told as their sandboxes' domain.
+    pub(crate) fn router(
+        &self,
+        config: &Config,
+        domain: Option<String>,
+        guard: &EgressGuard,
+        webhooks: &Webhooks,
+    ) -> Router {
+        let (url_check, tester, node) = (guard.clone(), webhooks.tester(), Arc::clone(&self.node));
+        let api = sandscope_api::router(ApiOptions {
+            lifecycle: self.lifecycle.clone(),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            health: self.health.subscribe(),
+            webhook_url_check: Arc::new(move |url| {
+                url_check.check_url(url).map(drop).map_err(|error| error.to_string())
+            }),
+            webhook_tester: Arc::new(move |webhook| {
+                let tester = tester.clone();
+                Box::pin(async move { tester.test(&webhook).await })
+            }),
+            domain,
+            prices: config.prices.clone(),
+            streams: StreamOptions {
+                max_per_team: config.server.max_event_streams,
+                ..StreamOptions::default()
+            },
+            live_metrics: LiveMetrics::new(self.live.clone()),
+            alert_rules: config.alerts.clone(),
+            node: Arc::new(move || node.view()),
+            admin_token: config.server.admin_token.clone(),
+            tasks: self.tasks.clone(),
+        });
+        let edge = Edge::new(EdgeOptions {
+            lifecycle: self.lifecycle.clone(),
+            clock: Arc::clone(&self.clock),
+            domain: config.server.domain.name.clone(),
+        });
+        let router = sandscope_edge::serve_either(edge, api);
+        router.layer(axum::middleware::from_fn(unread::settle))
+    }
+
+    /// Makes the first team and the shipped templates where missing; the team's key, if it was just made.
+    pub(crate) async fn prepare(&self, config: &Config) -> anyhow::Result<Option<Secret>> {
+        bootstrap::prepare(&self.store, config, &*self.clock, &*self.entropy)
+            .await
+            .context("cannot prepare the first team and the shipped templates")
+    }
+
+    /// Hands over what has to end in order. Returns the switch of the server's health.
+    pub(crate) fn end_at_drain(self, webhooks: Webhooks) -> watch::Sender<Health> {
+        let Self { tasks, engine, lifecycle, health, .. } = self;
+        tasks.at_drain(Phase::Change, |left| async move {
+            if tokio::time::timeout(left, lifecycle.drain()).await.is_err() {
+                tracing::warn!("transitions under way are left to the next start");
+            }
+        });
+        tasks.at_drain(Phase::Deliver, |left| webhooks.drain(left));
+        tasks.at_drain(Phase::Engine, |_| async move { engine.shutdown().await });
+        health
+    }
+}
+
+async fn open_store(
+    config: &Config,
+    data_dir: &DataDir,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    tasks: &Tasks,
+) -> anyhow::Result<Store> {
+    let Sealing { sealer, made } = sealing::sealer(data_dir, &config.webhooks.sealing_keys, entropy)?;
+    let options = StoreOptions { sealer: Some(Arc::new(sealer)), ..StoreOptions::default() };
+    let store =
+        Store::open_options(data_dir.path(), Arc::clone(clock), options).context("cannot open the store")?;
+    watch_over(&store, tasks);
+    sealing::reseal(&store, made).await?;
+    Ok(store)
+}
+
+/// Watches the store's threads, and closes it last of all.
+fn watch_over(store: &Store, tasks: &Tasks) {
+    for thread in store.threads() {
+        tasks.watch(thread.name, Phase::Store, thread.ended());
+    }
+    let store = store.clone();
+    tasks.at_drain(Phase::Store, |_| async move { store.close().await });
+}
+
+fn upkeep(sandbox: &config::Sandbox) -> Upkeep {
+    Upkeep {
+        health: HealthPolicy { interval: sandbox.agent_check, patience: sandbox.agent_check },
+        reconcile_every: sandbox.reconcile,
+        grace: Upkeep::default().grace.min(sandbox.reconcile),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sandscope_model::TeamLimits;
+    use sandscope_store::{FaultPlan, StoreError};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_of_the_store_that_ends_is_fatal_and_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tasks, faults) = (Tasks::new(SystemClock), FaultPlan::none());
+        let store = Store::open_with(directory.path(), Arc::new(SystemClock), faults.clone()).unwrap();
+        watch_over(&store, &tasks);
+        assert_eq!(tasks.statuses().len(), 8);
+        let team = sandscope_model::Team {
+            id: sandscope_model::TeamId::generate(&OsEntropy),
+            name: "Team".to_owned(),
+            slug: "team".to_owned(),
+            limits: TeamLimits::default(),
+            created_at: Clock::now(&SystemClock),
+        };
+        faults.panic_in_operation();
+        assert!(matches!(store.create_team(team.clone()).await, Err(StoreError::Broken(_))));
+        store.create_team(team.clone()).await.unwrap();
+        assert!(tasks.in_trouble().is_empty() && tasks.failure().is_none());
+
+        faults.panic_at_commit();
+        let other = sandscope_model::Team { slug: "other".to_owned(), ..team };
+        assert_eq!(store.create_team(other).await, Err(StoreError::Closed));
+        let failure = tasks.failed().await.to_string();
+        assert_eq!(failure, "the task store-facts-writer failed for good: it panicked: planned, at a commit");
+        assert_eq!(store.teams().await.unwrap().len(), 1, "reads go on");
+        tasks.drain(Duration::from_secs(5)).await;
+        assert_eq!(tasks.in_trouble(), ["store-facts-writer"]);
+    }
+}
