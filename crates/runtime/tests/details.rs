@@ -8,7 +8,7 @@
 
 mod support;
 
-use sandscope_model::{Details, SandboxId};
+use sandscope_model::{Details, MetricField as F, SandboxId};
 use sandscope_runtime::Runtime as _;
 use sandscope_runtime::linux::LinuxRuntime;
 use support::{Host, User, eventually};
@@ -24,11 +24,13 @@ async fn a_sandbox_is_told_about_in_full() {
     let Some(host) = Host::start().await else { return };
     let id = host.create().await;
     let before = details(&host.runtime, &id);
+    let more_before = host.runtime.more_counters(&id).unwrap();
     let script = "dd if=/dev/zero of=/home/user/file bs=1M count=16 conv=fsync 2>/dev/null
                   for i in 1 2 3 4 5; do touch /home/user/empty$i; done; sync -f /home/user/file
                   i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
     assert_eq!(host.run(&id, User::User, script).await.code, 0);
     let after = details(&host.runtime, &id);
+    let more = host.runtime.more_counters(&id).unwrap();
 
     let written = |details: &Details| details.disk_traffic.unwrap().written_bytes;
     let grown = written(&after) - written(&before);
@@ -37,6 +39,14 @@ async fn a_sandbox_is_told_about_in_full() {
     assert!(before.disk.available_bytes - after.disk.available_bytes >= 16 * MIB);
     assert!(before.disk.n_inodes_free - after.disk.n_inodes_free >= 6, "{before:?} {after:?}");
     assert!(after.disk.n_inodes > 0 && after.disk.total_bytes > 32 * MIB);
+
+    let added = |field| more.get(field).unwrap() - more_before.get(field).unwrap();
+    assert!((16 * MIB..24 * MIB).contains(&added(F::DiskWritten)) && added(F::DiskWrites) > 0, "{more:?}");
+    assert_eq!(added(F::NetReceived), 0, "the loopback does not count");
+    assert_eq!(more.get(F::CpuThrottled).is_some(), after.cpu.throttled_usec.is_some());
+    assert_eq!(more.get(F::CpuStalled).is_some(), after.pressures.cpu.is_some());
+    assert_eq!(more.get(F::IoStalledFull).is_some(), after.pressures.io.is_some());
+    assert_eq!(more.get(F::OpenFiles).is_some(), after.n_open_files.is_some());
 
     assert!(after.cpu.usage_usec.unwrap() > before.cpu.usage_usec.unwrap());
     assert!(after.cpu.user_usec.is_some() && after.cpu.system_usec.is_some());
