@@ -151,7 +151,7 @@ impl From<CreateError> for ApiError {
                 Self::conflict("A request with this idempotency key is in progress")
                     .with_code("idempotency_in_progress")
             }
-            CreateError::Runtime(error) => {
+            CreateError::Engine(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot create a sandbox");
                 if no_capacity {
                     return Self::no_capacity();
@@ -166,7 +166,7 @@ impl From<CreateError> for ApiError {
                         .with_code("sandbox_create_failed")
                         .permanent();
                 }
-                // The runtime's words name the host's paths and limits: they belong into the log.
+                // The engine's words name the host's paths and limits: they belong into the log.
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to create sandbox")
                     .with_code("sandbox_create_failed")
             }
@@ -194,8 +194,8 @@ pub(crate) fn of_request(
         RequestError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
         RequestError::LimitReached { limit } => ApiError::limit_reached(limit),
         RequestError::Busy => ApiError::unavailable(format!("Sandbox '{id}' is busy, try again")),
-        RequestError::Runtime(error) => {
-            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the runtime failed");
+        RequestError::Engine(error) => {
+            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the engine failed");
             if no_capacity {
                 ApiError::no_capacity()
             } else if unwritable {
@@ -205,6 +205,10 @@ pub(crate) fn of_request(
             } else {
                 ApiError::internal()
             }
+        }
+        RequestError::Unreadable(error) => {
+            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "a sandbox cannot be read");
+            ApiError::internal()
         }
         RequestError::Store(error) => error.into(),
         RequestError::Broken => ApiError::internal(),

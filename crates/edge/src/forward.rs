@@ -13,10 +13,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
+use sandscope_engine::Connection as Stream;
 use sandscope_lifecycle::Waking;
 use sandscope_model::{Sandbox, Secret, StateName};
 use subtle::ConstantTimeEq as _;
-use tokio::net::TcpStream;
 
 use crate::answer::Answer;
 use crate::connections::Connection;
@@ -48,11 +48,10 @@ pub(crate) async fn carry(
     let limit = edge.connections.limit();
     let connection =
         edge.connections.take(target).ok_or_else(|| Answer::too_many_connections(target, limit))?;
-    let dialed = edge.lifecycle.dial(&target.id, target.port, waking).await;
+    let dialed = edge.lifecycle.dial(&*edge.door, &target.id, target.port, waking).await;
     let token_header = if target.port == AGENT_PORT { ACCESS_TOKEN_HEADER } else { TRAFFIC_TOKEN };
-    let stream = dialed.map_err(|error| Answer::dial_failed(target, &error, token_header))?.stream;
-    // Answers come in small pieces that somebody waits for. Where the socket refuses it, they come later.
-    let _ = stream.set_nodelay(true);
+    let stream = dialed.map_err(|error| Answer::dial_failed(target, &error, token_header))?.connection;
+    stream.send_at_once();
     let shaken = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
     let (mut sender, inside) = shaken.map_err(|_| Answer::broken_off(target))?;
     let mut inside = Inside::of(inside, request.body().is_end_stream() && upgrade.is_none());
@@ -141,13 +140,13 @@ fn is_signed(edge: &Inner, sandbox: &Sandbox, request: &Request<Body>) -> bool {
 enum Inside {
     /// Where nothing is left to be sent, whoever waits for the answer drives it: no thread has to wake another for
     /// every piece of a download.
-    Here(Pin<Box<http1::Connection<TokioIo<TcpStream>, Body>>>),
+    Here(Pin<Box<http1::Connection<TokioIo<Stream>, Body>>>),
     /// It has a task of its own, so that what is sent goes on where nobody reads the answer, or is over.
     Away,
 }
 
 impl Inside {
-    fn of(connection: http1::Connection<TokioIo<TcpStream>, Body>, is_all_sent: bool) -> Self {
+    fn of(connection: http1::Connection<TokioIo<Stream>, Body>, is_all_sent: bool) -> Self {
         if is_all_sent {
             return Self::Here(Box::pin(connection));
         }

@@ -42,6 +42,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use sandscope_engine::Dial;
 use sandscope_lifecycle::Lifecycle;
 use sandscope_model::Clock;
 
@@ -58,6 +59,8 @@ pub const MAX_CONNECTIONS: usize = 512;
 pub struct EdgeOptions {
     /// The lives of sandboxes.
     pub lifecycle: Lifecycle,
+    /// How sandboxes are reached.
+    pub door: Arc<dyn Dial>,
     /// The time, for URLs that hold for a time.
     pub clock: Arc<dyn Clock>,
     /// The domain of `<port>-<sandbox id>.<domain>`, without a port.
@@ -72,6 +75,7 @@ pub struct Edge {
 
 struct Inner {
     lifecycle: Lifecycle,
+    door: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
     domain: String,
     connections: Connections,
@@ -81,9 +85,9 @@ struct Inner {
 impl Edge {
     /// An edge that answers for `<port>-<sandbox id>.<domain>`, the `E2b-Sandbox-*` headers and signed URLs.
     pub fn new(options: EdgeOptions) -> Self {
-        let EdgeOptions { lifecycle, clock, domain } = options;
+        let EdgeOptions { lifecycle, door, clock, domain } = options;
         let (connections, finder) = (Connections::new(MAX_CONNECTIONS), Finder::new());
-        Self { inner: Arc::new(Inner { lifecycle, clock, domain, connections, finder }) }
+        Self { inner: Arc::new(Inner { lifecycle, door, clock, domain, connections, finder }) }
     }
 
     /// What a request is for.

@@ -32,7 +32,7 @@ pub(crate) async fn remove_remains(context: &Arc<Context>, id: &SandboxId) {
 }
 
 async fn is_removed(context: &Context, id: &SandboxId) -> bool {
-    match context.runtime.kill(id).await {
+    match context.engine.kill(id).await {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(sandbox_id = %id, %error, "what is left of a dead sandbox cannot be removed yet");

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use sandscope_engine::{Engine, Readings};
 use sandscope_model::{
     Cause, Clock, Entropy, EventDraft, EventId, Exit, Fact, Origin, Sandbox, SandboxId, StateName, TeamId,
     Timestamp,
 };
-use sandscope_runtime::Runtime;
 use sandscope_store::Store;
 use sandscope_tasks::{Crew, Tasks};
 use tokio::sync::{Notify, mpsc, watch};
@@ -20,7 +20,8 @@ use crate::slots::Slots;
 
 /// What every driver shares.
 pub(crate) struct Context {
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) readings: Arc<dyn Readings>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -92,7 +93,7 @@ pub(crate) struct Handle {
     pub(crate) requests: mpsc::Sender<Envelope>,
     /// The sandbox as last committed.
     pub(crate) view: watch::Receiver<Arc<Sandbox>>,
-    /// Set once, when the runtime says it ended.
+    /// Set once, when the engine says it ended.
     pub(crate) exit: watch::Sender<Option<Exit>>,
     /// How many of its processes the kernel has killed for lack of memory.
     pub(crate) oom: watch::Sender<u64>,

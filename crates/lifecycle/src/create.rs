@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::LaunchSpec;
 use sandscope_model::{
     Build, Execution, ExecutionId, Sandbox, SandboxId, SandboxSpec, Secret, State, Team, Template,
 };
-use sandscope_runtime::LaunchSpec;
 use sandscope_store::Admission;
 use tokio::sync::oneshot;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::{Dial, DialFailure};
 use sandscope_model::{Component, Origin, Sandbox, SandboxId, StateName, within};
-use sandscope_runtime::ConnectError;
 
 use crate::context::Handle;
 use crate::lifecycle::Lifecycle;
@@ -26,23 +26,29 @@ pub enum Waking {
 }
 
 impl Lifecycle {
-    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
+    /// Connects by `door` to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
     /// `waking` allows it. Waits up to ten seconds for one that is between two states.
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn dial(&self, id: &SandboxId, port: u16, waking: Waking) -> Result<Dialed, DialError> {
+    pub async fn dial(
+        &self,
+        door: &dyn Dial,
+        id: &SandboxId,
+        port: u16,
+        waking: Waking,
+    ) -> Result<Dialed, DialError> {
         let mut handle = self.context.registry.known(None, id).ok_or(DialError::NotFound)?;
         let waiting = async {
             loop {
                 let sandbox = handle.view.borrow_and_update().clone();
                 match sandbox.state.name() {
-                    StateName::Running => match self.context.runtime.connect(id, port).await {
-                        Ok(stream) => return Ok(Dialed { stream, sandbox }),
-                        Err(ConnectError::PortClosed) => return Err(DialError::PortClosed),
-                        Err(ConnectError::Socket(error)) => return Err(unavailable(error)),
+                    StateName::Running => match door.dial(id, port).await {
+                        Ok(connection) => return Ok(Dialed { connection, sandbox }),
+                        Err(DialFailure::PortClosed) => return Err(DialError::PortClosed),
+                        Err(DialFailure::Broken(error)) => return Err(unavailable(error)),
                         // It has just stopped running; what it became will be seen next.
-                        Err(ConnectError::NotRunning) => {}
+                        Err(DialFailure::NotRunning) => {}
                     },
                     StateName::Paused if sandbox.spec.auto_resume => {
                         if waking == Waking::Refused {

@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 
+use sandscope_engine::{EngineError, ReadError};
 use sandscope_model::StateName;
-use sandscope_runtime::RuntimeError;
 use sandscope_store::StoreError;
 
 /// Why no sandbox was made. Nothing of it remains.
@@ -31,9 +31,9 @@ pub enum CreateError {
     /// A request with this idempotency key is under way.
     #[error("a request with this idempotency key is still under way")]
     IdempotencyInProgress,
-    /// The runtime could not make it.
+    /// The engine could not make it.
     #[error("the sandbox could not be started")]
-    Runtime(#[source] RuntimeError),
+    Engine(#[source] EngineError),
     /// The store could not record it.
     #[error("the sandbox could not be recorded")]
     Store(#[from] StoreError),
@@ -72,10 +72,13 @@ pub enum RequestError {
     /// Too many requests wait for this sandbox, or a change of it still has to be recorded: try again.
     #[error("the sandbox is busy")]
     Busy,
-    /// The runtime could not do it.
-    #[error("the runtime failed")]
-    Runtime(#[source] RuntimeError),
-    /// The store could not record it. If the runtime had already acted, recording goes on in the background.
+    /// The engine could not do it.
+    #[error("the engine failed")]
+    Engine(#[source] EngineError),
+    /// What it uses could not be read.
+    #[error("the sandbox cannot be read")]
+    Unreadable(#[source] ReadError),
+    /// The store could not record it. If the engine had already acted, recording goes on in the background.
     #[error("the change could not be recorded")]
     Store(#[from] StoreError),
     /// The server failed while doing it, by a fault of its own. What was begun is finished or undone in the background.
@@ -115,14 +118,14 @@ pub enum DialError {
 /// Why the lifecycle could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The runtime could not look at the host.
+    /// The engine could not look at the host.
     #[error("cannot look for the sandboxes on this host")]
-    Runtime(#[source] RuntimeError),
+    Engine(#[source] EngineError),
     /// The store could not be read, or not record what was found.
     #[error("cannot bring the store in line with the host")]
     Store(#[from] StoreError),
-    /// Somebody else has already taken the runtime's notices.
-    #[error("the runtime already serves another lifecycle")]
+    /// Somebody else has already taken the engine's notices.
+    #[error("the engine already serves another lifecycle")]
     NoticesTaken,
     /// A sandbox's driver stopped while it was being recovered.
     #[error("recovery was interrupted")]
@@ -132,26 +135,26 @@ pub enum StartError {
 impl CreateError {
     /// Whether the host has no room: the same request may succeed later.
     pub const fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::Runtime(RuntimeError::NoCapacity(_)))
+        matches!(self, Self::Engine(EngineError::NoCapacity(_)))
     }
 
     /// Whether the host's disk is full: the same request may succeed later.
     pub const fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Runtime(RuntimeError::DiskFull(_)))
+        matches!(self, Self::Engine(EngineError::DiskFull(_)))
     }
 
     /// Whether what its root filesystem is made of is gone from the host.
     pub const fn is_rootfs_missing(&self) -> bool {
-        matches!(self, Self::Runtime(RuntimeError::SnapshotMissing | RuntimeError::BaseMissing))
+        matches!(self, Self::Engine(EngineError::SnapshotMissing | EngineError::BaseMissing))
     }
 }
 
 impl RequestError {
-    /// Whether the runtime could not write to the host's disk: full, read-only or failing. The same request may
+    /// Whether the engine could not write to the host's disk: full, read-only or failing. The same request may
     /// succeed later.
     pub fn is_disk_unwritable(&self) -> bool {
         const EIO: i32 = 5;
-        let Self::Runtime(RuntimeError::Step { source, .. }) = self else { return false };
+        let Self::Engine(EngineError::Step { source, .. }) = self else { return false };
         matches!(
             source.kind(),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
@@ -160,7 +163,7 @@ impl RequestError {
 
     /// Whether the host has no room: the same request may succeed later.
     pub const fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::Runtime(RuntimeError::NoCapacity(_)))
+        matches!(self, Self::Engine(EngineError::NoCapacity(_)))
     }
 }
 
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_takes_nothing_is_told_from_other_failures() {
-        let failed = |source| RequestError::Runtime(RuntimeError::Step { step: "copy the disk", source });
+        let failed = |source| RequestError::Engine(EngineError::Step { step: "copy the disk", source });
         for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::ReadOnlyFilesystem] {
             assert!(failed(kind.into()).is_disk_unwritable(), "{kind}");
         }

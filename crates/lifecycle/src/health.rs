@@ -17,8 +17,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::Ailment;
 use sandscope_model::{Cause, SandboxId, Timestamp};
-use sandscope_runtime::Ailment;
 use tokio::task::JoinSet;
 
 use crate::context::Context;
@@ -50,7 +50,7 @@ pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
             () = context.clock.sleep_until(wake_at) => {}
             () = context.suspects.added() => {}
         }
-        let running = context.runtime.running();
+        let running = context.readings.running();
         silent.retain(|id, _| running.contains(id));
         let suspects = context.suspects.take();
         let due: HashSet<SandboxId> = if context.clock.now() >= next_round {
@@ -83,9 +83,9 @@ async fn check_all(context: &Arc<Context>, due: HashSet<SandboxId>) -> Vec<(Sand
         if asked.len() >= AT_ONCE {
             answers.extend(asked.join_next().await.and_then(Result::ok));
         }
-        let runtime = Arc::clone(&context.runtime);
+        let engine = Arc::clone(&context.engine);
         asked.spawn(async move {
-            let answer = runtime.check(&id).await;
+            let answer = engine.check(&id).await;
             (id, answer)
         });
     }

@@ -1,8 +1,8 @@
-//! The lives of sandboxes: one driver task each, which admits requests, calls the runtime, and commits every change
+//! The lives of sandboxes: one driver task each, which admits requests, calls the engine, and commits every change
 //! together with the event it owes; timeouts; recovery after a restart.
 //!
 //! ```text
-//!   api, edge ──► Lifecycle ──► registry ──► driver of each live sandbox ──► Runtime
+//!   api, edge ──► Lifecycle ──► registry ──► driver of each live sandbox ──► Engine
 //!                     │                          │        ▲
 //!                     │ create: admission        │        └── exits nobody asked for
 //!                     ▼                          ▼
@@ -11,7 +11,7 @@
 //!
 //! Ownership: a sandbox belongs to its driver alone; [`Lifecycle`] only hands requests over. Concurrency limits are
 //! held by a place in the team's limit that a driver owns while its sandbox runs. Failure cases are described where
-//! they are handled: `driver` (store, runtime, shutdown), `recovery` (after a crash), `health` (agents that do not
+//! they are handled: `driver` (store, engine, shutdown), `recovery` (after a crash), `health` (agents that do not
 //! answer) and `reconcile` (a host that does not agree).
 
 #![warn(clippy::disallowed_methods)]

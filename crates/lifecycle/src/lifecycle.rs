@@ -39,7 +39,7 @@ impl Lifecycle {
 
     /// Version of the envd protocol that the sandboxes' agents speak.
     pub fn envd_version(&self) -> &'static str {
-        self.context.runtime.capabilities().envd_version
+        self.context.engine.facts().envd_version
     }
 
     /// How making sandboxes has been going.
@@ -56,7 +56,7 @@ impl Lifecycle {
     /// Ends a sandbox, running or paused. Callers that come while it is ending wait and get the same answer.
     ///
     /// # Errors
-    /// [`RequestError::NotFound`] if it is gone already. After [`RequestError::Runtime`] killing goes on.
+    /// [`RequestError::NotFound`] if it is gone already. After [`RequestError::Engine`] killing goes on.
     pub async fn kill(&self, team: TeamId, id: &SandboxId, reason: KillReason) -> Result<(), RequestError> {
         self.ask(team, id, |reply| Request::Kill { reason, reply }).await
     }
@@ -64,7 +64,7 @@ impl Lifecycle {
     /// Pauses a running sandbox.
     ///
     /// # Errors
-    /// [`RequestError::Denied`] if it is paused. After [`RequestError::Runtime`] it runs on.
+    /// [`RequestError::Denied`] if it is paused. After [`RequestError::Engine`] it runs on.
     pub async fn pause(&self, team: TeamId, id: &SandboxId) -> Result<(), RequestError> {
         self.ask(team, id, |reply| Request::Pause { reply }).await
     }
@@ -72,7 +72,7 @@ impl Lifecycle {
     /// Resumes a paused sandbox, for `timeout` from now.
     ///
     /// # Errors
-    /// [`RequestError::Denied`] if it runs. After [`RequestError::Runtime`] it is still paused.
+    /// [`RequestError::Denied`] if it runs. After [`RequestError::Engine`] it is still paused.
     pub async fn resume(
         &self,
         team: &Team,
@@ -143,7 +143,7 @@ impl Lifecycle {
         if let DeleteTemplate::Deleted(builds) = &deleted {
             for build_id in builds {
                 // The rows are gone: a layer that stays behind takes room but can do no harm.
-                if let Err(error) = self.context.runtime.delete_snapshot(*build_id).await {
+                if let Err(error) = self.context.engine.remove_layer(*build_id).await {
                     tracing::error!(%build_id, %error, "a captured layer remains");
                 }
             }

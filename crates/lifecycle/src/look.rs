@@ -1,11 +1,11 @@
-//! A close look at one sandbox: what the kernel says about it now. Asks the runtime past the sandbox's driver, which
+//! A close look at one sandbox: what is known about it now. Asks the engine past the sandbox's driver, which
 //! may be busy with a change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::ReadError;
 use sandscope_model::{Details, Process, Sandbox, SandboxId, TeamId, Timestamp};
-use sandscope_runtime::{Runtime, RuntimeError};
 
 use crate::RequestError;
 use crate::lifecycle::Lifecycle;
@@ -28,11 +28,11 @@ impl Lifecycle {
     /// Everything the kernel says about a sandbox, running or paused.
     ///
     /// # Errors
-    /// [`RequestError::NotFound`] if it is gone, [`RequestError::Runtime`] if it cannot be read.
+    /// [`RequestError::NotFound`] if it is gone, [`RequestError::Unreadable`] if it cannot be read.
     pub async fn details(&self, team: TeamId, id: &SandboxId) -> Result<Look<Details>, RequestError> {
         let sandbox = self.looked_at(team, id)?;
         let at = self.context.clock.now();
-        let found = self.read(id, |runtime, id| runtime.details(id)).await?;
+        let found = self.context.readings.details(id).await.map_err(unreadable)?;
         Ok(Look { sandbox, at, found })
     }
 
@@ -42,12 +42,12 @@ impl Lifecycle {
     /// As [`details`](Self::details).
     pub async fn processes(&self, team: TeamId, id: &SandboxId) -> Result<Look<Vec<Process>>, RequestError> {
         let sandbox = self.looked_at(team, id)?;
-        let clock = &self.context.clock;
+        let (clock, readings) = (&self.context.clock, &self.context.readings);
         let first_at = clock.now();
-        let first = self.read(id, |runtime, id| runtime.processes(id)).await?;
+        let first = readings.processes(id).await.map_err(unreadable)?;
         clock.sleep(WATCH).await;
         let at = clock.now();
-        let second = self.read(id, |runtime, id| runtime.processes(id)).await?;
+        let second = readings.processes(id).await.map_err(unreadable)?;
         let elapsed = Duration::try_from(at.duration_since(first_at)).unwrap_or(WATCH);
         Ok(Look { sandbox, at, found: Process::between(&first, second, elapsed) })
     }
@@ -56,19 +56,11 @@ impl Lifecycle {
         let handle = self.context.registry.known(Some(team), id).ok_or(RequestError::NotFound)?;
         Ok(handle.sandbox())
     }
+}
 
-    /// Reads away from the threads that serve requests.
-    async fn read<T: Send + 'static>(
-        &self,
-        id: &SandboxId,
-        read: impl FnOnce(&dyn Runtime, &SandboxId) -> Result<T, RuntimeError> + Send + 'static,
-    ) -> Result<T, RequestError> {
-        let (runtime, id) = (Arc::clone(&self.context.runtime), id.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&*runtime, &id)).await;
-        let failed = |error| RuntimeError::Step { step: "read", source: std::io::Error::other(error) };
-        reading.unwrap_or_else(|error| Err(failed(error))).map_err(|error| match error {
-            RuntimeError::NotFound => RequestError::NotFound,
-            error => RequestError::Runtime(error),
-        })
+fn unreadable(error: ReadError) -> RequestError {
+    match error {
+        ReadError::NotFound => RequestError::NotFound,
+        error @ ReadError::Step { .. } => RequestError::Unreadable(error),
     }
 }

@@ -12,7 +12,7 @@
 //! | a sandbox on the host, gone or unknown in the store | removed |
 //! | a sandbox with a driver, nothing of it on the host | its driver records its death: `orphaned` |
 //! | directory, loop device, mount or trash of no sandbox | removed |
-//! | control groups of a sandbox that the store knows as gone | removed; others may be another server's |
+//! | the same where servers share the place (control groups), of a sandbox that the store knows as gone | removed; others may be another server's |
 //! | a captured layer of no build | removed |
 //! | a build whose layer is not there | said: nothing can bring it back |
 //!
@@ -24,8 +24,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::{EngineError, Stray, Survey};
 use sandscope_model::{BuildId, Cause, Exit, SandboxId, State, StateName, Timestamp};
-use sandscope_runtime::{Stray, Survey};
 use sandscope_store::StoreError;
 use tokio::sync::watch;
 
@@ -127,7 +127,7 @@ async fn round(
     seen: &mut HashMap<Finding, Timestamp>,
     grace: Duration,
 ) -> Result<Round, String> {
-    let survey = context.runtime.survey().await.map_err(|error| {
+    let survey = context.engine.survey().await.map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "the host cannot be surveyed");
         format!("the host cannot be surveyed: {error}")
     })?;
@@ -178,15 +178,7 @@ async fn compare(context: &Context, survey: &Survey) -> Result<Vec<Finding>, Sto
         }
     }
     for stray in &survey.strays {
-        let is_ours = match stray {
-            Stray::ControlGroups(id) => {
-                context.registry.any(id).is_none()
-                    && context.store.sandbox(id).await?.is_some_and(|row| is_killed(&row.state))
-            }
-            Stray::Directory(id) => context.registry.any(id).is_none(),
-            Stray::LoopDevice(_) | Stray::Mount(_) | Stray::Trash(_) => true,
-        };
-        if is_ours {
+        if is_ours(context, stray).await? {
             found.push(Finding::Stray(stray.clone()));
         }
     }
@@ -195,6 +187,16 @@ async fn compare(context: &Context, survey: &Survey) -> Result<Vec<Finding>, Sto
     found.extend(layers.difference(&recorded).copied().map(Finding::Layer));
     found.extend(recorded.difference(&layers).copied().map(Finding::MissingLayer));
     Ok(found)
+}
+
+/// Whether nobody owns what is left there: another server may keep its own in the same place.
+async fn is_ours(context: &Context, stray: &Stray) -> Result<bool, StoreError> {
+    let Some(id) = &stray.sandbox else { return Ok(!stray.is_shared) };
+    if context.registry.any(id).is_some() {
+        return Ok(false);
+    }
+    let row = if stray.is_shared { context.store.sandbox(id).await? } else { return Ok(true) };
+    Ok(row.is_some_and(|row| is_killed(&row.state)))
 }
 
 async fn is_gone(context: &Context, id: &SandboxId) -> Result<bool, StoreError> {
@@ -206,12 +208,12 @@ const fn is_killed(state: &State) -> bool {
 }
 
 /// Puts a disagreement right; `false` if nothing can.
-async fn settle(context: &Context, finding: &Finding) -> Result<bool, sandscope_runtime::RuntimeError> {
+async fn settle(context: &Context, finding: &Finding) -> Result<bool, EngineError> {
     match finding {
-        Finding::Unowned(id) => context.runtime.kill(id).await.map(|_| true),
+        Finding::Unowned(id) => context.engine.kill(id).await.map(|_| true),
         Finding::Vanished(id) => {
             if let Some(handle) = context.registry.any(id) {
-                // An exit the runtime told of stays: it says more.
+                // An exit the engine reported stays: it says more.
                 handle.exit.send_if_modified(|exit| {
                     let is_news = exit.is_none();
                     exit.get_or_insert_with(|| Exit::of_cause(Cause::Vanished));
@@ -220,8 +222,8 @@ async fn settle(context: &Context, finding: &Finding) -> Result<bool, sandscope_
             }
             Ok(true)
         }
-        Finding::Stray(stray) => context.runtime.remove_stray(stray).await.map(|()| true),
-        Finding::Layer(build) => context.runtime.delete_snapshot(*build).await.map(|()| true),
+        Finding::Stray(stray) => context.engine.remove(stray).await.map(|()| true),
+        Finding::Layer(build) => context.engine.remove_layer(*build).await.map(|()| true),
         Finding::MissingLayer(_) => Ok(false),
     }
 }

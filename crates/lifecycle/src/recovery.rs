@@ -5,8 +5,8 @@
 //! paused and a `Resuming` one found paused is resumed. What died meanwhile is told with what was seen of its end; if
 //! nothing of it is left, with that.
 
+use sandscope_engine::FoundState;
 use sandscope_model::{Cause, Exit, StateName};
-use sandscope_runtime::FoundState;
 
 /// What is done with a sandbox when the server starts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sandscope_engine::Connection;
 use sandscope_model::{Build, KillReason, NetworkConfig, OnTimeout, Origin, Sandbox, Template, Timestamp};
 use sandscope_store::IdempotencyKey;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::RequestError;
@@ -71,7 +71,7 @@ pub type Snapshot = (Template, Build, String);
 #[derive(Debug)]
 pub struct Dialed {
     /// The connection.
-    pub stream: TcpStream,
+    pub connection: Connection,
     /// The sandbox, as it was when the connection was made.
     pub sandbox: Arc<Sandbox>,
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sandscope_engine::{Engine, Found, FoundState, Notice, Readings};
 use sandscope_model::{Clock, Component, Entropy, Origin};
-use sandscope_runtime::{Found, FoundState, Notice, Runtime};
 use sandscope_store::Store;
 use sandscope_tasks::{Phase, Tasks};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -22,7 +22,9 @@ use crate::{RequestError, StartError};
 /// What a lifecycle is made of.
 pub struct LifecycleOptions {
     /// Makes the sandboxes.
-    pub runtime: Arc<dyn Runtime>,
+    pub engine: Arc<dyn Engine>,
+    /// Reads what they use.
+    pub readings: Arc<dyn Readings>,
     /// Keeps the facts.
     pub store: Store,
     /// Tells the time.
@@ -40,11 +42,12 @@ impl Lifecycle {
     /// # Errors
     /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
     pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
-        let LifecycleOptions { runtime, store, clock, entropy, tasks } = options;
-        let notices = runtime.take_notices().ok_or(StartError::NoticesTaken)?;
-        let found = runtime.recover().await.map_err(StartError::Runtime)?;
+        let LifecycleOptions { engine, readings, store, clock, entropy, tasks } = options;
+        let notices = engine.take_notices().ok_or(StartError::NoticesTaken)?;
+        let found = engine.recover().await.map_err(StartError::Engine)?;
         let context = Arc::new(Context {
-            runtime,
+            engine,
+            readings,
             store,
             clock,
             entropy,
@@ -106,7 +109,7 @@ async fn settled(pending: Pending) -> Result<(), StartError> {
         match is_done.await {
             Ok(Ok(())) => {}
             Ok(Err(RequestError::Store(error))) => return Err(StartError::Store(error)),
-            Ok(Err(RequestError::Runtime(error))) => {
+            Ok(Err(RequestError::Engine(error))) => {
                 // Its driver goes on trying; the others need not wait for it.
                 tracing::error!(%error, "a sandbox is not settled yet");
             }
@@ -116,7 +119,7 @@ async fn settled(pending: Pending) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Hands the runtime's notices to the drivers. Ends when the runtime or the server does.
+/// Hands the engine's notices to the drivers. Ends when the engine or the server does.
 async fn route_notices(context: Arc<Context>, mut notices: mpsc::Receiver<Notice>) {
     loop {
         let notice = tokio::select! {

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sandscope_engine::{Dial, Readings};
 use sandscope_model::{Clock, Event, SandboxId};
-use sandscope_runtime::Runtime;
 use sandscope_store::{LogBatch, Store, Tail};
 use sandscope_tasks::{Crew, Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,10 @@ const PENALTY: Duration = Duration::from_secs(30);
 pub struct LogsOptions {
     /// Where lines go, and where events come from.
     pub store: Store,
-    /// Whose agents are asked.
-    pub runtime: Arc<dyn Runtime>,
+    /// Which sandboxes run.
+    pub readings: Arc<dyn Readings>,
+    /// How their agents are reached.
+    pub door: Arc<dyn Dial>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -42,7 +44,8 @@ impl std::fmt::Debug for LogsOptions {
 /// What all followers share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) readings: Arc<dyn Readings>,
+    pub(crate) door: Arc<dyn Dial>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pace: Pace,
     followed: Mutex<HashSet<SandboxId>>,
@@ -55,7 +58,7 @@ pub(crate) struct Shared {
 /// agents for the next start.
 pub fn start(options: LogsOptions, tasks: &Tasks) {
     let stop = tasks.stopping(Phase::Collect);
-    let LogsOptions { store, runtime, clock } = options;
+    let LogsOptions { store, readings, door, clock } = options;
     // One tail for all lives of the task: a failure costs the lines of one batch at the most.
     let tail = Arc::new(tokio::sync::Mutex::new(store.tail_from_now()));
     let (telling, waiting, stopped) = (store.clone(), Arc::clone(&clock), stop.clone());
@@ -65,7 +68,8 @@ pub fn start(options: LogsOptions, tasks: &Tasks) {
     let under_way = TaskTracker::new();
     let shared = Arc::new(Shared {
         store,
-        runtime,
+        readings,
+        door,
         clock,
         pace: Pace::default(),
         followed: Mutex::default(),
@@ -84,7 +88,7 @@ pub fn start(options: LogsOptions, tasks: &Tasks) {
 /// Sees to it that every running sandbox has a follower.
 async fn watch(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
-        for id in shared.runtime.running() {
+        for id in shared.readings.running() {
             let Some(place) = Place::take(&shared, &id) else { continue };
             let (follower, stop) = (Arc::clone(&shared), stop.clone());
             shared.under_way.spawn(async move {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use sandscope_agent_link::{AgentLink, LinkError};
+use sandscope_engine::DialFailure;
 use sandscope_model::{SandboxId, Secret};
-use sandscope_runtime::ConnectError;
 use sandscope_store::{LogBatch, StoreError};
 
-use crate::agent::{AgentLog, FetchError};
 use crate::collector::Shared;
 use crate::entry;
 
@@ -16,7 +16,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 enum FollowError {
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Link(#[from] LinkError),
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
 }
@@ -27,13 +27,13 @@ pub(crate) async fn follow(shared: &Shared, id: &SandboxId) {
     loop {
         let mut n_answers = 0_u64;
         let error = match follow_connection(shared, id, &mut n_answers).await {
-            Ok(()) | Err(FollowError::Fetch(FetchError::Connect(ConnectError::NotRunning))) => return,
+            Ok(()) | Err(FollowError::Link(LinkError::Connect(DialFailure::NotRunning))) => return,
             Err(error) => error,
         };
         tracing::debug!(sandbox_id = %id, %error, "a sandbox's log cannot be followed right now");
         retry = if n_answers > 0 { FIRST_RETRY } else { (retry * 2).min(LONGEST_RETRY) };
         shared.clock.sleep(retry).await;
-        if !shared.runtime.running().contains(id) {
+        if !shared.readings.running().contains(id) {
             return;
         }
     }
@@ -46,10 +46,10 @@ async fn follow_connection(shared: &Shared, id: &SandboxId, n_answers: &mut u64)
     let token: Option<Secret> = sandbox.spec.envd_access_token.clone();
     drop(sandbox);
     let mut taken_upto = shared.store.logs_taken_upto(id).await?;
-    let mut agent = AgentLog::connect(&*shared.runtime, id).await?;
+    let mut agent = AgentLink::connect(&*shared.door, id).await?;
     loop {
         let after = taken_upto.unwrap_or(0);
-        let lines = agent.read(after, token.as_ref()).await?;
+        let lines = agent.read_logs(after, token.as_ref()).await?;
         *n_answers += 1;
         let n_bytes = lines.lines.iter().map(|line| line.text.len()).sum();
         let mut n_entries = 0;

@@ -26,7 +26,6 @@
 
 #![warn(clippy::disallowed_methods)]
 
-mod agent;
 mod collector;
 mod entry;
 mod follower;

@@ -10,13 +10,13 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use sandscope_agent_protocol::logs::{Line, Lines, Source};
+use sandscope_engine::Readings as _;
 use sandscope_lifecycle::{CreateRequest, Lifecycle, LifecycleOptions};
 use sandscope_logs::LogsOptions;
 use sandscope_model::{
     Build, BuildId, Clock, KillReason, LogEntry, LogLevel, OnTimeout, Rootfs, Sandbox, SandboxId, Team,
     TeamLimits, Template, TemplateId, TemplateKind, Timestamp,
 };
-use sandscope_runtime::Runtime as _;
 use sandscope_store::{LogQuery, Order, Store};
 use sandscope_tasks::Tasks;
 use sandscope_testbed::{FakeRuntime, PoisonClock, SeededEntropy, StepClock};
@@ -81,7 +81,8 @@ impl World {
         let router = Router::new().fallback(agent).with_state(Arc::clone(&script));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let options = LifecycleOptions {
-            runtime: Arc::new(runtime.clone()),
+            engine: Arc::new(runtime.clone()),
+            readings: Arc::new(runtime.clone()),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),
@@ -97,8 +98,12 @@ impl World {
 
     fn collect_by(&self, clock: Arc<dyn Clock>) -> Tasks {
         let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
-        let options =
-            LogsOptions { store: self.store.clone(), runtime: Arc::new(self.runtime.clone()), clock };
+        let options = LogsOptions {
+            store: self.store.clone(),
+            readings: Arc::new(self.runtime.clone()),
+            door: Arc::new(self.runtime.clone()),
+            clock,
+        };
         sandscope_logs::start(options, &tasks);
         tasks
     }

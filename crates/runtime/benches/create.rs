@@ -15,7 +15,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandscope_runtime::Runtime as _;
+use sandscope_engine::{Engine as _, Readings as _};
 use support::Host;
 
 const N: usize = 64;

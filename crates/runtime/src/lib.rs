@@ -1,12 +1,5 @@
-//! Makes, freezes, thaws, checkpoints and kills sandboxes.
+//! The engine of namespaces: makes, freezes, thaws, checkpoints and kills sandboxes that share the host's kernel.
 //!
-//! [`Runtime`] is what the rest of the house sees: it knows no store and emits no events. The Linux implementation
-//! lives in the `linux` module; tests use the testbed's fake, which runs the same contract suite.
+//! [`linux::LinuxRuntime`] implements the three traits of `sandscope-engine`; the rest of the server holds those.
 
-mod contract;
 pub mod linux;
-
-pub use contract::{
-    Ailment, Capabilities, ConnectError, Found, FoundState, LaunchSpec, Notice, Runtime, RuntimeError, Stray,
-    Survey,
-};

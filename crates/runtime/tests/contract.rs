@@ -9,12 +9,95 @@
 
 mod support;
 
-use sandscope_model::BuildId;
-use sandscope_testbed::check_runtime_contract;
-use support::{Host, Random};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_engine::LaunchSpec;
+use sandscope_model::{BuildId, SandboxId};
+use sandscope_runtime::linux::LinuxRuntime;
+use sandscope_testbed::{Subject, check_engine_contract};
+use support::{
+    CGROUP_PARENT, Random, State, User, can_run, init_pid, kill_process, loops_of, spec, start_detached,
+};
+
+/// This host, with a state directory of its own.
+struct LinuxHost {
+    state: State,
+}
+
+impl LinuxHost {
+    fn cgroups() -> Cgroups {
+        Cgroups::open(&CgroupOptions { parent: CGROUP_PARENT.into() }).unwrap()
+    }
+}
+
+#[async_trait]
+impl Subject for LinuxHost {
+    type Engine = LinuxRuntime;
+
+    async fn start(&mut self) -> LinuxRuntime {
+        self.state.runtime().await
+    }
+
+    async fn stop(&mut self, engine: LinuxRuntime) {
+        engine.shutdown().await;
+    }
+
+    fn spec(&mut self) -> LaunchSpec {
+        spec(self.state.new_id())
+    }
+
+    fn layer(&mut self) -> BuildId {
+        BuildId::generate(&Random)
+    }
+
+    async fn keep_busy(&mut self, engine: &LinuxRuntime, id: &SandboxId) {
+        start_detached(engine, id, User::User, "while :; do :; done").await;
+    }
+
+    async fn pass_time(&mut self) {
+        // sleep: real processes use real time, there is nothing else to wait for.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    async fn end_first_process(&mut self, id: &SandboxId) {
+        kill_process(init_pid(self.state.dir.path(), id));
+    }
+
+    async fn leave_behind(&mut self) -> SandboxId {
+        let id = self.state.new_id();
+        let dir = self.state.dir.path().join("sandboxes").join(id.as_str());
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("disk.ext4"), vec![0; 1 << 20]).unwrap();
+        Self::cgroups().create(id.as_str()).unwrap();
+        id
+    }
+
+    async fn left_of(&mut self, id: &SandboxId) -> Vec<String> {
+        let state = self.state.dir.path();
+        let mut left = Vec::new();
+        if Self::cgroups().list().unwrap().iter().any(|name| name == id.as_str()) {
+            left.push("control groups".to_owned());
+        }
+        for dir in ["sandboxes", "trash"] {
+            for entry in std::fs::read_dir(state.join(dir)).unwrap() {
+                let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+                left.extend(name.contains(id.as_str()).then(|| format!("{dir}/{name}")));
+            }
+        }
+        left.extend(loops_of(state).into_iter().filter(|file| file.contains(id.as_str())));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        left.extend(mounts.contains(id.as_str()).then(|| "a mount".to_owned()));
+        left
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_is_kept() {
-    let Some(host) = Host::start().await else { return };
-    check_runtime_contract(&host.runtime, BuildId::generate(&Random), || host.spec()).await.unwrap();
+    if !can_run() {
+        return;
+    }
+    let mut subject = LinuxHost { state: State::new() };
+    check_engine_contract(&mut subject).await.unwrap();
 }

@@ -10,9 +10,9 @@
 mod support;
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_engine::{Ailment, Dial as _, Engine as _, EngineError, FoundState, Notice, Stray};
 use sandscope_model::{BuildId, Cause, ExitStatus, SandboxId};
 use sandscope_runtime::linux::{Seen, inspect};
-use sandscope_runtime::{Ailment, FoundState, Notice, Runtime as _, RuntimeError, Stray};
 use tokio::io::AsyncWriteExt as _;
 
 use support::{
@@ -72,7 +72,7 @@ async fn the_first_process_killed_for_lack_of_memory_is_told_as_such() {
     let press = async {
         let mut held = Vec::new();
         loop {
-            if let Ok(mut stream) = host.runtime.connect(&id, sandscope_agent_protocol::AGENT_PORT).await {
+            if let Ok(mut stream) = host.runtime.dial(&id, sandscope_agent_protocol::AGENT_PORT).await {
                 let endless = format!("GET /health HTTP/1.1\r\nx: {}", "a".repeat(60_000));
                 let _unread = stream.write_all(endless.as_bytes()).await;
                 held.push(stream);
@@ -130,7 +130,7 @@ async fn one_moved_out_of_its_groups_ails_at_once_and_can_be_killed() {
         std::fs::write(parent, &pid).unwrap();
         eventually("it can be removed", async || std::fs::remove_dir(&dir).is_ok()).await;
     }
-    assert_eq!(host.runtime.check(&id).await, Err(Ailment::ControlGroupsRemoved));
+    assert_eq!(host.runtime.check(&id).await, Err(Ailment::LimitsLost));
     assert_eq!(host.runtime.kill(&id).await.unwrap().unwrap().status, KILLED);
 }
 
@@ -212,17 +212,15 @@ async fn strays_are_found_and_removed_and_what_lives_is_left_alone() {
     let Some(host) = Host::start().await else { return };
     let id = host.create().await;
     let layer = BuildId::generate(&Random);
-    host.runtime.checkpoint(&id, layer).await.unwrap();
+    host.runtime.capture(&id, layer).await.unwrap();
     let survey = host.runtime.survey().await.unwrap();
     assert_eq!(
         (survey.sandboxes.as_slice(), survey.layers.as_slice()),
         ([id.clone()].as_slice(), [layer].as_slice())
     );
-    let of_this_test = |stray: &Stray, id: &SandboxId| match stray {
-        // Other tests have theirs in the same place.
-        Stray::ControlGroups(found) => found == id,
-        _ => true,
-    };
+    // Other tests have theirs in the same place.
+    let of_this_test =
+        |stray: &Stray, id: &SandboxId| !stray.is_shared || stray.sandbox.as_ref().is_some_and(|of| of == id);
     let stray = host.state.new_id();
     assert!(!survey.strays.iter().any(|found| of_this_test(found, &stray)), "{survey:?}");
 
@@ -246,7 +244,7 @@ async fn strays_are_found_and_removed_and_what_lives_is_left_alone() {
     // In no particular order: what cannot be removed yet is removed by the next round.
     eventually("all are removed", async || {
         for stray in &found {
-            let _later = host.runtime.remove_stray(stray).await;
+            let _later = host.runtime.remove(stray).await;
         }
         let left = host.runtime.survey().await.unwrap().strays;
         !left.iter().any(|left| of_this_test(left, &stray))
@@ -281,7 +279,7 @@ async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), St
     runtime.kill(&first.id).await.unwrap();
     std::fs::write(dir.join("ballast"), vec![1; 64 << 20]).unwrap_err();
     let full = runtime.create(&support::spec(state.new_id())).await;
-    if !matches!(full, Err(RuntimeError::DiskFull(_))) {
+    if !matches!(full, Err(EngineError::DiskFull(_))) {
         return Err(format!("a full disk: {full:?}"));
     }
     std::fs::remove_file(dir.join("ballast")).unwrap();
@@ -292,12 +290,12 @@ async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), St
         }
     }
     let missing = runtime.create(&support::spec(state.new_id())).await;
-    if !matches!(missing, Err(RuntimeError::BaseMissing)) {
+    if !matches!(missing, Err(EngineError::BaseMissing)) {
         return Err(format!("a missing base: {missing:?}"));
     }
     runtime.shutdown().await;
     let left = runtime.survey().await.unwrap();
-    let below = left.strays.iter().filter(|stray| !matches!(stray, Stray::ControlGroups(_))).count();
+    let below = left.strays.iter().filter(|stray| !stray.is_shared).count();
     if left.sandboxes.is_empty() && below == 0 { Ok(()) } else { Err(format!("left: {left:?}")) }
 }
 

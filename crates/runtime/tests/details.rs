@@ -8,29 +8,29 @@
 
 mod support;
 
-use sandscope_model::{Details, MetricField as F, SandboxId};
-use sandscope_runtime::Runtime as _;
+use sandscope_engine::{Depth, Engine as _, Readings as _, Wanted};
+use sandscope_model::{Details, MetricField as F, SandboxId, Values};
 use sandscope_runtime::linux::LinuxRuntime;
 use support::{Host, User, eventually};
 
 const MIB: u64 = 1 << 20;
 
-fn details(runtime: &LinuxRuntime, id: &SandboxId) -> Details {
-    runtime.details(id).unwrap()
+async fn details(runtime: &LinuxRuntime, id: &SandboxId) -> Details {
+    runtime.details(id).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sandbox_is_told_about_in_full() {
     let Some(host) = Host::start().await else { return };
     let id = host.create().await;
-    let before = details(&host.runtime, &id);
-    let more_before = host.runtime.more_counters(&id).unwrap();
+    let before = details(&host.runtime, &id).await;
+    let more_before = stored(&host.runtime, &id).await;
     let script = "dd if=/dev/zero of=/home/user/file bs=1M count=16 conv=fsync 2>/dev/null
                   for i in 1 2 3 4 5; do touch /home/user/empty$i; done; sync -f /home/user/file
                   i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
     assert_eq!(host.run(&id, User::User, script).await.code, 0);
-    let after = details(&host.runtime, &id);
-    let more = host.runtime.more_counters(&id).unwrap();
+    let after = details(&host.runtime, &id).await;
+    let more = stored(&host.runtime, &id).await;
 
     let written = |details: &Details| details.disk_traffic.unwrap().written_bytes;
     let grown = written(&after) - written(&before);
@@ -75,13 +75,13 @@ async fn counters_go_on_where_they_were_after_a_restart_of_the_server() {
     let id = host.create().await;
     let script = "dd if=/dev/zero of=/home/user/file bs=1M count=4 conv=fsync 2>/dev/null";
     host.run(&id, User::User, script).await;
-    let before = details(&host.runtime, &id);
+    let before = details(&host.runtime, &id).await;
     host.runtime.shutdown().await;
     let Host { runtime, state } = host;
     drop(runtime);
     let runtime = state.runtime().await;
     runtime.recover().await.unwrap();
-    let after = details(&runtime, &id);
+    let after = details(&runtime, &id).await;
     let (then, now) = (before.disk_traffic.unwrap(), after.disk_traffic.unwrap());
     assert!(now.written_bytes >= then.written_bytes && now.written_bytes < then.written_bytes + 8 * MIB);
     assert!(after.cpu.usage_usec.unwrap() >= before.cpu.usage_usec.unwrap());
@@ -100,17 +100,18 @@ async fn processes_are_listed_by_their_inner_numbers_whatever_they_call_themselv
     eventually("it sleeps", async || {
         host.runtime
             .processes(&id)
+            .await
             .unwrap()
             .iter()
             .any(|process| process.pid == pid && process.name == b"sleep")
     })
     .await;
-    let processes = host.runtime.processes(&id).unwrap();
+    let processes = host.runtime.processes(&id).await.unwrap();
     let first = processes.iter().find(|process| process.pid == 1).expect("the agent");
     assert_ne!(first.host_pid, 1);
     assert!(first.rss_bytes > 0 && first.n_threads >= 1);
     host.runtime.pause(&id).await.unwrap();
-    assert_eq!(host.runtime.processes(&id).unwrap().len(), processes.len());
+    assert_eq!(host.runtime.processes(&id).await.unwrap().len(), processes.len());
     host.runtime.kill(&id).await.unwrap();
     host.runtime.shutdown().await;
 }

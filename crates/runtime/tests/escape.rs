@@ -11,9 +11,9 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use sandscope_engine::Engine as _;
 use sandscope_model::SandboxId;
-use sandscope_runtime::Runtime as _;
-use support::{Host, User};
+use support::{Host, User, counters};
 
 /// Runs a script as the sandbox's root and gives what it printed.
 async fn as_root(host: &Host, id: &SandboxId, script: &str) -> String {
@@ -253,7 +253,10 @@ async fn limits_hold() {
     assert_eq!(limits, "0\n0\n64\n");
     let eaten = host.run(&id, User::User, "python3 -c 'x=bytearray(200<<20)'").await;
     assert!(eaten.code != 0, "{eaten:?}");
-    assert!(host.runtime.counters(&id).unwrap().n_oom_kills >= 1, "the out-of-memory kill is counted");
+    assert!(
+        counters(&host.runtime, &id).await.unwrap().n_oom_kills >= 1,
+        "the out-of-memory kill is counted"
+    );
 
     let mut spec = host.spec();
     spec.memory_mb = 1024;
@@ -261,7 +264,7 @@ async fn limits_hold() {
     let forks = "for i in $(seq 1500); do sleep 60 & done; echo unlimited";
     let forked = host.run(&spec.id, User::User, forks).await;
     assert!(!forked.stdout.contains("unlimited"), "{forked:?}");
-    assert!(host.runtime.counters(&spec.id).unwrap().n_pids <= 1024);
+    assert!(counters(&host.runtime, &spec.id).await.unwrap().n_pids <= 1024);
     assert!(host.runtime.kill(&spec.id).await.unwrap().is_some());
     host.runtime.kill(&id).await.unwrap();
 }
@@ -276,6 +279,6 @@ async fn hostile_files_reach_nothing_of_the_host() {
     assert_eq!(ran.stdout.lines().next(), Some("root:x:0:0:root:/root:/bin/bash"), "{ran:?}");
     // Checkpoint and kill touch the layer as a disk image only: a pipe nobody writes to cannot hold them up.
     let build = sandscope_model::BuildId::generate(&support::Random);
-    host.runtime.checkpoint(&id, build).await.unwrap();
+    host.runtime.capture(&id, build).await.unwrap();
     host.runtime.kill(&id).await.unwrap();
 }

@@ -13,12 +13,14 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use sandscope_engine::{
+    Dial as _, DialFailure, Engine as _, EngineError, FoundState, ReadError, Readings as _,
+};
 use sandscope_model::{BuildId, Cause, Exit, ExitStatus, Rootfs, SandboxId};
-use sandscope_runtime::{ConnectError, FoundState, Runtime as _, RuntimeError};
 
 use support::{
-    CGROUP_PARENT, Host, Random, State, User, can_run, ended, eventually, init_pid, kill_process, loops_of,
-    run,
+    CGROUP_PARENT, Host, Random, State, User, can_run, counters, ended, eventually, init_pid, kill_process,
+    loops_of, run,
 };
 
 const KILLED: ExitStatus = ExitStatus::Signal(9);
@@ -31,7 +33,7 @@ async fn a_sandbox_runs_commands_and_leaves_nothing_when_killed() {
     assert_eq!((ran.stdout.as_str(), ran.code), ("user\n/home/user\n42\n", 3), "{ran:?}");
     assert_eq!(host.runtime.running(), std::slice::from_ref(&id));
     host.runtime.create(&support::spec(id.clone())).await.unwrap();
-    assert!(matches!(host.runtime.connect(&id, 9).await, Err(ConnectError::PortClosed)));
+    assert!(matches!(host.runtime.dial(&id, 9).await, Err(DialFailure::PortClosed)));
     let loops = loops_of(host.state.dir.path());
     assert_eq!(loops.len(), 1, "{loops:?}");
 
@@ -40,8 +42,8 @@ async fn a_sandbox_runs_commands_and_leaves_nothing_when_killed() {
     assert!(exit.peak_memory_bytes.is_some_and(|bytes| bytes > 0), "{exit:?}");
     assert!(exit.cpu_time_usec.is_some_and(|usec| usec > 0), "{exit:?}");
     assert_eq!(host.runtime.kill(&id).await.unwrap(), None, "a second kill finds nothing");
-    assert!(matches!(host.runtime.counters(&id), Err(RuntimeError::NotFound)));
-    assert!(matches!(host.runtime.connect(&id, 9).await, Err(ConnectError::NotRunning)));
+    assert!(matches!(counters(&host.runtime, &id).await, Err(ReadError::NotFound)));
+    assert!(matches!(host.runtime.dial(&id, 9).await, Err(DialFailure::NotRunning)));
     host.runtime.shutdown().await;
     assert_nothing_left(host.state.dir.path(), &id).await;
 }
@@ -54,13 +56,13 @@ async fn a_paused_sandbox_stands_still_and_goes_on_with_its_memory() {
     host.run(&id, User::User, script).await;
     host.runtime.pause(&id).await.unwrap();
     assert_eq!(host.runtime.running(), []);
-    assert!(matches!(host.runtime.connect(&id, 49983).await, Err(ConnectError::NotRunning)));
-    let before = host.runtime.counters(&id).unwrap();
+    assert!(matches!(host.runtime.dial(&id, 49983).await, Err(DialFailure::NotRunning)));
+    let before = counters(&host.runtime, &id).await.unwrap();
     // There is nothing to wait for: a process that ran on would use this time.
     // sleep: time that a process which ran on would use
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     assert_eq!(
-        host.runtime.counters(&id).unwrap().cpu_usage_usec,
+        counters(&host.runtime, &id).await.unwrap().cpu_usage_usec,
         before.cpu_usage_usec,
         "time passed inside"
     );
@@ -88,7 +90,7 @@ async fn a_checkpoint_starts_new_sandboxes_and_the_first_runs_on() {
     )
     .await;
     let build = BuildId::generate(&Random);
-    let bytes = host.runtime.checkpoint(&id, build).await.unwrap();
+    let bytes = host.runtime.capture(&id, build).await.unwrap();
     assert!((64 << 10..64 << 20).contains(&bytes), "{bytes}");
     host.run(&id, User::User, "echo changed > /home/user/file").await;
 
@@ -102,22 +104,22 @@ async fn a_checkpoint_starts_new_sandboxes_and_the_first_runs_on() {
     }
     assert_eq!(host.run(&id, User::User, "cat ~/file").await.stdout, "changed\n");
     host.runtime.pause(&id).await.unwrap();
-    host.runtime.checkpoint(&id, build).await.unwrap();
+    host.runtime.capture(&id, build).await.unwrap();
     assert_eq!(host.runtime.running().len(), 2, "the paused one stays paused");
-    host.runtime.delete_snapshot(build).await.unwrap();
-    host.runtime.delete_snapshot(build).await.unwrap();
+    host.runtime.remove_layer(build).await.unwrap();
+    host.runtime.remove_layer(build).await.unwrap();
     let mut spec = host.spec();
     spec.rootfs = Rootfs::Snapshot(build);
-    assert!(matches!(host.runtime.create(&spec).await, Err(RuntimeError::SnapshotMissing)));
+    assert!(matches!(host.runtime.create(&spec).await, Err(EngineError::SnapshotMissing)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_tell_what_is_used() {
     let Some(host) = Host::start().await else { return };
     let id = host.create().await;
-    let before = host.runtime.counters(&id).unwrap();
+    let before = counters(&host.runtime, &id).await.unwrap();
     host.run(&id, User::User, "dd if=/dev/urandom of=/home/user/data bs=1M count=16 2>/dev/null; sync").await;
-    let after = host.runtime.counters(&id).unwrap();
+    let after = counters(&host.runtime, &id).await.unwrap();
     assert!(after.taken_at_usec > before.taken_at_usec && after.cpu_usage_usec > before.cpu_usage_usec);
     assert_eq!(before.disk_total_bytes, after.disk_total_bytes);
     let written = before.disk_available_bytes - after.disk_available_bytes;
@@ -164,7 +166,7 @@ async fn a_failed_create_leaves_nothing() {
     let mut options = support::options(host.state.dir.path());
     options.agent_limit = std::time::Duration::ZERO;
     let runtime = sandscope_runtime::linux::LinuxRuntime::start(options).await.unwrap();
-    assert!(matches!(runtime.create(&spec).await, Err(RuntimeError::AgentUnresponsive)));
+    assert!(matches!(runtime.create(&spec).await, Err(EngineError::AgentUnresponsive)));
     assert_nothing_left(host.state.dir.path(), &spec.id).await;
 }
 
@@ -218,11 +220,11 @@ async fn sandboxes_outlive_a_killed_server_and_are_found_as_they_are() {
     assert_eq!((exit.status, exit.cause), (Some(KILLED), Some(Cause::AgentSignalled)));
     assert_eq!(runtime.running(), std::slice::from_ref(running));
     assert_eq!(run(&runtime, running, User::User, "echo here").await.stdout, "here\n");
-    assert!(runtime.counters(running).unwrap().disk_total_bytes > 0);
+    assert!(counters(&runtime, running).await.unwrap().disk_total_bytes > 0);
     runtime.resume(paused).await.unwrap();
     assert_eq!(run(&runtime, paused, User::User, "echo awake").await.stdout, "awake\n");
     let build = BuildId::generate(&Random);
-    runtime.checkpoint(paused, build).await.unwrap();
+    runtime.capture(paused, build).await.unwrap();
     assert_eq!(runtime.kill(dead).await.unwrap().unwrap().status, Some(KILLED));
     runtime.kill(running).await.unwrap();
     runtime.kill(paused).await.unwrap();

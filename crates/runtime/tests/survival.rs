@@ -9,10 +9,10 @@
 
 mod support;
 
+use sandscope_engine::Engine as _;
 use sandscope_model::SandboxId;
-use sandscope_runtime::Runtime as _;
 use sandscope_runtime::linux::LinuxRuntime;
-use support::{Host, User, ask, eventually, start};
+use support::{Host, User, ask, counters, eventually, start};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
@@ -116,7 +116,7 @@ async fn a_fork_bomb_ends_at_the_limit_and_with_its_command() {
     let id = host.create().await;
     let bomb = "exec 2>/dev/null; f() { f & f & sleep 1000; }; f";
     let pid = start(&host.runtime, &id, User::User, bomb).await;
-    let processes = async || host.runtime.counters(&id).unwrap().n_pids;
+    let processes = async || counters(&host.runtime, &id).await.unwrap().n_pids;
     eventually("the bomb has gone off", async || processes().await >= 90).await;
     for round in 0..20 {
         // Nothing of this needs a new process or thread.
@@ -196,7 +196,8 @@ async fn full_memory_ends_who_fills_it() {
     let crowd = "for i in $(seq 200); do python3 -c 'open(\"/proc/self/oom_score_adj\",\"w\").write(\"300\"); \
                  x=b\"x\"*(2<<20); import time; time.sleep(1000)' & done 2>/dev/null; wait";
     let crowd = start(&host.runtime, &id, User::User, crowd).await;
-    eventually("memory has run out", async || host.runtime.counters(&id).unwrap().n_oom_kills >= 4).await;
+    eventually("memory has run out", async || counters(&host.runtime, &id).await.unwrap().n_oom_kills >= 4)
+        .await;
     assert_eq!(ask(&host.runtime, &id, "GET", "/health", &[], Vec::new()).await.0, 204);
     // It may have been among the victims.
     let _ = send_signal(&host, &id, crowd).await;

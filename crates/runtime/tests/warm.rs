@@ -11,9 +11,9 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_engine::{Dial as _, Engine as _, LaunchSpec, Readings as _};
 use sandscope_model::Secret;
 use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime, WarmOptions};
-use sandscope_runtime::{LaunchSpec, Runtime as _};
 use support::{CGROUP_PARENT, Host, State, User, can_run, eventually, options, run, spec};
 
 const N: usize = 2;
@@ -66,7 +66,7 @@ async fn one_made_ahead_is_as_good_as_any() {
         spec.access_token = Some(Secret::new("only-mine".to_owned()));
     })
     .await;
-    let refused = host.runtime.connect(&spec.id, sandscope_agent_protocol::AGENT_PORT).await;
+    let refused = host.runtime.dial(&spec.id, sandscope_agent_protocol::AGENT_PORT).await;
     assert!(refused.is_ok());
     let group = group_of(host.state.dir.path(), &spec);
     let cgroups = Cgroups::probe(&CgroupOptions { parent: CGROUP_PARENT.into() }).unwrap();

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Counters, Pressures, Sample, SandboxId, Timestamp};
-use sandscope_runtime::{Runtime, RuntimeError};
+use sandscope_engine::{Depth, ReadError, Reading, Readings, Wanted};
+use sandscope_model::{Clock, Sample, SandboxId, Timestamp};
 use sandscope_store::{SampleRetention, Store};
 use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ const LATE_S: i64 = 1;
 pub struct SamplerOptions {
     /// Where samples go, and where sandboxes' sizes come from.
     pub store: Store,
-    /// Whose counters are read.
-    pub runtime: Arc<dyn Runtime>,
+    /// Where counters are read.
+    pub readings: Arc<dyn Readings>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// How often each running sandbox is sampled; at least one second.
@@ -119,15 +119,15 @@ struct Found {
 
 /// Reads whatever is due and derives its samples.
 async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) -> Found {
-    let round = rounds.begin(now, options.runtime.running());
+    let round = rounds.begin(now, options.readings.running());
     let mut found = Found::default();
     if round.new.is_empty() && round.due.is_empty() {
         return found;
     }
     let is_followed = options.live.as_ref().is_some_and(Live::is_followed);
-    for (id, reading) in read_all(&options.runtime, round.due, is_followed).await {
+    for (id, reading) in read(&*options.readings, round.due, is_followed).await {
         match reading {
-            Ok((reading, pressures)) => {
+            Ok(Reading { counters: reading, pressures }) => {
                 let totals = reading.more;
                 let taken = rounds.take(now, &id, reading);
                 found.samples.extend(taken.sample);
@@ -142,11 +142,11 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
         }
     }
     let new = round.new.into_iter().map(|id| Due { id, is_stored: true }).collect();
-    for (id, reading) in read_all(&options.runtime, new, false).await {
+    for (id, reading) in read(&*options.readings, new, false).await {
         match reading {
-            Ok((reading, _)) => {
+            Ok(Reading { counters, .. }) => {
                 if let Some(subject) = subject(&options.store, &id).await {
-                    rounds.start(now, subject, reading);
+                    rounds.start(now, subject, counters);
                 }
             }
             Err(error) => report(options, &id, &error),
@@ -155,42 +155,30 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
     found
 }
 
-type Reading = Result<(Counters, Option<Pressures>), RuntimeError>;
-
-/// Reads counters one after the other, away from the threads that serve requests: each takes tens of microseconds,
-/// all of them together do not. What is read less often is read for samples that are stored, and while somebody follows.
-async fn read_all(runtime: &Arc<dyn Runtime>, due: Vec<Due>, is_followed: bool) -> Vec<(SandboxId, Reading)> {
+/// Reads all that are due in one call. What is read less often is read for samples that are stored, and while somebody
+/// follows.
+async fn read(
+    readings: &dyn Readings,
+    due: Vec<Due>,
+    is_followed: bool,
+) -> Vec<(SandboxId, Result<Reading, ReadError>)> {
     if due.is_empty() {
         return Vec::new();
     }
-    let runtime = Arc::clone(runtime);
-    let read = move || {
-        let read_one = |Due { id, is_stored }: Due| {
-            let pressures = is_followed.then(|| runtime.pressures(&id).ok()).flatten();
-            let reading = runtime.counters(&id).map(|mut counters| {
-                if is_stored || is_followed {
-                    counters.more = runtime.more_counters(&id).unwrap_or_default();
-                }
-                (counters, pressures)
-            });
-            (id, reading)
+    let wanted = |Due { id, is_stored }: Due| {
+        let depth = match (is_followed, is_stored) {
+            (true, _) => Depth::WithPressures,
+            (false, true) => Depth::Stored,
+            (false, false) => Depth::Counters,
         };
-        due.into_iter().map(read_one).collect()
+        Wanted { id, depth }
     };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(readings) => readings,
-        Err(error) => match error.try_into_panic() {
-            // As if it had happened in this task, which then starts over.
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The process ends.
-            Err(_) => Vec::new(),
-        },
-    }
+    readings.read(due.into_iter().map(wanted).collect()).await
 }
 
-fn report(options: &SamplerOptions, sandbox_id: &SandboxId, error: &RuntimeError) {
+fn report(options: &SamplerOptions, sandbox_id: &SandboxId, error: &ReadError) {
     // It may have ended between being listed and being read.
-    if !matches!(error, RuntimeError::NotFound) {
+    if !matches!(error, ReadError::NotFound) {
         options.stats.unreadable();
         if let Some(suspect) = &options.suspect {
             suspect(sandbox_id);

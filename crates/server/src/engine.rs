@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
-use sandscope_runtime::Runtime;
+use sandscope_engine::{Dial, Readings};
 use sandscope_runtime::linux::{self, LinuxOptions, LinuxRuntime, WarmOptions};
 
 use sandscope_config as config;
@@ -41,8 +41,16 @@ impl Engine {
         Ok(Self { runtime: Arc::new(runtime) })
     }
 
-    pub(crate) fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::clone(&self.runtime) as Arc<dyn Runtime>
+    pub(crate) fn engine(&self) -> Arc<dyn sandscope_engine::Engine> {
+        Arc::clone(&self.runtime) as Arc<dyn sandscope_engine::Engine>
+    }
+
+    pub(crate) fn readings(&self) -> Arc<dyn Readings> {
+        Arc::clone(&self.runtime) as Arc<dyn Readings>
+    }
+
+    pub(crate) fn door(&self) -> Arc<dyn Dial> {
+        Arc::clone(&self.runtime) as Arc<dyn Dial>
     }
 
     /// Finishes what is being removed. Sandboxes live on.

@@ -61,7 +61,8 @@ impl Parts {
         let store = open_store(config, data_dir, &clock, &entropy, tasks).await?;
         let engine = Engine::start(data_dir.path(), &config.sandbox).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
-            runtime: engine.runtime(),
+            engine: engine.engine(),
+            readings: engine.readings(),
             store: store.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -93,7 +94,7 @@ impl Parts {
         let options = SamplerOptions {
             suspect: Some(Arc::new(move |id| suspecting.suspect(id))),
             store: self.store.clone(),
-            runtime: self.engine.runtime(),
+            readings: self.engine.readings(),
             clock: Arc::clone(&self.clock),
             interval: config.metrics.interval,
             live: Some(self.live.clone()),
@@ -117,7 +118,8 @@ impl Parts {
     pub(crate) fn collect_logs(&self) {
         let options = LogsOptions {
             store: self.store.clone(),
-            runtime: self.engine.runtime(),
+            readings: self.engine.readings(),
+            door: self.engine.door(),
             clock: Arc::clone(&self.clock),
         };
         sandscope_logs::start(options, &self.tasks);
@@ -205,6 +207,7 @@ impl Parts {
         });
         let edge = Edge::new(EdgeOptions {
             lifecycle: self.lifecycle.clone(),
+            door: self.engine.door(),
             clock: Arc::clone(&self.clock),
             domain: config.server.domain.name.clone(),
         });

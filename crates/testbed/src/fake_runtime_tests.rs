@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
+use sandscope_engine::{Dial, DialFailure, Engine, EngineError, FoundState, Readings};
 use sandscope_model::{ExecutionId, Rootfs, TemplateId};
-use sandscope_runtime::{ConnectError, FoundState, Runtime, RuntimeError};
 
 use super::*;
 use crate::{SeededEntropy, StepClock};
@@ -66,7 +66,7 @@ async fn faults_meet_the_operation_they_were_planned_for() {
     let spec = spec(1);
     runtime.inject(Trigger::Next(Op::Pause), Fault::FailAfterEffect);
     runtime.create(&spec).await.unwrap();
-    assert!(matches!(runtime.pause(&spec.id).await, Err(RuntimeError::Step { .. })));
+    assert!(matches!(runtime.pause(&spec.id).await, Err(EngineError::Step { .. })));
     assert_eq!(runtime.shapes()[&spec.id], Shape::Paused);
 
     runtime.inject(Trigger::Nth(1), Fault::HaltBefore);
@@ -103,23 +103,93 @@ async fn connections_reach_the_listener_of_a_running_sandbox_only() {
     let (runtime, _) = host();
     let spec = spec(1);
     runtime.create(&spec).await.unwrap();
-    assert!(matches!(runtime.connect(&spec.id, 80).await, Err(ConnectError::PortClosed)));
+    assert!(matches!(runtime.dial(&spec.id, 80).await, Err(DialFailure::PortClosed)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     runtime.listen(None, 80, listener.local_addr().unwrap());
-    runtime.connect(&spec.id, 80).await.unwrap();
+    runtime.dial(&spec.id, 80).await.unwrap();
     runtime.pause(&spec.id).await.unwrap();
-    assert!(matches!(runtime.connect(&spec.id, 80).await, Err(ConnectError::NotRunning)));
+    assert!(matches!(runtime.dial(&spec.id, 80).await, Err(DialFailure::NotRunning)));
+}
+
+/// The fake as the contract's subject.
+struct FakeHost {
+    clock: StepClock,
+    runtime: FakeRuntime,
+    has_started: bool,
+    seed: u64,
+}
+
+#[async_trait::async_trait]
+impl crate::Subject for FakeHost {
+    type Engine = FakeRuntime;
+
+    async fn start(&mut self) -> FakeRuntime {
+        if self.has_started {
+            self.runtime = self.runtime.next_life();
+        }
+        self.has_started = true;
+        self.runtime.clone()
+    }
+
+    async fn stop(&mut self, _: FakeRuntime) {}
+
+    fn spec(&mut self) -> LaunchSpec {
+        self.seed += 1;
+        spec(self.seed)
+    }
+
+    fn layer(&mut self) -> BuildId {
+        self.seed += 1;
+        BuildId::generate(&SeededEntropy::new(self.seed))
+    }
+
+    async fn keep_busy(&mut self, _: &FakeRuntime, id: &SandboxId) {
+        self.runtime.set_load(id, 1.0);
+    }
+
+    async fn pass_time(&mut self) {
+        self.clock.advance(Duration::from_millis(100));
+    }
+
+    async fn end_first_process(&mut self, id: &SandboxId) {
+        let exit = Exit { status: Some(ExitStatus::Signal(9)), ..Exit::default() };
+        assert!(self.runtime.exit(id, exit));
+    }
+
+    async fn leave_behind(&mut self) -> SandboxId {
+        let id = self.spec().id;
+        let (name, sandbox) = (id.to_string(), Some(id.clone()));
+        self.runtime.stray(Stray { engine: "fake", kind: "directory", name, sandbox, is_shared: false });
+        id
+    }
+
+    async fn left_of(&mut self, id: &SandboxId) -> Vec<String> {
+        let shapes = self.runtime.shapes();
+        let shape = shapes.get(id).map(|shape| format!("{shape:?}"));
+        let strays = self.runtime.strays().into_iter().filter(|stray| stray.sandbox.as_ref() == Some(id));
+        shape.into_iter().chain(strays.map(|stray| stray.to_string())).collect()
+    }
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract_of_every_runtime() {
-    let (runtime, _) = host();
-    let layer = BuildId::generate(&SeededEntropy::new(77));
-    let mut seed = 100;
-    let new_spec = || {
-        seed += 1;
-        spec(seed)
-    };
-    assert_eq!(crate::check_runtime_contract(&runtime, layer, new_spec).await, Ok(()));
-    assert!(runtime.shapes().is_empty() && runtime.layers().is_empty());
+async fn it_keeps_the_contract_of_every_engine() {
+    let (runtime, clock) = host();
+    let agent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    runtime.listen(None, sandscope_agent_protocol::AGENT_PORT, agent.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = agent.accept().await {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let _request = stream.read(&mut [0; 1024]).await;
+            let _gone = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    });
+    for tunnels in [false, true] {
+        if tunnels {
+            runtime.tunnel_connections();
+        }
+        let mut subject =
+            FakeHost { clock: clock.clone(), runtime: runtime.next_life(), has_started: false, seed: 100 };
+        assert_eq!(crate::check_engine_contract(&mut subject).await, Ok(()));
+        assert!(runtime.shapes().is_empty() && runtime.layers().is_empty());
+    }
 }

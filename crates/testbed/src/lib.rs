@@ -10,7 +10,7 @@ mod seeded_entropy;
 mod step_clock;
 mod step_tasks;
 
-pub use contract::check_runtime_contract;
+pub use contract::{Subject, check_engine_contract};
 pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
 pub use invariants::{check_invariants, fold, whole_log};
 pub use poison_clock::PoisonClock;

@@ -8,12 +8,12 @@ use super::source::Source;
 
 /// Files and folders that may wait in real time, and for what.
 const REAL_TIME: &[(&str, &str)] = &[
+    ("crates/agent-link/src/logs.rs", "an agent that stops answering"),
     ("crates/api/src/body.rs", "a client that stops sending"),
     ("crates/api/src/live_metrics.rs", "a client that stops reading"),
     ("crates/client/src/", "a server that stops answering"),
     ("crates/edge/src/signed.rs", "a client that waits its turn"),
     ("crates/lifecycle/src/lifecycle.rs", "how long the process may take to end"),
-    ("crates/logs/src/agent.rs", "an agent that stops answering"),
     ("crates/webhooks/src/attempt.rs", "how long a receiver took"),
     ("crates/webhooks/src/deliverer.rs", "idle connections"),
     ("crates/webhooks/src/supervisor.rs", "how long the process may take to end"),

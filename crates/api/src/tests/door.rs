@@ -85,7 +85,8 @@ impl Door {
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
         let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
         let options = LifecycleOptions {
-            runtime: Arc::new(runtime.clone()),
+            engine: Arc::new(runtime.clone()),
+            readings: Arc::new(runtime.clone()),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: seeded(2),

@@ -83,7 +83,8 @@ impl World {
         runtime.listen(None, PORT, address);
         runtime.listen(None, AGENT, address);
         let options = LifecycleOptions {
-            runtime: runtime.clone(),
+            engine: runtime.clone(),
+            readings: runtime.clone(),
             store,
             clock: clock.clone(),
             entropy,
@@ -92,6 +93,7 @@ impl World {
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let edge = Edge::new(EdgeOptions {
             lifecycle: lifecycle.clone(),
+            door: runtime.clone(),
             clock: clock.clone(),
             domain: "localhost".into(),
         });

@@ -1,4 +1,4 @@
-//! Recording changes. An intent is tried once; a result is tried until it is recorded, because the runtime has
+//! Recording changes. An intent is tried once; a result is tried until it is recorded, because the engine has
 //! already acted and what happened must not be lost.
 
 use std::time::Duration;

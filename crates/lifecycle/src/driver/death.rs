@@ -116,7 +116,7 @@ impl Driver {
     /// Ends a sandbox that is of no use any more, unless it has recovered meanwhile.
     pub(super) async fn end_ailing(&mut self, cause: Cause) {
         self.ailment.mark_unchanged();
-        if self.context.runtime.check(&self.sandbox.id).await.is_ok() {
+        if self.context.engine.check(&self.sandbox.id).await.is_ok() {
             tracing::info!(sandbox_id = %self.sandbox.id, "it is well again");
             self.forget_ailment();
             return;

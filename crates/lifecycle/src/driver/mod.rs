@@ -1,8 +1,8 @@
-//! The one task that owns a sandbox: nobody else calls the runtime for it or changes its row.
+//! The one task that owns a sandbox: nobody else calls the engine for it or changes its row.
 //!
 //! ```text
 //!  requests (bounded) ──► inbox ──┐
-//!  exit (from the runtime) ───────┼─► whose turn? ─► commit the intent ─► runtime ─► commit state + event ─► answer
+//!  exit (from the engine) ───────┼─► whose turn? ─► commit the intent ─► engine  ─► commit state + event ─► answer
 //!  the clock reaches end_at ──────┘                  (refused: nothing     │            │
 //!                                                     has changed)         │            └ cannot be written: the caller
 //!                                                                          │              is told, writing is tried
@@ -15,7 +15,7 @@
 //! a caller that goes away changes nothing.
 //!
 //! Failure cases. The store refuses an intent: the caller is told, nothing changed. The store refuses a result: see
-//! `commit`. The runtime fails: rolled back, or, where the sandbox turns out to be gone, its death is recorded. The
+//! `commit`. The engine fails: rolled back, or, where the sandbox turns out to be gone, its death is recorded. The
 //! server stops: the current step is finished, the queue is refused, the sandbox lives on and the next start takes
 //! it back. The server is killed: the recorded intent tells the next start what was under way. The driver panics: see
 //! `revival`.
@@ -30,8 +30,8 @@ mod transitions;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use sandscope_engine::LaunchSpec;
 use sandscope_model::{Cause, Component, Exit, Origin, Sandbox, State, StateName, Timestamp};
-use sandscope_runtime::LaunchSpec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::death::OomTold;

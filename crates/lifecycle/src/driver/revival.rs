@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::FoundState;
 use sandscope_model::{SandboxId, StateName};
-use sandscope_runtime::FoundState;
 use tokio::sync::oneshot;
 
 use super::{Begin, Life, take_over};
@@ -86,9 +86,9 @@ async fn find(
     if let Some(exit) = exit {
         return Ok(Some(FoundState::Dead(exit)));
     }
-    if context.runtime.running().contains(id) {
+    if context.readings.running().contains(id) {
         return Ok(Some(FoundState::Running));
     }
-    let survey = context.runtime.survey().await.map_err(RequestError::Runtime)?;
+    let survey = context.engine.survey().await.map_err(RequestError::Runtime)?;
     Ok(survey.sandboxes.contains(id).then_some(FoundState::Paused))
 }

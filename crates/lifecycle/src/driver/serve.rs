@@ -68,10 +68,10 @@ impl Driver {
     /// Captures the writable layer and records the snapshot. If it cannot be recorded the layer is removed again.
     async fn checkpoint(&mut self, name: Option<SnapshotName>) -> Result<Snapshot, RequestError> {
         let build_id = BuildId::generate(&*self.context.entropy);
-        if let Err(error) = self.context.runtime.checkpoint(&self.sandbox.id, build_id).await {
+        if let Err(error) = self.context.engine.capture(&self.sandbox.id, build_id).await {
             self.remove_layer(build_id).await;
             self.bury_if_gone(&error, KillReason::Orphaned).await?;
-            return Err(RequestError::Runtime(error));
+            return Err(RequestError::Engine(error));
         }
         let recorded = self.record_snapshot(build_id, name).await;
         if recorded.is_err() {
@@ -131,7 +131,7 @@ impl Driver {
     }
 
     async fn remove_layer(&self, build_id: BuildId) {
-        if let Err(error) = self.context.runtime.delete_snapshot(build_id).await {
+        if let Err(error) = self.context.engine.remove_layer(build_id).await {
             tracing::error!(sandbox_id = %self.sandbox.id, %build_id, %error, "a captured layer remains");
         }
     }

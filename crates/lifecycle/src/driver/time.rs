@@ -31,7 +31,7 @@ impl Driver {
         }
         tracing::error!(sandbox_id = %self.sandbox.id, %error, "its time is up but it cannot be ended; trying again");
         // A store that cannot write says nothing about whether the sandbox can be paused.
-        let counts = matches!(error, RequestError::Runtime(_));
+        let counts = matches!(error, RequestError::Engine(_));
         self.timeout_retry = Some((end_of(self.context.clock.now(), RETRY), n_failed + u32::from(counts)));
     }
 }

@@ -1,14 +1,14 @@
-//! The transitions: each records its intent, lets the runtime act, and records what came of it. The `finish_*` half
+//! The transitions: each records its intent, lets the engine act, and records what came of it. The `finish_*` half
 //! starts from a recorded intent and is what recovery uses, too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::{EngineError, LaunchSpec};
 use sandscope_model::{
     Cause, Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName,
     Transition, within,
 };
-use sandscope_runtime::{LaunchSpec, RuntimeError};
 use tokio::sync::oneshot;
 
 use super::Driver;
@@ -17,7 +17,7 @@ use crate::recovery::Plan;
 use crate::request::{Lease, Refusal};
 use crate::{CreateError, RequestError};
 
-/// How long the notice of an exit may come after the runtime has said that the sandbox is gone.
+/// How long the notice of an exit may come after the engine has said that the sandbox is gone.
 const NOTICE_WAIT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ impl Driver {
         reply: oneshot::Sender<Result<Arc<Sandbox>, CreateError>>,
     ) {
         let timeout = self.sandbox.end_at.duration_since(self.sandbox.created_at);
-        let error = match self.context.runtime.create(&launch).await {
+        let error = match self.context.engine.create(&launch).await {
             Ok(()) => match self.record_created(timeout).await {
                 Ok(()) => {
                     let _ = reply.send(Ok(Arc::clone(&self.sandbox)));
@@ -41,7 +41,7 @@ impl Driver {
                 }
                 Err(error) => error,
             },
-            Err(error) => CreateError::Runtime(error),
+            Err(error) => CreateError::Engine(error),
         };
         let _ = reply.send(Err(error));
         self.forget().await;
@@ -83,7 +83,7 @@ impl Driver {
     }
 
     pub(super) async fn finish_pause(&mut self) -> Result<(), RequestError> {
-        match self.context.runtime.pause(&self.sandbox.id).await {
+        match self.context.engine.pause(&self.sandbox.id).await {
             Ok(()) => {
                 let at = self.context.clock.now();
                 let mut paused = self.next(Transition::Paused { at }, at)?;
@@ -97,7 +97,7 @@ impl Driver {
                 self.restore(StateName::Running).await?;
                 let failed = self.next(Transition::PauseFailed, self.context.clock.now())?;
                 self.settle(&failed).await?;
-                Err(RequestError::Runtime(error))
+                Err(RequestError::Engine(error))
             }
         }
     }
@@ -121,7 +121,7 @@ impl Driver {
     }
 
     pub(super) async fn finish_resume(&mut self) -> Result<(), RequestError> {
-        match self.context.runtime.resume(&self.sandbox.id).await {
+        match self.context.engine.resume(&self.sandbox.id).await {
             Ok(()) => {
                 let now = self.context.clock.now();
                 let mut resumed = self.next(Transition::Resumed, now)?;
@@ -140,7 +140,7 @@ impl Driver {
                     failed.sandbox.end_at = paused.paused_at;
                 }
                 self.settle(&failed).await?;
-                Err(RequestError::Runtime(error))
+                Err(RequestError::Engine(error))
             }
         }
     }
@@ -160,14 +160,14 @@ impl Driver {
         self.settle(&ended).await
     }
 
-    /// Asks the runtime to kill it until that succeeds. Whoever waits is told after a few failures.
+    /// Asks the engine to kill it until that succeeds. Whoever waits is told after a few failures.
     async fn remove_traces(&mut self) -> Result<Option<Exit>, RequestError> {
         let mut n_failures = 0;
         let mut delay = RETRY;
         loop {
-            let error = match self.context.runtime.kill(&self.sandbox.id).await {
+            let error = match self.context.engine.kill(&self.sandbox.id).await {
                 Ok(exit) => return Ok(exit),
-                Err(RuntimeError::NotFound) => return Ok(None),
+                Err(EngineError::NotFound) => return Ok(None),
                 Err(error) => error,
             };
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "kill failed; trying again");
@@ -175,14 +175,14 @@ impl Driver {
             if n_failures == KILLS_BEFORE_TELLING
                 && let Some(waiting) = self.waiting.take()
             {
-                waiting.send(RequestError::Runtime(error));
+                waiting.send(RequestError::Engine(error));
             }
             self.back_off(delay).await?;
             delay = (delay * 2).min(LONGEST_RETRY);
         }
     }
 
-    /// The runtime has said that the sandbox ended.
+    /// The engine has said that the sandbox ended.
     pub(super) async fn bury_exited(&mut self) {
         let exit = self.exit.borrow().clone().unwrap_or_default();
         if let Err(error) = self.bury(seen_by(&exit), exit).await {
@@ -220,10 +220,10 @@ impl Driver {
     /// An operation failed: if because the sandbox is gone, records its death and fails with `NotFound`.
     pub(super) async fn bury_if_gone(
         &mut self,
-        error: &RuntimeError,
+        error: &EngineError,
         unknown: KillReason,
     ) -> Result<(), RequestError> {
-        if matches!(error, RuntimeError::NotFound) {
+        if matches!(error, EngineError::NotFound) {
             // Its exit may be on its way. Where no notice comes, how it ended stays unknown.
             let noticed = self.exit.wait_for(Option::is_some);
             let _ = within(&*self.context.clock, NOTICE_WAIT, noticed).await;
@@ -231,7 +231,7 @@ impl Driver {
         let exit = self.exit.borrow().clone();
         match (error, exit) {
             (_, Some(exit)) => self.bury(seen_by(&exit), exit).await?,
-            (RuntimeError::NotFound, None) => {
+            (EngineError::NotFound, None) => {
                 self.bury_for(Component::Runtime, unknown, Exit::of_cause(Cause::Vanished)).await?;
             }
             _ => return Ok(()),
@@ -278,9 +278,9 @@ impl Driver {
         let mut delay = RETRY;
         for attempt in 1..=RESTORE_ATTEMPTS {
             let id = &self.sandbox.id;
-            let runtime = &self.context.runtime;
+            let engine = &self.context.engine;
             let restored =
-                if wanted == StateName::Running { runtime.resume(id).await } else { runtime.pause(id).await };
+                if wanted == StateName::Running { engine.resume(id).await } else { engine.pause(id).await };
             let Err(error) = restored else { return Ok(()) };
             self.bury_if_gone(&error, KillReason::Orphaned).await?;
             tracing::error!(sandbox_id = %self.sandbox.id, %error, attempt, %wanted, "cannot be brought there");
@@ -293,7 +293,7 @@ impl Driver {
     }
 }
 
-/// Who noticed: that nothing is left of one the runtime never told of.
+/// Who noticed: that nothing is left of one the engine never told of.
 fn seen_by(exit: &Exit) -> Component {
     if exit.cause == Some(Cause::Vanished) { Component::Reconciler } else { Component::Runtime }
 }

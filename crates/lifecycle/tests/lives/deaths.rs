@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use sandscope_engine::Ailment;
 use sandscope_model::{
     Cause, Clock, Event, EventType, Exit, ExitStatus, Fact, KillReason, MetricField as F, OomKills, Sample,
     SandboxId, StateName, Values,
 };
-use sandscope_runtime::Ailment;
 use sandscope_store::fault;
 
 use crate::world::{UPKEEP, World};
@@ -143,7 +143,7 @@ fn an_agent_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
 fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
     let world = World::new();
     let (silent, held, free) = (&world.create().id, &world.create().id, &world.create().id);
-    world.runtime.ail(free, Some(Ailment::ControlGroupsRemoved));
+    world.runtime.ail(free, Some(Ailment::LimitsLost));
     world.lifecycle.suspect(free);
     assert_eq!(wait_gone(&world, free).kill_reason(), Some(KillReason::Crashed));
     world.runtime.ail(silent, Some(Ailment::Silent));
@@ -169,7 +169,7 @@ fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
 fn one_that_is_not_held_any_more_is_ended_at_the_first_look() {
     let world = World::new();
     let id = &world.create().id;
-    world.runtime.ail(id, Some(Ailment::ControlGroupsRemoved));
+    world.runtime.ail(id, Some(Ailment::LimitsLost));
     world.clock.advance(UPKEEP.health.interval);
     world.wait_still("it is ended", async || world.lifecycle.sandbox(id).await.is_none());
     let event = wait_gone(&world, id);
@@ -186,7 +186,7 @@ fn a_paused_one_is_not_asked_and_a_lost_one_is_ended_although_the_disk_was_full(
     let (paused, lost) = (&world.create().id, &world.create().id);
     world.pause(paused);
     world.runtime.ail(paused, Some(Ailment::Silent));
-    world.runtime.ail(lost, Some(Ailment::ControlGroupsRemoved));
+    world.runtime.ail(lost, Some(Ailment::LimitsLost));
     world.faults.fail_always(Some(fault::Fault::Full));
     let n_tried = world.faults.n_commits();
     world.clock.advance(UPKEEP.health.interval);

@@ -72,7 +72,7 @@ impl Change {
         let Some(id) = sandbox.map(|sandbox| &sandbox.id) else {
             return match lifecycle.create(team, request()).await {
                 Ok(_) => Ok(()),
-                Err(CreateError::Runtime(error)) => Err(RequestError::Runtime(error)),
+                Err(CreateError::Engine(error)) => Err(RequestError::Engine(error)),
                 Err(CreateError::Store(error)) => Err(RequestError::Store(error)),
                 Err(CreateError::Broken) => Err(RequestError::Broken),
                 Err(other) => panic!("{other}"),
@@ -178,7 +178,7 @@ fn a_kill_that_fails_for_long_is_told_and_goes_on() {
     let id = &world.create().id;
     world.runtime.inject(Trigger::Every(Op::Kill), Fault::Fail);
     let answer = world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request));
-    assert!(matches!(answer, Err(RequestError::Runtime(_))));
+    assert!(matches!(answer, Err(RequestError::Engine(_))));
     let state = world.run(world.lifecycle.sandbox(id)).unwrap().state.name();
     assert_eq!(state, StateName::Killing);
     world.runtime.heal();
@@ -239,7 +239,7 @@ fn a_change_that_failed_halfway_is_taken_back_even_if_that_fails_too_at_first() 
         world.runtime.inject(Trigger::Nth(1), Fault::Fail);
         world.runtime.inject(Trigger::Nth(2), Fault::Fail);
         let answer = world.run(change.ask(&world, Some(&sandbox)));
-        assert!(matches!(answer, Err(RequestError::Runtime(_))), "{change:?}: {answer:?}");
+        assert!(matches!(answer, Err(RequestError::Engine(_))), "{change:?}: {answer:?}");
         world.assert_settled();
         assert_eq!(world.told(&sandbox.id), before);
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sandscope_engine::Ailment;
 use sandscope_model::{Exit, ExitStatus, KillReason, OnTimeout, SandboxId};
-use sandscope_runtime::Ailment;
 use sandscope_store::fault;
 use sandscope_testbed::{Fault, Trigger};
 

@@ -57,7 +57,7 @@ fn what_nobody_asked_for_names_the_part_of_the_server() {
         found.is_some_and(|sandbox| sandbox.state.name() == sandscope_model::StateName::Paused)
     });
     // No port is open in it: what counts is that it was woken.
-    let _ = world.run_still(world.lifecycle.dial(&timed.id, 80, Waking::Allowed));
+    let _ = world.run_still(world.lifecycle.dial(&world.runtime, &timed.id, 80, Waking::Allowed));
     assert!(world.runtime.exit(&crashed, Exit { status: Some(ExitStatus::Code(1)), ..Exit::default() }));
     world.wait_still("its death is told", async || world.lifecycle.sandbox(&crashed).await.is_none());
     world.stop();

@@ -1,11 +1,9 @@
 //! Host and store are brought into agreement while the server runs.
 
-use std::path::PathBuf;
-
+use sandscope_engine::{LaunchSpec, Stray};
 use sandscope_model::{
     BuildId, Cause, Entropy, EventType, ExecutionId, KillReason, Rootfs, SandboxId, TemplateId,
 };
-use sandscope_runtime::{LaunchSpec, Stray};
 use sandscope_testbed::{SeededEntropy, Shape};
 
 use crate::world::{UPKEEP, World};
@@ -23,6 +21,11 @@ fn stray_spec(seed: u64) -> LaunchSpec {
         env_vars: Default::default(),
         access_token: None,
     }
+}
+
+fn stray(kind: &'static str, sandbox: Option<&SandboxId>, is_shared: bool) -> Stray {
+    let name = sandbox.map_or_else(|| "7".to_owned(), SandboxId::to_string);
+    Stray { engine: "fake", kind, name, sandbox: sandbox.cloned(), is_shared }
 }
 
 /// Lets the reconciler look twice, a grace apart.
@@ -46,11 +49,10 @@ fn what_belongs_to_nothing_is_removed_and_what_lives_is_left_alone() {
     world.runtime.plant(stray_spec(99), Shape::Running);
     let foreign = stray_spec(98).id;
     for stray in [
-        Stray::Directory(foreign.clone()),
-        Stray::ControlGroups(killed),
-        Stray::ControlGroups(foreign.clone()),
-        Stray::LoopDevice(7),
-        Stray::Trash(PathBuf::from("/x")),
+        stray("directory", Some(&foreign), false),
+        stray("groups", Some(&killed), true),
+        stray("groups", Some(&foreign), true),
+        stray("device", None, false),
     ] {
         world.runtime.stray(stray);
     }
@@ -60,7 +62,7 @@ fn what_belongs_to_nothing_is_removed_and_what_lives_is_left_alone() {
     assert_eq!(world.runtime.shapes().keys().collect::<Vec<_>>(), [&known]);
     assert!(world.runtime.layers().is_empty());
     let left: Vec<Stray> = world.runtime.strays().into_iter().collect();
-    assert_eq!(left, [Stray::ControlGroups(foreign)], "another server's groups are its own");
+    assert_eq!(left, [stray("groups", Some(&foreign), true)], "another server's groups are its own");
     assert_eq!(world.log(), before, "nobody is told of what nobody was promised");
 }
 
@@ -87,8 +89,8 @@ fn a_snapshot_keeps_its_layer_and_one_without_is_said() {
     let (_, lost, _) = world.run_still(world.lifecycle.checkpoint(&world.team, id, None)).unwrap();
     let reconciled = world.run_still(async { world.lifecycle.keep_up(UPKEEP) });
     world.run_still(async {
-        use sandscope_runtime::Runtime as _;
-        world.runtime.delete_snapshot(lost.id).await.unwrap();
+        use sandscope_engine::Engine as _;
+        world.runtime.remove_layer(lost.id).await.unwrap();
     });
     for _ in 0..100 {
         if reconciled.borrow().problems.is_empty() {

@@ -259,23 +259,23 @@ fn traffic_reaches_a_running_sandbox_and_wakes_a_paused_one_that_wishes_so() {
     world.run_still(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.runtime.listen(None, 8000, listener.local_addr().unwrap());
-        let asleep = world.lifecycle.dial(&sleeper, 8000, Waking::Allowed).await;
+        let asleep = world.lifecycle.dial(&world.runtime, &sleeper, 8000, Waking::Allowed).await;
         assert!(matches!(asleep, Err(DialError::NotFound)));
-        let refused = world.lifecycle.dial(&waker, 8000, Waking::Refused).await;
+        let refused = world.lifecycle.dial(&world.runtime, &waker, 8000, Waking::Refused).await;
         assert!(matches!(refused, Err(DialError::MayNotWake)));
-        let dialed = world.lifecycle.dial(&waker, 8000, Waking::Allowed).await.unwrap();
+        let dialed = world.lifecycle.dial(&world.runtime, &waker, 8000, Waking::Allowed).await.unwrap();
         // As long as it was given, also where it ran for a moment only.
         assert_eq!(dialed.sandbox.end_at.duration_since(world.clock.now()), LONG.try_into().unwrap());
-        let again = world.lifecycle.dial(&waker, 8000, Waking::Refused).await;
+        let again = world.lifecycle.dial(&world.runtime, &waker, 8000, Waking::Refused).await;
         assert!(again.is_ok(), "it runs: nobody has to wake it");
         world.lifecycle.pause(world.team.id, &brief).await.unwrap();
-        let dialed = world.lifecycle.dial(&brief, 8000, Waking::Allowed).await.unwrap();
+        let dialed = world.lifecycle.dial(&world.runtime, &brief, 8000, Waking::Allowed).await.unwrap();
         assert_eq!(dialed.sandbox.end_at.duration_since(world.clock.now()).as_secs(), 300);
-        let closed = world.lifecycle.dial(&waker, 8001, Waking::Allowed).await;
+        let closed = world.lifecycle.dial(&world.runtime, &waker, 8001, Waking::Allowed).await;
         assert!(matches!(closed, Err(DialError::PortClosed)));
         let unknown: SandboxId = "i0123456789abcdefghij".parse().unwrap();
         assert!(matches!(
-            world.lifecycle.dial(&unknown, 8000, Waking::Allowed).await,
+            world.lifecycle.dial(&world.runtime, &unknown, 8000, Waking::Allowed).await,
             Err(DialError::NotFound)
         ));
     });
@@ -290,7 +290,7 @@ fn many_connections_wake_a_sandbox_once() {
     world.run_still(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.runtime.listen(None, 8000, listener.local_addr().unwrap());
-        let dial = || world.lifecycle.dial(&id, 8000, Waking::Allowed);
+        let dial = || world.lifecycle.dial(&world.runtime, &id, 8000, Waking::Allowed);
         let (a, b, c) = tokio::join!(dial(), dial(), dial());
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
     });
@@ -354,7 +354,7 @@ fn a_sandbox_that_cannot_be_started_leaves_nothing() {
     let world = World::with_limit(1);
     world.runtime.inject(Trigger::Next(Op::Create), Fault::FailAfterEffect);
     let failed = world.run(world.lifecycle.create(&world.team, request()));
-    assert!(matches!(failed, Err(CreateError::Runtime(_))));
+    assert!(matches!(failed, Err(CreateError::Engine(_))));
     world.assert_settled();
     assert!(world.log().is_empty());
     // Its place is free again.

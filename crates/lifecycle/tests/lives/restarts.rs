@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use sandscope_engine::LaunchSpec;
 use sandscope_lifecycle::StartError;
 use sandscope_model::{
     Cause, Clock, Entropy, EventType, ExecutionId, Exit, ExitStatus, KillReason, OnTimeout, Rootfs,
     SandboxId, StateName, TemplateId,
 };
-use sandscope_runtime::LaunchSpec;
 use sandscope_store::{FaultPlan, fault};
 use sandscope_testbed::{SeededEntropy, Shape};
 

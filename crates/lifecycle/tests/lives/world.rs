@@ -273,7 +273,8 @@ async fn start(
 ) -> Result<(Lifecycle, watch::Receiver<Reconciled>, Tasks), StartError> {
     let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
     let options = LifecycleOptions {
-        runtime: Arc::new(runtime.clone()),
+        engine: Arc::new(runtime.clone()),
+        readings: Arc::new(runtime.clone()),
         store: store.clone(),
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
 
+use sandscope_engine::{Engine as _, LaunchSpec};
 use sandscope_model::{Entropy, ExecutionId, Rootfs, TemplateId};
 use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime, launcher_main};
-use sandscope_runtime::{LaunchSpec, Runtime as _};
 
 #[derive(Debug)]
 struct Zeros;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sandscope_cgroup::CgroupSet;
+use sandscope_engine::{EngineError, LaunchSpec};
 use sandscope_model::Secret;
 
-use super::agent;
 use super::baseline::Baseline;
 use super::prepare::Prepared;
 use super::protocol::Made;
@@ -17,10 +17,9 @@ use super::record::{self, GROUP_FILE, SANDBOX_FILE, SandboxRecord};
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use crate::{LaunchSpec, RuntimeError};
 
 /// Makes the sandbox and lists it. What a failure leaves is removed.
-pub(super) async fn create(shared: &Shared, spec: &LaunchSpec) -> Result<(), RuntimeError> {
+pub(super) async fn create(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
     if shared.sandboxes.get(&spec.id).is_some() {
         return Ok(());
     }
@@ -32,10 +31,12 @@ pub(super) async fn create(shared: &Shared, spec: &LaunchSpec) -> Result<(), Run
     outcome
 }
 
-async fn make(shared: &Shared, spec: &LaunchSpec) -> Result<(), RuntimeError> {
+async fn make(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
     let _under_way = shared.shelf.creating();
     let image = shared.preparer.image(spec).await?;
-    let body = agent::init_request(spec).map_err(step("prepare the initialisation"))?;
+    let body = sandscope_agent_link::init_body(spec)
+        .map_err(io::Error::from)
+        .map_err(step("prepare the initialisation"))?;
     if let Some(prepared) = shared.shelf.take_fitting(spec) {
         let group = prepared.cgroup.name().to_owned();
         match assign(shared, prepared, spec, body.clone()).await {
@@ -58,7 +59,7 @@ async fn assign(
     mut prepared: Prepared,
     spec: &LaunchSpec,
     body: bytes::Bytes,
-) -> Result<(), RuntimeError> {
+) -> Result<(), EngineError> {
     let limits = shared.preparer.limits(spec.vcpu_count, spec.memory_mb);
     let dir = shared.layout.sandbox_dir(&spec.id);
     let prepared = blocking("take a sandbox made ahead", move || {
@@ -81,13 +82,13 @@ async fn begin(
     prepared: Prepared,
     spec: &LaunchSpec,
     body: bytes::Bytes,
-) -> Result<(), RuntimeError> {
+) -> Result<(), EngineError> {
     let Prepared { dir, cgroup, made, live, boot_token } = prepared;
     let baseline = Baseline::take(&cgroup, live.loop_device);
     let record = record_of(&made, &cgroup, baseline, &boot_token)?;
     let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, baseline, Some(live)));
     let durable = blocking("record the sandbox", move || write_record(&dir, &record));
-    let live = sandbox.live().ok_or(RuntimeError::AgentUnresponsive)?;
+    let live = sandbox.live().ok_or(EngineError::AgentUnresponsive)?;
     let answers = shared.preparer.initialise(&live, body, &boot_token);
     tokio::try_join!(durable, answers)?;
     shared.sandboxes.adopt(sandbox);
@@ -99,7 +100,7 @@ fn record_of(
     cgroup: &CgroupSet,
     baseline: Baseline,
     token: &Secret,
-) -> Result<SandboxRecord, RuntimeError> {
+) -> Result<SandboxRecord, EngineError> {
     Ok(SandboxRecord {
         boot_id: record::boot_id().map_err(step("read the boot id"))?,
         made: made.clone(),
@@ -112,7 +113,7 @@ fn record_of(
 
 /// Makes the record last before the sandbox counts as made. It needs no second name: half of one does not parse, and
 /// a sandbox without a readable record is removed at the next start.
-fn write_record(dir: &Path, record: &SandboxRecord) -> Result<(), RuntimeError> {
+fn write_record(dir: &Path, record: &SandboxRecord) -> Result<(), EngineError> {
     let write = || -> io::Result<()> {
         let path = dir.join(SANDBOX_FILE);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;

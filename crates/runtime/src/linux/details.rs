@@ -10,6 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 use sandscope_cgroup as cgroup;
+use sandscope_engine::EngineError;
 use sandscope_model::{
     CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
     Pressures, Stall,
@@ -18,7 +19,6 @@ use sandscope_model::{
 use super::baseline::{Baseline, device_counters};
 use super::sandbox::Sandbox;
 use super::step::step;
-use crate::RuntimeError;
 
 /// Processes whose open files are counted; with more the number is not told.
 const MAX_COUNTED: usize = 1024;
@@ -27,8 +27,8 @@ const MAX_INTERFACES: usize = 16;
 /// More than any file read here holds.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 impl Sandbox {
-    pub(crate) fn details(&self) -> Result<Details, RuntimeError> {
-        let live = self.live().ok_or(RuntimeError::NotFound)?;
+    pub(crate) fn details(&self) -> Result<Details, EngineError> {
+        let live = self.live().ok_or(EngineError::NotFound)?;
         let read = self.cgroup.details();
         let disk = disk(live.disk.as_fd()).map_err(step("read the disk's size"))?;
         let interfaces = read_in(live.proc_dir.as_fd(), "net/dev").map(|text| interfaces(&text));
@@ -36,7 +36,7 @@ impl Sandbox {
         let n_open_files = self.open_files(MAX_COUNTED);
         // What a number stands for may have changed hands until here; while the first process lives it has not.
         if live.has_ended() {
-            return Err(RuntimeError::NotFound);
+            return Err(EngineError::NotFound);
         }
         Ok(Details {
             cpu: cpu(read.cpu, &self.baseline),

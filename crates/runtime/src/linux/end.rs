@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use sandscope_engine::Notice;
 use sandscope_model::{Cause, Exit, ExitStatus};
 use tokio::sync::mpsc;
 
@@ -10,7 +11,6 @@ use super::live::{Live, RECORD_LIMIT};
 use super::record::{self, EXIT_FILE, ExitRecord};
 use super::sandbox::Sandbox;
 use super::sys;
-use crate::Notice;
 
 /// How long the first process, if it was the victim, may take to end after its kill was counted.
 const VICTIM_LIMIT: Duration = Duration::from_millis(100);

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use sandscope_agent_protocol::AGENT_PORT;
 
-use super::agent;
 use super::client::LauncherClient;
 use super::dial::socket_inside;
 use super::sandbox::Sandbox;
-use crate::Ailment;
+use sandscope_engine::Ailment;
 
 /// How long an agent may take to answer one check.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -21,7 +20,7 @@ pub(super) async fn check(launcher: &LauncherClient, sandbox: &Sandbox) -> Resul
         return Ok(());
     }
     if sandbox.cgroup.is_removed() {
-        return Err(Ailment::ControlGroupsRemoved);
+        return Err(Ailment::LimitsLost);
     }
     let Some(live) = sandbox.live() else { return Ok(()) };
     let socket = match socket_inside(launcher, &live).await {
@@ -33,7 +32,7 @@ pub(super) async fn check(launcher: &LauncherClient, sandbox: &Sandbox) -> Resul
     };
     let asked = async {
         let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT))).await?;
-        agent::ask_health(stream).await
+        sandscope_agent_link::ask_health(stream.into()).await.map_err(io::Error::other)
     };
     let answer =
         tokio::time::timeout(ANSWER_LIMIT, asked).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));

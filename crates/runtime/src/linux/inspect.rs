@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_engine::Stray;
 use sandscope_model::{BuildId, ExitStatus, SandboxId};
 
 use super::disk;
@@ -13,7 +14,7 @@ use super::layout::Layout;
 use super::live::{hold, shows_image};
 use super::record::{self, EXIT_FILE, ExitRecord, SANDBOX_FILE, SandboxRecord};
 use super::strays::{belongs_to, layers, strays_below};
-use crate::Stray;
+use super::trace::Trace;
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
@@ -52,15 +53,15 @@ pub fn inspect(state_dir: &Path, options: &CgroupOptions) -> io::Result<Inspecti
     let boot_id = record::boot_id()?;
     let cgroups = Cgroups::probe(options).ok();
     let mut found = Inspection::default();
-    let strays = strays_below(&layout)?;
-    let held: HashSet<SandboxId> = strays.iter().filter_map(directory_of).collect();
-    for stray in strays {
-        match stray {
-            Stray::Directory(id) => {
+    let traces = strays_below(&layout)?;
+    let held: HashSet<SandboxId> = traces.iter().filter_map(directory_of).collect();
+    for trace in traces {
+        match trace {
+            Trace::Directory(id) => {
                 let seen = look_at(&layout.sandbox_dir(&id), &boot_id, cgroups.as_ref());
                 found.sandboxes.push((id, seen));
             }
-            other if !belongs_to(&other, &layout, &held) => found.others.push(other),
+            other if !belongs_to(&other, &layout, &held) => found.others.push(other.stray()),
             _ => {}
         }
     }
@@ -70,9 +71,9 @@ pub fn inspect(state_dir: &Path, options: &CgroupOptions) -> io::Result<Inspecti
     Ok(found)
 }
 
-fn directory_of(stray: &Stray) -> Option<SandboxId> {
-    match stray {
-        Stray::Directory(id) => Some(id.clone()),
+fn directory_of(trace: &Trace) -> Option<SandboxId> {
+    match trace {
+        Trace::Directory(id) => Some(id.clone()),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::EngineError;
 use sandscope_model::{Exit, SandboxId};
 
 use super::busy::BusyWith;
@@ -15,13 +16,12 @@ use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
 use super::sys;
-use crate::RuntimeError;
 
 /// How long a killed sandbox may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ends the sandbox and removes it; says how it ended.
-pub(super) async fn kill(shared: &Shared, id: &SandboxId) -> Result<Option<Exit>, RuntimeError> {
+pub(super) async fn kill(shared: &Shared, id: &SandboxId) -> Result<Option<Exit>, EngineError> {
     let Some(sandbox) = shared.sandboxes.get(id) else {
         // Its directory may have been removed underneath, with everything that leads to it but its name.
         if !shared.busy.has(id) {
@@ -68,7 +68,7 @@ fn discard(remover: &Remover, sandbox: Arc<Sandbox>, busy: BusyWith) {
 
 /// Kills by control group and by the first process's handle: either reaches everything, and the groups may have been
 /// removed underneath.
-fn kill_processes(sandbox: &Sandbox) -> Result<(), RuntimeError> {
+fn kill_processes(sandbox: &Sandbox) -> Result<(), EngineError> {
     let by_group = sandbox.cgroup.kill_all();
     let Some(live) = sandbox.live() else {
         return match by_group {

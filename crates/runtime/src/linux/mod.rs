@@ -14,7 +14,8 @@
 //! ```
 //!
 //! ```text
-//!   runtime ──► create, kill, recover, survey, health       one operation each, over
+//!   operations, readings, door                               the three traits
+//!     └─► create, kill, recover, survey, health              one operation each, over
 //!                 └─► shared ──► sandboxes, shelf, preparer, remover, busy    parts that own their state and know
 //!                                  └─► sandbox ──► live, oom, baseline        nothing of those above
 //! ```
@@ -26,7 +27,6 @@
 //! before a sandbox counts as made; whatever is found without one is removed at the next start. What cannot be
 //! removed at once is removed in the background and waited for by [`LinuxRuntime::shutdown`].
 
-mod agent;
 mod base;
 mod baseline;
 mod busy;
@@ -36,7 +36,9 @@ mod create;
 mod details;
 mod dial;
 mod disk;
+mod door;
 mod end;
+mod facts;
 mod health;
 mod host_check;
 mod inspect;
@@ -46,10 +48,12 @@ mod layout;
 mod live;
 mod more_counters;
 mod oom;
+mod operations;
 mod options;
 mod prepare;
 mod processes;
 mod protocol;
+mod readings;
 mod record;
 mod recover;
 mod removal;
@@ -62,6 +66,7 @@ mod step;
 mod strays;
 mod survey;
 mod sys;
+mod trace;
 mod warm;
 
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};

@@ -5,19 +5,19 @@
 
 use std::os::fd::AsFd as _;
 
+use sandscope_engine::EngineError;
 use sandscope_model::{MetricField as F, Values};
 
 use super::baseline::device_counters;
 use super::details::read_in;
 use super::sandbox::Sandbox;
-use crate::RuntimeError;
 
 /// Processes whose open files are counted: a few microseconds each.
 const MAX_COUNTED: usize = 32;
 
 impl Sandbox {
-    pub(crate) fn more_counters(&self) -> Result<Values, RuntimeError> {
-        let live = self.live().ok_or(RuntimeError::NotFound)?;
+    pub(crate) fn more_counters(&self) -> Result<Values, EngineError> {
+        let live = self.live().ok_or(EngineError::NotFound)?;
         let ms = |usec: u64| usec / 1_000;
         let waits = self.cgroup.waits();
         let mut values = Values::NONE;
@@ -44,7 +44,7 @@ impl Sandbox {
         values.set(F::OpenFiles, self.open_files(MAX_COUNTED));
         // What a number stands for may have changed hands until here; while the first process lives it has not.
         if live.has_ended() {
-            return Err(RuntimeError::NotFound);
+            return Err(EngineError::NotFound);
         }
         Ok(values)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_cgroup::{CgroupSet, Cgroups, Limits};
+use sandscope_engine::{DialFailure, EngineError, LaunchSpec};
 use sandscope_model::{Rootfs, Secret};
 use tokio::net::TcpStream;
 
@@ -18,8 +19,7 @@ use super::live::Live;
 use super::options::LinuxOptions;
 use super::protocol::{BaseTree, COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
 use super::step::{blocking, cgroup_step, step};
-use super::{agent, disk, layout};
-use crate::{ConnectError, LaunchSpec, RuntimeError};
+use super::{disk, layout};
 
 /// Pauses between looks whether the agent listens yet.
 const FIRST_PAUSE: Duration = Duration::from_micros(300);
@@ -57,8 +57,8 @@ impl Preparer {
         image: PathBuf,
         memory_mb: u32,
         limits: Limits,
-    ) -> Result<Prepared, RuntimeError> {
-        let boot_token = agent::draw_boot_token().map_err(step("draw the boot token"))?;
+    ) -> Result<Prepared, EngineError> {
+        let boot_token = sandscope_agent_link::draw_boot_token().map_err(step("draw the boot token"))?;
         let (cgroup, join_files) = self.prepare_groups(name.clone(), dir.clone(), limits).await?;
         let request = MakeRequest {
             id: name,
@@ -79,16 +79,16 @@ impl Preparer {
     }
 
     /// The image the sandbox's disk is copied from.
-    pub(super) async fn image(&self, spec: &LaunchSpec) -> Result<PathBuf, RuntimeError> {
+    pub(super) async fn image(&self, spec: &LaunchSpec) -> Result<PathBuf, EngineError> {
         let Rootfs::Snapshot(build) = spec.rootfs else { return self.pristine(spec.disk_mb).await };
         let image = self.layout.snapshot(build);
-        if image.exists() { Ok(image) } else { Err(RuntimeError::SnapshotMissing) }
+        if image.exists() { Ok(image) } else { Err(EngineError::SnapshotMissing) }
     }
 
     /// An empty image of that size, made at the first need.
-    pub(super) async fn pristine(&self, disk_mb: u32) -> Result<PathBuf, RuntimeError> {
+    pub(super) async fn pristine(&self, disk_mb: u32) -> Result<PathBuf, EngineError> {
         if !self.base.skeleton.is_dir() {
-            return Err(RuntimeError::BaseMissing);
+            return Err(EngineError::BaseMissing);
         }
         let image = self.layout.pristine_image(disk_mb);
         if !image.exists() {
@@ -110,7 +110,7 @@ impl Preparer {
         name: String,
         dir: PathBuf,
         limits: Limits,
-    ) -> Result<(CgroupSet, Vec<OwnedFd>), RuntimeError> {
+    ) -> Result<(CgroupSet, Vec<OwnedFd>), EngineError> {
         let cgroups = Arc::clone(&self.cgroups);
         blocking("prepare the sandbox", move || {
             layout::make_dir(&dir).map_err(step("make the sandbox's directory"))?;
@@ -133,30 +133,31 @@ impl Preparer {
         live: &Live,
         body: bytes::Bytes,
         boot_token: &Secret,
-    ) -> Result<(), RuntimeError> {
+    ) -> Result<(), EngineError> {
         let answers = async {
             let stream = self.wait_for_agent(live).await?;
-            agent::initialise(stream, body, boot_token).await.map_err(step("initialise the agent"))
+            let told = sandscope_agent_link::initialise(stream.into(), body, boot_token).await;
+            told.map_err(io::Error::other).map_err(step("initialise the agent"))
         };
         let limit = self.options.agent_limit;
-        tokio::time::timeout(limit, answers).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
+        tokio::time::timeout(limit, answers).await.unwrap_or(Err(EngineError::AgentUnresponsive))
     }
 
     /// Connects to the agent as soon as it listens.
-    pub(super) async fn wait_for_agent(&self, live: &Live) -> Result<TcpStream, RuntimeError> {
+    pub(super) async fn wait_for_agent(&self, live: &Live) -> Result<TcpStream, EngineError> {
         let connected = async {
             let mut pause = FIRST_PAUSE;
             loop {
                 match dial(&self.launcher, live, AGENT_PORT).await {
                     Ok(stream) => return Ok(stream),
-                    Err(ConnectError::PortClosed) => {}
-                    Err(ConnectError::NotRunning) => return Err(RuntimeError::AgentUnresponsive),
-                    Err(ConnectError::Socket(source)) => {
-                        return Err(RuntimeError::Step { step: "reach the agent", source });
+                    Err(DialFailure::PortClosed) => {}
+                    Err(DialFailure::NotRunning) => return Err(EngineError::AgentUnresponsive),
+                    Err(DialFailure::Broken(source)) => {
+                        return Err(EngineError::Step { step: "reach the agent", source });
                     }
                 }
                 if live.has_ended() {
-                    return Err(RuntimeError::Step {
+                    return Err(EngineError::Step {
                         step: "start the agent",
                         source: io::Error::other("it ended at once"),
                     });
@@ -166,11 +167,11 @@ impl Preparer {
             }
         };
         let limit = self.options.agent_limit;
-        tokio::time::timeout(limit, connected).await.unwrap_or(Err(RuntimeError::AgentUnresponsive))
+        tokio::time::timeout(limit, connected).await.unwrap_or(Err(EngineError::AgentUnresponsive))
     }
 }
 
-fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Live), RuntimeError> {
+fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Live), EngineError> {
     let unexpected = || step("make the sandbox")(io::ErrorKind::InvalidData.into());
     let Done::Made(made) = done else { return Err(unexpected()) };
     let fds = <[OwnedFd; 4]>::try_from(fds).map_err(|_| unexpected())?;
@@ -179,15 +180,15 @@ fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Live), RuntimeE
 }
 
 /// Tells a full host from a broken one.
-fn refine(failure: &Failure) -> RuntimeError {
+fn refine(failure: &Failure) -> EngineError {
     const FULL: [i32; 2] = [libc::ENOSPC, libc::EDQUOT];
     const EXHAUSTED: [i32; 6] =
         [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EDQUOT, libc::EUSERS];
     if failure.errno.is_some_and(|errno| FULL.contains(&errno)) && failure.step == COPY_DISK {
-        return RuntimeError::DiskFull(failure.to_string());
+        return EngineError::DiskFull(failure.to_string());
     }
     if failure.errno.is_some_and(|errno| EXHAUSTED.contains(&errno)) {
-        return RuntimeError::NoCapacity(failure.to_string());
+        return EngineError::NoCapacity(failure.to_string());
     }
     step("make the sandbox")(io::Error::other(failure.to_string()))
 }

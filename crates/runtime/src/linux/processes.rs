@@ -4,19 +4,19 @@
 //! lie in its own memory, and whoever reads those waits as long as the process likes (a page behind a file system or
 //! a fault handler of its own). The name is whatever the process says, up to 15 bytes.
 
+use sandscope_engine::EngineError;
 use sandscope_model::ProcessReading;
 
 use super::sandbox::Sandbox;
 use super::step::step;
-use crate::RuntimeError;
 
 /// Processes read at most.
 const MAX_PROCESSES: usize = 4096;
 
 impl Sandbox {
-    pub(crate) fn processes(&self) -> Result<Vec<ProcessReading>, RuntimeError> {
+    pub(crate) fn processes(&self) -> Result<Vec<ProcessReading>, EngineError> {
         if self.live().is_none() {
-            return Err(RuntimeError::NotFound);
+            return Err(EngineError::NotFound);
         }
         let pids = self
             .cgroup

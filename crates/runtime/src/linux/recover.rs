@@ -16,6 +16,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use sandscope_engine::{EngineError, Found, FoundState};
 use sandscope_model::{Cause, Exit, SandboxId};
 use tokio::task::JoinSet;
 
@@ -27,10 +28,9 @@ use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
 use super::{base, disk, sys};
-use crate::{Found, FoundState, RuntimeError};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
-pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, RuntimeError> {
+pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
     let boot_id = record::boot_id().map_err(step("read the boot id"))?;
     let mut found = Vec::new();
     let mut removing = JoinSet::new();
@@ -58,7 +58,7 @@ fn remove_beside(shared: &Arc<Shared>, removing: &mut JoinSet<()>, id: SandboxId
     removing.spawn(async move { shared.remove_remains(&id).await });
 }
 
-fn ids_on_disk(layout: &Layout) -> Result<Vec<SandboxId>, RuntimeError> {
+fn ids_on_disk(layout: &Layout) -> Result<Vec<SandboxId>, EngineError> {
     let list = || -> io::Result<Vec<SandboxId>> {
         let mut ids = Vec::new();
         for entry in std::fs::read_dir(layout.sandboxes_dir())? {
@@ -74,7 +74,7 @@ async fn take_back(
     id: SandboxId,
     record: SandboxRecord,
     boot_id: &str,
-) -> Result<Found, RuntimeError> {
+) -> Result<Found, EngineError> {
     let looking = Arc::clone(shared);
     let same_boot = record.boot_id == boot_id;
     let (sandbox, state) =
@@ -93,7 +93,7 @@ fn look_at(
     id: SandboxId,
     record: &SandboxRecord,
     same_boot: bool,
-) -> Result<(Arc<Sandbox>, FoundState), RuntimeError> {
+) -> Result<(Arc<Sandbox>, FoundState), EngineError> {
     let dir = shared.layout.sandbox_dir(&id);
     let has_groups = record.cgroup_dirs.iter().all(|dir| dir.is_dir());
     let opened = shared
@@ -141,7 +141,7 @@ fn look_at(
 }
 
 /// Removes what belongs to no sandbox.
-async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), RuntimeError> {
+async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), EngineError> {
     let shared = Arc::clone(shared);
     let sweep = move || -> io::Result<()> {
         for dir in std::fs::read_dir(shared.layout.trash_dir())? {
@@ -176,7 +176,7 @@ fn end(pidfd: &OwnedFd) {
 }
 
 /// Ends what a crash cut short, and notes whether the sandbox is paused.
-fn settle(sandbox: &Sandbox) -> Result<(), RuntimeError> {
+fn settle(sandbox: &Sandbox) -> Result<(), EngineError> {
     let Some(live) = sandbox.live() else { return Ok(()) };
     sys::thaw_filesystem(live.disk.as_fd()).map_err(step("thaw the disk"))?;
     let marker = sandbox.dir.join(CHECKPOINT_FILE);

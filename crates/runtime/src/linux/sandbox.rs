@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sandscope_cgroup::CgroupSet;
+use sandscope_engine::EngineError;
 use sandscope_model::{Counters, Exit, SandboxId, Values};
 use tokio::sync::watch;
 
@@ -14,7 +15,6 @@ use super::disk;
 use super::live::Live;
 use super::oom::OomKills;
 use super::step::cgroup_step;
-use crate::RuntimeError;
 
 /// A sandbox with living processes, or one that died and has not been killed yet.
 #[derive(Debug)]
@@ -107,11 +107,11 @@ impl Sandbox {
         ended.ok().and_then(|exit| exit.clone())
     }
 
-    pub(crate) fn counters(&self) -> Result<Counters, RuntimeError> {
-        let live = self.live().ok_or(RuntimeError::NotFound)?;
+    pub(crate) fn counters(&self) -> Result<Counters, EngineError> {
+        let live = self.live().ok_or(EngineError::NotFound)?;
         let readings = self.cgroup.readings().map_err(cgroup_step("read counters"))?;
         let (disk_total_bytes, disk_available_bytes) = disk::space(live.disk.as_fd())
-            .map_err(|source| RuntimeError::Step { step: "read the disk's size", source })?;
+            .map_err(|source| EngineError::Step { step: "read the disk's size", source })?;
         Ok(Counters {
             taken_at_usec: monotonic_usec(),
             cpu_usage_usec: readings.cpu_usage_usec,

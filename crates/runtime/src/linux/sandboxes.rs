@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sandscope_engine::{EngineError, Notice};
 use sandscope_model::SandboxId;
 use tokio::sync::mpsc;
 
 use super::sandbox::Sandbox;
-use crate::{Notice, RuntimeError};
 
 #[derive(Debug)]
 pub(super) struct Sandboxes {
@@ -40,8 +40,8 @@ impl Sandboxes {
     /// # Errors
     ///
     /// There is none of that id, or it has ended.
-    pub(super) fn alive(&self, id: &SandboxId) -> Result<Arc<Sandbox>, RuntimeError> {
-        self.get(id).filter(|sandbox| sandbox.live().is_some()).ok_or(RuntimeError::NotFound)
+    pub(super) fn alive(&self, id: &SandboxId) -> Result<Arc<Sandbox>, EngineError> {
+        self.get(id).filter(|sandbox| sandbox.live().is_some()).ok_or(EngineError::NotFound)
     }
 
     pub(super) fn ids(&self) -> Vec<SandboxId> {

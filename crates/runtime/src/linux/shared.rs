@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_engine::{EngineError, Notice};
 use sandscope_model::SandboxId;
 use tokio::sync::mpsc;
 
@@ -17,7 +18,6 @@ use super::removal::Remover;
 use super::sandboxes::Sandboxes;
 use super::step::{blocking, cgroup_step, step};
 use super::warm::Shelf;
-use crate::{Notice, RuntimeError};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -41,7 +41,7 @@ impl Shared {
     pub(super) async fn open(
         options: LinuxOptions,
         notices: mpsc::Sender<Notice>,
-    ) -> Result<Self, RuntimeError> {
+    ) -> Result<Self, EngineError> {
         let state_dir = options.state_dir.clone();
         let cgroup_options = CgroupOptions { parent: options.cgroup_parent.clone() };
         let (layout, base, cgroups) = blocking("prepare the state directory", move || {

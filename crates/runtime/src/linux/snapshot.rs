@@ -10,12 +10,12 @@ use super::record::CHECKPOINT_FILE;
 use super::sandbox::Sandbox;
 use super::step::{cgroup_step, step};
 use super::{disk, sys};
-use crate::RuntimeError;
+use sandscope_engine::EngineError;
 
 /// Copies the sandbox's disk to `target` while its processes and its file system stand still. Returns the bytes the
 /// copy takes. Nothing is left at `target` on failure.
-pub(super) fn capture(sandbox: &Sandbox, target: &Path, dir: &Path) -> Result<u64, RuntimeError> {
-    let live = sandbox.live().ok_or(RuntimeError::NotFound)?;
+pub(super) fn capture(sandbox: &Sandbox, target: &Path, dir: &Path) -> Result<u64, EngineError> {
+    let live = sandbox.live().ok_or(EngineError::NotFound)?;
     let marker = sandbox.dir.join(CHECKPOINT_FILE);
     let was_running = !sandbox.is_paused();
     if was_running {

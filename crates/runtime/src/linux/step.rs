@@ -3,27 +3,26 @@
 use std::io;
 
 use sandscope_cgroup::CgroupError;
-
-use crate::RuntimeError;
+use sandscope_engine::EngineError;
 
 /// Says which step failed.
-pub(super) fn step(step: &'static str) -> impl Fn(io::Error) -> RuntimeError {
-    move |source| RuntimeError::Step { step, source }
+pub(super) fn step(step: &'static str) -> impl Fn(io::Error) -> EngineError {
+    move |source| EngineError::Step { step, source }
 }
 
 /// Says which step a control group failed in.
-pub(super) fn cgroup_step(step: &'static str) -> impl Fn(CgroupError) -> RuntimeError {
+pub(super) fn cgroup_step(step: &'static str) -> impl Fn(CgroupError) -> EngineError {
     move |error| {
         let kind = error.io_kind().unwrap_or(io::ErrorKind::Other);
-        RuntimeError::Step { step, source: io::Error::new(kind, error) }
+        EngineError::Step { step, source: io::Error::new(kind, error) }
     }
 }
 
 /// Runs what waits for the kernel where waiting hurts nobody.
 pub(super) async fn blocking<T: Send + 'static>(
     what: &'static str,
-    work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
-) -> Result<T, RuntimeError> {
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => Err(step(what)(io::Error::other(error))),
@@ -33,8 +32,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 /// Runs to the end even if nobody waits for it any more.
 pub(super) async fn in_task<T: Send + 'static>(
     what: &'static str,
-    work: impl Future<Output = Result<T, RuntimeError>> + Send + 'static,
-) -> Result<T, RuntimeError> {
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
     match tokio::spawn(work).await {
         Ok(outcome) => outcome,
         Err(error) => Err(step(what)(io::Error::other(error))),

@@ -10,19 +10,19 @@ use sandscope_model::{BuildId, SandboxId};
 
 use super::layout::Layout;
 use super::removal::remove_whole;
+use super::trace::Trace;
 use super::{disk, sys};
-use crate::Stray;
 
-/// Whether `stray` is a trace of one of `held`.
-pub(super) fn belongs_to(stray: &Stray, layout: &Layout, held: &HashSet<SandboxId>) -> bool {
+/// Whether `trace` is one of `held`.
+pub(super) fn belongs_to(trace: &Trace, layout: &Layout, held: &HashSet<SandboxId>) -> bool {
     // What stands on the shelf is nobody's on purpose; a start sweeps what a killed server left there.
     let is_held = |path: &Path| {
         path.starts_with(layout.warm_dir()) || owner(path, layout).is_some_and(|id| held.contains(&id))
     };
-    match stray {
-        Stray::ControlGroups(id) | Stray::Directory(id) => held.contains(id),
-        Stray::LoopDevice(number) => backing_file(*number).is_none_or(|file| is_held(&file)),
-        Stray::Mount(path) | Stray::Trash(path) => is_held(path),
+    match trace {
+        Trace::ControlGroups(id) | Trace::Directory(id) => held.contains(id),
+        Trace::LoopDevice(number) => backing_file(*number).is_none_or(|file| is_held(&file)),
+        Trace::Mount(path) | Trace::Trash(path) => is_held(path),
     }
 }
 
@@ -36,23 +36,23 @@ fn owner(path: &Path, layout: &Layout) -> Option<SandboxId> {
 }
 
 /// Everything below the state directory that a sandbox leaves, whosesoever it is.
-pub(super) fn strays_below(layout: &Layout) -> io::Result<Vec<Stray>> {
+pub(super) fn strays_below(layout: &Layout) -> io::Result<Vec<Trace>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(layout.sandboxes_dir())? {
-        found.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()).map(Stray::Directory));
+        found.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()).map(Trace::Directory));
     }
     for entry in std::fs::read_dir(layout.trash_dir())? {
-        found.push(Stray::Trash(entry?.path()));
+        found.push(Trace::Trash(entry?.path()));
     }
     for number in loop_numbers()? {
         let is_ours = backing_file(number).is_some_and(|file| file.starts_with(layout.root()));
-        found.extend(is_ours.then_some(Stray::LoopDevice(number)));
+        found.extend(is_ours.then_some(Trace::LoopDevice(number)));
     }
     let mounts = std::fs::read("/proc/self/mountinfo")?;
     let points = mounts.split(|byte| *byte == b'\n').filter_map(mount_point);
     // The directory itself may well be a mount point.
     let is_inside = |point: &PathBuf| point.starts_with(layout.root()) && point != layout.root();
-    found.extend(points.filter(is_inside).map(Stray::Mount));
+    found.extend(points.filter(is_inside).map(Trace::Mount));
     Ok(found)
 }
 
@@ -71,20 +71,20 @@ pub(super) fn layers(layout: &Layout) -> io::Result<Vec<BuildId>> {
 }
 
 /// Removes one that is no sandbox's control groups or directory. What is not ours, or no more, is left alone.
-pub(super) fn remove(stray: &Stray, layout: &Layout) -> io::Result<()> {
-    match stray {
-        Stray::ControlGroups(_) | Stray::Directory(_) => Ok(()),
+pub(super) fn remove(trace: &Trace, layout: &Layout) -> io::Result<()> {
+    match trace {
+        Trace::ControlGroups(_) | Trace::Directory(_) => Ok(()),
         // Numbers pass on: only one that still shows a file of ours is detached.
-        Stray::LoopDevice(number) => match backing_file(*number) {
+        Trace::LoopDevice(number) => match backing_file(*number) {
             Some(file) if file.starts_with(layout.root()) => {
                 disk::thaw_loop(*number);
                 sys::detach_loop(*number)
             }
             _ => Ok(()),
         },
-        Stray::Mount(path) if path.starts_with(layout.root()) => unmount(path),
-        Stray::Trash(path) if path.parent() == Some(&layout.trash_dir()) => remove_any(path),
-        Stray::Mount(_) | Stray::Trash(_) => Ok(()),
+        Trace::Mount(path) if path.starts_with(layout.root()) => unmount(path),
+        Trace::Trash(path) if path.parent() == Some(&layout.trash_dir()) => remove_any(path),
+        Trace::Mount(_) | Trace::Trash(_) => Ok(()),
     }
 }
 

@@ -22,16 +22,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sandscope_engine::{EngineError, LaunchSpec};
 use sandscope_model::Rootfs;
 use tokio::sync::Notify;
 
-use super::agent;
 use super::layout::Layout;
 use super::options::WarmOptions;
 use super::prepare::{Prepared, Preparer};
 use super::removal::Remover;
 use super::step::{blocking, step};
-use crate::{LaunchSpec, RuntimeError};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -183,8 +182,8 @@ impl Shelf {
         }
     }
 
-    async fn prepare(&self, options: WarmOptions) -> Result<Prepared, RuntimeError> {
-        let drawn = agent::draw_boot_token().map_err(step("draw a name"))?;
+    async fn prepare(&self, options: WarmOptions) -> Result<Prepared, EngineError> {
+        let drawn = sandscope_agent_link::draw_boot_token().map_err(step("draw a name"))?;
         let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
         let dir = self.layout.warm_dir().join(&name);
         let image = self.preparer.pristine(options.disk_mb).await?;
@@ -219,7 +218,7 @@ impl Shelf {
     }
 
     /// Ends what a server that was killed left on its shelf.
-    pub(super) async fn sweep(self: &Arc<Self>) -> Result<(), RuntimeError> {
+    pub(super) async fn sweep(self: &Arc<Self>) -> Result<(), EngineError> {
         let shelf = Arc::clone(self);
         blocking("sweep the shelf", move || {
             let entries = std::fs::read_dir(shelf.layout.warm_dir()).map_err(step("sweep the shelf"))?;

@@ -12,9 +12,9 @@ use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::frame::{self, FrameDecoder};
 use sandscope_agent_protocol::process::{Output, ProcessConfig, ProcessEvent, ProcessResponse, StartRequest};
 use sandscope_cgroup::{CgroupOptions, Cgroups};
-use sandscope_model::{Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
+use sandscope_engine::{Depth, Dial as _, Engine as _, LaunchSpec, Notice, ReadError, Readings as _, Wanted};
+use sandscope_model::{Counters, Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
 use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime};
-use sandscope_runtime::{LaunchSpec, Notice, Runtime};
 use tokio::sync::mpsc;
 
 /// The group of this package's tests; sandboxes' names are unique within it.
@@ -157,6 +157,12 @@ pub(crate) struct Ran {
     pub(crate) code: i32,
 }
 
+/// What is counted of one sandbox now.
+pub(crate) async fn counters(runtime: &LinuxRuntime, id: &SandboxId) -> Result<Counters, ReadError> {
+    let read = runtime.read(vec![Wanted { id: id.clone(), depth: Depth::Stored }]).await.pop();
+    read.unwrap().1.map(|reading| reading.counters)
+}
+
 /// Runs a shell script inside, through the agent's own protocol.
 pub(crate) async fn run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
     tokio::time::timeout(Duration::from_secs(60), try_run(runtime, id, user, script))
@@ -194,7 +200,7 @@ fn start_request(user: User, script: &str) -> http::Request<Full<Bytes>> {
 }
 
 async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
-    let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+    let stream = runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -233,7 +239,7 @@ pub(crate) async fn ask(
     body: Vec<u8>,
 ) -> (u16, Bytes) {
     let exchange = async {
-        let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+        let stream = runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
@@ -252,7 +258,7 @@ pub(crate) async fn ask(
 
 /// Starts a program and returns at its first event; it runs on.
 pub(crate) async fn start(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> u32 {
-    let stream = runtime.connect(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
+    let stream = runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);

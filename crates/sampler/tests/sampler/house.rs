@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_engine::{Engine as _, LaunchSpec};
 use sandscope_model::{
     AlertRule, BuildId, Clock as _, EventType, Execution, ExecutionId, Fact, OnTimeout, Rootfs, Sample,
     Sandbox, SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
 };
-use sandscope_runtime::{LaunchSpec, Runtime as _};
 use sandscope_sampler::{AlertOptions, Live, SamplerOptions, SamplerStats};
 use sandscope_store::{SampleRetention, Store};
 use sandscope_tasks::Tasks;
@@ -69,7 +69,7 @@ impl House {
         let options = SamplerOptions {
             suspect: None,
             store: self.store.clone(),
-            runtime: Arc::new(self.runtime.clone()),
+            readings: Arc::new(self.runtime.clone()),
             clock: Arc::new(self.clock.clone()),
             interval: Duration::from_secs(5),
             live: self.live.clone(),

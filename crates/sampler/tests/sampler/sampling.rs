@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sandscope_engine::Engine as _;
 use sandscope_model::{Clock as _, MetricField as F, Sample, Timestamp, Values};
-use sandscope_runtime::Runtime as _;
 use sandscope_sampler::Live;
 
 use crate::house::{ASLEEP, House, LOOK};

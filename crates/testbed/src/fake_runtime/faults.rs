@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use super::FakeRuntime;
 
-/// An operation of the runtime, to aim a fault at.
+/// An operation of the engine, to aim a fault at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "named after the operations of Runtime")]
+#[expect(missing_docs, reason = "named after the operations of Engine")]
 pub enum Op {
     Create,
     Pause,

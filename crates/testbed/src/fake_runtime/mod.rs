@@ -1,4 +1,4 @@
-//! A [`Runtime`] without a kernel: sandboxes are entries of a map, yet they run, stand still, die and survive the
+//! An engine without a kernel: sandboxes are entries of a map, yet they run, stand still, die and survive the
 //! server just as real ones do.
 //!
 //! ```text
@@ -11,8 +11,10 @@
 //! Ownership: the world owns everything under one mutex that is never held across an await. Failure cases are the
 //! point of it: see [`Fault`].
 
+mod dial;
 mod faults;
-mod runtime_impl;
+mod operations;
+mod readings;
 #[cfg(test)]
 #[path = "../fake_runtime_tests.rs"]
 mod tests;
@@ -22,8 +24,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sandscope_engine::{Ailment, Capabilities, Facts, Isolation, Lack, LaunchSpec, Notice, Stray};
 use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp, Values};
-use sandscope_runtime::{Ailment, LaunchSpec, Notice, Stray};
 use tokio::sync::{mpsc, watch};
 
 use faults::Faults;
@@ -54,6 +56,7 @@ pub struct FakeRuntime {
 #[derive(Debug)]
 struct World {
     clock: Arc<dyn Clock>,
+    facts: Facts,
     state: Mutex<WorldState>,
     /// Raised after every change, for whoever waits for a condition.
     changes: watch::Sender<u64>,
@@ -68,6 +71,8 @@ struct WorldState {
     strays: BTreeSet<Stray>,
     faults: Faults,
     listeners: BTreeMap<(Option<SandboxId>, u16), SocketAddr>,
+    /// Whether connections are no plain sockets.
+    tunnels: bool,
     notices_sender: Option<mpsc::Sender<Notice>>,
     notices_receiver: Option<mpsc::Receiver<Notice>>,
 }
@@ -92,7 +97,7 @@ impl FakeRuntime {
             notices_receiver: Some(notices_receiver),
             ..WorldState::default()
         };
-        let world = World { clock, state: Mutex::new(state), changes: watch::Sender::new(0) };
+        let world = World { clock, facts: facts(), state: Mutex::new(state), changes: watch::Sender::new(0) };
         Self { world: Arc::new(world), epoch: 0 }
     }
 
@@ -161,12 +166,12 @@ impl FakeRuntime {
         });
     }
 
-    /// The runtime says nothing any more of what happens to sandboxes.
+    /// The engine says nothing any more of what happens to sandboxes.
     pub fn fall_silent(&self) {
         self.change(|state| state.notices_sender = None);
     }
 
-    /// What [`check`](sandscope_runtime::Runtime::check) says about a sandbox from now on.
+    /// What [`check`](sandscope_engine::Engine::check) says about a sandbox from now on.
     pub fn ail(&self, id: &SandboxId, ailment: Option<Ailment>) {
         self.change(|state| {
             if let Some(sandbox) = state.sandboxes.get_mut(id) {
@@ -259,6 +264,11 @@ impl FakeRuntime {
         self.change(|state| state.listeners.insert((id.cloned(), port), address));
     }
 
+    /// Makes connections as an engine does that has no socket to give.
+    pub fn tunnel_connections(&self) {
+        self.change(|state| state.tunnels = true);
+    }
+
     /// Completes once `condition` holds for the host. Panics after ten real seconds: the test has failed.
     ///
     /// # Panics
@@ -325,6 +335,21 @@ impl FakeSandbox {
             self.counters.cpu_usage_usec += u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
         }
         self.counters.taken_at_usec = micros(now);
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        engine: "fake",
+        version: "1".to_owned(),
+        isolation: Isolation::SharedKernel,
+        can: Capabilities { oom_of_one_process: true, ..Capabilities::default() },
+        lacking: vec![Lack {
+            capability: "pressures",
+            why: "there is no kernel".to_owned(),
+            remedy: "use a real engine".to_owned(),
+        }],
+        envd_version: "0.5.0",
     }
 }
 

@@ -1,13 +1,10 @@
+//! What the server may ask of the fake.
+
 use async_trait::async_trait;
-use sandscope_model::{
-    BuildId, Counters, CpuDetails, Details, DiskDetails, Exit, ExitStatus, MemoryDetails, Pressures,
-    ProcessReading, Rootfs, SandboxId, Values,
+use sandscope_engine::{
+    Ailment, Engine, EngineError, Facts, Found, FoundState, LaunchSpec, Notice, Stray, Survey,
 };
-use sandscope_runtime::{
-    Ailment, Capabilities, ConnectError, Found, FoundState, LaunchSpec, Notice, Runtime, RuntimeError, Stray,
-    Survey,
-};
-use tokio::net::TcpStream;
+use sandscope_model::{BuildId, Exit, ExitStatus, Rootfs, SandboxId};
 use tokio::sync::mpsc;
 
 use super::{FakeRuntime, FakeSandbox, Fault, Op, Shape, WorldState};
@@ -23,8 +20,8 @@ impl FakeRuntime {
     async fn operate<T>(
         &self,
         op: Op,
-        effect: impl FnOnce(&mut WorldState) -> Result<T, RuntimeError> + Send,
-    ) -> Result<T, RuntimeError> {
+        effect: impl FnOnce(&mut WorldState) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
         self.live().await;
         let fault = self.change(|state| state.faults.begin(op));
         self.pass_hold(op).await;
@@ -46,7 +43,7 @@ impl FakeRuntime {
     }
 
     /// Returns if this handle's server is alive, and never otherwise.
-    async fn live(&self) {
+    pub(super) async fn live(&self) {
         let dead = {
             let state = self.lock();
             state.halted || state.epoch != self.epoch
@@ -76,33 +73,33 @@ impl FakeRuntime {
     }
 }
 
-fn planned() -> RuntimeError {
-    RuntimeError::Step { step: "planned fault", source: std::io::Error::other("planned fault") }
+fn planned() -> EngineError {
+    EngineError::Step { step: "planned fault", source: std::io::Error::other("planned fault") }
 }
 
 impl WorldState {
-    fn alive(&mut self, id: &SandboxId) -> Result<&mut FakeSandbox, RuntimeError> {
+    pub(super) fn alive(&mut self, id: &SandboxId) -> Result<&mut FakeSandbox, EngineError> {
         self.sandboxes
             .get_mut(id)
             .filter(|sandbox| !matches!(sandbox.shape, Shape::Dead(_)))
-            .ok_or(RuntimeError::NotFound)
+            .ok_or(EngineError::NotFound)
     }
 }
 
 #[async_trait]
-impl Runtime for FakeRuntime {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { name: "fake", envd_version: "0.5.0" }
+impl Engine for FakeRuntime {
+    fn facts(&self) -> &Facts {
+        &self.world.facts
     }
 
-    async fn create(&self, spec: &LaunchSpec) -> Result<(), RuntimeError> {
+    async fn create(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
         let spec = spec.clone();
         let now = self.world.clock.now();
         self.operate(Op::Create, move |state| {
             if let Rootfs::Snapshot(build) = spec.rootfs
                 && !state.layers.contains(&build)
             {
-                return Err(RuntimeError::SnapshotMissing);
+                return Err(EngineError::SnapshotMissing);
             }
             state.sandboxes.entry(spec.id.clone()).or_insert_with(|| FakeSandbox::new(spec, now));
             Ok(())
@@ -110,7 +107,7 @@ impl Runtime for FakeRuntime {
         .await
     }
 
-    async fn pause(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+    async fn pause(&self, id: &SandboxId) -> Result<(), EngineError> {
         let now = self.world.clock.now();
         self.operate(Op::Pause, |state| {
             let sandbox = state.alive(id)?;
@@ -121,7 +118,7 @@ impl Runtime for FakeRuntime {
         .await
     }
 
-    async fn resume(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+    async fn resume(&self, id: &SandboxId) -> Result<(), EngineError> {
         let now = self.world.clock.now();
         self.operate(Op::Resume, |state| {
             let sandbox = state.alive(id)?;
@@ -132,7 +129,7 @@ impl Runtime for FakeRuntime {
         .await
     }
 
-    async fn checkpoint(&self, id: &SandboxId, build: BuildId) -> Result<u64, RuntimeError> {
+    async fn capture(&self, id: &SandboxId, build: BuildId) -> Result<u64, EngineError> {
         self.operate(Op::Checkpoint, |state| {
             state.alive(id)?;
             state.layers.insert(build);
@@ -141,7 +138,7 @@ impl Runtime for FakeRuntime {
         .await
     }
 
-    async fn delete_snapshot(&self, build: BuildId) -> Result<(), RuntimeError> {
+    async fn remove_layer(&self, build: BuildId) -> Result<(), EngineError> {
         self.operate(Op::DeleteSnapshot, |state| {
             state.layers.remove(&build);
             Ok(())
@@ -149,7 +146,7 @@ impl Runtime for FakeRuntime {
         .await
     }
 
-    async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, RuntimeError> {
+    async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, EngineError> {
         let now = self.world.clock.now();
         self.operate(Op::Kill, |state| {
             let Some(mut sandbox) = state.sandboxes.remove(id) else { return Ok(None) };
@@ -168,7 +165,7 @@ impl Runtime for FakeRuntime {
         .await
     }
 
-    async fn recover(&self) -> Result<Vec<Found>, RuntimeError> {
+    async fn recover(&self) -> Result<Vec<Found>, EngineError> {
         self.live().await;
         let found = self.shapes().into_iter().map(|(id, shape)| {
             let state = match shape {
@@ -193,7 +190,7 @@ impl Runtime for FakeRuntime {
         asked.and_then(|sandbox| sandbox.ailment).map_or(Ok(()), Err)
     }
 
-    async fn survey(&self) -> Result<Survey, RuntimeError> {
+    async fn survey(&self) -> Result<Survey, EngineError> {
         self.live().await;
         let state = self.lock();
         Ok(Survey {
@@ -203,82 +200,12 @@ impl Runtime for FakeRuntime {
         })
     }
 
-    async fn remove_stray(&self, stray: &Stray) -> Result<(), RuntimeError> {
+    async fn remove(&self, stray: &Stray) -> Result<(), EngineError> {
         self.live().await;
+        if stray.engine != self.world.facts.engine {
+            return Err(EngineError::Unsupported("removing what another engine left"));
+        }
         self.change(|state| state.strays.remove(stray));
         Ok(())
-    }
-
-    fn running(&self) -> Vec<SandboxId> {
-        let state = self.lock();
-        let running = state.sandboxes.values().filter(|sandbox| sandbox.shape == Shape::Running);
-        running.map(|sandbox| sandbox.spec.id.clone()).collect()
-    }
-
-    fn counters(&self, id: &SandboxId) -> Result<Counters, RuntimeError> {
-        let now = self.world.clock.now();
-        let mut state = self.lock();
-        if let Some(n) = state.faults.n_poisoned_readings.checked_sub(1) {
-            state.faults.n_poisoned_readings = n;
-            panic!("planned, in a reading");
-        }
-        let sandbox = state.alive(id)?;
-        sandbox.pass_time(now);
-        Ok(Counters { more: Values::NONE, ..sandbox.counters.clone() })
-    }
-
-    fn more_counters(&self, id: &SandboxId) -> Result<Values, RuntimeError> {
-        Ok(self.lock().alive(id)?.counters.more)
-    }
-
-    fn details(&self, id: &SandboxId) -> Result<Details, RuntimeError> {
-        let counters = self.counters(id)?;
-        Ok(Details {
-            cpu: CpuDetails { usage_usec: Some(counters.cpu_usage_usec), ..CpuDetails::default() },
-            memory: MemoryDetails {
-                current_bytes: Some(counters.memory_current_bytes),
-                file_bytes: Some(counters.memory_file_bytes),
-                n_oom_kills: Some(counters.n_oom_kills),
-                ..MemoryDetails::default()
-            },
-            disk: DiskDetails {
-                total_bytes: counters.disk_total_bytes,
-                available_bytes: counters.disk_available_bytes,
-                ..DiskDetails::default()
-            },
-            n_pids: Some(counters.n_pids),
-            ..Details::default()
-        })
-    }
-
-    fn pressures(&self, id: &SandboxId) -> Result<Pressures, RuntimeError> {
-        self.counters(id).map(|_| Pressures::default())
-    }
-
-    fn processes(&self, id: &SandboxId) -> Result<Vec<ProcessReading>, RuntimeError> {
-        let counters = self.counters(id)?;
-        Ok(vec![ProcessReading {
-            host_pid: 4000,
-            started_ticks: 1,
-            pid: 1,
-            name: b"agent".to_vec(),
-            state: 'S',
-            n_threads: 1,
-            cpu_usec: counters.cpu_usage_usec,
-            rss_bytes: counters.memory_current_bytes,
-        }])
-    }
-
-    async fn connect(&self, id: &SandboxId, port: u16) -> Result<TcpStream, ConnectError> {
-        self.live().await;
-        let address = {
-            let state = self.lock();
-            if !state.sandboxes.get(id).is_some_and(|sandbox| sandbox.shape == Shape::Running) {
-                return Err(ConnectError::NotRunning);
-            }
-            let own = state.listeners.get(&(Some(id.clone()), port));
-            own.or_else(|| state.listeners.get(&(None, port))).copied().ok_or(ConnectError::PortClosed)?
-        };
-        TcpStream::connect(address).await.map_err(|_| ConnectError::PortClosed)
     }
 }

@@ -1,0 +1,92 @@
+//! What the server may ask of the engine of namespaces.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use sandscope_engine::{Ailment, Engine, EngineError, Facts, Found, LaunchSpec, Notice, Stray, Survey};
+use sandscope_model::{BuildId, Exit, SandboxId};
+use tokio::sync::mpsc;
+
+use super::create::create;
+use super::kill::kill;
+use super::recover::recover;
+use super::runtime::LinuxRuntime;
+use super::step::{blocking, cgroup_step, in_task, step};
+use super::{health, snapshot, survey};
+
+#[async_trait]
+impl Engine for LinuxRuntime {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    async fn create(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
+        // In a task of its own, so that a caller who goes away leaves no half-made sandbox.
+        let (shared, spec) = (Arc::clone(&self.shared), spec.clone());
+        in_task("make the sandbox", async move { create(&shared, &spec).await }).await
+    }
+
+    async fn pause(&self, id: &SandboxId) -> Result<(), EngineError> {
+        let sandbox = self.shared.sandboxes.alive(id)?;
+        sandbox.set_paused(true);
+        let frozen = Arc::clone(&sandbox);
+        let outcome =
+            blocking("freeze", move || frozen.cgroup.freeze().map_err(cgroup_step("freeze the sandbox")))
+                .await;
+        if outcome.is_err() {
+            sandbox.set_paused(false);
+        }
+        outcome
+    }
+
+    async fn resume(&self, id: &SandboxId) -> Result<(), EngineError> {
+        let sandbox = self.shared.sandboxes.alive(id)?;
+        let thawed = Arc::clone(&sandbox);
+        blocking("thaw", move || thawed.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))).await?;
+        sandbox.set_paused(false);
+        Ok(())
+    }
+
+    async fn capture(&self, id: &SandboxId, build: BuildId) -> Result<u64, EngineError> {
+        let sandbox = self.shared.sandboxes.alive(id)?;
+        let layout = &self.shared.layout;
+        let (target, snapshots) = (layout.snapshot(build), layout.snapshots_dir());
+        blocking("checkpoint", move || snapshot::capture(&sandbox, &target, &snapshots)).await
+    }
+
+    async fn remove_layer(&self, build: BuildId) -> Result<(), EngineError> {
+        match tokio::fs::remove_file(self.shared.layout.snapshot(build)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(step("delete the snapshot")(error)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, EngineError> {
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        in_task("kill the sandbox", async move { kill(&shared, &id).await }).await
+    }
+
+    async fn recover(&self) -> Result<Vec<Found>, EngineError> {
+        recover(&self.shared).await
+    }
+
+    fn take_notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    async fn check(&self, id: &SandboxId) -> Result<(), Ailment> {
+        match self.shared.sandboxes.get(id) {
+            Some(sandbox) => health::check(&self.shared.launcher, &sandbox).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn survey(&self) -> Result<Survey, EngineError> {
+        survey::survey(&self.shared).await
+    }
+
+    async fn remove(&self, stray: &Stray) -> Result<(), EngineError> {
+        survey::remove_stray(&self.shared, stray).await
+    }
+}
