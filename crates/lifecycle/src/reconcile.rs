@@ -183,8 +183,11 @@ async fn compare(context: &Context, survey: &Survey) -> Result<Vec<Finding>, Sto
         }
     }
     let recorded: HashSet<BuildId> = context.store.captured_layers().await?.into_iter().collect();
+    // Another node may keep its own in a place that both see.
+    let elsewhere: HashSet<BuildId> = context.store.layers_elsewhere().await?.into_iter().collect();
     let layers: HashSet<BuildId> = survey.layers.iter().copied().collect();
-    found.extend(layers.difference(&recorded).copied().map(Finding::Layer));
+    let unknown = layers.difference(&recorded).filter(|layer| !elsewhere.contains(layer));
+    found.extend(unknown.copied().map(Finding::Layer));
     found.extend(recorded.difference(&layers).copied().map(Finding::MissingLayer));
     Ok(found)
 }

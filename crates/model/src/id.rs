@@ -70,6 +70,10 @@ uuid_id!(
     TeamId, "team ID"
 );
 uuid_id!(
+    /// A machine that sandboxes live on. Drawn once and kept in its data directory: neither a name nor an address.
+    NodeId, "node ID"
+);
+uuid_id!(
     /// One build of a template: what a sandbox's root filesystem was made from.
     BuildId, "build ID"
 );

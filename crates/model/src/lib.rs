@@ -48,8 +48,8 @@ pub use event::{
 pub use event_filter::EventFilter;
 pub use history::{Complaint, History, Told};
 pub use id::{
-    AlertRuleId, ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, ReplayId, SandboxId,
-    TeamId, TemplateId, WebhookId,
+    AlertRuleId, ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, NodeId, ReplayId,
+    SandboxId, TeamId, TemplateId, WebhookId,
 };
 pub use log::{LogEntry, LogLevel, LogSource};
 pub use metrics::{Counters, MetricEntry, MetricField, MetricKind, MetricUnit, Sample, Values};

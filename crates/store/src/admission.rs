@@ -84,6 +84,7 @@ fn replay(
 
 fn admit(
     tx: &Tx<'_>,
+    node_no: i64,
     sandbox: &Sandbox,
     max_concurrent: u32,
     idempotency: Option<&IdempotencyKey>,
@@ -98,7 +99,7 @@ fn admit(
     if n_live(tx, team_no)? >= max_concurrent {
         return Ok(Admission::LimitReached { limit: max_concurrent });
     }
-    sandboxes::insert(tx, team_no, sandbox)?;
+    sandboxes::insert(tx, team_no, node_no, sandbox)?;
     if let Some(key) = idempotency {
         tx.prepare_cached(
             "INSERT INTO idempotency_keys (team_no, key, request_hash, sandbox_id, created_at)
@@ -128,7 +129,7 @@ fn n_live(connection: &Connection, team_no: i64) -> Result<u32, StoreError> {
 }
 
 impl Store {
-    /// Stores `sandbox`, which is about to be created, unless the team already has `max_concurrent` live ones
+    /// Stores `sandbox`, which is about to be created on this node, unless the team already has `max_concurrent` live ones
     /// (being created, running, being paused or resumed) or the idempotency key has an answer already. Keys are kept
     /// for 24 hours.
     ///
@@ -141,8 +142,9 @@ impl Store {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Admission, StoreError> {
         let sandbox = sandbox.clone();
-        let now = self.inner.clock.now();
-        let op = move |tx: &mut Tx<'_>| admit(tx, &sandbox, max_concurrent, idempotency.as_ref(), now);
+        let (now, node_no) = (self.inner.clock.now(), self.node_no);
+        let op =
+            move |tx: &mut Tx<'_>| admit(tx, node_no, &sandbox, max_concurrent, idempotency.as_ref(), now);
         self.facts().write(op).await
     }
 }

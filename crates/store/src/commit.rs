@@ -32,12 +32,12 @@ pub struct NewSnapshot {
     pub tag: String,
 }
 
-fn commit(tx: &mut Tx<'_>, change: Change) -> Result<Option<Event>, StoreError> {
+fn commit(tx: &mut Tx<'_>, node_no: i64, change: Change) -> Result<Option<Event>, StoreError> {
     let Change { sandbox, event, snapshot } = change;
     let team_no = team_no(tx, sandbox.team_id)?;
     sandboxes::update(tx, &sandbox)?;
     let snapshot_template_id =
-        snapshot.map(|snapshot| snapshots::insert(tx, team_no, snapshot)).transpose()?;
+        snapshot.map(|snapshot| snapshots::insert(tx, team_no, node_no, snapshot)).transpose()?;
     let Some(mut draft) = event else { return Ok(None) };
     if let (Fact::Checkpointed { snapshot }, Some(used)) = (&mut draft.fact, snapshot_template_id) {
         *snapshot = used;
@@ -55,6 +55,7 @@ impl Store {
     /// [`StoreError::Conflict`] if the sandbox is no longer at that generation or does not exist; [`StoreError`] if
     /// the store cannot be written. Nothing has changed then.
     pub async fn commit(&self, change: Change) -> Result<Option<Event>, StoreError> {
-        self.facts().write(move |tx| commit(tx, change)).await
+        let node_no = self.node_no;
+        self.facts().write(move |tx| commit(tx, node_no, change)).await
     }
 }

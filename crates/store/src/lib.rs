@@ -40,6 +40,7 @@ mod keys;
 mod ledger;
 mod logs;
 mod migrations;
+mod nodes;
 mod point;
 mod readers;
 mod replays;
@@ -107,6 +108,9 @@ pub use templates::{AliasOwner, DeleteTemplate};
 pub use threads::StoreThread;
 pub use webhooks::Replaced;
 pub use writes::WriteCounts;
+
+/// The number of the machine whose data directory this is.
+const THIS_NODE: i64 = 1;
 
 /// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.
 const FEED: usize = 1024;
@@ -178,6 +182,8 @@ impl Default for StoreOptions {
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// The machine on whose behalf it is used.
+    node_no: i64,
 }
 
 #[derive(Debug)]
@@ -236,7 +242,7 @@ impl Store {
         let logs = open(&migrations::LOGS, 1, FaultPlan::none())?;
         let touched = Touched::default();
         let inner = Inner { clock, facts, attempts, samples, logs, log_bounds, feed, touched, sealer };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), node_no: THIS_NODE })
     }
 
     /// Commits what was asked before, then ends the threads. Whatever is asked later gets [`StoreError::Closed`].

@@ -34,6 +34,7 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0007.sql"),
         include_str!("migrations/facts_0008.sql"),
         include_str!("migrations/facts_0009.sql"),
+        include_str!("migrations/facts_0010.sql"),
     ],
     synchronous: "FULL",
 };

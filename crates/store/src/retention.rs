@@ -108,14 +108,14 @@ fn cut_log(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
     Ok(count(n))
 }
 
-fn forget_killed(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
+fn forget_killed(tx: &Tx<'_>, node_no: i64, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
     let n = tx
         .prepare_cached(
             "DELETE FROM sandboxes WHERE id IN (
-                 SELECT id FROM sandboxes WHERE team_no = ? AND state = 'killed' AND killed_at < ?
+                 SELECT id FROM sandboxes WHERE team_no = ? AND state = 'killed' AND killed_at < ? AND node_no = ?
                  ORDER BY killed_at LIMIT ?)",
         )?
-        .execute(params![team_no, cutoff, BATCH])?;
+        .execute(params![team_no, cutoff, node_no, BATCH])?;
     Ok(count(n))
 }
 
@@ -212,17 +212,17 @@ fn count(n: usize) -> u64 {
 
 impl Store {
     /// Removes what is past its time at `now`: events (per team, and only what no webhook still has to deliver),
-    /// killed sandboxes (like events), idempotency keys (24 hours), attempts, samples and
+    /// killed sandboxes of this node (like events), idempotency keys (24 hours), attempts, samples and
     /// logs (7 days).
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
     pub async fn delete_expired(&self, now: Timestamp) -> Result<Removed, StoreError> {
-        let now = now.as_microsecond();
+        let (now, node_no) = (now.as_microsecond(), self.node_no);
         let mut removed = Removed::default();
         for cutoff in self.facts().read(move |connection| cutoffs(connection, now)).await? {
             removed.events += self.in_batches(move |tx| cut_log(tx, cutoff)).await?;
-            removed.sandboxes += self.in_batches(move |tx| forget_killed(tx, cutoff)).await?;
+            removed.sandboxes += self.in_batches(move |tx| forget_killed(tx, node_no, cutoff)).await?;
         }
         let ended_by = now.saturating_sub(SCOPED_GRACE_USEC);
         self.facts().write(move |tx| forget_scoped(tx, ended_by)).await?;

@@ -73,12 +73,17 @@ fn killed_at(state: &State) -> Option<i64> {
     }
 }
 
-pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -> Result<(), StoreError> {
+pub(crate) fn insert(
+    connection: &Connection,
+    team_no: i64,
+    node_no: i64,
+    sandbox: &Sandbox,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO sandboxes (id, team_no, generation, state, state_data, spec, template_id, build_id,
-                 created_at, started_at, end_at, killed_at, intent_origin, labels, runs)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 created_at, started_at, end_at, killed_at, intent_origin, labels, runs, node_no)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             sandbox.id.as_str(),
@@ -96,6 +101,7 @@ pub(crate) fn insert(connection: &Connection, team_no: i64, sandbox: &Sandbox) -
             sandbox.intent_origin.as_ref().map(to_json).transpose()?,
             to_json(&sandbox.spec.metadata)?,
             open_execution(&sandbox.state).is_some(),
+            node_no,
         ])?;
     Ok(())
 }
@@ -225,17 +231,18 @@ impl Store {
         self.facts().read(move |connection| by_id(connection, &id)).await
     }
 
-    /// Every team's sandboxes that are not gone, oldest first: what a restart has to look after.
+    /// Every team's sandboxes of this node that are not gone, oldest first: what a restart has to look after.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn live_sandboxes(&self) -> Result<Vec<Sandbox>, StoreError> {
-        let op = |connection: &Connection| {
+        let node_no = self.node_no;
+        let op = move |connection: &Connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM sandboxes s JOIN teams t ON t.no = s.team_no
-                 WHERE s.state <> 'killed' ORDER BY s.created_at, s.id"
+                 WHERE s.state <> 'killed' AND s.node_no = ? ORDER BY s.created_at, s.id"
             );
-            all(connection.prepare_cached(&sql)?, [], "sandboxes", decode)
+            all(connection.prepare_cached(&sql)?, [node_no], "sandboxes", decode)
         };
         self.facts().read(op).await
     }

@@ -28,6 +28,7 @@ pub struct SnapshotFilter {
 pub(crate) fn insert(
     connection: &Connection,
     team_no: i64,
+    node_no: i64,
     snapshot: NewSnapshot,
 ) -> Result<TemplateId, StoreError> {
     let NewSnapshot { template, build, tag } = snapshot;
@@ -43,7 +44,7 @@ pub(crate) fn insert(
             template.id
         }
     };
-    insert_build(connection, &template_id, &build, &tag)?;
+    insert_build(connection, node_no, &template_id, &build, &tag)?;
     Ok(template_id)
 }
 
@@ -88,22 +89,34 @@ fn list(
     })
 }
 
+fn layers(connection: &Connection, of_node: &str, node_no: i64) -> Result<Vec<BuildId>, StoreError> {
+    let sql = format!("SELECT DISTINCT rootfs FROM builds WHERE {of_node}");
+    let found =
+        all(connection.prepare_cached(&sql)?, [node_no], "builds", |cells| cells.json::<Rootfs>("rootfs"))?;
+    let layer = |rootfs| match rootfs {
+        Rootfs::Snapshot(layer) => Some(layer),
+        Rootfs::Host => None,
+    };
+    Ok(found.into_iter().filter_map(layer).collect())
+}
+
 impl Store {
-    /// The captured layers that builds of any team start from.
+    /// The captured layers that lie on this node and that builds of any team start from.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn captured_layers(&self) -> Result<Vec<BuildId>, StoreError> {
-        let op = |connection: &Connection| {
-            let statement = connection.prepare_cached("SELECT DISTINCT rootfs FROM builds")?;
-            let found = all(statement, [], "builds", |cells| cells.json::<Rootfs>("rootfs"))?;
-            let layer = |rootfs| match rootfs {
-                Rootfs::Snapshot(layer) => Some(layer),
-                Rootfs::Host => None,
-            };
-            Ok(found.into_iter().filter_map(layer).collect())
-        };
-        self.facts().read(op).await
+        let node_no = self.node_no;
+        self.facts().read(move |connection| layers(connection, "node_no = ?", node_no)).await
+    }
+
+    /// The same of all other nodes.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn layers_elsewhere(&self) -> Result<Vec<BuildId>, StoreError> {
+        let node_no = self.node_no;
+        self.facts().read(move |connection| layers(connection, "node_no <> ?", node_no)).await
     }
 
     /// The team's snapshots, newest first, one entry for each tag. Positions are the build's `created_at` and the

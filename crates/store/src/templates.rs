@@ -94,6 +94,7 @@ pub(crate) fn insert_template(
 
 pub(crate) fn insert_build(
     connection: &Connection,
+    node_no: i64,
     template_id: &TemplateId,
     build: &Build,
     tag: &str,
@@ -106,8 +107,8 @@ pub(crate) fn insert_build(
     connection
         .prepare_cached(
             "INSERT INTO builds (id, template_id, rootfs, vcpu_count, memory_mb, disk_mb, source_sandbox_id,
-                 created_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                 created_at, node_no)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             build.id.as_uuid().as_bytes(),
@@ -118,6 +119,7 @@ pub(crate) fn insert_build(
             build.disk_mb,
             build.source_sandbox_id.as_ref().map(SandboxId::as_str),
             created_at,
+            node_no,
         ])?;
     connection
         .prepare_cached(
@@ -214,13 +216,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn ensure_template(&self, template: Template, build: Build) -> Result<(), StoreError> {
+        let node_no = self.node_no;
         let op = move |tx: &mut Tx<'_>| {
             let there = "SELECT 1 FROM templates WHERE team_no IS NULL AND name = ?";
             if exists(tx, there, [&template.name])? {
                 return Ok(());
             }
             insert_template(tx, None, &template)?;
-            insert_build(tx, &template.id, &build, DEFAULT_TAG)
+            insert_build(tx, node_no, &template.id, &build, DEFAULT_TAG)
         };
         self.facts().write(op).await
     }

@@ -6,7 +6,7 @@
 //!     └────────────────────── the next driver ◄────────────────┘
 //! ```
 //!
-//! Meanwhile the sandbox stays registered: notices of the runtime wait for the next driver, requests are refused as
+//! Meanwhile the sandbox stays registered: notices of the engine wait for the next driver, requests are refused as
 //! busy. Whoever waited for an answer is told that the server failed. A driver that fails again and again is tried ever
 //! less often and for ever: one sandbox is no reason to end the server, which all the others need.
 
@@ -89,6 +89,6 @@ async fn find(
     if context.readings.running().contains(id) {
         return Ok(Some(FoundState::Running));
     }
-    let survey = context.engine.survey().await.map_err(RequestError::Runtime)?;
+    let survey = context.engine.survey().await.map_err(RequestError::Engine)?;
     Ok(survey.sandboxes.contains(id).then_some(FoundState::Paused))
 }

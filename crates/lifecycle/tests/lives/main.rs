@@ -13,6 +13,8 @@ mod deaths;
 mod faults;
 #[path = "histories.rs"]
 mod histories;
+#[path = "nodes.rs"]
+mod nodes;
 #[path = "origins.rs"]
 mod origins;
 #[path = "panics.rs"]

@@ -29,7 +29,7 @@ fn stray(kind: &'static str, sandbox: Option<&SandboxId>, is_shared: bool) -> St
 }
 
 /// Lets the reconciler look twice, a grace apart.
-fn let_it_look(world: &World) {
+pub(crate) fn let_it_look(world: &World) {
     for _ in 0..2 {
         let n_rounds = world.reconciled.borrow().n_rounds;
         world.clock.advance(UPKEEP.reconcile_every);

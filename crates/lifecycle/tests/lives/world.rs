@@ -38,7 +38,7 @@ pub(crate) struct World {
     /// What the reconciler of this life has done.
     pub(crate) reconciled: watch::Receiver<Reconciled>,
     pub(crate) tasks: Tasks,
-    entropy: Arc<SeededEntropy>,
+    pub(crate) entropy: Arc<SeededEntropy>,
     server: Option<tokio::runtime::Runtime>,
     dir: tempfile::TempDir,
 }
@@ -265,7 +265,7 @@ fn server() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn start(
+pub(crate) async fn start(
     runtime: &FakeRuntime,
     store: &Store,
     clock: &StepClock,
