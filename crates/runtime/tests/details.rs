@@ -19,6 +19,12 @@ async fn details(runtime: &LinuxRuntime, id: &SandboxId) -> Details {
     runtime.details(id).await.unwrap()
 }
 
+/// What only stored samples hold.
+async fn stored(runtime: &LinuxRuntime, id: &SandboxId) -> Values {
+    let mut readings = runtime.read(vec![Wanted { id: id.clone(), depth: Depth::Stored }]).await;
+    readings.pop().unwrap().1.unwrap().counters.more
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sandbox_is_told_about_in_full() {
     let Some(host) = Host::start().await else { return };
