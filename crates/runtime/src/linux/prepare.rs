@@ -139,8 +139,7 @@ impl Preparer {
             let told = sandscope_agent_link::initialise(stream.into(), body, boot_token).await;
             told.map_err(io::Error::other).map_err(step("initialise the agent"))
         };
-        let limit = self.options.agent_limit;
-        tokio::time::timeout(limit, answers).await.unwrap_or(Err(EngineError::AgentUnresponsive))
+        self.within_limit(answers).await
     }
 
     /// Connects to the agent as soon as it listens.
@@ -166,8 +165,20 @@ impl Preparer {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         };
+        self.within_limit(connected).await
+    }
+
+    /// Waits for the agent as long as it may take. A limit of zero leaves it no time at all: the runtime's timer would
+    /// round it up to a millisecond, in which an agent may answer.
+    async fn within_limit<T>(
+        &self,
+        answer: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
         let limit = self.options.agent_limit;
-        tokio::time::timeout(limit, connected).await.unwrap_or(Err(EngineError::AgentUnresponsive))
+        if limit.is_zero() {
+            return Err(EngineError::AgentUnresponsive);
+        }
+        tokio::time::timeout(limit, answer).await.unwrap_or(Err(EngineError::AgentUnresponsive))
     }
 }
 
