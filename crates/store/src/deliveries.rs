@@ -299,4 +299,14 @@ impl Store {
     pub async fn record_deliveries(&self, progress: DeliveryProgress) -> Result<(), StoreError> {
         self.facts().write(move |tx| record(tx, progress)).await
     }
+
+    /// Completes once every progress that was handed in before is recorded or refused, also that of callers who went away
+    /// meanwhile. Whoever takes over a webhook waits for this before it reads how far the one before had come.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn deliveries_recorded(&self) -> Result<(), StoreError> {
+        // The writer keeps the order of what it is given.
+        self.facts().write(|_| Ok(())).await
+    }
 }

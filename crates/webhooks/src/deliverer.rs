@@ -108,6 +108,9 @@ impl Deliverer {
         if kept.is_some() {
             return Ok(kept);
         }
+        // A deliverer that was aborted may have handed in what is not written yet; read beside it, exceptions it had set
+        // would never be cleared. What the store refuses is not written later either.
+        let _ = self.store.deliveries_recorded().await;
         let Some(cursor) = self.store.cursor(self.id).await? else { return Ok(None) };
         let Some(health) = self.store.webhook_health(self.id).await? else { return Ok(None) };
         let owed = self.store.owed(self.id).await?;

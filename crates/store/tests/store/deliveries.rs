@@ -1,6 +1,8 @@
 //! Webhooks, their progress and their attempts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use crate::support::{House, at, draft, uuid};
 use proptest::prelude::*;
@@ -73,6 +75,28 @@ async fn a_webhook_starts_at_the_end_of_the_log_and_so_does_one_enabled_again() 
     assert!(house.store.delete_webhook(house.team.id, hook.id).await.unwrap());
     assert!(changes.has_changed().unwrap());
     assert_eq!(house.store.cursor(hook.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_takes_over_waits_for_what_the_one_before_handed_in_and_did_not_wait_for() {
+    let house = House::new().await;
+    let hook = webhook(&house.team);
+    let id = hook.id;
+    house.store.insert_webhook(hook, 10).await.unwrap();
+    for n in 1..=20 {
+        let progress = DeliveryProgress {
+            cursor: Some(n),
+            set: vec![exception(id, n, Some(10))],
+            ..DeliveryProgress::of(id)
+        };
+        {
+            let mut aborted = pin!(house.store.record_deliveries(progress));
+            let _ = aborted.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        house.store.deliveries_recorded().await.unwrap();
+        assert_eq!(house.store.cursor(id).await.unwrap(), Some(n));
+        assert_eq!(house.store.exceptions(id).await.unwrap().len() as u64, n);
+    }
 }
 
 #[tokio::test]
