@@ -53,8 +53,32 @@ pub struct LiveRound {
 pub struct Live {
     rings: Arc<Mutex<HashMap<SandboxId, Ring>>>,
     rounds: broadcast::Sender<Arc<LiveRound>>,
-    /// Receivers of this package's own, which need no stalls.
+    /// Receivers of the server's own, which need no stalls.
     n_own: Arc<AtomicUsize>,
+}
+
+/// A task of the server that takes every round.
+#[derive(Debug)]
+pub struct Listener {
+    rounds: broadcast::Receiver<Arc<LiveRound>>,
+    n_own: Arc<AtomicUsize>,
+}
+
+impl Listener {
+    /// The next round. A call that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged) if it was too slow for some rounds, and
+    /// [`RecvError::Closed`](broadcast::error::RecvError::Closed) once there will be no more.
+    pub async fn recv(&mut self) -> Result<Arc<LiveRound>, broadcast::error::RecvError> {
+        self.rounds.recv().await
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.n_own.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What differs from second to second; the rest is the sandbox's.
@@ -112,10 +136,10 @@ impl Live {
         self.rounds.subscribe()
     }
 
-    /// The same for as long as the server runs, by whoever needs no stalls.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<LiveRound>> {
+    /// The same for a task of the server, which needs no stalls: nobody counts as following for its sake.
+    pub fn listen(&self) -> Listener {
         self.n_own.fetch_add(1, Ordering::Relaxed);
-        self.rounds.subscribe()
+        Listener { rounds: self.rounds.subscribe(), n_own: Arc::clone(&self.n_own) }
     }
 
     /// Whether anybody follows.
@@ -202,6 +226,9 @@ mod tests {
     #[tokio::test]
     async fn followers_get_every_round_and_one_that_is_too_slow_is_told() {
         let live = Live::default();
+        // A task that failed and started again counts no more often than it listens.
+        drop(live.listen());
+        let _listener = live.listen();
         assert!(!live.is_followed());
         let mut follower = live.follow();
         assert!(live.is_followed());

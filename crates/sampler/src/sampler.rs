@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use sandscope_engine::{Depth, ReadError, Reading, Readings, Wanted};
 use sandscope_model::{Clock, Sample, SandboxId, Timestamp};
-use sandscope_store::{SampleRetention, Store};
+use sandscope_store::Store;
 use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::rounds::{Due, Rounds};
-use crate::{AlertOptions, Live, LivePoint, LiveRound, SamplerStats, Subject, alerts, retention};
+use crate::{Live, LivePoint, LiveRound, SamplerStats, Subject};
 
 /// How often the sampler looks for sandboxes it does not know.
 const LOOK: Duration = Duration::from_millis(250);
@@ -28,12 +28,8 @@ pub struct SamplerOptions {
     pub interval: Duration,
     /// Where every second goes, if anywhere.
     pub live: Option<Live>,
-    /// How long samples are kept.
-    pub retention: SampleRetention,
     /// Where it is counted what was done.
     pub stats: Arc<SamplerStats>,
-    /// What alerts are made of, if there are rules. Needs `live`.
-    pub alerts: Option<AlertOptions>,
     /// Who is told at once of a running sandbox whose counters cannot be read: its control groups may be gone.
     pub suspect: Option<Suspect>,
 }
@@ -47,21 +43,9 @@ impl std::fmt::Debug for SamplerOptions {
     }
 }
 
-/// Samples every running sandbox, removes what is past its retention and decides alerts, until `tasks` are drained.
-/// Each of the three starts over from the store when it fails.
+/// Samples every running sandbox until `tasks` are drained. When it fails every sandbox starts over with a first reading.
 pub fn start(options: SamplerOptions, tasks: &Tasks) {
     let stop = tasks.stopping(Phase::Observe);
-    let (store, clock, retention, stopped) =
-        (options.store.clone(), Arc::clone(&options.clock), options.retention, stop.clone());
-    tasks.start(Task::restart("housekeeping", Phase::Observe), move || {
-        retention::run(store.clone(), Arc::clone(&clock), retention, stopped.clone())
-    });
-    if let Some(alerts) = options.alerts.clone() {
-        let stop = stop.clone();
-        tasks.start(Task::restart("alerts", Phase::Observe), move || {
-            alerts::run(alerts.clone(), stop.clone())
-        });
-    }
     tasks.start(Task::restart("sampler", Phase::Observe), move || run(options.clone(), stop.clone()));
 }
 

@@ -17,10 +17,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
+use sandscope_alerts::AlertStats;
 use sandscope_lifecycle::{Lifecycle, Reconciled};
 use sandscope_model::{Clock, MetricField as F, MetricKind, MetricUnit};
 use sandscope_sampler::{
-    AlertStats, FLEET_STATES, FleetGroup, Live, LivePoint, MAX_GROUPS, SamplerStats, busiest, fleet,
+    FLEET_STATES, FleetGroup, Live, LivePoint, MAX_GROUPS, SamplerStats, busiest, fleet,
 };
 use sandscope_store::{Store, StoreError};
 use sandscope_tasks::Tasks;

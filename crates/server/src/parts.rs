@@ -1,7 +1,7 @@
 //! The parts of a server, each started over those before it.
 //!
 //! ```text
-//! store ─► engine ─► lifecycle ─► sampler, logs, export, webhooks ─► API and edge
+//! store ─► engine ─► lifecycle ─► sampler, alerts, housekeeping, logs, export, webhooks ─► API and edge
 //! ```
 //!
 //! Ownership: parts that never end belong to [`Tasks`], which also stops them in order; what is here is shared by them.
@@ -11,16 +11,18 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
+use sandscope_alerts::{AlertOptions, AlertStats};
 use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
 use sandscope_config::{self as config, Config};
 use sandscope_data_dir::DataDir;
 use sandscope_data_dir::sealing::{self, Sealing};
 use sandscope_edge::{Edge, EdgeOptions};
+use sandscope_housekeeping::HousekeepingOptions;
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, Upkeep};
 use sandscope_logs::LogsOptions;
 use sandscope_model::{Clock, Entropy, EventId, Secret};
 use sandscope_outbound::EgressGuard;
-use sandscope_sampler::{AlertOptions, AlertStats, Live, SamplerOptions, SamplerStats};
+use sandscope_sampler::{Live, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_system::{OsEntropy, SystemClock};
 use sandscope_tasks::{Phase, Tasks};
@@ -47,7 +49,7 @@ pub(crate) struct Parts {
     node: Arc<Node>,
 }
 
-/// What the sampler says of itself.
+/// What sampler and alerts say of themselves.
 pub(crate) struct SamplerFigures {
     stats: Arc<SamplerStats>,
     alert_stats: Arc<AlertStats>,
@@ -87,7 +89,7 @@ impl Parts {
         Ok(Self { clock, entropy, tasks, store, engine, lifecycle, reconciled, live, health, node })
     }
 
-    /// Starts the sampler and, with it, alerts.
+    /// Starts what observes: the sampler, alerts over what it publishes, and housekeeping.
     pub(crate) fn sample(&self, config: &Config) -> SamplerFigures {
         let (stats, alert_stats) = (Arc::<SamplerStats>::default(), Arc::<AlertStats>::default());
         let suspecting = self.lifecycle.clone();
@@ -98,19 +100,25 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             interval: config.metrics.interval,
             live: Some(self.live.clone()),
-            retention: config.metrics.retention(),
             stats: Arc::clone(&stats),
-            alerts: Some(AlertOptions {
-                rules: config.alerts.clone(),
-                prices: config.prices.clone(),
-                store: self.store.clone(),
-                clock: Arc::clone(&self.clock),
-                entropy: Arc::clone(&self.entropy),
-                live: self.live.clone(),
-                stats: Arc::clone(&alert_stats),
-            }),
         };
         sandscope_sampler::start(options, &self.tasks);
+        let options = AlertOptions {
+            rules: config.alerts.clone(),
+            prices: config.prices.clone(),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            live: self.live.clone(),
+            stats: Arc::clone(&alert_stats),
+        };
+        sandscope_alerts::start(options, &self.tasks);
+        let options = HousekeepingOptions {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            retention: config.metrics.retention(),
+        };
+        sandscope_housekeeping::start(options, &self.tasks);
         SamplerFigures { stats, alert_stats }
     }
 

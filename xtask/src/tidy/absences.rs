@@ -17,6 +17,7 @@ const UNREACHED: &[(&str, &str, &str)] = &[
 const UNASKED: &[(&str, &str, &str)] = &[
     ("api", "runtime", "it asks `lifecycle`"),
     ("api", "cgroup", "it asks `lifecycle`"),
+    ("sampler", "alerts", "rules look at what it publishes"),
     ("webhooks", "lifecycle", "it learns of events from the store"),
     ("webhooks", "api", "it learns of events from the store"),
 ];

@@ -9,10 +9,8 @@ use super::source::Source;
 const MOST: usize = 3;
 
 /// Crates that have larger circles for now: over how many files at most, and what becomes of it.
-const LARGER: &[(&str, usize, &str)] = &[
-    ("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`"),
-    ("sampler", 5, "alerts become a crate of their own"),
-];
+const LARGER: &[(&str, usize, &str)] =
+    &[("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`")];
 
 type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 

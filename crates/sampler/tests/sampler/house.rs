@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use sandscope_engine::{Engine as _, LaunchSpec};
 use sandscope_model::{
-    AlertRule, BuildId, Clock as _, EventType, Execution, ExecutionId, Fact, OnTimeout, Rootfs, Sample,
-    Sandbox, SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId,
+    BuildId, Clock as _, Execution, ExecutionId, OnTimeout, Rootfs, Sample, Sandbox, SandboxId, SandboxSpec,
+    State, Team, TeamId, TeamLimits, TemplateId,
 };
-use sandscope_sampler::{AlertOptions, Live, SamplerOptions, SamplerStats};
-use sandscope_store::{SampleRetention, Store};
+use sandscope_sampler::{Live, SamplerOptions, SamplerStats};
+use sandscope_store::Store;
 use sandscope_tasks::Tasks;
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
 
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
-/// The sampler's sleep and the retention's.
-pub(crate) const ASLEEP: usize = 2;
+/// The sampler's sleep.
+pub(crate) const ASLEEP: usize = 1;
 
 pub(crate) struct House {
     _dir: tempfile::TempDir,
@@ -29,9 +29,6 @@ pub(crate) struct House {
     pub(crate) tasks: Tasks,
     pub(crate) live: Option<Live>,
     pub(crate) stats: Arc<SamplerStats>,
-    pub(crate) rules: Vec<AlertRule>,
-    /// Also without rules of the operator's.
-    pub(crate) with_alerts: bool,
 }
 
 impl House {
@@ -50,19 +47,7 @@ impl House {
         store.create_team(team.clone()).await.unwrap();
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
         let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
-        Self {
-            _dir: dir,
-            entropy,
-            clock,
-            store,
-            runtime,
-            team,
-            tasks,
-            live: None,
-            stats: Arc::default(),
-            rules: Vec::new(),
-            with_alerts: false,
-        }
+        Self { _dir: dir, entropy, clock, store, runtime, team, tasks, live: None, stats: Arc::default() }
     }
 
     pub(crate) async fn start(&mut self) {
@@ -73,9 +58,7 @@ impl House {
             clock: Arc::new(self.clock.clone()),
             interval: Duration::from_secs(5),
             live: self.live.clone(),
-            retention: SampleRetention::default(),
             stats: Arc::clone(&self.stats),
-            alerts: self.alerts(),
         };
         self.tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
         sandscope_sampler::start(options, &self.tasks);
@@ -85,49 +68,6 @@ impl House {
     /// Ends what runs.
     pub(crate) async fn stop(&self) {
         self.tasks.drain(Duration::from_secs(10)).await;
-    }
-
-    pub(crate) fn alerts(&self) -> Option<AlertOptions> {
-        let live = self.live.clone().filter(|_| self.with_alerts || !self.rules.is_empty())?;
-        Some(AlertOptions {
-            rules: self.rules.clone(),
-            prices: None,
-            stats: Arc::default(),
-            store: self.store.clone(),
-            clock: Arc::new(self.clock.clone()),
-            entropy: Arc::new(SeededEntropy::new(self.clock.now().as_millisecond().unsigned_abs())),
-            live,
-        })
-    }
-
-    /// Lets `n` seconds pass.
-    pub(crate) async fn seconds(&self, n: u64) {
-        self.pass(Duration::from_secs(n)).await;
-        tokio::task::yield_now().await;
-    }
-
-    /// What was told about alerts: type and rule.
-    pub(crate) async fn told(&self) -> Vec<(EventType, String)> {
-        let events = self.store.events_after(self.team.id, 0, 100).await.unwrap();
-        let alerts = events.iter().filter_map(|event| {
-            let Fact::Alert { notice, .. } = &event.fact else { return None };
-            Some((event.event_type(), notice.rule.clone()))
-        });
-        alerts.collect()
-    }
-
-    /// Waits until that many were told.
-    pub(crate) async fn wait_told(&self, n: usize) -> Vec<(EventType, String)> {
-        let waiting = async {
-            loop {
-                let told = self.told().await;
-                if told.len() >= n {
-                    return told;
-                }
-                self.seconds(1).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap()
     }
 
     pub(crate) async fn sandbox(&self, vcpu_count: u32) -> SandboxId {

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may give up")]
 
-mod alerts;
 mod failing;
 mod house;
 mod sampling;

@@ -12,7 +12,7 @@ const MAX_COUNT: usize = 10_000;
 const MAX_SUBJECTS: usize = 10_000;
 
 /// Whether an event counts for a metric.
-pub(super) fn counts(metric: AlertMetric, event: &Event) -> bool {
+pub(crate) fn counts(metric: AlertMetric, event: &Event) -> bool {
     match (metric, &event.fact) {
         (AlertMetric::Crashes, Fact::Killed(death)) => KillReason::CRASHES.contains(&death.reason),
         (AlertMetric::OutOfMemory, Fact::Killed(death)) => death.reason == KillReason::Oom,
@@ -23,7 +23,7 @@ pub(super) fn counts(metric: AlertMetric, event: &Event) -> bool {
 
 /// What counted within a rule's time, by subject.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     within_usec: i64,
     by: AlertBy,
     subjects: HashMap<SubjectKey, Times>,
@@ -37,15 +37,15 @@ struct Times {
 }
 
 /// What an event counted for, and the sandbox it was about.
-pub(super) type Counted = (Subject, Option<SandboxRef>);
+pub(crate) type Counted = (Subject, Option<SandboxRef>);
 
 impl Window {
-    pub(super) fn new(within_s: u32, by: AlertBy) -> Self {
+    pub(crate) fn new(within_s: u32, by: AlertBy) -> Self {
         Self { within_usec: i64::from(within_s) * 1_000_000, by, subjects: HashMap::new() }
     }
 
     /// Counts an event, and says to whom. `None`: it has no such label, or there are too many subjects to count for.
-    pub(super) fn add(&mut self, event: &Event) -> Option<SubjectKey> {
+    pub(crate) fn add(&mut self, event: &Event) -> Option<SubjectKey> {
         let found = self.by.subject(event)?;
         let subject = found.key();
         if self.subjects.len() >= MAX_SUBJECTS && !self.subjects.contains_key(&subject) {
@@ -71,7 +71,7 @@ impl Window {
     }
 
     /// How much counts for `subject` at `now`.
-    pub(super) fn count(&self, subject: &SubjectKey, now: Timestamp) -> usize {
+    pub(crate) fn count(&self, subject: &SubjectKey, now: Timestamp) -> usize {
         let after = now.as_microsecond().saturating_sub(self.within_usec);
         self.subjects
             .get(subject)
@@ -79,17 +79,17 @@ impl Window {
     }
 
     /// What the newest event counted for that counted for `subject`.
-    pub(super) fn newest(&self, subject: &SubjectKey) -> Option<&Counted> {
+    pub(crate) fn newest(&self, subject: &SubjectKey) -> Option<&Counted> {
         self.subjects.get(subject).map(|times| &times.newest)
     }
 
     /// Everybody for whom something counts or did a while ago.
-    pub(super) fn subjects(&self) -> impl Iterator<Item = &SubjectKey> {
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &SubjectKey> {
         self.subjects.keys()
     }
 
     /// Forgets what counts no more at `now`, nor at any time later.
-    pub(super) fn expire(&mut self, now: Timestamp) {
+    pub(crate) fn expire(&mut self, now: Timestamp) {
         let after = now.as_microsecond().saturating_sub(self.within_usec);
         self.subjects.retain(|_, times| {
             let n = times.at_usec.partition_point(|at| *at <= after);

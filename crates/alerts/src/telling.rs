@@ -9,26 +9,26 @@ use sandscope_model::{
 };
 use sandscope_store::{AlertDecision, AlertKey, AlertStep, FiringAlert, StoreError};
 
-use super::AlertOptions;
-use super::rulebook::{Rule, Rulebook};
+use crate::options::AlertOptions;
+use crate::rulebook::{Rule, Rulebook};
 
 /// Alerts of a team that are taken up at most; what fires beyond them resolves by itself once it is looked at again.
 const MAX_FIRING: u32 = 100_000;
 
 /// What fires: by which rule, about what.
-pub(super) type Firing = HashSet<(u64, SubjectKey)>;
+pub(crate) type Firing = HashSet<(u64, SubjectKey)>;
 
-pub(super) struct Telling {
-    pub(super) options: AlertOptions,
+pub(crate) struct Telling {
+    pub(crate) options: AlertOptions,
 }
 
 impl Telling {
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.options.clock.now()
     }
 
     /// What fires by rules that hold. Whatever fires by a rule that is gone, or was another, is resolved.
-    pub(super) async fn firing(&self, team: TeamId, rulebook: &Rulebook) -> Result<Firing, StoreError> {
+    pub(crate) async fn firing(&self, team: TeamId, rulebook: &Rulebook) -> Result<Firing, StoreError> {
         let (mut firing, mut gone) = (Firing::new(), Vec::new());
         for alert in self.options.store.firing_alerts(team, MAX_FIRING).await? {
             match rulebook.find(team, &alert.key) {
@@ -44,7 +44,7 @@ impl Telling {
     }
 
     /// Stores and tells `decisions`, and with them how far the log has been looked at.
-    pub(super) async fn tell(
+    pub(crate) async fn tell(
         &self,
         team_id: TeamId,
         decisions: Vec<AlertDecision>,
@@ -59,7 +59,7 @@ impl Telling {
     }
 
     /// That `rule` of the team fires for `subject`; `sandbox` is that of the event that decided it, if one did.
-    pub(super) fn fire(
+    pub(crate) fn fire(
         &self,
         team_id: TeamId,
         rule: &Arc<Rule>,
@@ -83,7 +83,7 @@ impl Telling {
         AlertDecision::Fire { alert: Box::new(alert), revision: rule.revision }
     }
 
-    pub(super) fn resolve(&self, key: AlertKey, value: Option<f64>, reason: Option<&str>) -> AlertDecision {
+    pub(crate) fn resolve(&self, key: AlertKey, value: Option<f64>, reason: Option<&str>) -> AlertDecision {
         AlertDecision::Resolve {
             key,
             event_id: EventId::generate(&*self.options.entropy),

@@ -1,80 +1,29 @@
-//! Alerts: rules, the operator's and each team's own, over what is known of a team.
-//!
-//! ```text
-//!   Live ── every second ──┬► seconds: a watch per rule and sandbox      (samples)
-//!                          ├► log: windows over the events, by a cursor  (crashes, out of memory)
-//!                          └► meters: every ten seconds                  (usage, webhooks)
-//!                                   │ fires, resolves
-//!                                   ▼
-//!            Store::tell_alerts: row, event and cursor in one transaction
-//! ```
-//!
-//! Ownership: one task owns everything here. What fires is a row of the store, and how far the log has been looked at
-//! is one, too: a server killed at any moment goes on where it was, and each alert is told once. Windows and sums are
-//! derived from the log again, and what was pending from the samples that were stored.
-//!
-//! Rules are read again as soon as one is made, changed or deleted. What a changed rule had fired is resolved by
-//! whoever changes it, in the same transaction; what was decided by an older revision does not count.
-//!
-//! Failure: what cannot be stored is decided anew in the next second. An alert of a sandbox that has ended resolves.
-//! Seconds the task missed are a gap, which proves nothing; events are never missed, for they stand in the log.
-
-mod log;
-mod meters;
-mod rulebook;
-mod seconds;
-mod stats;
-mod telling;
-mod usage;
-mod windows;
-
-use std::sync::Arc;
-
-use sandscope_model::{AlertRule, Clock, Entropy, Prices};
-use sandscope_store::{Store, StoreError};
+use sandscope_sampler::LiveRound;
+use sandscope_store::StoreError;
+use sandscope_tasks::{Phase, Task, Tasks};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Live, LiveRound};
-use log::Log;
-use meters::Meters;
-use rulebook::Rulebook;
-use seconds::Seconds;
-pub use stats::{AlertCounts, AlertStats};
-use telling::Telling;
+use crate::log::Log;
+use crate::meters::Meters;
+use crate::options::AlertOptions;
+use crate::rulebook::Rulebook;
+use crate::seconds::Seconds;
+use crate::telling::Telling;
 
 /// Rounds between two looks for alerts of sandboxes that are gone.
 const SWEEP: u64 = 15;
 /// Rounds between two looks at usage and webhooks.
 const METER: u64 = 10;
 
-/// What alerts are made of.
-#[derive(Clone)]
-pub struct AlertOptions {
-    /// The operator's rules, which hold for every team.
-    pub rules: Vec<AlertRule>,
-    /// What usage costs, if the operator set prices.
-    pub prices: Option<Prices>,
-    /// Where what fires is kept, rules are found, and events go.
-    pub store: Store,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-    /// Where events' ids come from.
-    pub entropy: Arc<dyn Entropy>,
-    /// Whose seconds are watched.
-    pub live: Live,
-    /// Where it is counted what was done.
-    pub stats: Arc<AlertStats>,
-}
-
-impl std::fmt::Debug for AlertOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AlertOptions").field("rules", &self.rules).finish_non_exhaustive()
-    }
+/// Decides alerts until `tasks` are drained. When it fails it starts over from what is stored.
+pub fn start(options: AlertOptions, tasks: &Tasks) {
+    let stop = tasks.stopping(Phase::Observe);
+    tasks.start(Task::restart("alerts", Phase::Observe), move || run(options.clone(), stop.clone()));
 }
 
 /// Watches until it is stopped.
-pub(crate) async fn run(options: AlertOptions, stop: CancellationToken) {
+async fn run(options: AlertOptions, stop: CancellationToken) {
     let mut rounds = options.live.listen();
     let mut changes = options.store.subscribe_alert_rules();
     changes.mark_changed();
@@ -163,5 +112,5 @@ impl Alerts {
 }
 
 #[cfg(test)]
-#[path = "alerts/alerts_tests.rs"]
+#[path = "alerts_tests.rs"]
 mod tests;

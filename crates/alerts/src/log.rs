@@ -15,9 +15,9 @@ use sandscope_model::{
 };
 use sandscope_store::{AlertDecision, EventQuery, Order, Store, StoreError};
 
-use super::rulebook::{Rule, Rulebook};
-use super::telling::{Firing, Telling};
-use super::windows::{Window, counts};
+use crate::rulebook::{Rule, Rulebook};
+use crate::telling::{Firing, Telling};
+use crate::windows::{Window, counts};
 
 /// Events read at once.
 const BATCH: u32 = 500;
@@ -26,7 +26,7 @@ const BATCH: u32 = 500;
 const UNSTORED: u64 = 1_000;
 
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     teams: HashMap<TeamId, TeamLog>,
 }
 
@@ -48,7 +48,7 @@ struct Followed {
 
 impl Log {
     /// Follows for the rules as they are now.
-    pub(super) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
+    pub(crate) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
         let rules = rulebook.of(team, AlertSource::Events).map(|rule| Followed {
             window: Window::new(rule.rule.within_s, rule.rule.by.clone()),
             rule: Arc::clone(rule),
@@ -60,7 +60,7 @@ impl Log {
         (log.rules, log.firing, log.is_built) = (rules, firing, false);
     }
 
-    pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+    pub(crate) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
         for team in rulebook.teams() {
             let Some(log) = self.teams.get_mut(&team) else { continue };
             let outcome = log.round(telling, team).await;

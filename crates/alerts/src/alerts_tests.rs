@@ -1,17 +1,19 @@
 //! Rules on events, usage and webhooks over the real store, a second at a time, with servers that end at any moment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use sandscope_model::{
-    AlertBy, AlertChange, AlertMetric, AlertRuleId, AlertSide, BuildId, Death, EventDraft, EventId,
-    EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, MetricField as F, OnTimeout,
-    Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId,
-    Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
+    AlertBy, AlertChange, AlertMetric, AlertRule, AlertRuleId, AlertSide, BuildId, Clock as _, Death,
+    Entropy, EventDraft, EventId, EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason,
+    MetricField as F, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, State, TeamAlertRule,
+    TeamId, TeamLimits, TemplateId, Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
 };
+use sandscope_sampler::Live;
 use sandscope_store::fault::Fault;
-use sandscope_store::{Change, DeliveryProgress, FaultPlan, RuleOutcome};
+use sandscope_store::{Change, DeliveryProgress, FaultPlan, RuleOutcome, Store};
 use sandscope_testbed::{SeededEntropy, StepClock};
 
 use super::*;
@@ -404,7 +406,7 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
     house.restart().await;
     house.clock.advance(Duration::from_secs(5));
     let team_id = house.team;
-    let point = |sandbox, at| crate::LivePoint {
+    let point = |sandbox, at| sandscope_sampler::LivePoint {
         team_id,
         sample: sample(sandbox, at, 9_900),
         totals: Values::NONE,

@@ -8,22 +8,22 @@ use sandscope_store::AlertKey;
 
 /// A rule as it holds. A changed one is another.
 #[derive(Debug, PartialEq)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// Known by this while it holds.
-    pub(super) slot: u64,
-    pub(super) id: Option<AlertRuleId>,
-    pub(super) revision: u64,
-    pub(super) rule: AlertRule,
+    pub(crate) slot: u64,
+    pub(crate) id: Option<AlertRuleId>,
+    pub(crate) revision: u64,
+    pub(crate) rule: AlertRule,
 }
 
 impl Rule {
-    pub(super) fn key(&self, subject: SubjectKey) -> AlertKey {
+    pub(crate) fn key(&self, subject: SubjectKey) -> AlertKey {
         AlertKey { rule_id: self.id, rule: self.rule.name.clone(), subject }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Rulebook {
+pub(crate) struct Rulebook {
     operators: Vec<Arc<Rule>>,
     own: HashMap<TeamId, Vec<Arc<Rule>>>,
     teams: Vec<TeamId>,
@@ -31,7 +31,7 @@ pub(super) struct Rulebook {
 }
 
 impl Rulebook {
-    pub(super) fn new(operators: Vec<AlertRule>) -> Self {
+    pub(crate) fn new(operators: Vec<AlertRule>) -> Self {
         let rule = |(slot, rule)| Arc::new(Rule { slot, id: None, revision: 0, rule });
         let operators: Vec<_> = (0..).zip(operators).map(rule).collect();
         let next_slot = u64::try_from(operators.len()).unwrap_or(u64::MAX);
@@ -39,7 +39,7 @@ impl Rulebook {
     }
 
     /// Takes the teams and their own rules as they are now. Those that have not changed keep their slots.
-    pub(super) fn take(&mut self, teams: &[TeamId], own: Vec<TeamAlertRule>) {
+    pub(crate) fn take(&mut self, teams: &[TeamId], own: Vec<TeamAlertRule>) {
         let mut old: HashMap<_, _> = std::mem::take(&mut self.own)
             .into_values()
             .flatten()
@@ -55,24 +55,24 @@ impl Rulebook {
         self.teams = teams.to_vec();
     }
 
-    pub(super) fn teams(&self) -> Vec<TeamId> {
+    pub(crate) fn teams(&self) -> Vec<TeamId> {
         self.teams.clone()
     }
 
     /// The team's rules over numbers from `source`.
-    pub(super) fn of(&self, team: TeamId, source: AlertSource) -> impl Iterator<Item = &Arc<Rule>> {
+    pub(crate) fn of(&self, team: TeamId, source: AlertSource) -> impl Iterator<Item = &Arc<Rule>> {
         let own = self.own.get(&team).map(Vec::as_slice).unwrap_or_default();
         self.operators.iter().chain(own).filter(move |rule| rule.rule.metric.source() == source)
     }
 
     /// The rule an alert fires by, if it still holds.
-    pub(super) fn find(&self, team: TeamId, key: &AlertKey) -> Option<&Arc<Rule>> {
+    pub(crate) fn find(&self, team: TeamId, key: &AlertKey) -> Option<&Arc<Rule>> {
         let own = self.own.get(&team).map(Vec::as_slice).unwrap_or_default();
         self.operators.iter().chain(own).find(|rule| rule.id == key.rule_id && rule.rule.name == key.rule)
     }
 
     /// Every rule that holds for anybody.
-    pub(super) fn slots(&self) -> HashSet<u64> {
+    pub(crate) fn slots(&self) -> HashSet<u64> {
         self.operators.iter().chain(self.own.values().flatten()).map(|rule| rule.slot).collect()
     }
 }

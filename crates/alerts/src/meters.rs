@@ -8,19 +8,19 @@ use sandscope_model::{
 };
 use sandscope_store::{Standing, StoreError};
 
-use super::rulebook::{Rule, Rulebook};
-use super::telling::{Firing, Telling};
-use super::usage::UsageMeter;
+use crate::rulebook::{Rule, Rulebook};
+use crate::telling::{Firing, Telling};
+use crate::usage::UsageMeter;
 
 #[derive(Default)]
-pub(super) struct Meters {
+pub(crate) struct Meters {
     watches: HashMap<(TeamId, u64, SubjectKey), AlertWatch>,
     usage: HashMap<TeamId, UsageMeter>,
 }
 
 impl Meters {
     /// Goes on with what fires; watches of rules that hold no more are forgotten.
-    pub(super) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
+    pub(crate) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
         let slots = rulebook.slots();
         self.watches.retain(|(_, slot, _), _| slots.contains(slot));
         let rules = rulebook
@@ -38,7 +38,7 @@ impl Meters {
         }
     }
 
-    pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+    pub(crate) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
         for team in rulebook.teams() {
             self.usage(telling, rulebook, team).await?;
             self.webhooks(telling, rulebook, team).await?;

@@ -11,7 +11,7 @@ const HOUR_MS: i64 = 3_600_000;
 const BATCH: u32 = 1_000;
 
 #[derive(Debug, Default)]
-pub(super) struct UsageMeter {
+pub(crate) struct UsageMeter {
     /// The first hour that is known; none yet: nothing is.
     since: Option<i64>,
     /// Up to which event of the log executions that ended are in `hours`.
@@ -26,7 +26,7 @@ fn first_hour(within_s: u32, now: Timestamp) -> i64 {
 
 impl UsageMeter {
     /// Reads what has ended since the last time; answers what runs.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &mut self,
         store: &Store,
         team: TeamId,
@@ -61,7 +61,7 @@ impl UsageMeter {
     }
 
     /// What was used in so many seconds up to `now`, the hour in which they begin from its beginning.
-    pub(super) fn sum(&self, open: &[OpenExecution], within_s: u32, now: Timestamp) -> Usage {
+    pub(crate) fn sum(&self, open: &[OpenExecution], within_s: u32, now: Timestamp) -> Usage {
         let first = first_hour(within_s, now);
         let mut sum = Usage::default();
         self.hours.range(first..).for_each(|(_, usage)| sum.merge(usage));

@@ -1,23 +1,34 @@
-//! Sums up teams' activity, every minute; seals the hours that are over, every ten minutes; removes what is past its
-//! retention, every hour; all of it at the start.
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{Clock, Timestamp};
 use sandscope_store::{SampleRetention, Store};
+use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 
 const ROUND: Duration = Duration::from_secs(60);
 const SEALING_S: i64 = 600;
 const REMOVAL_S: i64 = 3600;
 
-pub(crate) async fn run(
-    store: Store,
-    clock: Arc<dyn Clock>,
-    retention: SampleRetention,
-    stop: CancellationToken,
-) {
+/// What keeping house is made of.
+#[derive(Debug, Clone)]
+pub struct HousekeepingOptions {
+    /// Which store.
+    pub store: Store,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// How long samples are kept.
+    pub retention: SampleRetention,
+}
+
+/// Keeps house until `tasks` are drained.
+pub fn start(options: HousekeepingOptions, tasks: &Tasks) {
+    let stop = tasks.stopping(Phase::Observe);
+    tasks.start(Task::restart("housekeeping", Phase::Observe), move || run(options.clone(), stop.clone()));
+}
+
+async fn run(options: HousekeepingOptions, stop: CancellationToken) {
+    let HousekeepingOptions { store, clock, retention } = options;
     let (mut sealed_at, mut removed_at) = (None, None);
     loop {
         let now = clock.now();

@@ -12,9 +12,9 @@ use sandscope_model::{
 };
 use sandscope_store::StoreError;
 
-use super::rulebook::{Rule, Rulebook};
-use super::telling::{Firing, Telling};
-use crate::{LivePoint, LiveRound};
+use crate::rulebook::{Rule, Rulebook};
+use crate::telling::{Firing, Telling};
+use sandscope_sampler::{LivePoint, LiveRound};
 
 /// Rounds after the start in which what was pending is looked for: the sandboxes there are then outlived a server.
 const RECALLING: u32 = 30;
@@ -24,14 +24,14 @@ const WORTH_RECALLING_S: u32 = 10;
 const LATELY_S: i64 = 600;
 
 #[derive(Default)]
-pub(super) struct Seconds {
+pub(crate) struct Seconds {
     watches: HashMap<(u64, SandboxId), (TeamId, AlertWatch)>,
     n_rounds: u32,
 }
 
 impl Seconds {
     /// Goes on with what fires; watches of rules that hold no more are forgotten.
-    pub(super) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
+    pub(crate) fn take_up(&mut self, team: TeamId, rulebook: &Rulebook, firing: &Firing) {
         let slots = rulebook.slots();
         self.watches.retain(|(slot, _), _| slots.contains(slot));
         for rule in rulebook.of(team, AlertSource::Samples) {
@@ -46,7 +46,7 @@ impl Seconds {
         }
     }
 
-    pub(super) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook, round: &LiveRound) {
+    pub(crate) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook, round: &LiveRound) {
         self.n_rounds = self.n_rounds.saturating_add(1);
         let mut n = 0;
         for point in &round.points {
@@ -77,7 +77,7 @@ impl Seconds {
     }
 
     /// Resolves what fires for sandboxes that have ended, and forgets what they were watched with.
-    pub(super) async fn sweep(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+    pub(crate) async fn sweep(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
         let firing: Vec<_> = self
             .watches
             .iter()

@@ -1,0 +1,32 @@
+use std::sync::Arc;
+
+use sandscope_model::{AlertRule, Clock, Entropy, Prices};
+use sandscope_sampler::Live;
+use sandscope_store::Store;
+
+use crate::stats::AlertStats;
+
+/// What alerts are made of.
+#[derive(Clone)]
+pub struct AlertOptions {
+    /// The operator's rules, which hold for every team.
+    pub rules: Vec<AlertRule>,
+    /// What usage costs, if the operator set prices.
+    pub prices: Option<Prices>,
+    /// Where what fires is kept, rules are found, and events go.
+    pub store: Store,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where events' ids come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Whose seconds are watched.
+    pub live: Live,
+    /// Where it is counted what was done.
+    pub stats: Arc<AlertStats>,
+}
+
+impl std::fmt::Debug for AlertOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AlertOptions").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+//! Alerts over a running sampler: when they are told, how often, and what survives.
+
+#![expect(clippy::unwrap_used, reason = "a test may give up")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandscope_alerts::AlertOptions;
+use sandscope_model::{AlertBy, AlertMetric, AlertRule, AlertSide, Clock as _, EventType, Fact};
+use sandscope_sampler::Live;
+use sandscope_testbed::SeededEntropy;
+
+#[path = "../../sampler/tests/sampler/house.rs"]
+#[expect(dead_code, reason = "it is the house of the sampler's own tests, too")]
+mod house;
+
+use house::House;
+
+/// A sampler whose seconds are watched.
+struct Watched {
+    house: House,
+    rules: Vec<AlertRule>,
+}
+
+impl Watched {
+    async fn new() -> Self {
+        Self { house: House::new().await, rules: Vec::new() }
+    }
+
+    /// Starts sampler and alerts, as a server does.
+    async fn start(&mut self) {
+        let live = Live::default();
+        self.house.live = Some(live.clone());
+        self.house.start().await;
+        let clock = &self.house.clock;
+        let options = AlertOptions {
+            rules: self.rules.clone(),
+            prices: None,
+            stats: Arc::default(),
+            store: self.house.store.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(clock.now().as_millisecond().unsigned_abs())),
+            live,
+        };
+        sandscope_alerts::start(options, &self.house.tasks);
+    }
+
+    /// Lets `n` seconds pass.
+    async fn seconds(&self, n: u64) {
+        self.house.pass(Duration::from_secs(n)).await;
+        tokio::task::yield_now().await;
+    }
+
+    /// What was told about alerts: type and rule.
+    async fn told(&self) -> Vec<(EventType, String)> {
+        let events = self.house.store.events_after(self.house.team.id, 0, 100).await.unwrap();
+        let alerts = events.iter().filter_map(|event| {
+            let Fact::Alert { notice, .. } = &event.fact else { return None };
+            Some((event.event_type(), notice.rule.clone()))
+        });
+        alerts.collect()
+    }
+
+    /// Waits until that many were told.
+    async fn wait_told(&self, n: usize) -> Vec<(EventType, String)> {
+        let waiting = async {
+            loop {
+                let told = self.told().await;
+                if told.len() >= n {
+                    return told;
+                }
+                self.seconds(1).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap()
+    }
+}
+
+fn busy() -> AlertRule {
+    AlertRule {
+        name: "busy".to_owned(),
+        metric: AlertMetric::CpuPct,
+        side: AlertSide::Above,
+        threshold: 40.0,
+        clear: 20.0,
+        for_s: 3,
+        within_s: 0,
+        by: AlertBy::Sandbox,
+    }
+}
+
+#[tokio::test]
+async fn an_alert_is_told_once_survives_a_restart_and_resolves() {
+    let mut house = Watched::new().await;
+    house.rules = vec![busy()];
+    let id = house.house.sandbox(2).await;
+    house.start().await;
+    house.seconds(6).await;
+    assert_eq!(house.told().await, []);
+    house.house.runtime.set_load(&id, 1.0);
+    let firing = (EventType::AlertFiring, "busy".to_owned());
+    assert_eq!(house.wait_told(1).await, std::slice::from_ref(&firing));
+    house.seconds(6).await;
+
+    // Another server over the same store.
+    house.house.stop().await;
+    house.start().await;
+    house.seconds(8).await;
+    assert_eq!(house.told().await, std::slice::from_ref(&firing), "told once, also after a restart");
+    assert_eq!(house.house.store.firing_alerts(house.house.team.id, 9).await.unwrap().len(), 1);
+    house.house.runtime.set_load(&id, 0.0);
+    assert_eq!(house.wait_told(2).await, [firing, (EventType::AlertResolved, "busy".to_owned())]);
+    assert_eq!(house.house.store.firing_alerts(house.house.team.id, 9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_alert_whose_rule_is_gone_resolves_at_the_next_start() {
+    let mut house = Watched::new().await;
+    house.rules = vec![busy()];
+    let id = house.house.sandbox(2).await;
+    house.house.runtime.set_load(&id, 2.0);
+    house.start().await;
+    house.wait_told(1).await;
+    house.house.stop().await;
+    house.rules = vec![AlertRule { name: "other".to_owned(), threshold: 101.0, clear: 101.0, ..busy() }];
+    house.start().await;
+    let told = house.wait_told(2).await;
+    assert_eq!(told[1], (EventType::AlertResolved, "busy".to_owned()));
+}
