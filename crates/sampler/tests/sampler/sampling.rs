@@ -105,32 +105,6 @@ async fn what_was_paused_or_vanished_stops_nobody_elses_samples() {
 }
 
 #[tokio::test]
-async fn samples_are_kept_for_seven_days() {
-    let mut house = House::new().await;
-    let id = house.sandbox(1).await;
-    let first = Sample {
-        sandbox_id: id.clone(),
-        at: house.clock.now(),
-        values: Values::NONE
-            .with(F::CpuUsed, 100)
-            .with(F::CpuCount, 1)
-            .with(F::MemUsed, 0)
-            .with(F::MemTotal, 0)
-            .with(F::MemCache, 0)
-            .with(F::DiskUsed, 0)
-            .with(F::DiskTotal, 0),
-    };
-    house.runtime.vanish(&id);
-    house.store.insert_samples(vec![first]).await.unwrap();
-    house.clock.advance(Duration::from_secs(7 * 24 * 3600));
-    house.start().await;
-    assert_eq!(house.samples(&id).await.len(), 1, "to the second");
-    house.clock.advance(Duration::from_secs(3600));
-    house.clock.wait_for_sleepers(ASLEEP).await;
-    assert!(house.samples(&id).await.is_empty());
-}
-
-#[tokio::test]
 async fn every_second_is_there_for_whoever_follows_and_ticks_alone_are_stored() {
     let mut house = House::new().await;
     let live = Live::default();
