@@ -1,7 +1,5 @@
 //! Keeping house over the real store, with the clock stepped by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test may give up")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
