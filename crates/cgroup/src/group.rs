@@ -83,11 +83,6 @@ impl Group {
         self.keep(name)?.number()
     }
 
-    /// What is read out of a file; none where there is no such file or it cannot be read.
-    pub(crate) fn read<T>(&self, name: &str, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-        self.keep(name).ok()?.with_text(parse, "text").ok()
-    }
-
     /// A file's text; none where there is no such file or it cannot be read, as where a kernel counts no pressure.
     pub(crate) fn text(&self, name: &str) -> Option<Vec<u8>> {
         self.keep(name).ok()?.with_text(|text| Some(text.to_vec()), "text").ok()
@@ -146,6 +141,11 @@ impl KeptFile {
             .get(..n)
             .and_then(parse)
             .ok_or_else(|| CgroupError::Malformed { path: self.path.clone(), what })
+    }
+
+    /// What is read out of the file; none where it cannot be read.
+    pub(crate) fn read<T>(&self, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        self.with_text(parse, "text").ok()
     }
 
     pub(crate) fn number(&self) -> Result<u64, CgroupError> {

@@ -22,8 +22,8 @@
 //! and join only [`CgroupSet::v1_join_files`]. Then [`CgroupSet::readings`], [`CgroupSet::freeze`],
 //! [`CgroupSet::thaw`]; and at the end [`CgroupSet::kill_all`], [`CgroupSet::remove`].
 //!
-//! **Ownership.** Everything is synchronous and takes `&self`; the kernel is the only state. A set holds about ten file
-//! descriptors (its directories and the five files of its counters), so a counter is read without walking a path and
+//! **Ownership.** Everything is synchronous and takes `&self`; the kernel is the only state. A set holds about fifteen file
+//! descriptors (its directories, the five files of its counters and, once they were read, five more), so a counter is read without walking a path and
 //! cannot be another sandbox's. Dropping a set changes nothing on the host.
 //!
 //! **Failure.** Every error names the file. `create` leaves nothing behind when it fails; `freeze` that does not come to

@@ -1,5 +1,6 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -11,6 +12,7 @@ use crate::group::Group;
 use crate::hierarchy::Version;
 use crate::limits::Limits;
 use crate::oom::OomWatch;
+use crate::waits::{WaitFiles, Waits};
 use crate::{directories, limits, power};
 
 /// How long processes may take to stand still.
@@ -22,6 +24,8 @@ pub struct CgroupSet {
     name: String,
     groups: Vec<Group>,
     counters: CounterFiles,
+    /// Opened with their first reading.
+    waits: OnceLock<WaitFiles>,
 }
 
 /// A file that moves the thread or process that writes `0` to it into the set, in one hierarchy. Closed on exec.
@@ -50,7 +54,21 @@ impl JoinFile {
 impl CgroupSet {
     pub(crate) fn new(name: &str, groups: Vec<Group>) -> Result<Self, CgroupError> {
         let counters = CounterFiles::open(&groups)?;
-        Ok(Self { name: name.to_owned(), groups, counters })
+        Ok(Self { name: name.to_owned(), groups, counters, waits: OnceLock::new() })
+    }
+
+    fn wait_files(&self) -> &WaitFiles {
+        self.waits.get_or_init(|| WaitFiles::open(&self.groups))
+    }
+
+    /// Reads how long processes waited: four reads on files kept open.
+    pub fn waits(&self) -> Waits {
+        self.wait_files().read()
+    }
+
+    /// The processes in it, by the host's numbers, if they are no more than `most` (a few hundred at most).
+    pub fn few_processes(&self, most: usize) -> Option<Vec<i32>> {
+        self.wait_files().few_processes(most)
     }
 
     pub(crate) fn groups(&self) -> &[Group] {

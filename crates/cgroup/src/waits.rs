@@ -1,13 +1,12 @@
 //! Time that processes of a set waited, as totals: what is stored of it, without what a look at the details needs.
 //!
-//! The files are opened for each reading, relative to the directory that is held open: they are read every few seconds,
-//! and a descriptor each would double what a thousand sets hold.
+//! The files are opened with the first reading and kept: opening one costs several times what reading it does.
 
 use crate::controller::Controller;
+use crate::group::{Group, KeptFile};
 use crate::hierarchy::Version;
 use crate::parse;
 use crate::pressure::Stalled;
-use crate::set::CgroupSet;
 
 /// Totals since the set was made. `None` where the kernel does not count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,24 +21,52 @@ pub struct Waits {
     pub throttled_usec: Option<u64>,
 }
 
-impl CgroupSet {
-    /// Reads the totals: four files.
-    pub fn waits(&self) -> Waits {
-        let groups = self.groups();
+/// The files behind [`Waits`], and the list of processes.
+#[derive(Debug)]
+pub(crate) struct WaitFiles {
+    cpu: Option<KeptFile>,
+    memory: Option<KeptFile>,
+    io: Option<KeptFile>,
+    /// Where the CPU limit is set.
+    stat: Option<KeptFile>,
+    /// Version 1 counts nanoseconds.
+    stat_version: Version,
+    processes: Option<KeptFile>,
+}
+
+impl WaitFiles {
+    pub(crate) fn open(groups: &[Group]) -> Self {
         let unified = groups.iter().find(|group| group.version == Version::V2);
-        let stalled = |file| unified?.read(file, parse::stalled);
         let limited = groups.iter().find(|group| group.has(Controller::Cpu));
-        let throttled_usec = limited.and_then(|group| match group.version {
-            Version::V1 => {
-                group.read("cpu.stat", |text| parse::keyed(text, "throttled_time")).map(|ns| ns / 1_000)
-            }
-            Version::V2 => group.read("cpu.stat", |text| parse::keyed(text, "throttled_usec")),
-        });
+        let pressure = |file| unified?.keep(file).ok();
+        Self {
+            cpu: pressure("cpu.pressure"),
+            memory: pressure("memory.pressure"),
+            io: pressure("io.pressure"),
+            stat: limited.and_then(|group| group.keep("cpu.stat").ok()),
+            stat_version: limited.map_or(Version::V2, |group| group.version),
+            processes: unified.or_else(|| groups.first()).and_then(|group| group.keep("cgroup.procs").ok()),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Waits {
+        let stalled = |file: &Option<KeptFile>| file.as_ref()?.read(parse::stalled);
+        let stat = |key| self.stat.as_ref()?.read(|text| parse::keyed(text, key));
+        let throttled_usec = match self.stat_version {
+            Version::V1 => stat("throttled_time").map(|nanoseconds| nanoseconds / 1_000),
+            Version::V2 => stat("throttled_usec"),
+        };
         Waits {
-            cpu: stalled("cpu.pressure"),
-            memory: stalled("memory.pressure"),
-            io: stalled("io.pressure"),
+            cpu: stalled(&self.cpu),
+            memory: stalled(&self.memory),
+            io: stalled(&self.io),
             throttled_usec,
         }
+    }
+
+    /// The processes, by the host's numbers; `None` if there are more than `most`, a few hundred at most.
+    pub(crate) fn few_processes(&self, most: usize) -> Option<Vec<i32>> {
+        let pids = self.processes.as_ref()?.read(|text| Some(parse::pids(text)))?;
+        (pids.len() <= most).then_some(pids)
     }
 }

@@ -103,7 +103,7 @@ fn process_limits() -> Check {
 fn open_files() -> Check {
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     if hard < FEW_FILES {
-        let says = format!("{hard} open files allowed; each sandbox takes about a dozen of the server's");
+        let says = format!("{hard} open files allowed; each sandbox takes about twenty of the server's");
         return Check::warning(
             "open files",
             says,

@@ -39,7 +39,7 @@ pub(super) fn device_counters(number: u32) -> Option<[u64; 4]> {
     parse_device(&std::fs::read_to_string(format!("/sys/block/loop{number}/stat")).ok()?)
 }
 
-fn parse_device(stat: &str) -> Option<[u64; 4]> {
+pub(super) fn parse_device(stat: &str) -> Option<[u64; 4]> {
     let fields: Vec<u64> = stat.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
     let bytes = |index: usize| fields.get(index).map(|sectors| sectors.saturating_mul(SECTOR_BYTES));
     Some([*fields.first()?, *fields.get(4)?, bytes(2)?, bytes(6)?])

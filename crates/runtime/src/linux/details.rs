@@ -33,7 +33,8 @@ impl Sandbox {
         let disk = disk(live.disk.as_fd()).map_err(step("read the disk's size"))?;
         let interfaces = read_in(live.proc_dir.as_fd(), "net/dev").map(|text| interfaces(&text));
         let traffic = device_counters(live.loop_device).map(|now| traffic(now, self.baseline.disk));
-        let n_open_files = self.open_files(MAX_COUNTED);
+        let pids = self.cgroup.processes(MAX_COUNTED + 1).ok().filter(|pids| pids.len() <= MAX_COUNTED);
+        let n_open_files = pids.and_then(open_files);
         // What a number stands for may have changed hands until here; while the first process lives it has not.
         if live.has_ended() {
             return Err(EngineError::NotFound);
@@ -54,27 +55,23 @@ impl Sandbox {
     pub(crate) fn pressures(&self) -> Pressures {
         pressures(self.cgroup.pressures())
     }
-
-    /// Open files of all processes; none if there are more than `max_processes`. The kernel tells their number as the size of a directory since Linux 6.2; listing
-    /// each would cost as much as the sandbox likes.
-    pub(super) fn open_files(&self, max_processes: usize) -> Option<u64> {
-        let pids = self.cgroup.processes(max_processes + 1).ok()?;
-        if pids.len() > max_processes {
-            return None;
-        }
-        let mut n = 0_u64;
-        for pid in pids {
-            // One that has ended since holds none.
-            if let Ok(entry) = std::fs::metadata(format!("/proc/{pid}/fd")) {
-                n = n.saturating_add(entry.len());
-            }
-        }
-        // The first process always has some: an old kernel says nothing.
-        (n > 0).then_some(n)
-    }
 }
 
-pub(super) fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
+/// Open files of `pids`. The kernel tells their number as the size of a directory since Linux 6.2; listing each would
+/// cost as much as the sandbox likes.
+pub(super) fn open_files(pids: Vec<i32>) -> Option<u64> {
+    let mut n = 0_u64;
+    for pid in pids {
+        // One that has ended since holds none.
+        if let Ok(entry) = std::fs::metadata(format!("/proc/{pid}/fd")) {
+            n = n.saturating_add(entry.len());
+        }
+    }
+    // The first process always has some: an old kernel says nothing.
+    (n > 0).then_some(n)
+}
+
+fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
     let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut text = String::new();
     File::from(fd).take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;

@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::protocol::{Made, ProcessName};
+use super::traffic::TrafficFiles;
 use super::{disk, record, sys};
 
 /// How long a shim may take to record an exit it has seen.
@@ -27,6 +28,7 @@ pub(crate) struct Live {
     /// The first process's entry in `/proc`.
     pub(crate) proc_dir: OwnedFd,
     pub(crate) loop_device: u32,
+    pub(super) traffic: TrafficFiles,
 }
 
 impl Live {
@@ -40,7 +42,15 @@ impl Live {
             return Err(io::Error::other("its first process ended at once"));
         }
         let (pidfd, shim) = (readable(pidfd)?, readable(shim)?);
-        Ok(Self { pidfd, shim, network, disk, proc_dir, loop_device: made.loop_device })
+        Ok(Self {
+            pidfd,
+            shim,
+            network,
+            disk,
+            proc_dir,
+            loop_device: made.loop_device,
+            traffic: TrafficFiles::default(),
+        })
     }
 
     /// Whether the first process has ended.

@@ -67,6 +67,7 @@ mod strays;
 mod survey;
 mod sys;
 mod trace;
+mod traffic;
 mod warm;
 
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};

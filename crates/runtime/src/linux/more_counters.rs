@@ -8,8 +8,7 @@ use std::os::fd::AsFd as _;
 use sandscope_engine::EngineError;
 use sandscope_model::{MetricField as F, Values};
 
-use super::baseline::device_counters;
-use super::details::read_in;
+use super::details::open_files;
 use super::sandbox::Sandbox;
 
 /// Processes whose open files are counted: a few microseconds each.
@@ -31,53 +30,21 @@ impl Sandbox {
         }
         let throttled = waits.throttled_usec.map(|now| ms(now.saturating_sub(self.baseline.throttled_usec)));
         values.set(F::CpuThrottled, throttled);
-        if let Some(now) = device_counters(live.loop_device) {
+        if let Some(now) = live.traffic.disk(live.loop_device) {
             let fields = [F::DiskReads, F::DiskWrites, F::DiskRead, F::DiskWritten];
             for (field, (now, before)) in fields.into_iter().zip(now.into_iter().zip(self.baseline.disk)) {
                 values.set(field, now.saturating_sub(before));
             }
         }
-        if let Some(traffic) = read_in(live.proc_dir.as_fd(), "net/dev").map(|table| traffic(&table)) {
+        if let Some(traffic) = live.traffic.network(live.proc_dir.as_fd()) {
             let fields = [F::NetReceived, F::NetReceivedPackets, F::NetSent, F::NetSentPackets];
             fields.into_iter().zip(traffic).for_each(|(field, now)| values.set(field, now));
         }
-        values.set(F::OpenFiles, self.open_files(MAX_COUNTED));
+        values.set(F::OpenFiles, self.cgroup.few_processes(MAX_COUNTED).and_then(open_files));
         // What a number stands for may have changed hands until here; while the first process lives it has not.
         if live.has_ended() {
             return Err(EngineError::NotFound);
         }
         Ok(values)
-    }
-}
-
-/// Bytes and packets received, bytes and packets sent, of all interfaces in `/proc/<pid>/net/dev` but the loopback.
-fn traffic(table: &str) -> [u64; 4] {
-    let mut sums = [0_u64; 4];
-    for line in table.lines().skip(2) {
-        let Some((name, counters)) = line.split_once(':') else { continue };
-        if name.trim() == "lo" {
-            continue;
-        }
-        let mut counters = counters.split_ascii_whitespace().map_while(|field| field.parse::<u64>().ok());
-        let (received, sent) = ([counters.next(), counters.next()], [counters.nth(6), counters.next()]);
-        for (sum, counter) in sums.iter_mut().zip(received.into_iter().chain(sent)) {
-            *sum = sum.saturating_add(counter.unwrap_or(0));
-        }
-    }
-    sums
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn traffic_is_what_leaves_and_enters_the_sandbox() {
-        let table = "Inter-|   Receive                            |  Transmit\n \
-                     face |bytes    packets errs drop fifo frame compressed multicast|bytes packets errs drop\n    \
-                     lo: 100 2 0 1 0 0 0 0 300 4 0 5 0 0 0 0\n  eth0:1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nbad: 1\n \
-                     eth1: 10 20 0 0 0 0 0 0 30 40 0 0 0 0 0 0\n";
-        assert_eq!(traffic(table), [12, 22, 39, 50]);
-        assert_eq!(traffic(""), [0; 4]);
     }
 }
