@@ -193,21 +193,23 @@ fn made_up(id: &SandboxId, n: usize, (start, end): (i64, i64)) -> anyhow::Result
     Ok(samples)
 }
 
-/// What the kernel reports beside the first seven fields: of a busy sandbox almost everything differs from sample to
-/// sample, of an idle one next to nothing.
+/// What the kernel reports beside the first seven fields. A busy sandbox waits for CPU as it uses it; its network and
+/// disk come in bursts, as files are written back and answers arrive. An idle one does next to nothing.
 fn further(noise: &mut Noise, is_busy: bool, cpu: u64) -> Values {
     let mut up_to = |most: u64| if is_busy { noise.next() % most.max(1) } else { 0 };
-    let (reads, writes) = (up_to(40), up_to(200));
-    let (received, sent) = (up_to(400), up_to(400));
+    let (writes_back, talks, reads) = (up_to(6) == 1, up_to(4) == 1, up_to(16) == 1);
+    let mut burst = |happens: bool, most: u64| if happens { up_to(most) } else { 0 };
+    let (reads, writes) = (burst(reads, 40), burst(writes_back, 200));
+    let (received, sent) = (burst(talks, 400), burst(talks, 400));
     let waits = cpu / 10;
     Values::NONE
-        .with(F::Interval, 4_998 + up_to(5))
-        .with(F::CpuStalled, waits + up_to(50))
+        .with(F::Interval, 4_998 + burst(is_busy, 5))
+        .with(F::CpuStalled, waits + burst(is_busy, 50))
         .with(F::CpuStalledFull, waits / 2)
         .with(F::MemStalled, 0)
         .with(F::MemStalledFull, 0)
-        .with(F::IoStalled, up_to(30))
-        .with(F::IoStalledFull, up_to(10))
+        .with(F::IoStalled, burst(writes > 0, 30))
+        .with(F::IoStalledFull, burst(reads > 0, 10))
         .with(F::CpuThrottled, if cpu > 9_000 { cpu } else { 0 })
         .with(F::DiskReads, reads)
         .with(F::DiskWrites, writes)
@@ -215,10 +217,10 @@ fn further(noise: &mut Noise, is_busy: bool, cpu: u64) -> Values {
         .with(F::DiskWritten, writes * 4_096)
         .with(F::NetReceivedPackets, received)
         .with(F::NetSentPackets, sent)
-        .with(F::NetReceived, received * 700 + up_to(1_400))
-        .with(F::NetSent, sent * 90 + up_to(1_400))
-        .with(F::Processes, 3 + up_to(4))
-        .with(F::OpenFiles, 24 + up_to(16))
+        .with(F::NetReceived, received * 700)
+        .with(F::NetSent, sent * 90)
+        .with(F::Processes, 3 + burst(talks, 4))
+        .with(F::OpenFiles, 24 + burst(talks, 16))
         .with(F::OomKills, 0)
 }
 
