@@ -6,7 +6,7 @@ mod host;
 
 use std::process::ExitCode;
 
-use sandscope_runtime::linux::HostProblem;
+use sandscope_engine_namespaces::linux::HostProblem;
 use serde_json::json;
 
 use crate::arguments::DoctorArgs;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     // What is private says so where it is made; the rest must be readable inside sandboxes, whatever the shell's mask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Before any thread exists: the launcher makes namespaces, which threads do not survive.
-    sandscope_runtime::linux::launcher_main(std::env::args_os().nth(1).as_deref());
+    sandscope_engine_namespaces::linux::launcher_main(std::env::args_os().nth(1).as_deref());
     let cli = Cli::parse();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
 use sandscope_engine::{Dial, Readings};
-use sandscope_runtime::linux::{self, LinuxOptions, LinuxRuntime, WarmOptions};
+use sandscope_engine_namespaces::linux::{self, LinuxOptions, LinuxRuntime, WarmOptions};
 
 use sandscope_config as config;
 

@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 use crate::shell::root;
 
 /// The crates that may hold `unsafe`: they speak to the kernel.
-const UNSAFE: [&str; 2] = ["agent", "runtime"];
+const UNSAFE: [&str; 2] = ["agent", "engine-namespaces"];
 
 /// Crates that read the machine's clock and make ids themselves, and why. All others carry [`BAN`] and take a `Clock`
 /// and an `Entropy`; what is refused stands in `clippy.toml`.
@@ -19,7 +19,7 @@ pub(super) const AMBIENT: &[(&str, &str)] = &[
     ("demo", "waits for what a real server does"),
     ("operator", "looks at the host, where time goes on"),
     ("outbound", "bounds how long those it calls may take"),
-    ("runtime", "waits for the kernel and for processes"),
+    ("engine-namespaces", "waits for the kernel and for processes"),
     ("receiver", "notes when deliveries arrive"),
     ("server", "bounds how long clients may take"),
     ("system", "is the machine's clock for all others"),

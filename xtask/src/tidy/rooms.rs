@@ -26,7 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine", &["model"]),
     ("agent", &["agent-protocol"]),
     ("agent-link", &["model", "agent-protocol", "engine"]),
-    ("runtime", &["model", "cgroup", "agent-protocol", "engine", "agent-link"]),
+    ("engine-namespaces", &["model", "cgroup", "agent-protocol", "engine", "agent-link"]),
     ("lifecycle", &["model", "tasks", "store", "engine"]),
     ("sampler", &["model", "tasks", "store", "engine"]),
     ("logs", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),
@@ -41,7 +41,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("config", &["model", "telemetry", "outbound", "store", "otlp"]),
     ("testbed", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),
     ("cli", &["model", "console", "system", "wire", "client"]),
-    ("operator", &["model", "cgroup", "console", "system", "store", "runtime", "data-dir", "config"]),
+    (
+        "operator",
+        &["model", "cgroup", "console", "system", "store", "engine-namespaces", "data-dir", "config"],
+    ),
     (
         "bench",
         &[
@@ -71,7 +74,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "wire",
             "store",
             "engine",
-            "runtime",
+            "engine-namespaces",
             "lifecycle",
             "sampler",
             "logs",
@@ -86,7 +89,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["model", "telemetry", "console", "receiver", "system", "client", "config", "cli", "server"]),
-    ("sandscope", &["console", "runtime", "api", "config", "cli", "operator", "bench", "server", "demo"]),
+    (
+        "sandscope",
+        &["console", "engine-namespaces", "api", "config", "cli", "operator", "bench", "server", "demo"],
+    ),
 ];
 
 pub(super) fn faults(workspace: &Workspace) -> Result<Vec<String>> {

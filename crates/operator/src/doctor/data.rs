@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use sandscope_cgroup::CgroupOptions;
-use sandscope_runtime::linux::{self, Seen};
+use sandscope_engine_namespaces::linux::{self, Seen};
 
 use super::Check;
 use crate::fsck::is_served;

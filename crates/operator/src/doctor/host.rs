@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 use sandscope_cgroup::{CgroupOptions, Controller, Hierarchy, Version};
-use sandscope_runtime::linux;
+use sandscope_engine_namespaces::linux;
 
 use super::Check;
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
+use sandscope_engine_namespaces::linux::{self, Inspection, Seen};
 use sandscope_model::{BuildId, Sandbox, SandboxId, StateName};
-use sandscope_runtime::linux::{self, Inspection, Seen};
 
 use super::report::Finding;
 

@@ -11,8 +11,8 @@ mod support;
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{Ailment, Dial as _, Engine as _, EngineError, FoundState, Notice, Stray};
+use sandscope_engine_namespaces::linux::{Seen, inspect};
 use sandscope_model::{BuildId, Cause, ExitStatus, SandboxId};
-use sandscope_runtime::linux::{Seen, inspect};
 use tokio::io::AsyncWriteExt as _;
 
 use support::{
@@ -272,7 +272,8 @@ async fn a_full_disk_and_a_missing_base_are_told_apart_and_leave_nothing() {
 }
 
 async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), String> {
-    let runtime = sandscope_runtime::linux::LinuxRuntime::start(support::options(dir)).await.unwrap();
+    let runtime =
+        sandscope_engine_namespaces::linux::LinuxRuntime::start(support::options(dir)).await.unwrap();
     runtime.recover().await.unwrap();
     let first = support::spec(state.new_id());
     runtime.create(&first).await.map_err(|error| format!("there is room: {error:?}"))?;

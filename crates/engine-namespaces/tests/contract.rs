@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::LaunchSpec;
+use sandscope_engine_namespaces::linux::LinuxRuntime;
 use sandscope_model::{BuildId, SandboxId};
-use sandscope_runtime::linux::LinuxRuntime;
 use sandscope_testbed::{Subject, check_engine_contract};
 use support::{
     CGROUP_PARENT, Random, State, User, can_run, init_pid, kill_process, loops_of, spec, start_detached,

@@ -8,8 +8,8 @@ use std::error::Error;
 use std::io::Write as _;
 
 use sandscope_engine::{Engine as _, LaunchSpec};
+use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime, launcher_main};
 use sandscope_model::{Entropy, ExecutionId, Rootfs, TemplateId};
-use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime, launcher_main};
 
 #[derive(Debug)]
 struct Zeros;

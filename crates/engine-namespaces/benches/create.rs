@@ -1,6 +1,6 @@
 //! How long sandboxes take to be made and ended, one after the other and sixteen at once.
 //!
-//! `cargo bench -p sandscope-runtime` as root. Figures are printed, never asserted.
+//! `cargo bench -p sandscope-engine-namespaces` as root. Figures are printed, never asserted.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -10,8 +10,8 @@
 mod support;
 
 use sandscope_engine::Engine as _;
+use sandscope_engine_namespaces::linux::LinuxRuntime;
 use sandscope_model::SandboxId;
-use sandscope_runtime::linux::LinuxRuntime;
 use support::{Host, User, ask, counters, eventually, start};
 
 const JSON: (&str, &str) = ("content-type", "application/json");

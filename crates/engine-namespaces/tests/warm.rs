@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{Dial as _, Engine as _, LaunchSpec, Readings as _};
+use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime, WarmOptions};
 use sandscope_model::Secret;
-use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime, WarmOptions};
 use support::{CGROUP_PARENT, Host, State, User, can_run, eventually, options, run, spec};
 
 const N: usize = 2;

@@ -9,8 +9,8 @@
 mod support;
 
 use sandscope_engine::{Depth, Engine as _, Readings as _, Wanted};
+use sandscope_engine_namespaces::linux::LinuxRuntime;
 use sandscope_model::{Details, MetricField as F, SandboxId, Values};
-use sandscope_runtime::linux::LinuxRuntime;
 use support::{Host, User, eventually};
 
 const MIB: u64 = 1 << 20;

@@ -13,12 +13,12 @@ use sandscope_agent_protocol::frame::{self, FrameDecoder};
 use sandscope_agent_protocol::process::{Output, ProcessConfig, ProcessEvent, ProcessResponse, StartRequest};
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{Depth, Dial as _, Engine as _, LaunchSpec, Notice, ReadError, Readings as _, Wanted};
+use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime};
 use sandscope_model::{Counters, Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
-use sandscope_runtime::linux::{LinuxOptions, LinuxRuntime};
 use tokio::sync::mpsc;
 
 /// The group of this package's tests; sandboxes' names are unique within it.
-pub(crate) const CGROUP_PARENT: &str = "sandscope-runtime-test";
+pub(crate) const CGROUP_PARENT: &str = "sandscope-engine-test";
 /// How long anything may take before the test says that it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,7 +34,7 @@ impl Entropy for Random {
 
 /// Whether real sandboxes can be made here; says so if not.
 pub(crate) fn can_run() -> bool {
-    match sandscope_runtime::linux::check_host(&CgroupOptions::default()) {
+    match sandscope_engine_namespaces::linux::check_host(&CgroupOptions::default()) {
         Ok(()) => true,
         Err(problems) => {
             for problem in problems {
