@@ -8,10 +8,6 @@ use super::source::Source;
 /// Files in a circle.
 const MOST: usize = 3;
 
-/// Crates that have larger circles for now: over how many files at most, and what becomes of it.
-const LARGER: &[(&str, usize, &str)] =
-    &[("lifecycle", 8, "the driver and what it asks, to be opened with `agent-link`")];
-
 type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {
@@ -27,23 +23,11 @@ pub(super) fn faults(sources: &[Source]) -> Vec<String> {
 fn faults_of(room: &str, sources: &[&Source]) -> Vec<String> {
     let modules = Modules::of(sources);
     let circles = circles(&modules.imports()).into_iter().filter(|circle| circle.len() > MOST);
-    let known = LARGER.iter().find(|(known, ..)| *known == room);
-    let most = known.map_or(MOST, |(_, n, _)| *n);
-    let mut faults = Vec::new();
-    let mut largest = 0;
-    for circle in circles {
-        let n = circle.len();
-        largest = largest.max(n);
-        if n > most {
-            faults.push(format!("{room}: a circle of imports over {n} files: {}", circle.join(", ")));
-        } else if let Some((.., plan)) = known {
-            println!("    {room} has a circle of imports over {n} files: {plan}");
-        }
-    }
-    if known.is_some() && largest == 0 {
-        faults.push(format!("{room} has no large circle of imports any more: take it out of circles.rs"));
-    }
-    faults
+    circles
+        .map(|circle| {
+            format!("{room}: a circle of imports over {} files: {}", circle.len(), circle.join(", "))
+        })
+        .collect()
 }
 
 /// The circles: files that all reach each other, each in order of names.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sandscope_model::{EventDraft, Fact, Sandbox, StateName, Timestamp, Transition};
 use sandscope_store::{Change, NewSnapshot, StoreError};
 
-use super::Driver;
+use super::held::Driver;
 use crate::RequestError;
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);

@@ -7,8 +7,8 @@ use sandscope_model::{
 };
 use sandscope_store::StoreError;
 
-use super::Driver;
 use super::commit::Next;
+use super::held::Driver;
 use super::time::end_of;
 use crate::RequestError;
 
@@ -18,22 +18,6 @@ const LAST_SAMPLES: u32 = 12;
 /// the log. Kills in between are counted in the next one, or in the sandbox's end.
 const OOM_SPACING: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
-
-/// Kills for lack of memory, as far as they were told.
-#[derive(Debug, Default)]
-pub(super) struct OomTold {
-    /// How many were told; unknown until the log was asked.
-    n_kills: Option<u64>,
-    /// Not before this is anything told again.
-    not_before: Option<Timestamp>,
-}
-
-impl OomTold {
-    /// Of a sandbox that is about to be made.
-    pub(super) const fn nothing() -> Self {
-        Self { n_kills: Some(0), not_before: None }
-    }
-}
 
 impl Driver {
     /// The change that an end makes, with what was last measured of the sandbox.

@@ -17,7 +17,7 @@ use sandscope_engine::FoundState;
 use sandscope_model::{SandboxId, StateName};
 use tokio::sync::oneshot;
 
-use super::{Begin, Life, take_over};
+use super::run::{Begin, Life, take_over};
 use crate::cleanup::remove_remains;
 use crate::context::{Context, Handle};
 use crate::{RequestError, recovery};

@@ -8,7 +8,7 @@ use sandscope_model::{
 };
 use sandscope_store::{NewSnapshot, Page, SnapshotFilter};
 
-use super::Driver;
+use super::held::Driver;
 use super::time::end_of;
 use crate::RequestError;
 use crate::admission::Verdict;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sandscope_model::{Component, KillReason, OnTimeout, Origin, Timestamp};
 
-use super::Driver;
+use super::held::Driver;
 use crate::RequestError;
 
 /// How long after a failed attempt to end a sandbox's time the next one is made.

@@ -11,7 +11,7 @@ use sandscope_model::{
 };
 use tokio::sync::oneshot;
 
-use super::Driver;
+use super::held::Driver;
 use crate::cleanup::remove_remains;
 use crate::recovery::Plan;
 use crate::request::{Lease, Refusal};

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use sandscope_model::{Cause, Exit, Origin, Sandbox, State, StateName, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use crate::admission::Inbox;
+use crate::context::Context;
+use crate::request::{Envelope, Refusal};
+use crate::slots::Slot;
+
+/// A driver: what it holds of its sandbox.
+pub(super) struct Driver {
+    pub(super) context: Arc<Context>,
+    /// As last committed.
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) view: watch::Sender<Arc<Sandbox>>,
+    pub(super) requests: mpsc::Receiver<Envelope>,
+    pub(super) inbox: Inbox<Envelope>,
+    /// Who caused what is being done.
+    pub(super) origin: Origin,
+    pub(super) exit: watch::Receiver<Option<Exit>>,
+    pub(super) oom: watch::Receiver<u64>,
+    pub(super) oom_told: OomTold,
+    pub(super) ailment: watch::Receiver<Option<Cause>>,
+    /// Its place in the team's limit, while it has one.
+    pub(super) slot: Option<Slot>,
+    /// Whom to tell first if the current change cannot be recorded.
+    pub(super) waiting: Option<Refusal>,
+    /// When the next attempt to end its time is made, if the last one failed, and how many have failed.
+    pub(super) timeout_retry: Option<(Timestamp, u32)>,
+    /// Nothing more to do: the sandbox is gone or the server is.
+    pub(super) over: bool,
+}
+
+/// Kills for lack of memory, as far as they were reported.
+#[derive(Debug, Default)]
+pub(super) struct OomTold {
+    /// How many were reported; unknown until the log was asked.
+    pub(super) n_kills: Option<u64>,
+    /// Not before this is anything reported again.
+    pub(super) not_before: Option<Timestamp>,
+}
+
+impl OomTold {
+    /// Of a sandbox that is about to be made.
+    pub(super) const fn nothing() -> Self {
+        Self { n_kills: Some(0), not_before: None }
+    }
+}
+
+impl Driver {
+    /// When its time is up, if it is in a state in which time passes.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        if self.sandbox.state.name() != StateName::Running {
+            return None;
+        }
+        Some(self.timeout_retry.map_or(self.sandbox.end_at, |(at, _)| at.max(self.sandbox.end_at)))
+    }
+
+    /// Makes the committed state visible.
+    pub(super) fn adopt(&mut self, sandbox: Sandbox) {
+        let before = self.sandbox.state.name();
+        let after = sandbox.state.name();
+        if before != after {
+            tracing::debug!(sandbox_id = %sandbox.id, team_id = %sandbox.team_id, from = %before, to = %after, "transition");
+        }
+        if sandbox.end_at != self.sandbox.end_at {
+            self.timeout_retry = None;
+        }
+        self.sandbox = Arc::new(sandbox);
+        if matches!(self.sandbox.state, State::Paused { .. } | State::Killed { .. }) {
+            self.slot = None;
+        }
+        if after == StateName::Killed {
+            // Before anybody is told, so that the next request finds nothing.
+            self.context.registry.remove(&self.sandbox.id);
+            self.over = true;
+        }
+        self.view.send_replace(Arc::clone(&self.sandbox));
+    }
+}
