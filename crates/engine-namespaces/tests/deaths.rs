@@ -273,7 +273,9 @@ async fn a_full_disk_and_a_missing_base_are_told_apart_and_leave_nothing() {
 
 async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), String> {
     let runtime =
-        sandscope_engine_namespaces::linux::LinuxRuntime::start(support::options(dir)).await.unwrap();
+        sandscope_engine_namespaces::linux::LinuxRuntime::start(support::options(dir), support::tasks())
+            .await
+            .unwrap();
     runtime.recover().await.unwrap();
     let first = support::spec(state.new_id());
     runtime.create(&first).await.map_err(|error| format!("there is room: {error:?}"))?;

@@ -165,7 +165,8 @@ async fn a_failed_create_leaves_nothing() {
     // The agent has no time to answer.
     let mut options = support::options(host.state.dir.path());
     options.agent_limit = std::time::Duration::ZERO;
-    let runtime = sandscope_engine_namespaces::linux::LinuxRuntime::start(options).await.unwrap();
+    let runtime =
+        sandscope_engine_namespaces::linux::LinuxRuntime::start(options, support::tasks()).await.unwrap();
     assert!(matches!(runtime.create(&spec).await, Err(EngineError::AgentUnresponsive)));
     assert_nothing_left(host.state.dir.path(), &spec.id).await;
 }
@@ -185,9 +186,11 @@ async fn a_dead_launcher_is_replaced_and_sandboxes_live_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_never_share_a_state_directory() {
     let Some(host) = Host::start().await else { return };
-    let second =
-        sandscope_engine_namespaces::linux::LinuxRuntime::start(support::options(host.state.dir.path()))
-            .await;
+    let second = sandscope_engine_namespaces::linux::LinuxRuntime::start(
+        support::options(host.state.dir.path()),
+        support::tasks(),
+    )
+    .await;
     assert!(second.unwrap_err().to_string().contains("state directory"));
 }
 

@@ -111,7 +111,7 @@ async fn a_fork_bomb_ends_at_the_limit_and_with_its_command() {
     drop(host.runtime);
     let mut options = support::options(host.state.dir.path());
     options.max_pids = 96;
-    host.runtime = LinuxRuntime::start(options).await.unwrap();
+    host.runtime = LinuxRuntime::start(options, support::tasks()).await.unwrap();
     host.runtime.recover().await.unwrap();
     let id = host.create().await;
     let bomb = "exec 2>/dev/null; f() { f & f & sleep 1000; }; f";

@@ -117,7 +117,7 @@ fn killed_server(state: &State, wait_for: usize) {
     tokio.block_on(async {
         let mut options = options(state.dir.path());
         warm(&mut options);
-        let runtime = LinuxRuntime::start(options).await.unwrap();
+        let runtime = LinuxRuntime::start(options, support::tasks()).await.unwrap();
         assert_eq!(runtime.recover().await.unwrap(), []);
         eventually("something stands on the shelf", async || {
             on_the_shelf(state.dir.path()).len() >= wait_for

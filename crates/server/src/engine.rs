@@ -10,6 +10,7 @@ use sandscope_engine::{Dial, Readings};
 use sandscope_engine_namespaces::linux::{self, LinuxOptions, LinuxRuntime, WarmOptions};
 
 use sandscope_config as config;
+use sandscope_tasks::Tasks;
 
 /// A running engine.
 pub(crate) struct Engine {
@@ -28,7 +29,11 @@ impl Engine {
     }
 
     /// Starts it over the state kept below `data_dir`.
-    pub(crate) async fn start(data_dir: &Path, sandbox: &config::Sandbox) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        data_dir: &Path,
+        sandbox: &config::Sandbox,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
         sandscope_system::raise_descriptor_limit();
         let launcher = std::env::current_exe().context("cannot find this program's own file")?;
         let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
@@ -37,7 +42,8 @@ impl Engine {
             memory_mb: sandbox.memory_mb,
             disk_mb: sandbox.disk_mb,
         });
-        let runtime = LinuxRuntime::start(options).await.context("cannot start the sandbox runtime")?;
+        let runtime =
+            LinuxRuntime::start(options, tasks.clone()).await.context("cannot start the sandbox runtime")?;
         Ok(Self { runtime: Arc::new(runtime) })
     }
 

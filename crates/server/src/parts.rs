@@ -61,7 +61,7 @@ impl Parts {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let store = open_store(config, data_dir, &clock, &entropy, tasks).await?;
-        let engine = Engine::start(data_dir.path(), &config.sandbox).await?;
+        let engine = Engine::start(data_dir.path(), &config.sandbox, tasks).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             engine: engine.engine(),
             readings: engine.readings(),

@@ -26,7 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine", &["model"]),
     ("agent", &["agent-protocol"]),
     ("agent-link", &["model", "agent-protocol", "engine"]),
-    ("engine-namespaces", &["model", "cgroup", "agent-protocol", "engine", "agent-link"]),
+    ("engine-namespaces", &["model", "cgroup", "agent-protocol", "tasks", "engine", "agent-link"]),
     ("lifecycle", &["model", "tasks", "store", "engine"]),
     ("sampler", &["model", "tasks", "store", "engine"]),
     ("logs", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
+use std::time::{Duration, SystemTime};
 
 use sandscope_engine::{Engine as _, LaunchSpec};
 use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime, launcher_main};
 use sandscope_model::{Entropy, ExecutionId, Rootfs, TemplateId};
+use sandscope_tasks::{Sleep, Tasks, Timer};
 
 #[derive(Debug)]
 struct Zeros;
@@ -38,8 +40,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .block_on(serve(options, ids))
 }
 
+/// The host's time.
+struct SystemTimer;
+
+impl Timer for SystemTimer {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
 async fn serve(options: LinuxOptions, ids: &[String]) -> Result<(), Box<dyn Error>> {
-    let runtime = LinuxRuntime::start(options).await?;
+    let runtime = LinuxRuntime::start(options, Tasks::new(SystemTimer)).await?;
     runtime.recover().await?;
     for id in ids {
         let spec = LaunchSpec {

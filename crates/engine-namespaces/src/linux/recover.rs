@@ -49,7 +49,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineEr
     removing.join_all().await;
     shared.shelf.sweep().await?;
     sweep(shared, found.is_empty()).await?;
-    shared.shelf.start();
+    shared.shelf.start(&shared.tasks);
     Ok(found)
 }
 

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use sandscope_engine::{EngineError, Facts, Notice};
+use sandscope_tasks::Tasks;
 use tokio::sync::mpsc;
 
 use super::facts;
@@ -19,15 +20,16 @@ pub struct LinuxRuntime {
 }
 
 impl LinuxRuntime {
-    /// Takes the state directory, prepares what every sandbox starts from, and takes hold of the control groups.
+    /// Takes the state directory, prepares what every sandbox starts from, and takes hold of the control groups. What
+    /// never ends is watched by `tasks`.
     /// Call [`recover`](sandscope_engine::Engine::recover) next. Needs a Tokio runtime with I/O and time enabled.
     ///
     /// # Errors
     ///
     /// Another server uses the directory, or the host lacks what sandboxes need: see [`check_host`](super::check_host).
-    pub async fn start(options: LinuxOptions) -> Result<Self, EngineError> {
+    pub async fn start(options: LinuxOptions, tasks: Tasks) -> Result<Self, EngineError> {
         let (notices, taken) = mpsc::channel(NOTICES);
-        let shared = Shared::open(options, notices).await?;
+        let shared = Shared::open(options, notices, tasks).await?;
         let facts = facts::of_this_host(&shared.cgroups);
         Ok(Self { shared: Arc::new(shared), facts, notices: Mutex::new(Some(taken)) })
     }

@@ -2,29 +2,41 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sandscope_engine::{EngineError, Notice};
 use sandscope_model::SandboxId;
+use sandscope_tasks::{Crew, Phase, Tasks};
 use tokio::sync::mpsc;
 
 use super::sandbox::Sandbox;
+
+/// How long after a watcher's panic the next one begins.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sandboxes {
     held: Mutex<HashMap<SandboxId, Arc<Sandbox>>>,
     notices: mpsc::Sender<Notice>,
+    watchers: Crew,
 }
 
 impl Sandboxes {
-    pub(super) fn new(notices: mpsc::Sender<Notice>) -> Self {
-        Self { held: Mutex::default(), notices }
+    pub(super) fn new(notices: mpsc::Sender<Notice>, tasks: &Tasks) -> Self {
+        let watchers = tasks.crew("sandbox-watchers", Phase::Engine);
+        Self { held: Mutex::default(), notices, watchers }
     }
 
-    /// Adds a sandbox and starts the task that waits for its end.
+    /// Adds a sandbox and starts the task that waits for its end. One that panics is followed by another: an end that
+    /// nobody sees would never be reported.
     pub(super) fn adopt(&self, sandbox: Arc<Sandbox>) {
         self.held().insert(sandbox.id.clone(), Arc::clone(&sandbox));
-        let notices = self.notices.clone();
-        tokio::spawn(async move { sandbox.watch(&notices).await });
+        let (notices, watchers) = (self.notices.clone(), self.watchers.clone());
+        tokio::spawn(async move {
+            while watchers.run(&sandbox.id, sandbox.watch(&notices)).await.is_err() {
+                tokio::time::sleep(AFTER_A_PANIC).await;
+            }
+        });
     }
 
     pub(super) fn remove(&self, id: &SandboxId) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{EngineError, Notice};
 use sandscope_model::SandboxId;
+use sandscope_tasks::Tasks;
 use tokio::sync::mpsc;
 
 use super::base;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) sandboxes: Sandboxes,
     /// Sandboxes being made or removed.
     pub(super) busy: Busy,
+    /// Who watches what never ends.
+    pub(super) tasks: Tasks,
 }
 
 impl Shared {
@@ -41,6 +44,7 @@ impl Shared {
     pub(super) async fn open(
         options: LinuxOptions,
         notices: mpsc::Sender<Notice>,
+        tasks: Tasks,
     ) -> Result<Self, EngineError> {
         let state_dir = options.state_dir.clone();
         let cgroup_options = CgroupOptions { parent: options.cgroup_parent.clone() };
@@ -70,8 +74,9 @@ impl Shared {
             preparer,
             remover,
             shelf: Arc::new(shelf),
-            sandboxes: Sandboxes::new(notices),
+            sandboxes: Sandboxes::new(notices, &tasks),
             busy: Busy::default(),
+            tasks,
         })
     }
 

@@ -16,7 +16,7 @@
 //! name of the control groups; the file [`GROUP_FILE`](super::record::GROUP_FILE) keeps that name when the directory gets the sandbox's.
 //!
 //! Failure: one that cannot be made is tried again after a pause, and creates go the long way meanwhile. One that
-//! died on the shelf is thrown away when it would have been taken.
+//! died on the shelf is thrown away when it would have been taken. If the task panics it is started again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use sandscope_engine::{EngineError, LaunchSpec};
 use sandscope_model::Rootfs;
+use sandscope_tasks::{Phase, Task, Tasks, Watched};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::layout::Layout;
 use super::options::WarmOptions;
@@ -36,6 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long creates under way are left alone with the host before the shelf is filled all the same.
 const COURTESY: Duration = Duration::from_millis(250);
+/// How long the one that is being made at the end may take.
+const LAST_ONE: Duration = Duration::from_secs(5);
 
 /// What stands ready, and who fills it.
 #[derive(Debug)]
@@ -48,6 +52,9 @@ pub(super) struct Shelf {
     /// Somebody took one, or the shelf was closed.
     changed: Notify,
     n_creating: tokio::sync::watch::Sender<usize>,
+    closed: CancellationToken,
+    /// What fills it.
+    task: Mutex<Option<Watched>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +87,8 @@ impl Shelf {
             inside: Mutex::default(),
             changed: Notify::new(),
             n_creating: tokio::sync::watch::Sender::default(),
+            closed: CancellationToken::new(),
+            task: Mutex::default(),
         }
     }
 
@@ -141,10 +150,12 @@ impl Shelf {
     }
 
     /// Starts to keep the shelf full, where that is wanted.
-    pub(super) fn start(self: &Arc<Self>) {
+    pub(super) fn start(self: &Arc<Self>, tasks: &Tasks) {
         if let Some(options) = self.options.filter(|options| options.n > 0) {
             let shelf = Arc::clone(self);
-            tokio::spawn(async move { shelf.keep_warm(options).await });
+            let task = Task::restart("warm-shelf", Phase::Engine).stopped_by(self.closed.clone());
+            let task = tasks.start(task, move || Arc::clone(&shelf).keep_warm(options));
+            *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
     }
 
@@ -212,9 +223,18 @@ impl Shelf {
 
     /// Ends what stands on the shelf, for good.
     pub(super) async fn close(self: &Arc<Self>) {
+        self.closed.cancel();
         let (shelf, rest) = (Arc::clone(self), self.empty_for_good());
         let ended = tokio::task::spawn_blocking(move || rest.into_iter().for_each(|one| shelf.end(one)));
         let _only_tells_of_panics = ended.await;
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It ends what it is making; what takes longer is swept away at the next start.
+        if let Some(mut task) = task
+            && tokio::time::timeout(LAST_ONE, task.ended()).await.is_err()
+        {
+            tracing::warn!("a sandbox that nobody asked for is still being made");
+            task.abort();
+        }
     }
 
     /// Ends what a server that was killed left on its shelf.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{Depth, Dial as _, Engine as _, LaunchSpec, Notice, ReadError, Readings as _, Wanted};
 use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime};
 use sandscope_model::{Counters, Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
+use sandscope_tasks::Tasks;
+use sandscope_testbed::StepClock;
 use tokio::sync::mpsc;
 
 /// The group of this package's tests; sandboxes' names are unique within it.
@@ -43,6 +45,11 @@ pub(crate) fn can_run() -> bool {
             false
         }
     }
+}
+
+/// Tasks that only the test looks at.
+pub(crate) fn tasks() -> Tasks {
+    sandscope_testbed::tasks(Arc::new(StepClock::new()))
 }
 
 pub(crate) fn launcher() -> PathBuf {
@@ -87,7 +94,7 @@ impl State {
     }
 
     pub(crate) async fn runtime(&self) -> LinuxRuntime {
-        LinuxRuntime::start(options(self.dir.path())).await.unwrap()
+        LinuxRuntime::start(options(self.dir.path()), tasks()).await.unwrap()
     }
 }
 
@@ -123,7 +130,7 @@ impl Host {
         let state = State::new();
         let mut options = options(state.dir.path());
         change(&mut options);
-        let runtime = LinuxRuntime::start(options).await.unwrap();
+        let runtime = LinuxRuntime::start(options, tasks()).await.unwrap();
         assert_eq!(runtime.recover().await.unwrap(), []);
         Some(Self { runtime, state })
     }
