@@ -2,12 +2,13 @@
 //!
 //! What a kernel, a mount or a version does not have is `None`, never zero. Which is which stands in `docs/metrics.md`.
 
+use sandscope_model::Pressures;
+
 use crate::controller::Controller;
 use crate::error::CgroupError;
 use crate::group::Group;
 use crate::hierarchy::Version;
 use crate::parse;
-use crate::pressure::Pressures;
 use crate::set::CgroupSet;
 
 /// Everything the kernel says about one set at one moment.

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::pressure::Stall;
+use sandscope_model::Stall;
 
 /// Files of a hierarchy as the kernel writes them, in directories of their own.
 fn write(dir: &Path, files: &[(&str, &str)]) {

@@ -48,8 +48,8 @@ mod limits;
 mod oom;
 mod parse;
 mod power;
-mod pressure;
 mod set;
+mod stalled;
 mod waits;
 
 pub use cgroups::{CgroupOptions, Cgroups};
@@ -61,6 +61,6 @@ pub use hierarchy::{Hierarchy, Version};
 pub use layout::SERVER_LEAF;
 pub use limits::Limits;
 pub use oom::OomWatch;
-pub use pressure::{Pressure, Pressures, Stall, Stalled};
 pub use set::{CgroupSet, FREEZE_LIMIT, JoinFile};
+pub use stalled::Stalled;
 pub use waits::Waits;

@@ -1,6 +1,8 @@
 //! Parsers of the kernel's text shapes: one number, lines of `key value`, and stalls.
 
-use crate::pressure::{Pressure, Stall, Stalled};
+use sandscope_model::{Pressure, Stall};
+
+use crate::stalled::Stalled;
 
 /// The number a file holds; `max`, which stands for no limit, is the largest number.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {

@@ -6,7 +6,7 @@ use crate::controller::Controller;
 use crate::group::{Group, KeptFile};
 use crate::hierarchy::Version;
 use crate::parse;
-use crate::pressure::Stalled;
+use crate::stalled::Stalled;
 
 /// Totals since the set was made. `None` where the kernel does not count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

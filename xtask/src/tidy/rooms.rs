@@ -12,7 +12,7 @@ use crate::shell::root;
 /// table with reasons; both are compared. A grant that nobody uses is a fault.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("cgroup", &[]),
+    ("cgroup", &["model"]),
     ("agent-protocol", &[]),
     ("telemetry", &[]),
     ("outbound", &[]),

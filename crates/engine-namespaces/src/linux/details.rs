@@ -12,8 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use sandscope_cgroup as cgroup;
 use sandscope_engine::EngineError;
 use sandscope_model::{
-    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressure,
-    Pressures, Stall,
+    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressures,
 };
 
 use super::baseline::{Baseline, device_counters};
@@ -42,7 +41,7 @@ impl Sandbox {
         Ok(Details {
             cpu: cpu(read.cpu, &self.baseline),
             memory: memory(read.memory),
-            pressures: pressures(read.pressures),
+            pressures: read.pressures,
             disk,
             disk_traffic: traffic,
             interfaces,
@@ -53,7 +52,7 @@ impl Sandbox {
     }
 
     pub(crate) fn pressures(&self) -> Pressures {
-        pressures(self.cgroup.pressures())
+        self.cgroup.pressures()
     }
 }
 
@@ -134,23 +133,6 @@ const fn memory(read: cgroup::MemoryDetails) -> MemoryDetails {
         kernel_bytes: read.kernel_bytes,
         swap_bytes: read.swap_bytes,
         n_oom_kills: read.n_oom_kills,
-    }
-}
-
-fn pressures(read: cgroup::Pressures) -> Pressures {
-    Pressures { cpu: read.cpu.map(pressure), memory: read.memory.map(pressure), io: read.io.map(pressure) }
-}
-
-fn pressure(read: cgroup::Pressure) -> Pressure {
-    Pressure { some: stall(read.some), full: read.full.map(stall) }
-}
-
-const fn stall(read: cgroup::Stall) -> Stall {
-    Stall {
-        avg10_pct: read.avg10_pct,
-        avg60_pct: read.avg60_pct,
-        avg300_pct: read.avg300_pct,
-        total_usec: read.total_usec,
     }
 }
 
