@@ -4,9 +4,11 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
 use sandscope_model::{EventFilter, EventType, KillReason, TeamId, Timestamp};
 
-use crate::attempts::{AttemptQuery, STATS};
-use crate::migrations::{ATTEMPTS, FACTS, LOGS, SAMPLES, Schema, migrate};
-use crate::{ListedState, Order, SandboxFilter, attempts, event_pages, ledger, sandboxes};
+use crate::attempts::rows as attempts;
+use crate::attempts::rows::{AttemptQuery, STATS};
+use crate::facts::{event_pages, ledger, sandboxes};
+use crate::sqlite::migrations::{ATTEMPTS, FACTS, LOGS, SAMPLES, Schema, migrate};
+use crate::{ListedState, Order, SandboxFilter};
 
 fn empty(schema: &Schema) -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
@@ -137,20 +139,23 @@ fn attempts_and_samples_are_found_by_index() {
 
     let connection = empty(&SAMPLES);
     assert_indexed(
-        &plan(&connection, &crate::samples::rows_sql(), None),
+        &plan(&connection, &crate::samples::series::rows_sql(), None),
         "PRIMARY KEY (series=? AND at>? AND at<?)",
     );
     assert_indexed(
-        &plan(&connection, crate::sealed::BLOCKS_IN_RANGE, None),
+        &plan(&connection, crate::samples::sealed::BLOCKS_IN_RANGE, None),
         "blocks_by_series (series=? AND level=? AND first_at>? AND first_at<?)",
     );
 
     let connection = empty(&LOGS);
     for order in [Order::Asc, Order::Desc] {
-        assert_indexed(&plan(&connection, &crate::logs::query_sql(order), None), "entries_by_stream");
+        assert_indexed(
+            &plan(&connection, &crate::logs::streams::query_sql(order), None),
+            "entries_by_stream",
+        );
     }
     assert_indexed(
-        &plan(&connection, crate::exports::AFTER, None),
+        &plan(&connection, crate::logs::exports::AFTER, None),
         "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
     );
 }

@@ -6,12 +6,14 @@
 use rusqlite::{Connection, params};
 use sandscope_model::Timestamp;
 
-use crate::admission::KEY_LIFETIME_USEC;
-use crate::events::BLOCK;
-use crate::row::all;
-use crate::sealed::forget_if_empty;
-use crate::writer::Tx;
-use crate::{Store, StoreError, activity_blocks, logs, webhooks};
+use crate::facts::admission::KEY_LIFETIME_USEC;
+use crate::facts::events::BLOCK;
+use crate::facts::{activity_blocks, webhooks};
+use crate::logs::streams as logs;
+use crate::samples::sealed::forget_if_empty;
+use crate::sqlite::row::all;
+use crate::sqlite::writer::Tx;
+use crate::{Store, StoreError};
 
 /// How long the webhooks of an ended sandbox stay once they have delivered everything: to look at their deliveries.
 const SCOPED_GRACE_USEC: i64 = 3600 * 1_000_000;

@@ -8,6 +8,7 @@
 //! absences      what may not be reached at all, crates of others that have one user
 //! dials         who opens no connection of its own
 //! circles       which files import each other
+//! floors        inside a crate, what lies beneath knows nothing of what lies above
 //! budget        lines per file and per crate
 //! lints         one table of lints, one clippy.toml, `unsafe` in three crates
 //! time          domain crates take the time from a `Clock`
@@ -21,6 +22,7 @@ mod budget;
 mod circles;
 mod dials;
 mod duplicates;
+mod floors;
 mod imports;
 mod lints;
 mod names;
@@ -52,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
     faults.extend(budget::faults(&sources));
     faults.extend(sources.iter().filter_map(dials::fault));
     faults.extend(circles::faults(&sources));
+    faults.extend(floors::faults(&sources));
     faults.extend(time::faults(&sources));
     faults.extend(sleeps::faults(&sources, &files)?);
     faults.extend(duplicates::faults()?);

@@ -1,0 +1,249 @@
+//! Delivery attempts, in a file of their own: bulky, and worth less than a fact.
+
+use std::fmt::Write;
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, params};
+use sandscope_model::{
+    Attempt, AttemptOutcome, DeliveryId, EventType, SandboxId, TeamId, Timestamp, WebhookId,
+};
+
+use crate::sqlite::row::{Cells, all, first, integer, to_name};
+use crate::sqlite::writer::Tx;
+use crate::{Order, Store, StoreError};
+
+/// Which attempts of a webhook are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptQuery {
+    /// Start and id of the last one already seen.
+    pub cursor: Option<(Timestamp, DeliveryId)>,
+    /// Attempts at most.
+    pub limit: u32,
+    /// By start, then id.
+    pub order: Order,
+    /// Only those started at or after this.
+    pub start: Option<Timestamp>,
+    /// Only those started at or before this.
+    pub end: Option<Timestamp>,
+    /// Only those that succeeded, or failed.
+    pub success: Option<bool>,
+    /// Only those of these event types; empty means all.
+    pub types: Vec<EventType>,
+}
+
+/// The attempts of one span of time, summed up. Durations are in milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatsBucket {
+    /// Where the span starts: a multiple of its length since 1970.
+    pub start: Timestamp,
+    /// Attempts.
+    pub total: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// The shortest.
+    pub min: f64,
+    /// The mean.
+    pub avg: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+const COLUMNS: &str = "id, team_id, webhook_id, event_id, sequence, sandbox_id, event_type, started_at, \
+     duration_ms, success, error_class, error_message, request_url, request_headers, request_body, \
+     response_status, response_headers, response_body";
+
+fn decode(cells: &mut Cells<'_, '_>) -> Result<Attempt, StoreError> {
+    Ok(Attempt {
+        id: cells.uuid("id")?,
+        team_id: cells.uuid("team_id")?,
+        webhook_id: cells.uuid("webhook_id")?,
+        event_id: cells.uuid("event_id")?,
+        sequence: cells.number("sequence")?,
+        sandbox_id: cells.mapped("sandbox_id", |id: String| match id.as_str() {
+            "" => Some(None),
+            id => id.parse().ok().map(Some),
+        })?,
+        event_type: cells.event_type("event_type")?,
+        started_at: cells.time("started_at")?,
+        duration_ms: cells.number("duration_ms")?,
+        outcome: if cells.plain("success")? {
+            let error: Option<String> = cells.plain("error_class")?;
+            if error.is_some() { AttemptOutcome::Cut } else { AttemptOutcome::Success }
+        } else {
+            AttemptOutcome::Failed {
+                class: cells.name("error_class")?,
+                message: cells.plain("error_message")?,
+            }
+        },
+        request_url: cells.plain("request_url")?,
+        request_headers: cells.plain("request_headers")?,
+        request_body: cells.plain("request_body")?,
+        response_status: cells.optional_number("response_status")?,
+        response_headers: cells.plain("response_headers")?,
+        response_body: cells.plain("response_body")?,
+    })
+}
+
+fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+    let (class, message) = attempt.outcome.error().unzip();
+    let class = class.map(|class| to_name(&class)).transpose()?;
+    tx.prepare_cached(
+        "INSERT INTO attempts (id, team_id, webhook_id, event_id, sequence, sandbox_id, event_type, started_at,
+             duration_ms, success, error_class, error_message, request_url, request_headers, request_body,
+             response_status, response_headers, response_body)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        attempt.id.as_uuid().as_bytes(),
+        attempt.team_id.as_uuid().as_bytes(),
+        attempt.webhook_id.as_uuid().as_bytes(),
+        attempt.event_id.as_uuid().as_bytes(),
+        integer(attempt.sequence),
+        attempt.sandbox_id.as_ref().map_or("", SandboxId::as_str),
+        attempt.event_type.code(),
+        attempt.started_at.as_microsecond(),
+        attempt.duration_ms,
+        attempt.outcome.is_success(),
+        class,
+        message,
+        attempt.request_url,
+        attempt.request_headers,
+        attempt.request_body,
+        attempt.response_status,
+        attempt.response_headers,
+        attempt.response_body,
+    ])?;
+    Ok(())
+}
+
+fn list(
+    connection: &Connection,
+    team: TeamId,
+    webhook: WebhookId,
+    query: &AttemptQuery,
+) -> Result<Vec<Attempt>, StoreError> {
+    let (sql, values) = list_query(team, webhook, query);
+    let values = rusqlite::params_from_iter(values);
+    all(connection.prepare_cached(&sql)?, values, "attempts", decode)
+}
+
+pub(crate) fn list_query(
+    team: TeamId,
+    webhook: WebhookId,
+    query: &AttemptQuery,
+) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut sql = format!("SELECT {COLUMNS} FROM attempts WHERE webhook_id = ? AND team_id = ?");
+    let mut values: Vec<Box<dyn ToSql>> =
+        vec![Box::new(*webhook.as_uuid().as_bytes()), Box::new(*team.as_uuid().as_bytes())];
+    if let Some((at, id)) = query.cursor {
+        // Writing to a String cannot fail.
+        let _ = write!(sql, " AND (started_at, id) {} (?, ?)", query.order.after());
+        values.push(Box::new(at.as_microsecond()));
+        values.push(Box::new(*id.as_uuid().as_bytes()));
+    }
+    for (condition, bound) in [("started_at >= ?", query.start), ("started_at <= ?", query.end)] {
+        if let Some(at) = bound {
+            let _ = write!(sql, " AND {condition}");
+            values.push(Box::new(at.as_microsecond()));
+        }
+    }
+    if let Some(success) = query.success {
+        sql.push_str(" AND success = ?");
+        values.push(Box::new(success));
+    }
+    if !query.types.is_empty() {
+        let codes: Vec<_> = query.types.iter().map(|one| one.code().to_string()).collect();
+        let _ = write!(sql, " AND event_type IN ({})", codes.join(", "));
+    }
+    let order = query.order.sql();
+    let _ = write!(sql, " ORDER BY started_at {order}, id {order} LIMIT ?");
+    values.push(Box::new(query.limit));
+    (sql, values)
+}
+
+pub(crate) const STATS: &str =
+    "SELECT started_at - started_at % ?5 AS start, COUNT(*) AS total, COUNT(*) - SUM(success) AS failed,
+         MIN(duration_ms) AS min, AVG(duration_ms) AS avg, MAX(duration_ms) AS max
+     FROM attempts
+     WHERE webhook_id = ?1 AND team_id = ?2 AND started_at BETWEEN ?3 AND ?4
+     GROUP BY 1 ORDER BY 1";
+
+impl Store {
+    /// Stores attempts, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn insert_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
+        self.inner.attempts.write(move |tx| attempts.iter().try_for_each(|attempt| insert(tx, attempt))).await
+    }
+
+    /// A page of the attempts to deliver to a webhook of the team.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn attempts(
+        &self,
+        team: TeamId,
+        webhook: WebhookId,
+        query: AttemptQuery,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts.read(move |connection| list(connection, team, webhook, &query)).await
+    }
+
+    /// One attempt to deliver to a webhook of the team.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn attempt(
+        &self,
+        team: TeamId,
+        webhook: WebhookId,
+        id: DeliveryId,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM attempts INDEXED BY attempts_by_id
+                 WHERE id = ? AND webhook_id = ? AND team_id = ?"
+            );
+            let (id, webhook) = (id.as_uuid().as_bytes(), webhook.as_uuid().as_bytes());
+            let values = params![id, webhook, team.as_uuid().as_bytes()];
+            first(connection.prepare_cached(&sql)?, values, "attempts", decode)
+        };
+        self.inner.attempts.read(op).await
+    }
+
+    /// The attempts started from `start` to `end` (both inclusive), summed up in spans of `bucket_s` seconds, oldest
+    /// first. Spans without attempts are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn attempt_stats(
+        &self,
+        team: TeamId,
+        webhook: WebhookId,
+        start: Timestamp,
+        end: Timestamp,
+        bucket_s: u32,
+    ) -> Result<Vec<StatsBucket>, StoreError> {
+        let op = move |connection: &Connection| {
+            let values = params![
+                webhook.as_uuid().as_bytes(),
+                team.as_uuid().as_bytes(),
+                start.as_microsecond(),
+                end.as_microsecond(),
+                i64::from(bucket_s.max(1)) * 1_000_000,
+            ];
+            all(connection.prepare_cached(STATS)?, values, "attempts", |cells| {
+                Ok(StatsBucket {
+                    start: cells.time("start")?,
+                    total: cells.number("total")?,
+                    failed: cells.number("failed")?,
+                    min: cells.plain("min")?,
+                    avg: cells.plain("avg")?,
+                    max: cells.plain("max")?,
+                })
+            })
+        };
+        self.inner.attempts.read(op).await
+    }
+}

@@ -1,0 +1,227 @@
+//! The log of events: per team numbered 1, 2, 3 … without gaps.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+use sandscope_model::{
+    Event, EventDraft, EventType, Fact, KillReason, Origin, SandboxId, SandboxRef, Subject, TeamId,
+    TemplateId, Timestamp,
+};
+
+use crate::facts::forms::event::{EventForm, VERSION};
+use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
+use crate::{Store, StoreError};
+
+/// Events of which the earliest and the latest time are kept together.
+pub(crate) const BLOCK: i64 = 4096;
+
+pub(crate) const COLUMNS: &str =
+    "sequence, id, event_type, sandbox_id, execution_id, template_id, build_id, timestamp, form, data";
+
+pub(crate) fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<Event, StoreError> {
+    let (sequence, id) = (cells.number("sequence")?, cells.uuid("id")?);
+    let kind = cells.event_type("event_type")?;
+    let sandbox = sandbox(cells)?;
+    let timestamp = cells.time("timestamp")?;
+    let (subject, origin, fact) = fact(cells, kind, sandbox)?;
+    Ok(Event { sequence, draft: EventDraft { id, team_id, timestamp, subject, origin, fact } })
+}
+
+/// The sandbox in the columns of an event, or of what keeps one: empty where there is none. Its labels are in `data`.
+pub(crate) fn sandbox(cells: &mut Cells<'_, '_>) -> Result<Option<SandboxRef>, StoreError> {
+    let id: String = cells.plain("sandbox_id")?;
+    if id.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(SandboxRef {
+        id: id.parse().map_err(|_| cells.corrupt("sandbox_id"))?,
+        execution_id: cells.uuid("execution_id")?,
+        template_id: cells.id("template_id")?,
+        build_id: cells.uuid("build_id")?,
+        metadata: BTreeMap::new(),
+    }))
+}
+
+/// What the columns `form` and `data` say of an event of `kind`.
+pub(crate) fn fact(
+    cells: &mut Cells<'_, '_>,
+    kind: EventType,
+    sandbox: Option<SandboxRef>,
+) -> Result<(Subject, Option<Origin>, Fact), StoreError> {
+    let _version =
+        cells.mapped("form", |form: Option<u8>| Some(form.unwrap_or(0)).filter(|form| *form <= VERSION))?;
+    let form: EventForm<'_> = cells.json("data")?;
+    form.into_fact(kind, sandbox).ok_or_else(|| cells.corrupt("data"))
+}
+
+/// The values of the columns of an event's sandbox.
+pub(crate) struct SandboxColumns<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) execution_id: &'a [u8],
+    pub(crate) template_id: &'a str,
+    pub(crate) build_id: &'a [u8],
+}
+
+impl<'a> SandboxColumns<'a> {
+    pub(crate) fn of(draft: &'a EventDraft) -> Self {
+        let sandbox = draft.sandbox();
+        Self {
+            id: sandbox.map_or("", |sandbox| sandbox.id.as_str()),
+            execution_id: sandbox.map_or(&[], |sandbox| sandbox.execution_id.as_uuid().as_bytes()),
+            template_id: draft.template_id().map_or("", TemplateId::as_str),
+            build_id: sandbox.map_or(&[], |sandbox| sandbox.build_id.as_uuid().as_bytes()),
+        }
+    }
+}
+
+/// Appends to the log of the team and returns the event as it will be read again.
+pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -> Result<Event, StoreError> {
+    let sequence: i64 = connection
+        .prepare_cached(
+            "UPDATE teams SET last_sequence = last_sequence + 1 WHERE no = ? RETURNING last_sequence",
+        )?
+        .query_row([team_no], |row| row.get(0))?;
+    let at = draft.timestamp.as_microsecond();
+    let sandbox = SandboxColumns::of(&draft);
+    connection
+        .prepare_cached(
+            "INSERT INTO events (team_no, sequence, id, event_type, sandbox_id, execution_id, template_id,
+                 build_id, timestamp, data, kill_reason, form, subject, change)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            team_no,
+            sequence,
+            draft.id.as_uuid().as_bytes(),
+            draft.event_type().code(),
+            sandbox.id,
+            sandbox.execution_id,
+            sandbox.template_id,
+            sandbox.build_id,
+            at,
+            to_json(&EventForm::of(&draft))?,
+            draft.kill_reason().map(KillReason::as_str),
+            VERSION,
+            subject(&draft.subject),
+            draft.fact.concurrency_change(),
+        ])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO event_blocks (team_no, block, min_at, max_at) VALUES (?1, ?2, ?3, ?3)
+             ON CONFLICT DO UPDATE SET min_at = MIN(min_at, ?3), max_at = MAX(max_at, ?3)",
+        )?
+        .execute(params![team_no, sequence / BLOCK, at])?;
+    let timestamp = Timestamp::from_microsecond(at).unwrap_or(draft.timestamp);
+    let sequence = u64::try_from(sequence).map_err(|_| StoreError::Corrupt {
+        table: "teams",
+        column: "last_sequence",
+        row: draft.team_id.to_string(),
+    })?;
+    Ok(Event { sequence, draft: EventDraft { timestamp, ..draft } })
+}
+
+/// The column that names what an event is about; a sandbox is in its own.
+fn subject(subject: &Subject) -> Option<String> {
+    match subject {
+        Subject::Sandbox(_) => None,
+        Subject::Template(_) | Subject::Label(..) | Subject::Team | Subject::Webhook(_) => {
+            Some(subject.key().to_string())
+        }
+    }
+}
+
+impl Store {
+    /// The events that follow `after_sequence` in the team's log, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn events_after(
+        &self,
+        team: TeamId,
+        after_sequence: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sequence > ?2
+                 ORDER BY sequence LIMIT ?3"
+            );
+            let values = params![team.as_uuid().as_bytes(), integer(after_sequence), limit];
+            all(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
+        };
+        self.facts().read(op).await
+    }
+
+    /// The number of the team's newest event; 0 if it has none or does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn last_sequence(&self, team: TeamId) -> Result<u64, StoreError> {
+        let op = move |connection: &Connection| {
+            let statement = connection.prepare_cached("SELECT last_sequence FROM teams WHERE id = ?")?;
+            first(statement, [team.as_uuid().as_bytes()], "teams", |cells| cells.number("last_sequence"))
+        };
+        Ok(self.facts().read(op).await?.unwrap_or(0))
+    }
+
+    /// One event of the team's log.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn event(&self, team: TeamId, sequence: u64) -> Result<Option<Event>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sequence = ?2"
+            );
+            let values = params![team.as_uuid().as_bytes(), integer(sequence)];
+            first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
+        };
+        self.facts().read(op).await
+    }
+
+    /// The sandbox's newest event of a type.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn newest_event(
+        &self,
+        team: TeamId,
+        id: &SandboxId,
+        event_type: EventType,
+    ) -> Result<Option<Event>, StoreError> {
+        let id = id.clone();
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events INDEXED BY events_by_sandbox
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sandbox_id = ?2 AND event_type = ?3
+                 ORDER BY sequence DESC LIMIT 1"
+            );
+            let values = params![team.as_uuid().as_bytes(), id.as_str(), event_type.code()];
+            first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
+        };
+        self.facts().read(op).await
+    }
+
+    /// Whether the team has, or has had, this sandbox: its row (in whatever state) or one of its events exists.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn knows_sandbox(&self, team: TeamId, id: &SandboxId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let op = move |connection: &Connection| {
+            exists(
+                connection,
+                "SELECT 1 FROM sandboxes
+                 WHERE id = ?2 AND team_no = (SELECT no FROM teams WHERE id = ?1)
+                 UNION ALL
+                 SELECT 1 FROM events
+                 WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND sandbox_id = ?2
+                 LIMIT 1",
+                params![team.as_uuid().as_bytes(), id.as_str()],
+            )
+        };
+        self.facts().read(op).await
+    }
+}

@@ -1,0 +1,151 @@
+//! API keys: only their hashes are stored.
+
+use rusqlite::{Connection, params};
+use sandscope_model::{ApiKey, ApiKeyId, Team, TeamId, Timestamp};
+
+use crate::facts::teams::{TEAM_COLUMNS, decode_team, team_no};
+use crate::sqlite::row::{Cells, all, first, to_json};
+use crate::sqlite::writer::Tx;
+use crate::{Store, StoreError};
+
+/// A key about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewApiKey {
+    /// What is shown of it.
+    pub key: ApiKey,
+    /// SHA-256 of the key's text.
+    pub hash: [u8; 32],
+}
+
+const KEY_COLUMNS: &str = "k.id, t.id AS team_id, k.name, k.mask, k.created_at, k.last_used_at";
+
+fn decode_key(cells: &mut Cells<'_, '_>) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        id: cells.uuid("id")?,
+        team_id: cells.uuid("team_id")?,
+        name: cells.plain("name")?,
+        mask: cells.json("mask")?,
+        created_at: cells.time("created_at")?,
+        last_used_at: cells.optional_time("last_used_at")?,
+    })
+}
+
+pub(crate) fn insert_key(connection: &Connection, new: &NewApiKey) -> Result<(), StoreError> {
+    let NewApiKey { key, hash } = new;
+    connection
+        .prepare_cached(
+            "INSERT INTO api_keys (hash, id, team_no, name, mask, created_at, last_used_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            hash,
+            key.id.as_uuid().as_bytes(),
+            team_no(connection, key.team_id)?,
+            key.name,
+            to_json(&key.mask)?,
+            key.created_at.as_microsecond(),
+            key.last_used_at.map(Timestamp::as_microsecond),
+        ])?;
+    Ok(())
+}
+
+impl Store {
+    /// Stores a key.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be written.
+    pub async fn insert_api_key(&self, new: NewApiKey) -> Result<(), StoreError> {
+        self.facts().write(move |tx| insert_key(tx, &new)).await
+    }
+
+    /// The team's keys, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn api_keys(&self, team: TeamId) -> Result<Vec<ApiKey>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {KEY_COLUMNS} FROM teams t JOIN api_keys k ON k.team_no = t.no WHERE t.id = ?
+                 ORDER BY k.created_at"
+            );
+            all(connection.prepare_cached(&sql)?, [team.as_uuid().as_bytes()], "api_keys", decode_key)
+        };
+        self.facts().read(op).await
+    }
+
+    /// Renames a key; `None` if the team has no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn rename_api_key(
+        &self,
+        team: TeamId,
+        id: ApiKeyId,
+        name: String,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let op = move |tx: &mut Tx<'_>| {
+            tx.prepare_cached(
+                "UPDATE api_keys SET name = ?3
+                 WHERE id = ?2 AND team_no = (SELECT no FROM teams WHERE id = ?1)",
+            )?
+            .execute(params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes(), name])?;
+            let sql = format!(
+                "SELECT {KEY_COLUMNS} FROM api_keys k JOIN teams t ON t.no = k.team_no
+                 WHERE t.id = ?1 AND k.id = ?2"
+            );
+            first(
+                tx.prepare_cached(&sql)?,
+                params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()],
+                "api_keys",
+                decode_key,
+            )
+        };
+        self.facts().write(op).await
+    }
+
+    /// Deletes a key; `false` if the team has no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn delete_api_key(&self, team: TeamId, id: ApiKeyId) -> Result<bool, StoreError> {
+        let op = move |tx: &mut Tx<'_>| {
+            let deleted = tx
+                .prepare_cached(
+                    "DELETE FROM api_keys
+                     WHERE id = ?2 AND team_no = (SELECT no FROM teams WHERE id = ?1)",
+                )?
+                .execute(params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()])?;
+            Ok(deleted == 1)
+        };
+        self.facts().write(op).await
+    }
+
+    /// Whose key has this SHA-256. Always an indexed read and never a cache: a key that another process made or
+    /// deleted counts from its commit on.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn authenticate(&self, hash: [u8; 32]) -> Result<Option<(Team, ApiKeyId)>, StoreError> {
+        let op = move |connection: &Connection| {
+            let sql = format!(
+                "SELECT {TEAM_COLUMNS}, k.id AS key_id FROM api_keys k JOIN teams t ON t.no = k.team_no WHERE k.hash = ?"
+            );
+            first(connection.prepare_cached(&sql)?, [hash], "api_keys", |cells| {
+                Ok((decode_team(cells)?, cells.uuid("key_id")?))
+            })
+        };
+        self.facts().read(op).await
+    }
+
+    /// Notes that a key was used: once a minute at most, without waiting, and dropped if the store is busy.
+    pub fn touch_api_key(&self, id: ApiKeyId, at: Timestamp) {
+        if !self.inner.touched.is_due(id, at) {
+            return;
+        }
+        self.facts().write_unattended(move |tx| {
+            tx.prepare_cached("UPDATE api_keys SET last_used_at = ? WHERE id = ?")?
+                .execute(params![at.as_microsecond(), id.as_uuid().as_bytes()])?;
+            Ok(())
+        });
+    }
+}
