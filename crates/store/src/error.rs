@@ -1,6 +1,6 @@
-use rusqlite::ErrorCode;
+use crate::failure::{Doing, Failure};
 
-/// Why the store could not do what it was asked.
+/// Why the store could not do what it was asked. What failed beneath it is kept as its source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The row is no longer at the generation the change was made from.
@@ -20,7 +20,7 @@ pub enum StoreError {
     Busy,
     /// The disk or the file system failed.
     #[error("the data directory cannot be accessed: {0}")]
-    Io(String),
+    Io(#[source] Failure),
     /// A row holds something that makes no sense.
     #[error("the store holds a value that makes no sense: {table}.{column} of row {row}")]
     Corrupt {
@@ -49,10 +49,13 @@ pub enum StoreError {
     Closed,
     /// The operation panicked: a fault of the store. It was undone alone.
     #[error("an operation of the store broke and was undone: {0}")]
-    Broken(String),
+    Broken(#[source] Failure),
     /// Anything else SQLite says.
     #[error("the store failed: {0}")]
-    Sqlite(String),
+    Sqlite(#[source] Failure),
+    /// A value cannot be brought into the form it is stored in: a fault of the store.
+    #[error("a value has no stored form: {0}")]
+    NoForm(#[source] Failure),
 }
 
 impl StoreError {
@@ -61,18 +64,23 @@ impl StoreError {
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::Full | Self::ReadOnly | Self::Busy | Self::Io(_) | Self::Closed)
     }
-}
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
-            Some(
-                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed,
-            ) => Self::Busy,
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Io(error.to_string()),
-            _ => Self::Sqlite(error.to_string()),
+    /// The same with what was being done, to which file: known to whoever runs operations, not to these themselves.
+    pub(crate) fn at(self, doing: Doing, file: &'static str) -> Self {
+        match self {
+            Self::Io(failure) => Self::Io(failure.at(doing, file)),
+            Self::Sqlite(failure) => Self::Sqlite(failure.at(doing, file)),
+            Self::Broken(failure) => Self::Broken(failure.at(doing, file)),
+            Self::NoForm(failure) => Self::NoForm(failure.at(doing, file)),
+            other @ (Self::Conflict
+            | Self::UnknownTeam
+            | Self::Full
+            | Self::ReadOnly
+            | Self::Busy
+            | Self::Corrupt { .. }
+            | Self::TooNew { .. }
+            | Self::Sealed
+            | Self::Closed) => other,
         }
     }
 }
@@ -82,7 +90,7 @@ impl From<std::io::Error> for StoreError {
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => Self::ReadOnly,
-            _ => Self::Io(error.to_string()),
+            _ => Self::Io(Failure::new(error)),
         }
     }
 }

@@ -26,6 +26,7 @@
 mod attempts;
 mod error;
 mod facts;
+mod failure;
 mod feed;
 mod logs;
 mod page;
@@ -58,6 +59,7 @@ pub use facts::tail::{Batch, EventFeed, Heard, Tail};
 pub use facts::teams::FirstTeam;
 pub use facts::templates::{AliasOwner, DeleteTemplate};
 pub use facts::webhooks::Replaced;
+pub use failure::{Doing, Failure};
 pub use logs::bounds::LogBounds;
 pub use logs::exports::NumberedEntry;
 pub use logs::streams::{LogBatch, LogQuery};

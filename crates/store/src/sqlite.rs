@@ -10,6 +10,7 @@
 //!        └─► Schema   steps that bring the file up to date
 //! ```
 
+mod codes;
 pub mod fault;
 pub(crate) mod file;
 pub(crate) mod migrations;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandscope_model::Timestamp;
 
+use crate::failure::Failure;
 use crate::samples::point::{Block, Point, SECOND, Spans, encode_samples, encode_spans};
 use crate::samples::sample_row;
 use crate::sqlite::row::{all, integer};
@@ -159,7 +160,7 @@ fn seal_hour(tx: &Tx<'_>, series: i64, (start, end): (i64, i64)) -> Result<Seale
 fn insert_block(tx: &Tx<'_>, series: i64, level: i64, points: &[Point]) -> Result<u64, StoreError> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(0) };
     let data = if level == SAMPLES { encode_samples(points) } else { encode_spans(points) };
-    let data = data.ok_or_else(|| StoreError::Sqlite("samples cannot be compressed".to_owned()))?;
+    let data = data.ok_or_else(|| StoreError::NoForm(Failure::new("samples cannot be compressed")))?;
     // A block keeps the millisecond.
     let first_at = first.at - first.at.rem_euclid(1_000);
     let n = integer(u64::try_from(points.len()).unwrap_or(u64::MAX));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::StoreError;
+use crate::failure::Failure;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl Fault {
     fn error(self) -> StoreError {
         match self {
             Self::Full => StoreError::Full,
-            Self::Io => StoreError::Io("injected".to_owned()),
+            Self::Io => StoreError::Io(Failure::new(std::io::Error::other("injected"))),
             Self::ReadOnly => StoreError::ReadOnly,
         }
     }

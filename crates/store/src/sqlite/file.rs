@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use crate::StoreError;
+use crate::failure::Doing;
 use crate::feed::Feed;
 use crate::sqlite::fault::FaultPlan;
 use crate::sqlite::migrations::{Schema, is_current, migrate};
@@ -34,10 +35,28 @@ const READER_CACHE: i32 = -512;
 pub(crate) struct File {
     writer: Writer,
     readers: Readers,
+    /// Its name in the data directory.
+    name: &'static str,
 }
 
 impl File {
+    /// Opens the file, makes it where it is missing, and brings it up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be used, or was written by a newer version.
     pub(crate) fn open(
+        dir: &Path,
+        schema: &'static Schema,
+        n_readers: usize,
+        busy_timeout: Duration,
+        feed: Feed,
+        faults: FaultPlan,
+    ) -> Result<Self, StoreError> {
+        let opened = Self::open_in(dir, schema, n_readers, busy_timeout, feed, faults);
+        opened.map_err(|error| error.at(Doing::Opening, schema.file))
+    }
+
+    fn open_in(
         dir: &Path,
         schema: &'static Schema,
         n_readers: usize,
@@ -75,7 +94,7 @@ impl File {
         let [writing, reading] = schema.threads.map(Ending::new);
         let writer = Writer::start(name, connection, feed, faults, busy_timeout, writing)?;
         let readers = Readers::start(name, connections, busy_timeout, reading)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, name: schema.file })
     }
 
     /// Runs `op` in the next transaction; answers once that is committed. Goes on even if the caller stops waiting.
@@ -84,7 +103,7 @@ impl File {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.write(op).await
+        self.writer.write(op).await.map_err(|error| error.at(Doing::Writing, self.name))
     }
 
     /// Like [`write`](Self::write), but nobody waits and a full queue drops it.
@@ -101,7 +120,7 @@ impl File {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.readers.read(op).await
+        self.readers.read(op).await.map_err(|error| error.at(Doing::Reading, self.name))
     }
 
     /// Its writer and its readers.
@@ -124,7 +143,11 @@ impl File {
 /// Makes the data directory, for the owner only.
 pub(crate) fn make_directory(dir: &Path) -> Result<(), StoreError> {
     if !dir.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| StoreError::from(error).at(Doing::Opening, "the data directory"))?;
     }
     Ok(())
 }

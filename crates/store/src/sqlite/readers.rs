@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::StoreError;
+use crate::failure::Failure;
 use crate::sqlite::threads::{Ending, StoreThread, caught};
 
 /// Reads that may wait.
@@ -67,7 +68,7 @@ impl Readers {
                 // One that panics has changed nothing: the next operation may use the connection.
                 let outcome = caught(|| op(connection)).unwrap_or_else(|words| {
                     tracing::error!(words, "a reading operation of the store broke");
-                    Err(StoreError::Broken(words))
+                    Err(StoreError::Broken(Failure::new(words)))
                 });
                 let _ = reply.send(outcome);
             }

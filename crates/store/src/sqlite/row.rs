@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::failure::Failure;
 
 /// The names of a statement's columns, asked for once for all of its rows.
 #[derive(Debug)]
@@ -174,14 +175,15 @@ pub(crate) fn exists<P: Params>(connection: &Connection, sql: &str, params: P) -
 
 /// A value as the text of a JSON column.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Sqlite(error.to_string()))
+    serde_json::to_string(value).map_err(|error| StoreError::NoForm(Failure::new(error)))
 }
 
 /// A unit variant's serde name.
 pub(crate) fn to_name<T: Serialize>(value: &T) -> Result<String, StoreError> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => Ok(name),
-        _ => Err(StoreError::Sqlite("not a name".to_owned())),
+        Ok(_) => Err(StoreError::NoForm(Failure::new("not a name"))),
+        Err(error) => Err(StoreError::NoForm(Failure::new(error))),
     }
 }
 

@@ -29,6 +29,7 @@ use sandscope_model::Event;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::StoreError;
+use crate::failure::Failure;
 use crate::feed::{Effects, Feed};
 use crate::sqlite::fault::FaultPlan;
 use crate::sqlite::threads::{Ending, StoreThread, caught};
@@ -270,7 +271,7 @@ impl WriterThread {
         });
         let ran = ran.unwrap_or_else(|words| {
             tracing::error!(words, "an operation of the store broke; it is undone");
-            Err(StoreError::Broken(words))
+            Err(StoreError::Broken(Failure::new(words)))
         });
         let outcome = ran.and_then(|()| self.execute("RELEASE operation"));
         if outcome.is_err() {

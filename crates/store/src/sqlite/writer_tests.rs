@@ -122,7 +122,8 @@ fn an_operation_that_panics_is_undone_alone() {
     for mut answer in [first_answer, last_answer] {
         answer.try_recv().unwrap().unwrap();
     }
-    let Err(StoreError::Broken(words)) = answer.try_recv().unwrap() else { panic!("it is told") };
+    let Err(StoreError::Broken(failure)) = answer.try_recv().unwrap() else { panic!("it is told") };
+    let words = failure.to_string();
     assert!(words.starts_with("panicked: poison") && words.len() < 320, "{words}");
     assert_eq!(run(&thread, vec![job(4, 1, Ok(()))]), (vec![1, 3, 4], vec![true]));
     assert_eq!(*thread.feed.webhooks.borrow(), 2);

@@ -139,6 +139,24 @@ async fn a_row_that_makes_no_sense_is_named_and_spoils_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_failure_says_what_was_done_to_which_file_and_keeps_its_cause() {
+    let house = House::new().await;
+    let connection = rusqlite::Connection::open(house.dir.path().join("samples.sqlite")).unwrap();
+    connection.execute_batch("DROP TABLE series").unwrap();
+    let error = house.store.sample_range(&sandbox(&house.team, 0).id).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("the store failed: reading samples.sqlite: no such table: series"), "{text}");
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(below) = cause.source() {
+        cause = below;
+        if cause.is::<rusqlite::Error>() {
+            return;
+        }
+    }
+    panic!("the cause is lost: {error:?}");
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_version_is_refused() {
     let house = House::new().await;
     house.store.close().await;

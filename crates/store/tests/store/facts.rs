@@ -243,16 +243,17 @@ async fn a_failed_commit_changes_nothing_and_reads_go_on() {
     let house = House::new().await;
     let mut sandbox = house.running(0).await;
     let mut feed = house.store.subscribe_events();
-    for (fault, expected) in [
-        (Fault::Full, StoreError::Full),
-        (Fault::ReadOnly, StoreError::ReadOnly),
-        (Fault::Io, StoreError::Io("injected".to_owned())),
+    for (fault, text) in [
+        (Fault::Full, "the disk of the data directory is full"),
+        (Fault::ReadOnly, "the data directory is read-only"),
+        (Fault::Io, "the data directory cannot be accessed: writing facts.sqlite: injected"),
     ] {
         house.faults.fail_next(fault);
         let event = Some(draft(&sandbox, EventType::Updated, at(1)));
         let outcome = house.store.commit(Change { sandbox: sandbox.clone(), event, snapshot: None }).await;
-        assert!(expected.is_unavailable());
-        assert_eq!(outcome, Err(expected));
+        let error = outcome.unwrap_err();
+        assert!(error.is_unavailable());
+        assert_eq!(error.to_string(), text);
         assert_eq!(house.store.last_sequence(house.team.id).await.unwrap(), 1);
     }
     assert_eq!(house.update(&mut sandbox, 2).await, 2);
