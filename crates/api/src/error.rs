@@ -49,6 +49,12 @@ impl ApiError {
         Self { permanent: true, ..Self::new(StatusCode::NOT_IMPLEMENTED, message) }
     }
 
+    /// `what` is something that this server's engine cannot do on this host.
+    fn unsupported(what: &str) -> Self {
+        let message = format!("This server's engine does not support {what} on this host");
+        Self { permanent: true, ..Self::new(StatusCode::NOT_IMPLEMENTED, message) }
+    }
+
     pub(crate) fn no_such_sandbox(id: &str) -> Self {
         Self::not_found(format!("Sandbox \"{id}\" doesn't exist or you don't have access to it"))
     }
@@ -152,6 +158,9 @@ impl From<CreateError> for ApiError {
                     .with_code("idempotency_in_progress")
             }
             CreateError::Engine(error) => {
+                if let Some(what) = error.unsupported() {
+                    return Self::unsupported(what);
+                }
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot create a sandbox");
                 if no_capacity {
                     return Self::no_capacity();
@@ -195,6 +204,9 @@ pub(crate) fn of_request(
         RequestError::LimitReached { limit } => ApiError::limit_reached(limit),
         RequestError::Busy => ApiError::unavailable(format!("Sandbox '{id}' is busy, try again")),
         RequestError::Engine(error) => {
+            if let Some(what) = error.unsupported() {
+                return ApiError::unsupported(what);
+            }
             tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the engine failed");
             if no_capacity {
                 ApiError::no_capacity()

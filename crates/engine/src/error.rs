@@ -31,3 +31,13 @@ pub enum EngineError {
         source: std::io::Error,
     },
 }
+
+impl EngineError {
+    /// What the engine lacks, where it cannot do what was asked: nothing changed, and no repetition helps.
+    pub const fn unsupported(&self) -> Option<&'static str> {
+        match self {
+            Self::Unsupported(what) => Some(what),
+            _ => None,
+        }
+    }
+}

@@ -222,3 +222,24 @@ async fn a_failing_runtime_is_a_500_that_names_no_host_details() {
     insta::assert_json_snapshot!(failed.body);
     assert_eq!(door.ask(Some(KEY), "GET", "/events/sandboxes", "").await.body, serde_json::json!([]));
 }
+
+#[tokio::test]
+async fn what_the_engine_cannot_do_is_a_501_that_names_it_and_changes_nothing() {
+    use sandscope_testbed::{Fault, Op, Trigger};
+    let mut door = Door::open().await;
+    let id = door.sandbox(r#"{"templateID":"base"}"#).await;
+    let operations = [
+        (Op::Create, "/v2/sandboxes".to_owned(), r#"{"templateID":"base"}"#),
+        (Op::Checkpoint, format!("/sandboxes/{id}/snapshots"), "{}"),
+        (Op::Pause, format!("/sandboxes/{id}/pause"), ""),
+    ];
+    for (op, path, body) in operations {
+        door.runtime.inject(Trigger::Next(op), Fault::Unsupported);
+        let refused = door.say("POST", &path, body).await;
+        assert_eq!(refused.headers["should-retry"], "false");
+    }
+    insta::assert_snapshot!(door.take_log());
+    let sandbox = door.ask(Some(KEY), "GET", &format!("/sandboxes/{id}"), "").await;
+    assert_eq!(sandbox.body["state"], "running");
+    assert_eq!(door.ask(Some(KEY), "GET", "/events/sandboxes", "").await.body.as_array().unwrap().len(), 1);
+}

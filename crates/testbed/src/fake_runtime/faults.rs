@@ -18,6 +18,18 @@ impl Op {
     /// Every operation.
     pub const ALL: [Self; 6] =
         [Self::Create, Self::Pause, Self::Resume, Self::Checkpoint, Self::DeleteSnapshot, Self::Kill];
+
+    /// What it does, as an engine says that it cannot.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "making such a sandbox",
+            Self::Pause => "pausing",
+            Self::Resume => "resuming",
+            Self::Checkpoint => "capturing a sandbox",
+            Self::DeleteSnapshot => "removing a snapshot",
+            Self::Kill => "killing",
+        }
+    }
 }
 
 /// What goes wrong.
@@ -25,6 +37,8 @@ impl Op {
 pub enum Fault {
     /// The operation does nothing and fails.
     Fail,
+    /// The operation does nothing and answers that this engine cannot do such a thing.
+    Unsupported,
     /// The operation does what it should and fails all the same.
     FailAfterEffect,
     /// The operation panics before it does anything.

@@ -28,6 +28,7 @@ impl FakeRuntime {
         match fault {
             None => self.change(effect),
             Some(Fault::Fail) => Err(planned()),
+            Some(Fault::Unsupported) => Err(EngineError::Unsupported(op.name())),
             Some(Fault::FailAfterEffect) => self.change(effect).and_then(|_| Err(planned())),
             Some(Fault::PanicBefore) => panic!("planned, before the operation"),
             Some(Fault::PanicAfter) => {
