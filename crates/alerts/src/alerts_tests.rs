@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sandscope_model::{
-    AlertBy, AlertChange, AlertMetric, AlertRule, AlertRuleId, AlertSide, BuildId, Clock as _, Death,
-    Entropy, EventDraft, EventId, EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason,
-    MetricField as F, OnTimeout, Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, State, TeamAlertRule,
-    TeamId, TeamLimits, TemplateId, Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
+    AlertBy, AlertChange, AlertMetric, AlertRule, AlertRuleId, AlertSide, Clock as _, Death, Entropy,
+    EventDraft, EventId, EventType, Execution, ExecutionId, ExecutionSummary, Fact, KillReason,
+    MetricField as F, Sandbox, SandboxId, Secret, State, TeamAlertRule, TeamId, TeamLimits, TemplateId,
+    Timestamp, Values, Webhook, WebhookHealth, WebhookId, WebhookOptions,
 };
 use sandscope_sampler::Live;
 use sandscope_store::fault::Fault;
@@ -106,35 +106,9 @@ impl House {
         let execution =
             Execution { id: ExecutionId::generate(entropy), started_at: now, vcpu_count: 2, memory_mb: 512 };
         let metadata = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let spec = SandboxSpec {
-            template_id: template(of),
-            build_id: BuildId::generate(entropy),
-            alias: None,
-            rootfs: Rootfs::Host,
-            vcpu_count: 2,
-            memory_mb: 512,
-            disk_mb: 1024,
-            metadata: metadata.collect(),
-            env_vars: BTreeMap::new(),
-            envd_access_token: None,
-            traffic_access_token: None,
-            timeout_s: 300,
-            on_timeout: OnTimeout::Kill,
-            auto_resume: false,
-            allow_internet_access: None,
-            network: None,
-        };
-        let mut sandbox = Sandbox {
-            id: SandboxId::generate(entropy),
-            team_id: self.team,
-            spec,
-            state: State::Creating { execution: execution.clone() },
-            intent_origin: None,
-            generation: 0,
-            created_at: now,
-            started_at: now,
-            end_at: now,
-        };
+        let id = (SandboxId::generate(entropy), self.team, template(of));
+        let mut sandbox = Sandbox::example(id, State::Creating { execution: execution.clone() }, now);
+        sandbox.spec.metadata = metadata.collect();
         self.options.store.admit_sandbox(&sandbox, 10_000, None).await.unwrap();
         sandbox.state = State::Running { execution };
         self.commit(sandbox, Fact::Created).await

@@ -3,16 +3,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sandscope_client::EventQuery;
-use sandscope_model::{
-    BuildId, Clock as _, EventDraft, EventId, ExecutionId, Fact, KillReason, OnTimeout, Rootfs, Sandbox,
-    SandboxId, SandboxSpec, State, Team, TeamId, TeamLimits, TemplateId, Update,
-};
-use sandscope_store::{Change, NewApiKey, Store};
-use tokio::task::JoinSet;
+use sandscope_model::{Clock as _, Team, TeamId, TeamLimits, keys};
+use sandscope_store::{NewApiKey, Store};
 
+use super::fill::fill_log;
 use super::{Child, Row, quantiles, row};
 use sandscope_console::output;
-use sandscope_model::keys;
 use sandscope_system::{OsEntropy, SystemClock};
 
 /// Sandboxes whose history it is: commits at once, as the store groups what is under way.
@@ -30,8 +26,8 @@ pub(super) async fn measure(n: usize) -> anyhow::Result<Vec<Row>> {
     let key = keys::draw(&OsEntropy);
     output::line(format_args!("storing {n} events …"))?;
     let began = Instant::now();
-    let n_stored = fill(&directory.path().join("data"), key.clone(), n).await?;
-    let per_second = n_stored as f64 / began.elapsed().as_secs_f64();
+    fill(&directory.path().join("data"), key.clone(), n).await?;
+    let per_second = n as f64 / began.elapsed().as_secs_f64();
 
     let server = Child::start_in(directory, key.expose()).await?;
     let rested = server.rest().await?;
@@ -49,10 +45,10 @@ pub(super) async fn measure(n: usize) -> anyhow::Result<Vec<Row>> {
             let began = Instant::now();
             let page = server.client().events(&newest(limit)).await?;
             durations.push(began.elapsed());
-            anyhow::ensure!(page.len() == n_stored.min(limit as usize), "a page of {} events", page.len());
+            anyhow::ensure!(page.len() == n.min(limit as usize), "a page of {} events", page.len());
         }
         rows.push(row(
-            format!("/events/sandboxes?limit={limit} of {n_stored}"),
+            format!("/events/sandboxes?limit={limit} of {n}"),
             quantiles::describe(&mut durations),
             format!("{N_PAGES} requests, one after the other"),
         ));
@@ -93,24 +89,17 @@ async fn alone() -> anyhow::Result<Row> {
     Ok(row("one durable commit, alone", quantiles::describe(&mut durations), "a create waits for two"))
 }
 
-/// Makes a store with about `n` events of one team, whose key is `key`.
-async fn fill(directory: &Path, key: sandscope_model::Secret, n: usize) -> anyhow::Result<usize> {
+/// Makes a store with `n` events of one team, whose key is `key`.
+async fn fill(directory: &Path, key: sandscope_model::Secret, n: usize) -> anyhow::Result<()> {
     let store = Store::open(directory, Arc::new(SystemClock))?;
     let now = SystemClock.now();
     let team = team();
     let team_id = team.id;
     let fresh = keys::describe(key, team_id, "bench", now, &OsEntropy);
     store.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
-    let mut writers = JoinSet::new();
-    let each = n.div_ceil(N_SANDBOXES);
-    for _ in 0..N_SANDBOXES {
-        writers.spawn(write(store.clone(), team_id, each));
-    }
-    while let Some(written) = writers.join_next().await {
-        written??;
-    }
+    fill_log(&store, team_id, n, N_SANDBOXES).await?;
     store.close().await;
-    Ok(each * N_SANDBOXES)
+    Ok(())
 }
 
 pub(super) fn team() -> Team {
@@ -121,62 +110,5 @@ pub(super) fn team() -> Team {
         slug: id.to_string(),
         limits: TeamLimits::default(),
         created_at: SystemClock.now(),
-    }
-}
-
-/// One ended sandbox with `n` events.
-async fn write(store: Store, team_id: TeamId, n: usize) -> anyhow::Result<()> {
-    let mut sandbox = ended(team_id);
-    store.admit_sandbox(&sandbox, u32::MAX, None).await?;
-    for _ in 0..n {
-        let event = event(&sandbox);
-        store.commit(Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None }).await?;
-        sandbox.generation += 1;
-    }
-    Ok(())
-}
-
-/// Something that happens to `sandbox` now.
-pub(super) fn event(sandbox: &Sandbox) -> EventDraft {
-    let now = SystemClock.now();
-    let moved = Fact::Updated(Update::TimeoutMoved { end_at: now });
-    EventDraft::of_sandbox(EventId::generate(&OsEntropy), sandbox, None, moved, now)
-}
-
-/// A sandbox that ended.
-pub(super) fn ended(team_id: TeamId) -> Sandbox {
-    let now = SystemClock.now();
-    Sandbox {
-        id: SandboxId::generate(&OsEntropy),
-        team_id,
-        spec: SandboxSpec {
-            template_id: TemplateId::generate(&OsEntropy),
-            build_id: BuildId::generate(&OsEntropy),
-            alias: Some("base".to_owned()),
-            rootfs: Rootfs::Host,
-            vcpu_count: 2,
-            memory_mb: 512,
-            disk_mb: 64,
-            metadata: [].into(),
-            env_vars: [].into(),
-            envd_access_token: None,
-            traffic_access_token: None,
-            timeout_s: 300,
-            on_timeout: OnTimeout::Kill,
-            auto_resume: false,
-            allow_internet_access: None,
-            network: None,
-        },
-        state: State::Killed {
-            reason: KillReason::Request,
-            exit: None,
-            killed_at: now,
-            last_execution_id: ExecutionId::generate(&OsEntropy),
-        },
-        intent_origin: None,
-        generation: 0,
-        created_at: now,
-        started_at: now,
-        end_at: now,
     }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod child;
 mod create;
 mod edge;
+mod fill;
 mod history;
 mod idle;
 mod plain;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use sandscope_console::output::{self, Paint};
 
 pub use arguments::BenchArgs;
+pub use fill::fill_log;
 
 use arguments::Figure;
 pub(crate) use child::Child;

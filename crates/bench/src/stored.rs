@@ -14,7 +14,7 @@ use sandscope_client::Transport;
 use sandscope_model::{Clock as _, MetricField as F, Sample, Sandbox, SandboxId, Secret, Timestamp, Values};
 use sandscope_store::{NewApiKey, Store};
 
-use super::{Child, Row, history, quantiles, row};
+use super::{Child, Row, fill, history, quantiles, row};
 use sandscope_console::output;
 use sandscope_model::keys;
 use sandscope_system::{OsEntropy, SystemClock};
@@ -126,7 +126,7 @@ async fn fill(directory: &Path, key: Secret, wanted: Wanted) -> anyhow::Result<F
     let team_id = team.id;
     let fresh = keys::describe(key, team_id, "bench", SystemClock.now(), &OsEntropy);
     store.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
-    let sandboxes: Vec<Sandbox> = (0..wanted.n_sandboxes.max(1)).map(|_| history::ended(team_id)).collect();
+    let sandboxes: Vec<Sandbox> = (0..wanted.n_sandboxes.max(1)).map(|_| fill::ended(team_id)).collect();
     let admitted = sandboxes.iter().map(|sandbox| store.admit_sandbox(sandbox, u32::MAX, None));
     for admission in admitted {
         admission.await?;

@@ -21,7 +21,7 @@ use sandscope_webhooks::{Webhooks, WebhooksOptions};
 use tokio::task::JoinSet;
 
 use super::sink::{Manner, Sink, Sinks};
-use super::{Child, Row, history, processes, quantiles, row};
+use super::{Child, Row, fill, processes, quantiles, row};
 use sandscope_system::{OsEntropy, SystemClock};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -83,7 +83,7 @@ impl Bed {
         store.create_team(team).await?;
         let mut sandboxes = Vec::new();
         for _ in 0..N_SANDBOXES {
-            let sandbox = history::ended(id);
+            let sandbox = fill::ended(id);
             store.admit_sandbox(&sandbox, u32::MAX, None).await?;
             sandboxes.push(sandbox);
         }
@@ -124,7 +124,7 @@ impl Bed {
             sandboxes[n % N_SANDBOXES].generation += 1;
             sandbox
         };
-        let event = history::event(&sandbox);
+        let event = fill::event(&sandbox);
         let id = event.id.to_string();
         self.store.commit(Change { sandbox, event: Some(event), snapshot: None }).await?;
         Ok((id, Instant::now()))

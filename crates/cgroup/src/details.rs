@@ -2,7 +2,7 @@
 //!
 //! What a kernel, a mount or a version does not have is `None`, never zero. Which is which stands in `docs/metrics.md`.
 
-use sandscope_model::Pressures;
+use sandscope_model::{CpuDetails, MemoryDetails, Pressures};
 
 use crate::controller::Controller;
 use crate::error::CgroupError;
@@ -14,9 +14,9 @@ use crate::set::CgroupSet;
 /// Everything the kernel says about one set at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Details {
-    /// CPU time, in microseconds.
+    /// CPU time since the set was made.
     pub cpu: CpuDetails,
-    /// Memory, in bytes.
+    /// Memory; OOM kills since the set was made.
     pub memory: MemoryDetails,
     /// How long processes waited for a resource.
     pub pressures: Pressures,
@@ -24,42 +24,6 @@ pub struct Details {
     pub n_pids: Option<u64>,
     /// How many there may be; `None` also where there is no limit.
     pub max_pids: Option<u64>,
-}
-
-/// CPU time, in microseconds since the set was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CpuDetails {
-    /// All of it.
-    pub usage_usec: Option<u64>,
-    /// The part in user mode.
-    pub user_usec: Option<u64>,
-    /// The part in the kernel.
-    pub system_usec: Option<u64>,
-    /// Periods in which anything wanted to run.
-    pub n_periods: Option<u64>,
-    /// Periods in which the limit was reached.
-    pub n_throttled: Option<u64>,
-    /// Time during which somebody was held back by the limit.
-    pub throttled_usec: Option<u64>,
-}
-
-/// Memory, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MemoryDetails {
-    /// All that is charged.
-    pub current_bytes: Option<u64>,
-    /// The most that was charged at once.
-    pub peak_bytes: Option<u64>,
-    /// Of processes, without files behind it.
-    pub anon_bytes: Option<u64>,
-    /// Page cache.
-    pub file_bytes: Option<u64>,
-    /// The kernel's own on the set's behalf.
-    pub kernel_bytes: Option<u64>,
-    /// Swapped out.
-    pub swap_bytes: Option<u64>,
-    /// Processes killed for lack of memory since the set was made.
-    pub n_oom_kills: Option<u64>,
 }
 
 impl CgroupSet {

@@ -55,7 +55,7 @@ mod waits;
 pub use cgroups::{CgroupOptions, Cgroups};
 pub use controller::Controller;
 pub use counters::{Readings, Totals};
-pub use details::{CpuDetails, Details, MemoryDetails};
+pub use details::Details;
 pub use error::CgroupError;
 pub use hierarchy::{Hierarchy, Version};
 pub use layout::SERVER_LEAF;

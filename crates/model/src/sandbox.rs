@@ -1,3 +1,5 @@
+mod example;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use sandscope_server::ConfigCommand;
 
 /// Sandboxes for AI agents on machines you own.
 #[derive(Debug, Parser)]
-#[command(name = "sandscope", version, about, max_term_width = 100)]
+#[command(name = "sandscope", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -46,6 +46,11 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_begins_with_what_this_is() {
+        insta::assert_snapshot!(Cli::command().term_width(100).render_help());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sandscope_model::{
-    Clock, Event, EventDraft, EventType, Exception, Execution, OnTimeout, Rootfs, Sandbox, SandboxRef,
-    SandboxSpec, Secret, State, Team, TeamLimits, Webhook, WebhookOptions,
+    Clock, Event, EventDraft, EventType, Exception, Execution, Sandbox, SandboxRef, Secret, State, Team,
+    TeamLimits, Webhook, WebhookOptions,
 };
 use sandscope_outbound::{AllowedTarget, EgressGuard};
 use sandscope_store::{Admission, AttemptQuery, Change, FaultPlan, Order, Store};
@@ -59,35 +59,9 @@ impl World {
     pub(crate) fn sandbox(&self, n: usize) -> Sandbox {
         let now = self.clock.now();
         let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
-        let spec = SandboxSpec {
-            template_id: "00000000000000000000".parse().unwrap(),
-            build_id: id(),
-            alias: None,
-            rootfs: Rootfs::Host,
-            vcpu_count: 2,
-            memory_mb: 512,
-            disk_mb: 512,
-            metadata: BTreeMap::new(),
-            env_vars: BTreeMap::new(),
-            envd_access_token: None,
-            traffic_access_token: None,
-            timeout_s: 300,
-            on_timeout: OnTimeout::Kill,
-            auto_resume: false,
-            allow_internet_access: None,
-            network: None,
-        };
-        Sandbox {
-            id: format!("i{n:020}").parse().unwrap(),
-            team_id: self.team.id,
-            spec,
-            state: State::Creating { execution },
-            intent_origin: None,
-            generation: 0,
-            created_at: now,
-            started_at: now,
-            end_at: now,
-        }
+        let id =
+            (format!("i{n:020}").parse().unwrap(), self.team.id, "00000000000000000000".parse().unwrap());
+        Sandbox::example(id, State::Creating { execution }, now)
     }
 
     /// Something happens to the `n`-th sandbox (of 16, round and round).

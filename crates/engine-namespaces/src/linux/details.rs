@@ -9,11 +9,8 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
-use sandscope_cgroup as cgroup;
 use sandscope_engine::EngineError;
-use sandscope_model::{
-    CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, MemoryDetails, Pressures,
-};
+use sandscope_model::{CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, Pressures};
 
 use super::baseline::{Baseline, device_counters};
 use super::sandbox::Sandbox;
@@ -40,7 +37,7 @@ impl Sandbox {
         }
         Ok(Details {
             cpu: cpu(read.cpu, &self.baseline),
-            memory: memory(read.memory),
+            memory: read.memory,
             pressures: read.pressures,
             disk,
             disk_traffic: traffic,
@@ -112,7 +109,7 @@ fn disk(mount: BorrowedFd<'_>) -> std::io::Result<DiskDetails> {
     })
 }
 
-fn cpu(read: cgroup::CpuDetails, baseline: &Baseline) -> CpuDetails {
+fn cpu(read: CpuDetails, baseline: &Baseline) -> CpuDetails {
     let since = |now: Option<u64>, before: u64| now.map(|now| now.saturating_sub(before));
     CpuDetails {
         usage_usec: since(read.usage_usec, baseline.cpu_usage_usec),
@@ -121,18 +118,6 @@ fn cpu(read: cgroup::CpuDetails, baseline: &Baseline) -> CpuDetails {
         n_periods: since(read.n_periods, baseline.n_periods),
         n_throttled: since(read.n_throttled, baseline.n_throttled),
         throttled_usec: since(read.throttled_usec, baseline.throttled_usec),
-    }
-}
-
-const fn memory(read: cgroup::MemoryDetails) -> MemoryDetails {
-    MemoryDetails {
-        current_bytes: read.current_bytes,
-        peak_bytes: read.peak_bytes,
-        anon_bytes: read.anon_bytes,
-        file_bytes: read.file_bytes,
-        kernel_bytes: read.kernel_bytes,
-        swap_bytes: read.swap_bytes,
-        n_oom_kills: read.n_oom_kills,
     }
 }
 
