@@ -4,15 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
-use crate::body::Body;
 use crate::state::Agent;
 use crate::{request_body, route};
 
@@ -70,7 +65,13 @@ async fn talk(agent: Rc<Agent>, stream: TcpStream, rest: Rc<Rest>, place: OwnedS
             let (request, rest) = request_body::keep(request);
             let answer = route::answer(&agent, request).await;
             rest.discard().await;
-            Ok::<_, Infallible>(answer.map(|body| Sending { body, _busy: busy }))
+            // The closure goes when the body goes, and with it the connection's being busy.
+            Ok::<_, Infallible>(answer.map(|body| {
+                body.map_err(move |error| {
+                    let _held = &busy;
+                    error
+                })
+            }))
         }
     });
     let connection = http1::Builder::new()
@@ -134,31 +135,5 @@ struct Busy(Rc<Rest>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.begin();
-    }
-}
-
-/// An answer's body; its connection is busy as long as it lives.
-struct Sending {
-    body: Body,
-    _busy: Busy,
-}
-
-impl HttpBody for Sending {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

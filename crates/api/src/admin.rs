@@ -4,9 +4,9 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use sandscope_model::keys::hash;
 
 use crate::App;
-use crate::auth::hash;
 use crate::error::ApiError;
 
 const HEADER: &str = "x-admin-token";

@@ -11,8 +11,7 @@ use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{Actor, ApiKeyId, Origin, Secret, Team};
-use sha2::{Digest, Sha256};
+use sandscope_model::{Actor, ApiKeyId, Origin, Secret, Team, keys};
 use tower_http::request_id::RequestId;
 
 use crate::App;
@@ -50,7 +49,7 @@ impl Caller {
     /// Whether the key still is one: for answers that go on for long.
     pub(crate) async fn is_still_known(&self, app: &App) -> bool {
         // A store that cannot be read says nothing about the key.
-        !app.store.authenticate(hash(self.key.expose())).await.is_ok_and(|found| found.is_none())
+        !app.store.authenticate(keys::hash(self.key.expose())).await.is_ok_and(|found| found.is_none())
     }
 
     /// The lives of sandboxes, for this caller to change.
@@ -68,7 +67,7 @@ impl FromRequestParts<App> for Caller {
         if digits.is_empty() || digits.len() > 128 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(ApiError::unauthorized(BAD_FORMAT));
         }
-        let found = app.store.authenticate(hash(key)).await?;
+        let found = app.store.authenticate(keys::hash(key)).await?;
         let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
         app.store.touch_api_key(key_id, app.clock.now());
         let origin = origin(parts, key_id);
@@ -98,9 +97,4 @@ fn presented(parts: &Parts) -> Result<&str, ApiError> {
     } else {
         Err(ApiError::unauthorized(MALFORMED))
     }
-}
-
-/// What is stored of a key.
-pub(crate) fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
 }

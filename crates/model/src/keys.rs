@@ -25,6 +25,11 @@ pub fn is_well_formed(text: &str) -> bool {
     })
 }
 
+/// What is stored and looked up of a key, whatever its form: SHA-256 of the whole text.
+pub fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
 /// Draws a new key.
 pub fn draw(entropy: &dyn Entropy) -> Secret {
     let mut bytes = [0; N_DIGITS / 2];
@@ -48,7 +53,7 @@ pub fn describe(
         masked_value_prefix: value.chars().take(2).collect(),
         masked_value_suffix: value.chars().skip(value.len().saturating_sub(4)).collect(),
     };
-    let hash = Sha256::digest(text.expose().as_bytes()).into();
+    let hash = hash(text.expose());
     let key = ApiKey {
         id: ApiKeyId::generate(entropy),
         team_id,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use sandscope_model::{Clock, Entropy};
+use sandscope_model::{Clock, Entropy, Signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::OtlpStats;
 use crate::collector::{Collector, Path, Verdict};
 use crate::record::{Record, Source, nanos};
-use crate::{OtlpStats, Signal};
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

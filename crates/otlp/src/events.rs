@@ -1,10 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::Event;
+use sandscope_model::{Event, Signal};
 use sandscope_store::{Batch, Store, StoreError, Tail};
 
-use crate::Signal;
 use crate::courier::{Courier, Stopped};
 use crate::render;
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Entropy, Timestamp};
+use sandscope_model::{Clock, Entropy, Signal, Signals, Timestamp};
 use sandscope_sampler::Live;
 use sandscope_store::{Store, StoreError};
 use sandscope_tasks::{Phase, Task, Tasks};
@@ -15,7 +15,6 @@ use crate::logs::LogPump;
 use crate::metrics::{MetricPump, Queue};
 use crate::record::Source;
 use crate::sandboxes::Sandboxes;
-use crate::signal::{Signal, Signals};
 
 /// What an export is made of.
 pub struct OtlpOptions {

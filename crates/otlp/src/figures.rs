@@ -12,11 +12,11 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
 };
-use sandscope_model::{MetricField as F, MetricKind, MetricUnit, Sandbox, SandboxId, Timestamp};
+use sandscope_model::{MetricField as F, MetricKind, MetricUnit, Sandbox, SandboxId, Signal, Timestamp};
 use sandscope_sampler::{FLEET_STATES, LivePoint, busiest, fleet};
 
+use crate::OtlpStats;
 use crate::record::{Source, Subject, nanos, text};
-use crate::{OtlpStats, Signal};
 
 /// What is told of, at one moment.
 pub(crate) struct Moment<'a> {

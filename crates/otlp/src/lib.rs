@@ -31,7 +31,6 @@ mod metrics;
 mod record;
 mod render;
 mod sandboxes;
-mod signal;
 mod stats;
 
 #[cfg(test)]
@@ -44,5 +43,4 @@ mod receiver;
 pub use collector::{Collector, CollectorError, Target};
 pub use export::{OtlpOptions, start};
 pub use sandboxes::Sandboxes;
-pub use signal::{Signal, Signals};
 pub use stats::{OtlpCounts, OtlpStats};

@@ -2,10 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::SandboxId;
+use sandscope_model::{SandboxId, Signal};
 use sandscope_store::{Store, StoreError};
 
-use crate::Signal;
 use crate::courier::{Courier, Stopped};
 use crate::record::Subject;
 use crate::{figures, render};

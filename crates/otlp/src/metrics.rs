@@ -2,10 +2,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sandscope_model::Timestamp;
+use sandscope_model::{Signal, Timestamp};
 use sandscope_sampler::Live;
 
-use crate::Signal;
 use crate::collector::{Path, Verdict};
 use crate::courier::{Backoff, Shared};
 use crate::figures::Moment;

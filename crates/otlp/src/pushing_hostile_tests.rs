@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{LIMIT, World};
-use crate::Signal;
+use sandscope_model::Signal;
 
 /// Reads a whole request.
 async fn read_request(stream: &mut TcpStream) {

@@ -4,7 +4,6 @@
 #[path = "pushing_hostile_tests.rs"]
 mod hostile;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use sandscope_model::{
     Clock, Death, EventDraft, Execution, Fact, KillReason, LogEntry, LogLevel, LogSource, MetricField as F,
-    OnTimeout, Rootfs, Sample, Sandbox, SandboxSpec, State, Team, TeamLimits, Update, Values,
+    Sample, Sandbox, Signal, Signals, State, Team, TeamLimits, Update, Values,
 };
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};
@@ -26,7 +25,7 @@ use sandscope_testbed::{PoisonClock, SeededEntropy, StepClock};
 use tempfile::TempDir;
 
 use crate::receiver::{Answer, Receiver, words};
-use crate::{Collector, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals, Target};
+use crate::{Collector, OtlpOptions, OtlpStats, Sandboxes, Target};
 
 fn id<T: From<uuid::Uuid>>() -> T {
     static N: AtomicU64 = AtomicU64::new(1);
@@ -57,34 +56,9 @@ impl World {
         store.create_team(team.clone()).await.unwrap();
         let now = clock.now();
         let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
-        let sandbox = Sandbox {
-            id: "i00000000000000000001".parse().unwrap(),
-            team_id: team.id,
-            spec: SandboxSpec {
-                template_id: "00000000000000000000".parse().unwrap(),
-                build_id: id(),
-                alias: Some("base".to_owned()),
-                rootfs: Rootfs::Host,
-                vcpu_count: 2,
-                memory_mb: 512,
-                disk_mb: 512,
-                metadata: BTreeMap::new(),
-                env_vars: BTreeMap::new(),
-                envd_access_token: None,
-                traffic_access_token: None,
-                timeout_s: 300,
-                on_timeout: OnTimeout::Kill,
-                auto_resume: false,
-                allow_internet_access: None,
-                network: None,
-            },
-            state: State::Running { execution },
-            intent_origin: None,
-            generation: 0,
-            created_at: now,
-            started_at: now,
-            end_at: now,
-        };
+        let id = ("i00000000000000000001".parse().unwrap(), team.id, "00000000000000000000".parse().unwrap());
+        let mut sandbox = Sandbox::example(id, State::Running { execution }, now);
+        sandbox.spec.alias = Some("base".to_owned());
         store.admit_sandbox(&sandbox, 100, None).await.unwrap();
         Self { _dir: dir, clock, store, sandbox, live: Live::default(), stats: Arc::default() }
     }

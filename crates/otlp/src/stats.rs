@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Signal;
+use sandscope_model::Signal;
 
 /// What the export says about itself, for each kind.
 #[derive(Debug, Default)]

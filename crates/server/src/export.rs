@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sandscope_lifecycle::Lifecycle;
-use sandscope_model::{Clock, Entropy};
-use sandscope_otlp::{Collector, OtlpCounts, OtlpOptions, OtlpStats, Sandboxes, Signal, Signals};
+use sandscope_model::{Clock, Entropy, Signal, Signals};
+use sandscope_otlp::{Collector, OtlpCounts, OtlpOptions, OtlpStats, Sandboxes, Target};
 use sandscope_sampler::Live;
 use sandscope_store::Store;
 use sandscope_tasks::Tasks;
@@ -33,13 +33,20 @@ pub(crate) async fn start(
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut attributes = config.attributes.clone();
     attributes.entry("host.name".to_owned()).or_insert(host);
+    let target = Target {
+        endpoint: config.endpoint.clone(),
+        headers: config.headers.clone(),
+        ca_file: config.ca_file.clone(),
+        timeout: config.timeout,
+        gzip: config.gzip,
+    };
     let options = OtlpOptions {
         store,
         clock,
         entropy,
         live,
         sandboxes: Sandboxes::new(move || lifecycle.sandboxes()),
-        collector: Collector::new(config.target.clone())?,
+        collector: Collector::new(target)?,
         signals: config.signals.clone(),
         interval: config.interval,
         n_sandboxes: config.n_sandboxes,
@@ -49,7 +56,7 @@ pub(crate) async fn start(
     sandscope_otlp::start(options, tasks)
         .await
         .context("cannot tell how far events and logs have been exported")?;
-    tracing::info!(endpoint = config.target.endpoint, "pushing to an OpenTelemetry collector");
+    tracing::info!(endpoint = config.endpoint, "pushing to an OpenTelemetry collector");
     Ok(ExportFigures { stats, signals: config.signals.clone() })
 }
 

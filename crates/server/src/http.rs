@@ -14,9 +14,9 @@
 mod activity;
 mod connection;
 mod head;
-mod linger;
 mod remote;
 mod tls;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,7 +78,8 @@ impl Http {
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let router = router.layer(middleware::from_fn(head::refuse_large));
+        let router =
+            router.layer(middleware::from_fn(head::refuse_large)).layer(middleware::from_fn(unread::settle));
         let crowded = watch::Sender::new(());
         let connections = Connections {
             router,

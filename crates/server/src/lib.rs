@@ -28,9 +28,9 @@ mod node;
 mod operator;
 mod parts;
 mod ports;
+mod retention;
 mod running;
 mod signals;
-mod unread;
 
 use std::process::ExitCode;
 

@@ -29,11 +29,12 @@ use sandscope_tasks::{Phase, Tasks};
 use sandscope_webhooks::{RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::sync::watch;
 
+use crate::bootstrap;
 use crate::engine::Engine;
 use crate::export::{self, ExportFigures};
 use crate::node::Node;
 use crate::operator::Operator;
-use crate::{bootstrap, unread};
+use crate::retention;
 
 /// What the rest of a server is built from.
 pub(crate) struct Parts {
@@ -116,7 +117,7 @@ impl Parts {
         let options = HousekeepingOptions {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
-            retention: config.metrics.retention(),
+            retention: retention::of(&config.metrics),
         };
         sandscope_housekeeping::start(options, &self.tasks);
         SamplerFigures { stats, alert_stats }
@@ -219,8 +220,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             domain: config.server.domain.name.clone(),
         });
-        let router = sandscope_edge::serve_either(edge, api);
-        router.layer(axum::middleware::from_fn(unread::settle))
+        sandscope_edge::serve_either(edge, api)
     }
 
     /// Makes the first team and the shipped templates where missing; the team's key, if it was just made.

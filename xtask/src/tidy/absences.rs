@@ -23,6 +23,8 @@ const UNASKED: &[(&str, &str, &str)] = &[
     ("logs", "engine-namespaces", "it holds `Dial`, whichever engine's"),
     ("edge", "engine-namespaces", "it holds `Dial`, whichever engine's"),
     ("api", "cgroup", "it asks `lifecycle`"),
+    ("config", "store", "it names settings; `server` makes the parts' options of them"),
+    ("config", "otlp", "it names settings; `server` makes the parts' options of them"),
     ("sampler", "alerts", "rules look at what it publishes"),
     ("webhooks", "lifecycle", "it learns of events from the store"),
     ("webhooks", "api", "it learns of events from the store"),

@@ -38,7 +38,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("api", &["model", "outbound", "tasks", "wire", "store", "lifecycle", "sampler"]),
     ("edge", &["model", "agent-protocol", "engine", "lifecycle"]),
     ("otlp", &["model", "outbound", "tasks", "wire", "store", "sampler"]),
-    ("config", &["model", "telemetry", "outbound", "store", "otlp"]),
+    ("config", &["model", "telemetry", "outbound"]),
     ("testbed", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),
     ("cli", &["model", "console", "system", "wire", "client"]),
     (

@@ -3,20 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use sandscope_model::{ApiKey, ApiKeyId, KeyMask};
+use sandscope_model::keys;
 use sandscope_store::NewApiKey;
 use sandscope_wire::key::{ApiKeyName, CreatedTeamApiKey, TeamApiKey};
 
-use crate::auth::{self, Caller};
+use crate::auth::Caller;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::{App, paths};
 
 const BAD_NAME: &str = "name must be 1 to 128 characters long";
-const PREFIX: &str = "e2b_";
-
-/// Random bytes of a key: 40 hexadecimal digits.
-const N_BYTES: usize = 20;
 
 /// Makes a key. The answer is the only one that ever carries it.
 #[utoipa::path(
@@ -32,26 +28,12 @@ pub(crate) async fn create_api_key(
     JsonBody(body): JsonBody<ApiKeyName>,
 ) -> Result<(StatusCode, Json<CreatedTeamApiKey>), ApiError> {
     let name = checked_name(body)?;
-    let mut bytes = [0; N_BYTES];
-    app.entropy.fill(&mut bytes);
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = format!("{PREFIX}{digits}");
-    let key = ApiKey {
-        id: ApiKeyId::generate(&*app.entropy),
-        team_id: caller.team.id,
-        name,
-        mask: KeyMask {
-            prefix: PREFIX.to_owned(),
-            value_length: u32::try_from(digits.len()).unwrap_or(u32::MAX),
-            masked_value_prefix: digits.chars().take(2).collect(),
-            masked_value_suffix: digits.chars().skip(digits.len() - 4).collect(),
-        },
-        created_at: app.clock.now(),
-        last_used_at: None,
-    };
-    let about = TeamApiKey::from(&key);
-    app.store.insert_api_key(NewApiKey { key, hash: auth::hash(&text) }).await?;
-    Ok((StatusCode::CREATED, Json(CreatedTeamApiKey { key: text, about })))
+    let entropy = &*app.entropy;
+    let fresh = keys::describe(keys::draw(entropy), caller.team.id, &name, app.clock.now(), entropy);
+    let about = TeamApiKey::from(&fresh.key);
+    app.store.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
+    let key = fresh.text.expose().to_owned();
+    Ok((StatusCode::CREATED, Json(CreatedTeamApiKey { key, about })))
 }
 
 pub(super) fn checked_name(body: ApiKeyName) -> Result<String, ApiError> {

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_model::{
     ApiKey, ApiKeyId, Build, BuildId, Clock, Entropy, KeyMask, Prices, Rootfs, Team, TeamId, TeamLimits,
-    Template, TemplateId, TemplateKind,
+    Template, TemplateId, TemplateKind, keys,
 };
 use sandscope_store::{FaultPlan, NewApiKey, Store};
 use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{ApiOptions, Hangup, Health, LiveMetrics, StreamOptions, auth, router};
+use crate::{ApiOptions, Hangup, Health, LiveMetrics, StreamOptions, router};
 
 pub(super) const KEY: &str = "e2b_0000000000000000000000000000000000000001";
 pub(super) const OTHER_KEY: &str = "e2b_0000000000000000000000000000000000000002";
@@ -298,7 +298,7 @@ fn api_key(team_id: TeamId, text: &str, entropy: &dyn Entropy, clock: &StepClock
     let id = ApiKeyId::generate(entropy);
     let (name, created_at) = ("first".to_owned(), clock.now());
     let key = ApiKey { id, team_id, name, mask, created_at, last_used_at: None };
-    NewApiKey { key, hash: auth::hash(text) }
+    NewApiKey { key, hash: keys::hash(text) }
 }
 
 fn shipped(name: &str, entropy: &dyn Entropy, clock: &StepClock) -> (Template, Build) {

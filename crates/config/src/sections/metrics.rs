@@ -1,8 +1,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sandscope_store::SampleRetention;
-
 use crate::kind::{days, optional_address, seconds, switch, whole};
 use crate::rules::Rules;
 use crate::setting::section;
@@ -37,16 +35,6 @@ section! {
 const ROLLUP: (&str, &str) = ("metrics", "rollup_days");
 
 impl Metrics {
-    /// How long samples are kept.
-    pub fn retention(&self) -> SampleRetention {
-        const DAY_S: u64 = 24 * 3600;
-        SampleRetention {
-            samples: Duration::from_secs(u64::from(self.retention_days) * DAY_S),
-            spans: Duration::from_secs(u64::from(self.rollup_days) * DAY_S),
-            max_bytes: (self.max_mb > 0).then_some(u64::from(self.max_mb) << 20),
-        }
-    }
-
     pub(crate) fn check(&mut self, rules: &mut Rules<'_>) {
         if rules.given().get(ROLLUP.0, ROLLUP.1).is_none() && self.retention_days > self.rollup_days {
             self.rollup_days = self.retention_days;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
-use sandscope_otlp::{Collector, Signal, Signals, Target};
+use sandscope_model::{Signal, Signals};
+use sandscope_outbound::BaseUrl;
 
 use crate::kind::{choice, choices, labels, optional_file, optional_text, seconds, secrets, whole};
 use crate::rules::Rules;
@@ -50,8 +51,16 @@ section! {
 /// Checked.
 #[derive(Debug, Clone)]
 pub struct Otlp {
-    /// Who gets it.
-    pub target: Target,
+    /// Base address of the collector that gets it.
+    pub endpoint: String,
+    /// Sent with every request. Values that are secrets are marked so.
+    pub headers: HeaderMap,
+    /// An authority that is trusted beside the system's (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// Deadline of one request.
+    pub timeout: Duration,
+    /// Whether requests are compressed.
+    pub gzip: bool,
     /// What it gets.
     pub signals: Signals,
     /// Between two measurements.
@@ -81,14 +90,14 @@ impl Exporter {
             headers,
             attributes,
         } = Self::take(rules);
-        let target = Target { endpoint: endpoint?, headers, ca_file, timeout, gzip };
-        let url = target.endpoint.parse::<url::Url>().ok();
-        let plain = url.is_some_and(|url| {
+        let endpoint = endpoint?;
+        let holds = endpoint.parse::<BaseUrl>().is_ok_and(|base| {
+            let url = base.url();
             url.username().is_empty() && url.password().is_none() && url.query().is_none()
         });
-        let holds = plain && Collector::new(target.clone()).is_ok();
         rules.check(holds, (Self::TABLE, "endpoint"), &format!("otlp endpoint must be {ADDRESS}"));
-        Some(Otlp { target, signals: Signals(signals), interval, n_sandboxes, attributes })
+        let signals = Signals(signals);
+        Some(Otlp { endpoint, headers, ca_file, timeout, gzip, signals, interval, n_sandboxes, attributes })
     }
 }
 

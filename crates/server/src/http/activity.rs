@@ -1,13 +1,11 @@
 //! What is under way on one connection.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use hyper::body::{Frame, SizeHint};
+use axum::body::Body;
+use http_body_util::BodyExt as _;
 use tokio::sync::{Notify, watch};
 
 /// Counts what is under way.
@@ -75,30 +73,9 @@ impl Drop for Counted {
 
 /// An answer that is under way until its body has been sent or given up.
 pub(super) fn while_sending(body: Body, under_way: UnderWay) -> Body {
-    Body::new(Sending { body, _under_way: under_way })
-}
-
-struct Sending {
-    body: Body,
-    _under_way: UnderWay,
-}
-
-impl hyper::body::Body for Sending {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    // The closure goes when the body goes, and what it holds with it.
+    Body::new(body.map_err(move |error| {
+        let _held = &under_way;
+        error
+    }))
 }

@@ -27,7 +27,6 @@ use tower::ServiceExt as _;
 use super::Limits;
 use super::activity::{Activity, while_sending};
 use super::head::{MAX_READ_BYTES, MAX_READ_HEADERS};
-use super::linger::lingering;
 use super::remote;
 use super::tls::HTTP_2;
 
@@ -133,9 +132,7 @@ impl Connections {
             let address = remote::address(peer, request.headers(), &trusted_proxies);
             request.extensions_mut().insert(RemoteAddress(address));
             request.extensions_mut().insert(Hangup(activity.hangup()));
-            let (parts, body) = request.into_parts();
-            let body = lingering(&parts.headers, body);
-            answer(router.clone(), activity.clone(), Request::from_parts(parts, body))
+            answer(router.clone(), activity.clone(), request.map(Body::new))
         })
     }
 

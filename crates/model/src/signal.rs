@@ -1,3 +1,5 @@
+//! What is pushed to an OpenTelemetry collector, as settings name it.
+
 use std::fmt;
 use std::str::FromStr;
 
