@@ -49,6 +49,8 @@ async fn one_that_does_not_come_to_its_end_ends_the_connection_and_says_so() {
     client.write_all(b"POST /refuse HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345").await.unwrap();
     let refused = answer(&mut client, "no").await;
     assert!(refused.contains("connection: close"), "{refused}");
+    // Nothing more comes, so nothing is waited for.
+    client.shutdown().await.unwrap();
     assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
