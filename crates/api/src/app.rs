@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use sandscope_lifecycle::Lifecycle;
+use sandscope_lives::Lives;
 use sandscope_model::{AlertRule, Attempt, Clock, Entropy, Prices, Secret, Webhook};
 use sandscope_store::Store;
 use sandscope_tasks::Tasks;
@@ -27,7 +27,7 @@ pub type NodeReader = Arc<dyn Fn() -> NodeView + Send + Sync>;
 /// What the endpoints work with.
 pub struct ApiOptions {
     /// The lives of sandboxes.
-    pub lifecycle: Lifecycle,
+    pub lives: Arc<dyn Lives>,
     /// Everything recorded.
     pub store: Store,
     /// The time.

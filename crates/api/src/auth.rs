@@ -6,11 +6,12 @@
 //! Whoever asks is also who the events name: the key's handle, the request's id and the address it came from.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use sandscope_lifecycle::Lifecycle;
+use sandscope_lives::Lives;
 use sandscope_model::{Actor, ApiKeyId, Origin, Secret, Team, keys};
 use tower_http::request_id::RequestId;
 
@@ -53,8 +54,8 @@ impl Caller {
     }
 
     /// The lives of sandboxes, for this caller to change.
-    pub(crate) fn lifecycle(&self, app: &App) -> Lifecycle {
-        app.lifecycle.on_behalf_of(self.origin.clone())
+    pub(crate) fn lives(&self, app: &App) -> Arc<dyn Lives> {
+        app.lives.on_behalf_of(self.origin.clone())
     }
 }
 

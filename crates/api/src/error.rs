@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri};
-use sandscope_lifecycle::{CreateError, RequestError};
+use sandscope_lives::{CreateError, HostFault, RecordError, RecordFault, RequestError};
 use sandscope_model::{SandboxId, StateName};
 use sandscope_store::StoreError;
 use sandscope_wire::error::ErrorBody;
@@ -122,29 +122,45 @@ impl IntoResponse for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() {
-            tracing::warn!(%error, "refused: the store is unavailable");
-            return Self::unavailable(match error {
-                StoreError::Full => {
-                    "Service is unavailable: the server's disk is full; reads are still served"
-                }
-                StoreError::ReadOnly => {
-                    "Service is unavailable: the server's data directory is read-only; reads are still served"
-                }
-                StoreError::Closed => "Service is unavailable: the server is shutting down",
-                StoreError::Busy => "Service is unavailable: the server's store is busy",
-                _ => "Service is unavailable: the server's data directory cannot be accessed",
-            });
-        }
-        tracing::error!(%error, "the store failed");
-        Self::internal()
+        let fault = match error {
+            StoreError::Full => RecordFault::Full,
+            StoreError::ReadOnly => RecordFault::ReadOnly,
+            StoreError::Closed => RecordFault::Closed,
+            StoreError::Busy => RecordFault::Busy,
+            _ if error.is_unavailable() => RecordFault::Unavailable,
+            _ => RecordFault::Other,
+        };
+        of_facts(fault, &error)
     }
+}
+
+impl From<RecordError> for ApiError {
+    fn from(error: RecordError) -> Self {
+        of_facts(error.fault, &*error.source)
+    }
+}
+
+/// The facts could not be read or written.
+fn of_facts(fault: RecordFault, error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let sentence = match fault {
+        RecordFault::Full => "Service is unavailable: the server's disk is full; reads are still served",
+        RecordFault::ReadOnly => {
+            "Service is unavailable: the server's data directory is read-only; reads are still served"
+        }
+        RecordFault::Closed => "Service is unavailable: the server is shutting down",
+        RecordFault::Busy => "Service is unavailable: the server's store is busy",
+        RecordFault::Unavailable => "Service is unavailable: the server's data directory cannot be accessed",
+        RecordFault::Other => {
+            tracing::error!(error, "the store failed");
+            return ApiError::internal();
+        }
+    };
+    tracing::warn!(error, "refused: the store is unavailable");
+    ApiError::unavailable(sentence)
 }
 
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
-        let no_capacity = error.is_no_capacity();
-        let (disk_full, rootfs_missing) = (error.is_disk_full(), error.is_rootfs_missing());
         match error {
             CreateError::TemplateNotFound { reference } => Self::no_such_template(&reference),
             CreateError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
@@ -157,29 +173,29 @@ impl From<CreateError> for ApiError {
                 Self::conflict("A request with this idempotency key is in progress")
                     .with_code("idempotency_in_progress")
             }
-            CreateError::Engine(error) => {
-                if let Some(what) = error.unsupported() {
-                    return Self::unsupported(what);
-                }
+            CreateError::Host(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot create a sandbox");
-                if no_capacity {
-                    return Self::no_capacity();
+                match error.fault {
+                    HostFault::Unsupported(what) => Self::unsupported(what),
+                    HostFault::NoCapacity => Self::no_capacity(),
+                    HostFault::DiskFull => {
+                        Self::unavailable("Service is unavailable: the host's disk is full")
+                            .with_code("sandbox_capacity_unavailable")
+                    }
+                    HostFault::RootfsMissing => {
+                        let message = "Failed to create sandbox: its root filesystem is missing on the host";
+                        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+                            .with_code("sandbox_create_failed")
+                            .permanent()
+                    }
+                    // The host's words name its paths and limits: they belong into the log.
+                    HostFault::DiskUnwritable | HostFault::Other => {
+                        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to create sandbox")
+                            .with_code("sandbox_create_failed")
+                    }
                 }
-                if disk_full {
-                    return Self::unavailable("Service is unavailable: the host's disk is full")
-                        .with_code("sandbox_capacity_unavailable");
-                }
-                if rootfs_missing {
-                    let message = "Failed to create sandbox: its root filesystem is missing on the host";
-                    return Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
-                        .with_code("sandbox_create_failed")
-                        .permanent();
-                }
-                // The engine's words name the host's paths and limits: they belong into the log.
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to create sandbox")
-                    .with_code("sandbox_create_failed")
             }
-            CreateError::Store(error) => error.into(),
+            CreateError::Record(error) => error.into(),
             CreateError::Broken => Self::internal(),
             CreateError::Draining => Self::draining(),
         }
@@ -196,33 +212,28 @@ pub(crate) fn of_request(
     error: RequestError,
     denied: impl FnOnce(StateName) -> String,
 ) -> ApiError {
-    let (no_capacity, unwritable) = (error.is_no_capacity(), error.is_disk_unwritable());
     match error {
         RequestError::NotFound => ApiError::no_such_sandbox(id.as_str()),
         RequestError::Denied { state } => ApiError::conflict(denied(state)),
         RequestError::TimeoutTooLong { max_hours } => timeout_too_long(max_hours),
         RequestError::LimitReached { limit } => ApiError::limit_reached(limit),
         RequestError::Busy => ApiError::unavailable(format!("Sandbox '{id}' is busy, try again")),
-        RequestError::Engine(error) => {
-            if let Some(what) = error.unsupported() {
-                return ApiError::unsupported(what);
-            }
-            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the engine failed");
-            if no_capacity {
-                ApiError::no_capacity()
-            } else if unwritable {
-                ApiError::unavailable(
+        RequestError::Host(error) => {
+            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the host failed");
+            match error.fault {
+                HostFault::Unsupported(what) => ApiError::unsupported(what),
+                HostFault::NoCapacity => ApiError::no_capacity(),
+                HostFault::DiskUnwritable => ApiError::unavailable(
                     "Service is unavailable: the server's disk is full or cannot be written; reads are still served",
-                )
-            } else {
-                ApiError::internal()
+                ),
+                HostFault::DiskFull | HostFault::RootfsMissing | HostFault::Other => ApiError::internal(),
             }
         }
         RequestError::Unreadable(error) => {
-            tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "a sandbox cannot be read");
+            tracing::error!(sandbox_id = %id, error = &*error as &dyn std::error::Error, "a sandbox cannot be read");
             ApiError::internal()
         }
-        RequestError::Store(error) => error.into(),
+        RequestError::Record(error) => error.into(),
         RequestError::Broken => ApiError::internal(),
         RequestError::Draining => ApiError::draining(),
     }

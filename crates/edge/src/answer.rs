@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sandscope_lifecycle::DialError;
+use sandscope_lives::DialError;
 use serde_json::{Value, json};
 
 use crate::Target;

@@ -13,8 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
-use sandscope_engine::Connection as Stream;
-use sandscope_lifecycle::Waking;
+use sandscope_lives::{Duplex, Waking};
 use sandscope_model::{Sandbox, Secret, StateName};
 use subtle::ConstantTimeEq as _;
 
@@ -43,15 +42,14 @@ pub(crate) async fn carry(
     if target.port == AGENT_PORT && RESERVED.contains(&path.trim_end_matches('/')) {
         return Err(Answer::reserved(path));
     }
-    let sandbox = edge.lifecycle.sandbox(&target.id).await.ok_or_else(|| Answer::not_found(target))?;
+    let sandbox = edge.lives.sandbox(&target.id).await.ok_or_else(|| Answer::not_found(target))?;
     let waking = admit(edge, target, &sandbox, &request)?;
     let limit = edge.connections.limit();
     let connection =
         edge.connections.take(target).ok_or_else(|| Answer::too_many_connections(target, limit))?;
-    let dialed = edge.lifecycle.dial(&*edge.door, &target.id, target.port, waking).await;
+    let dialed = edge.lives.dial(&target.id, target.port, waking).await;
     let token_header = if target.port == AGENT_PORT { ACCESS_TOKEN_HEADER } else { TRAFFIC_TOKEN };
     let stream = dialed.map_err(|error| Answer::dial_failed(target, &error, token_header))?.connection;
-    stream.send_at_once();
     let shaken = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
     let (mut sender, inside) = shaken.map_err(|_| Answer::broken_off(target))?;
     let mut inside = Inside::of(inside, request.body().is_end_stream() && upgrade.is_none());
@@ -67,7 +65,7 @@ pub(crate) async fn carry(
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(sandbox_id = %target.id, port = target.port, %error, "no answer from inside");
-            let gone = edge.lifecycle.sandbox(&target.id).await.is_none();
+            let gone = edge.lives.sandbox(&target.id).await.is_none();
             return Err(if gone { Answer::not_found(target) } else { Answer::broken_off(target) });
         }
     };
@@ -140,13 +138,13 @@ fn is_signed(edge: &Inner, sandbox: &Sandbox, request: &Request<Body>) -> bool {
 enum Inside {
     /// Where nothing is left to be sent, whoever waits for the answer drives it: no thread has to wake another for
     /// every piece of a download.
-    Here(Pin<Box<http1::Connection<TokioIo<Stream>, Body>>>),
+    Here(Pin<Box<http1::Connection<TokioIo<Box<dyn Duplex>>, Body>>>),
     /// It has a task of its own, so that what is sent goes on where nobody reads the answer, or is over.
     Away,
 }
 
 impl Inside {
-    fn of(connection: http1::Connection<TokioIo<Stream>, Body>, is_all_sent: bool) -> Self {
+    fn of(connection: http1::Connection<TokioIo<Box<dyn Duplex>>, Body>, is_all_sent: bool) -> Self {
         if is_all_sent {
             return Self::Here(Box::pin(connection));
         }

@@ -6,7 +6,7 @@
 //!                  ▼ sandbox and port
 //!            admit: reserved routes, traffic token, who may resume, connections per sandbox
 //!                  ▼
-//!            Lifecycle::dial (resumes if its owner wished so) ──► 502/403/409/429/503 as the SDKs know them
+//!            Lives::dial (resumes if its owner wished so) ──► 502/403/409/429/503 as the SDKs know them
 //!                  ▼
 //!            one HTTP/1.1 connection into the sandbox, bodies streamed both ways, upgrades passed through
 //! ```
@@ -42,8 +42,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use sandscope_engine::Dial;
-use sandscope_lifecycle::Lifecycle;
+use sandscope_lives::Lives;
 use sandscope_model::Clock;
 
 pub use route::{Destination, Refusal, Target};
@@ -58,9 +57,7 @@ pub const MAX_CONNECTIONS: usize = 512;
 /// What the edge works with.
 pub struct EdgeOptions {
     /// The lives of sandboxes.
-    pub lifecycle: Lifecycle,
-    /// How sandboxes are reached.
-    pub door: Arc<dyn Dial>,
+    pub lives: Arc<dyn Lives>,
     /// The time, for URLs that hold for a time.
     pub clock: Arc<dyn Clock>,
     /// The domain of `<port>-<sandbox id>.<domain>`, without a port.
@@ -74,8 +71,7 @@ pub struct Edge {
 }
 
 struct Inner {
-    lifecycle: Lifecycle,
-    door: Arc<dyn Dial>,
+    lives: Arc<dyn Lives>,
     clock: Arc<dyn Clock>,
     domain: String,
     connections: Connections,
@@ -85,9 +81,9 @@ struct Inner {
 impl Edge {
     /// An edge that answers for `<port>-<sandbox id>.<domain>`, the `E2b-Sandbox-*` headers and signed URLs.
     pub fn new(options: EdgeOptions) -> Self {
-        let EdgeOptions { lifecycle, door, clock, domain } = options;
+        let EdgeOptions { lives, clock, domain } = options;
         let (connections, finder) = (Connections::new(MAX_CONNECTIONS), Finder::new());
-        Self { inner: Arc::new(Inner { lifecycle, door, clock, domain, connections, finder }) }
+        Self { inner: Arc::new(Inner { lives, clock, domain, connections, finder }) }
     }
 
     /// What a request is for.
@@ -108,8 +104,8 @@ impl Edge {
     async fn forward_signed(&self, request: Request<Body>) -> Response<Body> {
         let form = Form::wanted(request.headers());
         let (parts, body) = request.into_parts();
-        let Inner { lifecycle, clock, finder, .. } = &*self.inner;
-        match finder.find(&parts, &**clock, || lifecycle.sandboxes()).await {
+        let Inner { lives, clock, finder, .. } = &*self.inner;
+        match finder.find(&parts, &**clock, || lives.sandboxes()).await {
             Ok(target) => self.forward(target, Request::from_parts(parts, body)).await,
             Err(answer) => answer.render(form),
         }

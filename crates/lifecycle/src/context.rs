@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use sandscope_engine::{Engine, Readings};
+use sandscope_engine::{Dial, Engine, Readings};
 use sandscope_model::{
     Cause, Clock, Entropy, EventDraft, EventId, Exit, Fact, Origin, Sandbox, SandboxId, StateName, TeamId,
     Timestamp,
@@ -22,6 +22,7 @@ use crate::slots::Slots;
 pub(crate) struct Context {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) readings: Arc<dyn Readings>,
+    pub(crate) door: Arc<dyn Dial>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,

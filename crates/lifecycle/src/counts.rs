@@ -2,23 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sandscope_lives::CreateCounts;
+
 /// Counts since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct CreateStats {
     n_created: AtomicU64,
     n_failed: AtomicU64,
     n_under_way: AtomicU64,
-}
-
-/// The counts at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CreateCounts {
-    /// Made.
-    pub n_created: u64,
-    /// Admitted, but not made.
-    pub n_failed: u64,
-    /// Admitted, and being made.
-    pub n_under_way: u64,
 }
 
 impl CreateStats {

@@ -2,16 +2,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_engine::LaunchSpec;
+use sandscope_lives::{CreateRequest, Created};
 use sandscope_model::{
     Build, Execution, ExecutionId, Sandbox, SandboxId, SandboxSpec, Secret, State, Team, Template,
 };
-use sandscope_store::Admission;
+use sandscope_store::{Admission, IdempotencyKey};
 use tokio::sync::oneshot;
 
 use crate::CreateError;
 use crate::driver::{self, Begin};
 use crate::lifecycle::Lifecycle;
-use crate::request::{CreateRequest, Created};
 use crate::slots::Slot;
 
 impl Lifecycle {
@@ -44,7 +44,9 @@ impl Lifecycle {
         let slot = self.context.slots.take(team.id, limit);
         // Without a place nothing can be admitted; the store still knows whether this is a repetition.
         let places = if slot.is_some() { limit } else { 0 };
-        let admission = self.context.store.admit_sandbox(&sandbox, places, request.idempotency).await?;
+        let key =
+            request.idempotency.map(|key| IdempotencyKey { key: key.key, request_hash: key.request_hash });
+        let admission = self.context.store.admit_sandbox(&sandbox, places, key).await?;
         match admission {
             Admission::Admitted => self.launch(sandbox, slot).await,
             Admission::LimitReached { .. } => Err(CreateError::LimitReached { limit }),
@@ -84,7 +86,7 @@ impl Lifecycle {
 
     /// What an earlier request with the same key made, as it is now.
     async fn replay(&self, id: &SandboxId) -> Result<Created, CreateError> {
-        let live = self.sandbox(id).await;
+        let live = self.sandbox(id);
         let sandbox = match live {
             Some(sandbox) => Some(sandbox),
             None => self.context.store.sandbox(id).await?.map(Arc::new),

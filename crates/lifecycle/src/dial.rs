@@ -1,50 +1,38 @@
-//! Connections into sandboxes, for the edge.
+//! Connections into sandboxes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_engine::{Dial, DialFailure};
+use sandscope_engine::{Connection, DialFailure};
+use sandscope_lives::{DialError, Dialed, Duplex, Waking};
 use sandscope_model::{Component, Origin, Sandbox, SandboxId, StateName, within};
 
+use crate::RequestError;
 use crate::context::Handle;
 use crate::lifecycle::Lifecycle;
-use crate::request::{Dialed, Lease, Request};
-use crate::{DialError, RequestError};
+use crate::request::{Lease, Request};
 
 /// How long a connection waits for a sandbox that is between two states.
 const TRANSITION_WAIT: Duration = Duration::from_secs(10);
 /// For how long traffic resumes a sandbox, at least.
 const SHORTEST_RESUME: Duration = Duration::from_secs(300);
 
-/// Whether who connects may resume the sandbox, if its owner wished that traffic does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waking {
-    /// They have shown what it takes.
-    Allowed,
-    /// They have not: a paused sandbox stays paused.
-    Refused,
-}
-
 impl Lifecycle {
-    /// Connects by `door` to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
+    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
     /// `waking` allows it. Waits up to ten seconds for one that is between two states.
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn dial(
-        &self,
-        door: &dyn Dial,
-        id: &SandboxId,
-        port: u16,
-        waking: Waking,
-    ) -> Result<Dialed, DialError> {
+    pub async fn dial(&self, id: &SandboxId, port: u16, waking: Waking) -> Result<Dialed, DialError> {
         let mut handle = self.context.registry.known(None, id).ok_or(DialError::NotFound)?;
         let waiting = async {
             loop {
                 let sandbox = handle.view.borrow_and_update().clone();
                 match sandbox.state.name() {
-                    StateName::Running => match door.dial(id, port).await {
-                        Ok(connection) => return Ok(Dialed { connection, sandbox }),
+                    StateName::Running => match self.context.door.dial(id, port).await {
+                        Ok(connection) => {
+                            return Ok(Dialed { connection: duplex(connection), sandbox });
+                        }
                         Err(DialFailure::PortClosed) => return Err(DialError::PortClosed),
                         Err(DialFailure::Broken(error)) => return Err(unavailable(error)),
                         // It has just stopped running; what it became will be seen next.
@@ -90,6 +78,15 @@ impl Lifecycle {
             Err(RequestError::LimitReached { limit }) => Err(DialError::LimitReached { limit }),
             Err(error) => Err(unavailable(error)),
         }
+    }
+}
+
+/// The connection as a door's caller holds it: what is asked of the socket is asked before.
+fn duplex(connection: Connection) -> Box<dyn Duplex> {
+    connection.send_at_once();
+    match connection {
+        Connection::Tcp(stream) => Box::new(stream),
+        Connection::Tunnel(stream) => Box::new(stream),
     }
 }
 

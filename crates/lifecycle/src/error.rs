@@ -1,4 +1,5 @@
-use std::io::ErrorKind;
+//! Errors as a driver needs them: with what the engine and the store said. At the door they become those of `lives`
+//! (see `failure`).
 
 use sandscope_engine::{EngineError, ReadError};
 use sandscope_model::StateName;
@@ -89,32 +90,6 @@ pub enum RequestError {
     Draining,
 }
 
-/// Why a port of a sandbox cannot be reached.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// There is no such sandbox, or it is paused and traffic does not resume it.
-    #[error("no such running sandbox")]
-    NotFound,
-    /// Nothing listens on the port.
-    #[error("the port is not open")]
-    PortClosed,
-    /// Traffic would resume it, but not this caller's.
-    #[error("the sandbox is paused and the caller may not resume it")]
-    MayNotWake,
-    /// The sandbox was still between two states when the time to wait was over.
-    #[error("the sandbox is between two states")]
-    Transitioning,
-    /// It would have been resumed, but the team runs as many sandboxes as it may.
-    #[error("the team already runs {limit} sandboxes, its limit")]
-    LimitReached {
-        /// How many that is.
-        limit: u32,
-    },
-    /// It could not be resumed or reached.
-    #[error("the sandbox cannot be reached")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
 /// Why the lifecycle could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -130,57 +105,4 @@ pub enum StartError {
     /// A sandbox's driver stopped while it was being recovered.
     #[error("recovery was interrupted")]
     Interrupted,
-}
-
-impl CreateError {
-    /// Whether the host has no room: the same request may succeed later.
-    pub const fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::NoCapacity(_)))
-    }
-
-    /// Whether the host's disk is full: the same request may succeed later.
-    pub const fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::DiskFull(_)))
-    }
-
-    /// Whether what its root filesystem is made of is gone from the host.
-    pub const fn is_rootfs_missing(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::SnapshotMissing | EngineError::BaseMissing))
-    }
-}
-
-impl RequestError {
-    /// Whether the engine could not write to the host's disk: full, read-only or failing. The same request may
-    /// succeed later.
-    pub fn is_disk_unwritable(&self) -> bool {
-        const EIO: i32 = 5;
-        let Self::Engine(EngineError::Step { source, .. }) = self else { return false };
-        matches!(
-            source.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
-        ) || source.raw_os_error() == Some(EIO)
-    }
-
-    /// Whether the host has no room: the same request may succeed later.
-    pub const fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::NoCapacity(_)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[test]
-    fn a_disk_that_takes_nothing_is_told_from_other_failures() {
-        let failed = |source| RequestError::Engine(EngineError::Step { step: "copy the disk", source });
-        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::ReadOnlyFilesystem] {
-            assert!(failed(kind.into()).is_disk_unwritable(), "{kind}");
-        }
-        assert!(failed(io::Error::from_raw_os_error(5)).is_disk_unwritable());
-        assert!(!failed(ErrorKind::PermissionDenied.into()).is_disk_unwritable());
-        assert!(!RequestError::Busy.is_disk_unwritable());
-    }
 }

@@ -2,7 +2,9 @@
 //! together with the event it owes; timeouts; recovery after a restart.
 //!
 //! ```text
-//!   api, edge ──► Lifecycle ──► registry ──► driver of each live sandbox ──► Engine
+//!   api, edge ──► Lives
+//!                   ▲ implemented by
+//!               Lifecycle ──► registry ──► driver of each live sandbox ──► Engine
 //!                     │                          │        ▲
 //!                     │ create: admission        │        └── exits nobody asked for
 //!                     ▼                          ▼
@@ -22,8 +24,10 @@ mod context;
 mod counts;
 mod create;
 mod dial;
+mod door;
 mod driver;
 mod error;
+mod failure;
 mod health;
 mod lifecycle;
 mod look;
@@ -34,13 +38,9 @@ mod slots;
 mod start;
 mod upkeep;
 
-pub use counts::CreateCounts;
-pub use dial::Waking;
-pub use error::{CreateError, DialError, RequestError, StartError};
+pub use error::{CreateError, RequestError, StartError};
 pub use health::HealthPolicy;
 pub use lifecycle::Lifecycle;
-pub use look::Look;
 pub use reconcile::Reconciled;
-pub use request::{Connected, CreateRequest, Created, Dialed, Snapshot, SnapshotName};
 pub use start::LifecycleOptions;
 pub use upkeep::Upkeep;

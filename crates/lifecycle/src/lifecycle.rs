@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_lives::{Connected, CreateCounts, Snapshot, SnapshotName};
 use sandscope_model::{KillReason, Origin, Sandbox, SandboxId, Team, TeamId};
 use sandscope_store::{DeleteTemplate, StoreError};
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
@@ -8,9 +9,8 @@ use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use crate::RequestError;
 use crate::admission::Ask;
 use crate::context::{Context, Handle};
-use crate::counts::CreateCounts;
 use crate::create::too_long;
-use crate::request::{Connected, Envelope, Lease, Reply, Request, Snapshot, SnapshotName};
+use crate::request::{Envelope, Lease, Reply, Request};
 
 /// How long [`Lifecycle::drain`] waits for what is under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -48,8 +48,7 @@ impl Lifecycle {
     }
 
     /// A live sandbox, from memory. `None` for one that is gone or was not told to anybody yet.
-    #[expect(clippy::unused_async, reason = "several machines will have to ask each other")]
-    pub async fn sandbox(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+    pub fn sandbox(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
         self.context.registry.known(None, id).map(|handle| handle.sandbox())
     }
 

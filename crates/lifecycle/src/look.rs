@@ -5,24 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_engine::ReadError;
-use sandscope_model::{Details, Process, Sandbox, SandboxId, TeamId, Timestamp};
+use sandscope_lives::Look;
+use sandscope_model::{Details, Process, Sandbox, SandboxId, TeamId};
 
 use crate::RequestError;
 use crate::lifecycle::Lifecycle;
 
 /// How long the processes are watched: their CPU time is counted in hundredths of a second.
 const WATCH: Duration = Duration::from_secs(1);
-
-/// What a look found.
-#[derive(Debug, Clone)]
-pub struct Look<T> {
-    /// The sandbox as it stands.
-    pub sandbox: Arc<Sandbox>,
-    /// When it was looked at.
-    pub at: Timestamp,
-    /// What was found.
-    pub found: T,
-}
 
 impl Lifecycle {
     /// Everything the kernel says about a sandbox, running or paused.

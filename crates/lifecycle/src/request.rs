@@ -1,80 +1,14 @@
-//! What callers hand over and get back, and the envelope in which it travels to a driver.
+//! What is asked of a driver, and the envelope in which it travels.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sandscope_engine::Connection;
-use sandscope_model::{Build, KillReason, NetworkConfig, OnTimeout, Origin, Sandbox, Template, Timestamp};
-use sandscope_store::IdempotencyKey;
+use sandscope_lives::{Connected, Snapshot, SnapshotName};
+use sandscope_model::{KillReason, Origin, Sandbox, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::RequestError;
 use crate::admission::Ask;
-
-/// A sandbox to be made.
-#[derive(Debug, Clone)]
-pub struct CreateRequest {
-    /// Id or name of a template, `slug/name`, each with an optional `:tag`.
-    pub template: String,
-    /// How long it may run; more than zero.
-    pub timeout: Duration,
-    /// The user's labels.
-    pub metadata: BTreeMap<String, String>,
-    /// Environment of every process started in it.
-    pub env_vars: BTreeMap<String, String>,
-    /// Whether its agent asks for a token.
-    pub secure: bool,
-    /// What happens when its time is up.
-    pub on_timeout: OnTimeout,
-    /// Whether traffic resumes it once paused.
-    pub auto_resume: bool,
-    /// As given by the client.
-    pub allow_internet_access: Option<bool>,
-    /// As given by the client.
-    pub network: Option<NetworkConfig>,
-    /// Under which key a repeated request is recognised.
-    pub idempotency: Option<IdempotencyKey>,
-}
-
-/// A sandbox that was made.
-#[derive(Debug, Clone)]
-pub struct Created {
-    /// It.
-    pub sandbox: Arc<Sandbox>,
-    /// Whether an earlier request with the same idempotency key made it.
-    pub replayed: bool,
-}
-
-/// A sandbox that runs, and for at least as long as asked.
-#[derive(Debug, Clone)]
-pub struct Connected {
-    /// It.
-    pub sandbox: Arc<Sandbox>,
-    /// Whether it had to be resumed.
-    pub resumed: bool,
-}
-
-/// What a snapshot is to be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotName {
-    /// Its name in the team, without namespace.
-    pub name: String,
-    /// Its tag, usually `default`.
-    pub tag: String,
-}
-
-/// A snapshot: its template, the build made by this checkpoint, and the tag that now points to it.
-pub type Snapshot = (Template, Build, String);
-
-/// A connection into a sandbox.
-#[derive(Debug)]
-pub struct Dialed {
-    /// The connection.
-    pub connection: Connection,
-    /// The sandbox, as it was when the connection was made.
-    pub sandbox: Arc<Sandbox>,
-}
 
 /// A request on its way to a driver.
 #[derive(Debug)]

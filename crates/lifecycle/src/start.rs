@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sandscope_engine::{Engine, Found, FoundState, Notice, Readings};
+use sandscope_engine::{Dial, Engine, Found, FoundState, Notice, Readings};
 use sandscope_model::{Clock, Component, Entropy, Origin};
 use sandscope_store::Store;
 use sandscope_tasks::{Phase, Tasks};
@@ -25,6 +25,8 @@ pub struct LifecycleOptions {
     pub engine: Arc<dyn Engine>,
     /// Reads what they use.
     pub readings: Arc<dyn Readings>,
+    /// Connects into them.
+    pub door: Arc<dyn Dial>,
     /// Keeps the facts.
     pub store: Store,
     /// Tells the time.
@@ -42,12 +44,13 @@ impl Lifecycle {
     /// # Errors
     /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
     pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
-        let LifecycleOptions { engine, readings, store, clock, entropy, tasks } = options;
+        let LifecycleOptions { engine, readings, door, store, clock, entropy, tasks } = options;
         let notices = engine.take_notices().ok_or(StartError::NoticesTaken)?;
         let found = engine.recover().await.map_err(StartError::Engine)?;
         let context = Arc::new(Context {
             engine,
             readings,
+            door,
             store,
             clock,
             entropy,

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use sandscope_agent_protocol::logs::{Line, Lines, Source};
 use sandscope_engine::Readings as _;
-use sandscope_lifecycle::{CreateRequest, Lifecycle, LifecycleOptions};
+use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
+use sandscope_lives::CreateRequest;
 use sandscope_logs::LogsOptions;
 use sandscope_model::{
     Build, BuildId, Clock, KillReason, LogEntry, LogLevel, OnTimeout, Rootfs, Sandbox, SandboxId, Team,
@@ -83,6 +84,7 @@ impl World {
         let options = LifecycleOptions {
             engine: Arc::new(runtime.clone()),
             readings: Arc::new(runtime.clone()),
+            door: Arc::new(runtime.clone()),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),

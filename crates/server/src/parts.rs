@@ -66,6 +66,7 @@ impl Parts {
         let lifecycle = Lifecycle::start(LifecycleOptions {
             engine: engine.engine(),
             readings: engine.readings(),
+            door: engine.door(),
             store: store.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -190,7 +191,7 @@ impl Parts {
     ) -> Router {
         let (url_check, tester, node) = (guard.clone(), webhooks.tester(), Arc::clone(&self.node));
         let api = sandscope_api::router(ApiOptions {
-            lifecycle: self.lifecycle.clone(),
+            lives: Arc::new(self.lifecycle.clone()),
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
@@ -215,8 +216,7 @@ impl Parts {
             tasks: self.tasks.clone(),
         });
         let edge = Edge::new(EdgeOptions {
-            lifecycle: self.lifecycle.clone(),
-            door: self.engine.door(),
+            lives: Arc::new(self.lifecycle.clone()),
             clock: Arc::clone(&self.clock),
             domain: config.server.domain.name.clone(),
         });

@@ -71,11 +71,11 @@ async fn connect(
     timeout_s: u64,
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
     let connected = caller
-        .lifecycle(app)
+        .lives(app)
         .connect(&caller.team, id, Duration::from_secs(timeout_s))
         .await
         .map_err(|error| of_request(id, error, denied_in_state(id, "connected to")))?;
     let status = if connected.resumed { StatusCode::CREATED } else { StatusCode::OK };
-    let answer = Sandbox::new(&connected.sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
+    let answer = Sandbox::new(&connected.sandbox, app.lives.envd_version(), app.domain.as_deref());
     Ok((status, Json(answer)))
 }

@@ -8,9 +8,8 @@ use axum::Json;
 use axum::extract::State;
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
-use sandscope_lifecycle::CreateRequest;
+use sandscope_lives::{CreateRequest, IdempotencyKey};
 use sandscope_model::{NetworkConfig, OnTimeout, WebhookId};
-use sandscope_store::IdempotencyKey;
 use sandscope_wire::request::NewSandbox;
 use sandscope_wire::sandbox::Sandbox;
 use sha2::{Digest, Sha256};
@@ -106,7 +105,7 @@ async fn create(
     }
     let request =
         CreateRequest { idempotency: idempotency(headers, body, generation)?, ..request(new, generation)? };
-    let created = caller.lifecycle(app).create(&caller.team, request).await?;
+    let created = caller.lives(app).create(&caller.team, request).await?;
     if !webhooks.is_empty() {
         let id = &created.sandbox.id;
         for webhook in &mut webhooks {
@@ -114,7 +113,7 @@ async fn create(
         }
         app.store.insert_sandbox_webhooks(id.clone(), webhooks).await?;
     }
-    let answer = Sandbox::new(&created.sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
+    let answer = Sandbox::new(&created.sandbox, app.lives.envd_version(), app.domain.as_deref());
     Ok((StatusCode::CREATED, Json(answer)))
 }
 

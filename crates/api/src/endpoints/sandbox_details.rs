@@ -22,7 +22,7 @@ pub(crate) async fn get_sandbox_details(
     caller: Caller,
     SandboxPath(id): SandboxPath,
 ) -> Result<Json<SandboxDetails>, ApiError> {
-    let look = app.lifecycle.details(caller.team.id, &id).await;
+    let look = app.lives.details(caller.team.id, &id).await;
     let look = look.map_err(|error| of_request(&id, error, denied_in_state(&id, "read")))?;
     Ok(Json(SandboxDetails::new(&look.sandbox, look.at, &look.found)))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn kill_sandbox(
     SandboxPath(id): SandboxPath,
 ) -> Result<StatusCode, ApiError> {
     caller
-        .lifecycle(&app)
+        .lives(&app)
         .kill(caller.team.id, &id, KillReason::Request)
         .await
         .map_err(|error| of_request(&id, error, denied_in_state(&id, "killed")))?;

@@ -40,7 +40,7 @@ pub(crate) async fn stream_sandbox_metrics(
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let last = query.integer("last", 0..=i64::try_from(KEPT).unwrap_or(i64::MAX))?.unwrap_or(0);
-    let known = app.lifecycle.sandbox(&id).await.filter(|sandbox| sandbox.team_id == caller.team.id);
+    let known = app.lives.sandbox(&id).await.filter(|sandbox| sandbox.team_id == caller.team.id);
     if known.is_none() {
         return Err(ApiError::no_such_sandbox(id.as_str()));
     }
@@ -75,7 +75,7 @@ async fn follow(app: &App, id: &SandboxId, last: usize, stream: &mut Stream) -> 
                 stream.event(None, &metric(point)).await?;
             }
             Some(_) => {}
-            None => match app.lifecycle.sandbox(id).await.map(|sandbox| sandbox.state.name()) {
+            None => match app.lives.sandbox(id).await.map(|sandbox| sandbox.state.name()) {
                 None | Some(StateName::Killed) => return stream.event(Some("end"), &json!({})).await,
                 Some(state) => stream.comment(&state.to_string()).await?,
             },

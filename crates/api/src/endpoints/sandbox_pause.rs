@@ -40,7 +40,7 @@ pub(crate) async fn pause_sandbox(
         return Err(ApiError::not_implemented("option 'memory: false'"));
     }
     caller
-        .lifecycle(&app)
+        .lives(&app)
         .pause(caller.team.id, &id)
         .await
         .map_err(|error| of_request(&id, error, |state| denied(&id, state)))?;

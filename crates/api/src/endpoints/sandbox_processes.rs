@@ -28,7 +28,7 @@ pub(crate) async fn list_sandbox_processes(
     query: Query,
 ) -> Result<Json<Vec<SandboxProcess>>, ApiError> {
     let limit = usize::try_from(query.limit(20)?).unwrap_or(usize::MAX);
-    let look = app.lifecycle.processes(caller.team.id, &id).await;
+    let look = app.lives.processes(caller.team.id, &id).await;
     let look = look.map_err(|error| of_request(&id, error, denied_in_state(&id, "read")))?;
     Ok(Json(look.found.iter().take(limit).map(SandboxProcess::from).collect()))
 }

@@ -36,7 +36,7 @@ pub(crate) async fn refresh_sandbox(
         .filter(|duration_s| *duration_s <= MAX_DURATION_S)
         .ok_or_else(|| ApiError::bad_request(OUT_OF_BOUNDS))?;
     caller
-        .lifecycle(&app)
+        .lives(&app)
         .refresh(&caller.team, &id, Duration::from_secs(duration_s.max(MIN_DURATION_S)))
         .await
         .map_err(|error| of_request(&id, error, denied_in_state(&id, "refreshed")))?;

@@ -43,10 +43,10 @@ pub(crate) async fn resume_sandbox(
     let timeout_s = u64::try_from(request.timeout.unwrap_or(DEFAULT_TIMEOUT_S))
         .map_err(|_| ApiError::bad_request(TIMEOUT_NEGATIVE))?;
     let sandbox = caller
-        .lifecycle(&app)
+        .lives(&app)
         .resume(&caller.team, &id, Duration::from_secs(timeout_s))
         .await
         .map_err(|error| of_request(&id, error, |state| denied(&id, state)))?;
-    let answer = Sandbox::new(&sandbox, app.lifecycle.envd_version(), app.domain.as_deref());
+    let answer = Sandbox::new(&sandbox, app.lives.envd_version(), app.domain.as_deref());
     Ok((StatusCode::CREATED, Json(answer)))
 }

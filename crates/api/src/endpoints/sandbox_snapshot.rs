@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use sandscope_lifecycle::SnapshotName;
+use sandscope_lives::SnapshotName;
 use sandscope_wire::name::QualifiedName;
 use sandscope_wire::request::SandboxSnapshotRequest;
 use sandscope_wire::snapshot::SnapshotInfo;
@@ -31,7 +31,7 @@ pub(crate) async fn create_snapshot(
 ) -> Result<(StatusCode, Json<SnapshotInfo>), ApiError> {
     let name = request.name.as_deref().map(|text| name(text, &caller.team.slug)).transpose()?;
     let (template, _, tag) = caller
-        .lifecycle(&app)
+        .lives(&app)
         .checkpoint(&caller.team, &id, name)
         .await
         .map_err(|error| of_request(&id, error, denied_in_state(&id, "snapshotted")))?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
-use sandscope_lifecycle::RequestError;
+use sandscope_lives::RequestError;
 use sandscope_wire::request::SandboxTimeoutRequest;
 
 use crate::auth::Caller;
@@ -32,7 +32,7 @@ pub(crate) async fn set_sandbox_timeout(
 ) -> Result<StatusCode, ApiError> {
     // Clients say "now" with numbers below zero too.
     let timeout_s = u64::try_from(request.timeout).unwrap_or(0);
-    caller.lifecycle(&app).set_timeout(&caller.team, &id, Duration::from_secs(timeout_s)).await.map_err(
+    caller.lives(&app).set_timeout(&caller.team, &id, Duration::from_secs(timeout_s)).await.map_err(
         |error| match error {
             RequestError::TimeoutTooLong { .. } => ApiError::bad_request(TOO_LONG),
             other => of_request(&id, other, denied_in_state(&id, "given another timeout")),

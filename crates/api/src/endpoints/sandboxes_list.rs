@@ -38,6 +38,6 @@ pub(crate) async fn list_sandboxes(
         ..SandboxFilter::default()
     };
     let found = app.store.sandboxes(caller.team.id, filter).await?;
-    let envd_version = app.lifecycle.envd_version();
+    let envd_version = app.lives.envd_version();
     Ok(Json(found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version)).collect()))
 }

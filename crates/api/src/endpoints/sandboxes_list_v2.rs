@@ -68,7 +68,7 @@ pub(crate) async fn list_sandboxes_v2(
     if let Some(n_running) = n_running {
         headers.insert(HeaderName::from_static("x-total-running"), HeaderValue::from(n_running));
     }
-    let envd_version = app.lifecycle.envd_version();
+    let envd_version = app.lives.envd_version();
     let listed = found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version)).collect();
     Ok((headers, Json(listed)))
 }

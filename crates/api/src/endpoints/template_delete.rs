@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use sandscope_store::DeleteTemplate;
+use sandscope_lives::DeleteTemplateError;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -23,16 +23,17 @@ pub(crate) async fn delete_template(
     TemplatePath(reference): TemplatePath,
 ) -> Result<StatusCode, ApiError> {
     let name = echo(&reference);
-    match app.lifecycle.delete_template(&caller.team, &reference).await? {
-        DeleteTemplate::Deleted(_) => Ok(StatusCode::NO_CONTENT),
-        DeleteTemplate::NotFound => Err(ApiError::no_such_template(&name)),
-        DeleteTemplate::InUse => {
+    app.lives.delete_template(&caller.team, &reference).await.map_err(|error| match error {
+        DeleteTemplateError::NotFound => ApiError::no_such_template(&name),
+        DeleteTemplateError::InUse => {
             let message = format!("cannot delete template '{name}' because there are sandboxes using it");
-            Err(ApiError::bad_request(message))
+            ApiError::bad_request(message)
         }
-        DeleteTemplate::Shipped => {
+        DeleteTemplateError::Shipped => {
             let message = format!("template '{name}' comes with the server and cannot be deleted");
-            Err(ApiError::new(StatusCode::FORBIDDEN, message))
+            ApiError::new(StatusCode::FORBIDDEN, message)
         }
-    }
+        DeleteTemplateError::Record(error) => error.into(),
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }

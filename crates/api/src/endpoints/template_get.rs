@@ -30,6 +30,6 @@ pub(crate) async fn get_template(
     query.limit(100)?;
     let found = app.store.resolve_template(caller.team.id, &reference).await?;
     let (template, build) = found.ok_or_else(|| ApiError::no_such_template(&echo(&reference)))?;
-    let (slug, envd_version) = (&caller.team.slug, app.lifecycle.envd_version());
+    let (slug, envd_version) = (&caller.team.slug, app.lives.envd_version());
     Ok(Json(TemplateWithBuilds::new(&template, &build, slug, envd_version)))
 }

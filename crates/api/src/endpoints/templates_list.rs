@@ -30,7 +30,7 @@ pub(crate) async fn list_templates(
 ) -> Result<Json<Vec<Template>>, ApiError> {
     check_team(&query, &caller.team)?;
     let found = app.store.templates(caller.team.id).await?;
-    let envd_version = app.lifecycle.envd_version();
+    let envd_version = app.lives.envd_version();
     let listed = found
         .iter()
         .map(|(template, build)| Template::new(template, build, &caller.team.slug, envd_version))
@@ -71,7 +71,7 @@ pub(crate) async fn list_templates_v2(
     found.truncate(limit);
     let last = found.last().filter(|_| more);
     let token = last.map(|(template, _)| cursor::encode(template.created_at, &template.id, false));
-    let envd_version = app.lifecycle.envd_version();
+    let envd_version = app.lives.envd_version();
     let listed = found
         .iter()
         .map(|(template, build)| Template::new(template, build, &caller.team.slug, envd_version))
@@ -91,7 +91,7 @@ pub(crate) async fn list_default_templates(
     caller: Caller,
 ) -> Result<Json<Vec<Template>>, ApiError> {
     let found = app.store.templates(caller.team.id).await?;
-    let envd_version = app.lifecycle.envd_version();
+    let envd_version = app.lives.envd_version();
     let shipped = found
         .iter()
         .filter(|(template, _)| template.team_id.is_none())

@@ -87,6 +87,7 @@ impl Door {
         let options = LifecycleOptions {
             engine: Arc::new(runtime.clone()),
             readings: Arc::new(runtime.clone()),
+            door: Arc::new(runtime.clone()),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: seeded(2),
@@ -96,7 +97,7 @@ impl Door {
         let live = sandscope_sampler::Live::default();
         let (health, watched) = watch::channel(Health::Serving);
         let router = router(ApiOptions {
-            lifecycle: lifecycle.clone(),
+            lives: Arc::new(lifecycle.clone()),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: seeded(3),

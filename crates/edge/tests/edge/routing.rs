@@ -69,7 +69,7 @@ async fn traffic_resumes_a_sandbox_whose_owner_wished_so() {
     world.lifecycle.pause(world.team.id, &sandbox.id).await.unwrap();
     let (status, _) = world.get(sandbox.id.as_str(), PORT, "/").await;
     assert_eq!(status, StatusCode::OK);
-    let now = world.lifecycle.sandbox(&sandbox.id).await.unwrap();
+    let now = world.lifecycle.sandbox(&sandbox.id).unwrap();
     assert_eq!(now.state.name().as_str(), "running");
 }
 
@@ -129,7 +129,7 @@ async fn who_could_not_use_a_port_cannot_wake_the_sandbox_by_it() {
             assert!(body.contains("can't be resumed with the credentials provided"), "{body}");
         }
     }
-    assert_eq!(world.lifecycle.sandbox(&sandbox.id).await.unwrap().state.name().as_str(), "paused");
+    assert_eq!(world.lifecycle.sandbox(&sandbox.id).unwrap().state.name().as_str(), "paused");
     for (port, header, token) in
         [(PORT, "e2b-traffic-access-token", traffic), (AGENT, "x-access-token", access)]
     {

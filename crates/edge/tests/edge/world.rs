@@ -10,7 +10,8 @@ use axum::routing::{any, get};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use sandscope_edge::{Edge, EdgeOptions, serve_either};
-use sandscope_lifecycle::{CreateRequest, Lifecycle, LifecycleOptions};
+use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
+use sandscope_lives::CreateRequest;
 use sandscope_model::{
     BuildId, NetworkConfig, OnTimeout, Rootfs, Sandbox, Team, TeamLimits, Template, TemplateId, TemplateKind,
     Timestamp,
@@ -85,6 +86,7 @@ impl World {
         let options = LifecycleOptions {
             engine: runtime.clone(),
             readings: runtime.clone(),
+            door: runtime.clone(),
             store,
             clock: clock.clone(),
             entropy,
@@ -92,8 +94,7 @@ impl World {
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let edge = Edge::new(EdgeOptions {
-            lifecycle: lifecycle.clone(),
-            door: runtime.clone(),
+            lives: Arc::new(lifecycle.clone()),
             clock: clock.clone(),
             domain: "localhost".into(),
         });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandscope_lives::{Connected, Snapshot, SnapshotName};
 use sandscope_model::{
     Build, BuildId, Fact, KillReason, Rootfs, StateName, Template, TemplateId, TemplateKind, Update,
 };
@@ -12,7 +13,7 @@ use super::held::Driver;
 use super::time::end_of;
 use crate::RequestError;
 use crate::admission::Verdict;
-use crate::request::{Connected, Envelope, Lease, Request, Snapshot, SnapshotName};
+use crate::request::{Envelope, Lease, Request};
 
 /// The tag of a snapshot nobody named.
 const DEFAULT_TAG: &str = "default";

@@ -14,7 +14,7 @@ use crate::world::{UPKEEP, World};
 use EventType::{Created, Killed, OutOfMemory, Paused};
 
 fn wait_gone(world: &World, id: &SandboxId) -> Event {
-    world.wait("it is gone", async || world.lifecycle.sandbox(id).await.is_none());
+    world.wait("it is gone", async || world.lifecycle.sandbox(id).is_none());
     world.assert_settled();
     world.last_event(id)
 }
@@ -83,7 +83,7 @@ fn processes_killed_for_lack_of_memory_are_told_of_and_grouped() {
     world.clock.advance(Duration::from_secs(11));
     world.wait_still("the others are told together", async || oom_count(&world).await == 2);
     assert_eq!(oom_events(&world, id)[1], OomKills { n_new: 50, n_total: 52 });
-    assert_eq!(world.run(world.lifecycle.sandbox(id)).unwrap().state.name(), StateName::Running);
+    assert_eq!(world.lifecycle.sandbox(id).unwrap().state.name(), StateName::Running);
     world.pause(id);
     assert_eq!(world.told(id), [Created, OutOfMemory, OutOfMemory, Paused]);
     world.assert_settled();
@@ -135,7 +135,7 @@ fn an_agent_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
     assert_eq!((exit.cause, exit.status), (Some(Cause::AgentSilent), Some(ExitStatus::Signal(9))));
     world.clock.advance(UPKEEP.health.interval * 5);
     world.assert_settled();
-    assert!(world.run(world.lifecycle.sandbox(slow)).is_some());
+    assert!(world.lifecycle.sandbox(slow).is_some());
     assert_eq!(world.told(silent), [Created, Killed]);
 }
 
@@ -155,14 +155,14 @@ fn one_under_suspicion_is_looked_at_now_and_keeps_nobody_waiting() {
         world.let_work();
     }
     let gone = async {
-        while world.lifecycle.sandbox(silent).await.is_some() {
+        while world.lifecycle.sandbox(silent).is_some() {
             tokio::task::yield_now().await;
         }
     };
     let in_time = world.run(async { tokio::time::timeout(Duration::from_secs(10), gone).await });
     in_time.expect("it is asked again");
     assert_eq!(world.last_event(silent).kill_reason(), Some(KillReason::AgentLost));
-    assert!(world.run(world.lifecycle.sandbox(held)).is_some());
+    assert!(world.lifecycle.sandbox(held).is_some());
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn one_that_is_not_held_any_more_is_ended_at_the_first_look() {
     let id = &world.create().id;
     world.runtime.ail(id, Some(Ailment::LimitsLost));
     world.clock.advance(UPKEEP.health.interval);
-    world.wait_still("it is ended", async || world.lifecycle.sandbox(id).await.is_none());
+    world.wait_still("it is ended", async || world.lifecycle.sandbox(id).is_none());
     let event = wait_gone(&world, id);
     assert_eq!(event.kill_reason(), Some(KillReason::Crashed));
     assert_eq!(
@@ -191,10 +191,10 @@ fn a_paused_one_is_not_asked_and_a_lost_one_is_ended_although_the_disk_was_full(
     let n_tried = world.faults.n_commits();
     world.clock.advance(UPKEEP.health.interval);
     world.wait("its end was tried", async || world.faults.n_commits() > n_tried);
-    assert!(world.run(world.lifecycle.sandbox(lost)).is_some());
+    assert!(world.lifecycle.sandbox(lost).is_some());
     world.faults.fail_always(None);
     wait_gone(&world, lost);
-    assert!(world.run(world.lifecycle.sandbox(paused)).is_some());
+    assert!(world.lifecycle.sandbox(paused).is_some());
     assert_eq!(world.told(paused), [Created, Paused]);
 }
 

@@ -93,7 +93,7 @@ impl Change {
 /// Whatever happened before: the sandbox can still be killed, or is gone.
 fn can_be_ended(world: &World, sandbox: Option<&Sandbox>) {
     if let Some(sandbox) = sandbox
-        && world.run(world.lifecycle.sandbox(&sandbox.id)).is_some()
+        && world.lifecycle.sandbox(&sandbox.id).is_some()
     {
         let id = &sandbox.id;
         world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request)).unwrap();
@@ -179,7 +179,7 @@ fn a_kill_that_fails_for_long_is_told_and_goes_on() {
     world.runtime.inject(Trigger::Every(Op::Kill), Fault::Fail);
     let answer = world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request));
     assert!(matches!(answer, Err(RequestError::Engine(_))));
-    let state = world.run(world.lifecycle.sandbox(id)).unwrap().state.name();
+    let state = world.lifecycle.sandbox(id).unwrap().state.name();
     assert_eq!(state, StateName::Killing);
     world.runtime.heal();
     world.assert_settled();
@@ -210,9 +210,9 @@ fn a_time_that_is_up_while_the_store_is_full_is_ended_once_it_is_not() {
     let n_tried = world.faults.n_commits();
     world.clock.advance(Duration::from_secs(2));
     world.wait("its end was tried", async || world.faults.n_commits() > n_tried);
-    assert!(world.run(world.lifecycle.sandbox(id)).is_some());
+    assert!(world.lifecycle.sandbox(id).is_some());
     world.faults.fail_always(None);
-    world.wait("it is gone", async || world.lifecycle.sandbox(id).await.is_none());
+    world.wait("it is gone", async || world.lifecycle.sandbox(id).is_none());
     world.assert_settled();
     assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
 }

@@ -169,7 +169,7 @@ proptest! {
         let told: std::collections::BTreeSet<SandboxId> =
             after.iter().filter_map(|event| event.sandbox_id().cloned()).collect();
         for id in &told {
-            if world.run(world.lifecycle.sandbox(id)).is_some() {
+            if world.lifecycle.sandbox(id).is_some() {
                 world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request)).ok();
             }
         }

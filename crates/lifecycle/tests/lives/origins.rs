@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandscope_lifecycle::Waking;
+use sandscope_lives::Waking;
 use sandscope_model::{
     Actor, ApiKeyId, Component, EventType, Exit, ExitStatus, OnTimeout, Origin, SandboxId,
 };
@@ -53,13 +53,13 @@ fn what_nobody_asked_for_names_the_part_of_the_server() {
     let lost = world.create().id.clone();
     world.clock.advance(Duration::from_secs(5));
     world.wait_still("its time is up", async || {
-        let found = world.lifecycle.sandbox(&timed.id).await;
+        let found = world.lifecycle.sandbox(&timed.id);
         found.is_some_and(|sandbox| sandbox.state.name() == sandscope_model::StateName::Paused)
     });
     // No port is open in it: what counts is that it was woken.
-    let _ = world.run_still(world.lifecycle.dial(&world.runtime, &timed.id, 80, Waking::Allowed));
+    let _ = world.run_still(world.lifecycle.dial(&timed.id, 80, Waking::Allowed));
     assert!(world.runtime.exit(&crashed, Exit { status: Some(ExitStatus::Code(1)), ..Exit::default() }));
-    world.wait_still("its death is told", async || world.lifecycle.sandbox(&crashed).await.is_none());
+    world.wait_still("its death is told", async || world.lifecycle.sandbox(&crashed).is_none());
     world.stop();
     world.runtime.vanish(&lost);
     world.start().unwrap();

@@ -72,7 +72,7 @@ fn one_of_which_nothing_is_left_is_told_orphaned() {
     let id = world.create().id.clone();
     world.runtime.vanish(&id);
     let_it_look(&world);
-    world.wait_still("it is gone", async || world.lifecycle.sandbox(&id).await.is_none());
+    world.wait_still("it is gone", async || world.lifecycle.sandbox(&id).is_none());
     world.assert_settled();
     let event = world.last_event(&id);
     let death = event.fact.death().unwrap();

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use sandscope_lifecycle::{CreateError, DialError, RequestError, SnapshotName, Waking};
+use sandscope_lifecycle::{CreateError, RequestError};
+use sandscope_lives::{DialError, IdempotencyKey, SnapshotName, Waking};
 use sandscope_model::{
     Cause, Clock, EventType, Exit, ExitStatus, Fact, KillReason, Rootfs, SandboxId, StateName, Team, TeamId,
 };
-use sandscope_store::{DeleteTemplate, IdempotencyKey};
+use sandscope_store::DeleteTemplate;
 use sandscope_testbed::{Fault, Op, Shape, Trigger};
 
 use crate::world::{LONG, World, moved_to, request};
@@ -43,7 +44,7 @@ fn a_whole_life_is_told_as_it_was_lived() {
     assert!(log.iter().all(|event| event.metadata()["purpose"] == "test"));
     assert_ne!(log[0].sandbox().unwrap().execution_id, log[3].sandbox().unwrap().execution_id);
     assert_eq!(log[5].kill_reason(), Some(KillReason::Request));
-    assert!(world.run_still(lifecycle.sandbox(id)).is_none());
+    assert!(lifecycle.sandbox(id).is_none());
     world.assert_settled();
 }
 
@@ -160,7 +161,7 @@ fn a_caller_that_goes_away_changes_nothing() {
     });
     world.runtime.release(Op::Pause);
     world.wait_still("the pause is told", async || {
-        world.lifecycle.sandbox(id).await.is_some_and(|sandbox| sandbox.state.name() == StateName::Paused)
+        world.lifecycle.sandbox(id).is_some_and(|sandbox| sandbox.state.name() == StateName::Paused)
     });
     world.assert_settled();
     assert_eq!(world.told(id), [Created, Paused]);
@@ -210,7 +211,7 @@ fn a_crash_is_told_with_its_exit() {
         assert!(world.runtime.exit(id, exit.clone()));
     }
     world.wait_still("both are gone", async || {
-        world.lifecycle.sandbox(running).await.is_none() && world.lifecycle.sandbox(paused).await.is_none()
+        world.lifecycle.sandbox(running).is_none() && world.lifecycle.sandbox(paused).is_none()
     });
     world.assert_settled();
     let event = world.last_event(running);
@@ -259,23 +260,23 @@ fn traffic_reaches_a_running_sandbox_and_wakes_a_paused_one_that_wishes_so() {
     world.run_still(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.runtime.listen(None, 8000, listener.local_addr().unwrap());
-        let asleep = world.lifecycle.dial(&world.runtime, &sleeper, 8000, Waking::Allowed).await;
+        let asleep = world.lifecycle.dial(&sleeper, 8000, Waking::Allowed).await;
         assert!(matches!(asleep, Err(DialError::NotFound)));
-        let refused = world.lifecycle.dial(&world.runtime, &waker, 8000, Waking::Refused).await;
+        let refused = world.lifecycle.dial(&waker, 8000, Waking::Refused).await;
         assert!(matches!(refused, Err(DialError::MayNotWake)));
-        let dialed = world.lifecycle.dial(&world.runtime, &waker, 8000, Waking::Allowed).await.unwrap();
+        let dialed = world.lifecycle.dial(&waker, 8000, Waking::Allowed).await.unwrap();
         // As long as it was given, also where it ran for a moment only.
         assert_eq!(dialed.sandbox.end_at.duration_since(world.clock.now()), LONG.try_into().unwrap());
-        let again = world.lifecycle.dial(&world.runtime, &waker, 8000, Waking::Refused).await;
+        let again = world.lifecycle.dial(&waker, 8000, Waking::Refused).await;
         assert!(again.is_ok(), "it runs: nobody has to wake it");
         world.lifecycle.pause(world.team.id, &brief).await.unwrap();
-        let dialed = world.lifecycle.dial(&world.runtime, &brief, 8000, Waking::Allowed).await.unwrap();
+        let dialed = world.lifecycle.dial(&brief, 8000, Waking::Allowed).await.unwrap();
         assert_eq!(dialed.sandbox.end_at.duration_since(world.clock.now()).as_secs(), 300);
-        let closed = world.lifecycle.dial(&world.runtime, &waker, 8001, Waking::Allowed).await;
+        let closed = world.lifecycle.dial(&waker, 8001, Waking::Allowed).await;
         assert!(matches!(closed, Err(DialError::PortClosed)));
         let unknown: SandboxId = "i0123456789abcdefghij".parse().unwrap();
         assert!(matches!(
-            world.lifecycle.dial(&world.runtime, &unknown, 8000, Waking::Allowed).await,
+            world.lifecycle.dial(&unknown, 8000, Waking::Allowed).await,
             Err(DialError::NotFound)
         ));
     });
@@ -290,7 +291,7 @@ fn many_connections_wake_a_sandbox_once() {
     world.run_still(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.runtime.listen(None, 8000, listener.local_addr().unwrap());
-        let dial = || world.lifecycle.dial(&world.runtime, &id, 8000, Waking::Allowed);
+        let dial = || world.lifecycle.dial(&id, 8000, Waking::Allowed);
         let (a, b, c) = tokio::join!(dial(), dial(), dial());
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
     });

@@ -24,7 +24,7 @@ fn sandboxes_outlive_the_server() {
     world.crash();
     assert_eq!(world.log(), before);
     world.assert_settled();
-    let found = world.run(world.lifecycle.sandbox(&running.id)).unwrap();
+    let found = world.lifecycle.sandbox(&running.id).unwrap();
     assert_eq!(found.end_at, running.end_at);
     world.run(world.lifecycle.resume(&world.team, &paused.id, Duration::from_secs(9))).unwrap();
     world.assert_settled();
@@ -37,7 +37,7 @@ fn after_a_drain_they_are_found_again_too() {
     world.run_still(world.lifecycle.drain());
     world.crash();
     world.assert_settled();
-    assert!(world.run(world.lifecycle.sandbox(&id)).is_some());
+    assert!(world.lifecycle.sandbox(&id).is_some());
     assert_eq!(world.told(&id), [Created]);
 }
 
@@ -146,8 +146,8 @@ fn a_time_that_was_up_while_the_server_was_down_is_ended_at_once() {
     world.clock.advance(Duration::from_secs(3600));
     world.start().unwrap();
     world.wait_still("both are ended", async || {
-        let is_paused = world.lifecycle.sandbox(&paused).await.unwrap().state.name() == StateName::Paused;
-        is_paused && world.lifecycle.sandbox(&killed).await.is_none()
+        let is_paused = world.lifecycle.sandbox(&paused).unwrap().state.name() == StateName::Paused;
+        is_paused && world.lifecycle.sandbox(&killed).is_none()
     });
     world.assert_settled();
     assert_eq!(world.last_event(&killed).kill_reason(), Some(KillReason::Timeout));

@@ -14,9 +14,9 @@ fn the_time_is_up_when_it_is_up_and_not_before() {
     let left = sandbox.end_at.duration_since(world.clock.now());
     world.clock.advance(Duration::try_from(left).unwrap() - Duration::from_millis(1));
     world.run_still(tokio::task::yield_now());
-    assert!(world.run_still(world.lifecycle.sandbox(&sandbox.id)).is_some());
+    assert!(world.lifecycle.sandbox(&sandbox.id).is_some());
     world.clock.advance(Duration::from_millis(1));
-    world.wait_still("it is gone", async || world.lifecycle.sandbox(&sandbox.id).await.is_none());
+    world.wait_still("it is gone", async || world.lifecycle.sandbox(&sandbox.id).is_none());
     let event = world.last_event(&sandbox.id);
     assert_eq!(event.kill_reason(), Some(KillReason::Timeout));
     assert_eq!(event.timestamp, sandbox.end_at);
@@ -31,7 +31,7 @@ fn a_sandbox_may_be_paused_when_its_time_is_up() {
     });
     world.clock.advance(Duration::from_secs(61));
     world.wait_still("it is paused", async || {
-        world.lifecycle.sandbox(&sandbox.id).await.unwrap().state.name() == StateName::Paused
+        world.lifecycle.sandbox(&sandbox.id).unwrap().state.name() == StateName::Paused
     });
     // Time does not pass for a paused sandbox.
     world.clock.advance(Duration::from_secs(24 * 3600));
@@ -57,7 +57,7 @@ fn the_time_is_moved_both_ways_by_set_timeout_and_only_forward_by_the_others() {
     world.run_still(lifecycle.refresh(team, id, Duration::from_secs(200))).unwrap();
     assert_eq!(ends_in(), 200);
     world.run_still(lifecycle.set_timeout(team, id, Duration::ZERO)).unwrap();
-    world.wait_still("it is gone", async || lifecycle.sandbox(id).await.is_none());
+    world.wait_still("it is gone", async || lifecycle.sandbox(id).is_none());
     assert_eq!(world.told(id), [Created, Updated, Updated, Updated, Updated, Updated, Killed]);
 }
 
@@ -69,7 +69,7 @@ fn one_that_cannot_be_paused_is_killed_in_the_end() {
         request.timeout = Duration::from_secs(1);
         request.on_timeout = OnTimeout::Pause;
     });
-    world.wait("it is gone", async || world.lifecycle.sandbox(&sandbox.id).await.is_none());
+    world.wait("it is gone", async || world.lifecycle.sandbox(&sandbox.id).is_none());
     assert_eq!(world.told(&sandbox.id), [Created, Killed]);
     assert_eq!(world.last_event(&sandbox.id).kill_reason(), Some(KillReason::Timeout));
     world.assert_settled();

@@ -5,9 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_lifecycle::{
-    CreateRequest, HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, StartError, Upkeep,
-};
+use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, StartError, Upkeep};
+use sandscope_lives::CreateRequest;
 use sandscope_model::{
     Build, BuildId, Clock, Entropy, Event, EventType, Fact, OnTimeout, Rootfs, Sandbox, SandboxId, Team,
     TeamId, TeamLimits, Template, TemplateId, TemplateKind, Update,
@@ -275,6 +274,7 @@ pub(crate) async fn start(
     let options = LifecycleOptions {
         engine: Arc::new(runtime.clone()),
         readings: Arc::new(runtime.clone()),
+        door: Arc::new(runtime.clone()),
         store: store.clone(),
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
