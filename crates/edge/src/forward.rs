@@ -29,6 +29,9 @@ use crate::{Inner, Target};
 const RESERVED: [&str; 5] =
     ["/init", "/freeze", "/unfreeze", "/collapse", sandscope_agent_protocol::logs::PATH];
 
+/// Bytes to and from a port of a sandbox.
+type Stream = TokioIo<Box<dyn Duplex>>;
+
 pub(crate) async fn carry(
     edge: &Inner,
     target: &Target,
@@ -138,13 +141,13 @@ fn is_signed(edge: &Inner, sandbox: &Sandbox, request: &Request<Body>) -> bool {
 enum Inside {
     /// Where nothing is left to be sent, whoever waits for the answer drives it: no thread has to wake another for
     /// every piece of a download.
-    Here(Pin<Box<http1::Connection<TokioIo<Box<dyn Duplex>>, Body>>>),
+    Here(Pin<Box<http1::Connection<Stream, Body>>>),
     /// It has a task of its own, so that what is sent goes on where nobody reads the answer, or is over.
     Away,
 }
 
 impl Inside {
-    fn of(connection: http1::Connection<TokioIo<Box<dyn Duplex>>, Body>, is_all_sent: bool) -> Self {
+    fn of(connection: http1::Connection<Stream, Body>, is_all_sent: bool) -> Self {
         if is_all_sent {
             return Self::Here(Box::pin(connection));
         }

@@ -8,7 +8,7 @@ use sandscope_model::{
     Cause, Clock, Entropy, EventDraft, EventId, Exit, Fact, Origin, Sandbox, SandboxId, StateName, TeamId,
     Timestamp,
 };
-use sandscope_store::Store;
+use sandscope_store::{Admissions, NodeFacts};
 use sandscope_tasks::{Crew, Tasks};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,9 @@ pub(crate) struct Context {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) readings: Arc<dyn Readings>,
     pub(crate) door: Arc<dyn Dial>,
-    pub(crate) store: Store,
+    pub(crate) facts: Arc<dyn NodeFacts>,
+    /// Admits sandboxes: the decision is the control's, for places and keys are a team's, not a node's.
+    pub(crate) admissions: Arc<dyn Admissions>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) slots: Slots,

@@ -35,7 +35,7 @@ impl Lifecycle {
     }
 
     async fn make(&self, team: &Team, request: CreateRequest) -> Result<Created, CreateError> {
-        let resolved = self.context.store.resolve_template(team.id, &request.template).await?;
+        let resolved = self.context.facts.resolve_template(team.id, &request.template).await?;
         let Some((template, build)) = resolved else {
             return Err(CreateError::TemplateNotFound { reference: request.template });
         };
@@ -46,7 +46,7 @@ impl Lifecycle {
         let places = if slot.is_some() { limit } else { 0 };
         let key =
             request.idempotency.map(|key| IdempotencyKey { key: key.key, request_hash: key.request_hash });
-        let admission = self.context.store.admit_sandbox(&sandbox, places, key).await?;
+        let admission = self.context.admissions.admit_sandbox(&sandbox, places, key).await?;
         match admission {
             Admission::Admitted => self.launch(sandbox, slot).await,
             Admission::LimitReached { .. } => Err(CreateError::LimitReached { limit }),
@@ -89,7 +89,7 @@ impl Lifecycle {
         let live = self.sandbox(id);
         let sandbox = match live {
             Some(sandbox) => Some(sandbox),
-            None => self.context.store.sandbox(id).await?.map(Arc::new),
+            None => self.context.facts.sandbox(id).await?.map(Arc::new),
         };
         let sandbox = sandbox.ok_or(CreateError::IdempotencyInProgress)?;
         Ok(Created { sandbox, replayed: true })

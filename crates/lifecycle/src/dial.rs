@@ -64,7 +64,7 @@ impl Lifecycle {
     /// Resumes a paused sandbox for traffic: as long as it was given when it was made, but 300 seconds at least and no
     /// longer than the team may.
     async fn wake(&self, handle: &Handle, sandbox: &Sandbox) -> Result<(), DialError> {
-        let team = self.context.store.team(sandbox.team_id).await.map_err(unavailable)?;
+        let team = self.context.facts.team(sandbox.team_id).await.map_err(unavailable)?;
         let limits = team.ok_or(DialError::NotFound)?.limits;
         let stored = Duration::from_secs(u64::from(sandbox.spec.timeout_s));
         let longest = Duration::from_secs(u64::from(limits.max_timeout_s));

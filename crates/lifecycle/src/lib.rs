@@ -6,10 +6,14 @@
 //!                   ▲ implemented by
 //!               Lifecycle ──► registry ──► driver of each live sandbox ──► Engine
 //!                     │                          │        ▲
-//!                     │ create: admission        │        └── exits nobody asked for
+//!                     │ create                   │        └── exits nobody asked for
 //!                     ▼                          ▼
-//!                   Store ◄──── intent, then state + event in one transaction
+//!               Admissions   NodeFacts ◄── intent, then state + event in one transaction
 //! ```
+//!
+//! What is a node's own goes through [`NodeFacts`](sandscope_store::NodeFacts): rows, commits, templates, layers.
+//! Whether one more sandbox may be made is the control's to decide, and goes through
+//! [`Admissions`](sandscope_store::Admissions): a team's places and keys are the same on every node.
 //!
 //! Ownership: a sandbox belongs to its driver alone; [`Lifecycle`] only hands requests over. Concurrency limits are
 //! held by a place in the team's limit that a driver owns while its sandbox runs. Failure cases are described where

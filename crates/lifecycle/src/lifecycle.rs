@@ -138,7 +138,7 @@ impl Lifecycle {
     /// # Errors
     /// If the store cannot be written; nothing is deleted then.
     pub async fn delete_template(&self, team: &Team, reference: &str) -> Result<DeleteTemplate, StoreError> {
-        let deleted = self.context.store.delete_template(team.id, reference).await?;
+        let deleted = self.context.facts.delete_template(team.id, reference).await?;
         if let DeleteTemplate::Deleted(builds) = &deleted {
             for build_id in builds {
                 // The rows are gone: a layer that stays behind takes room but can do no harm.

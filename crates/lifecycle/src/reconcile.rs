@@ -182,9 +182,9 @@ async fn compare(context: &Context, survey: &Survey) -> Result<Vec<Finding>, Sto
             found.push(Finding::Stray(stray.clone()));
         }
     }
-    let recorded: HashSet<BuildId> = context.store.captured_layers().await?.into_iter().collect();
+    let recorded: HashSet<BuildId> = context.facts.captured_layers().await?.into_iter().collect();
     // Another node may keep its own in a place that both see.
-    let elsewhere: HashSet<BuildId> = context.store.layers_elsewhere().await?.into_iter().collect();
+    let elsewhere: HashSet<BuildId> = context.facts.layers_elsewhere().await?.into_iter().collect();
     let layers: HashSet<BuildId> = survey.layers.iter().copied().collect();
     let unknown = layers.difference(&recorded).filter(|layer| !elsewhere.contains(layer));
     found.extend(unknown.copied().map(Finding::Layer));
@@ -198,12 +198,12 @@ async fn is_ours(context: &Context, stray: &Stray) -> Result<bool, StoreError> {
     if context.registry.any(id).is_some() {
         return Ok(false);
     }
-    let row = if stray.is_shared { context.store.sandbox(id).await? } else { return Ok(true) };
+    let row = if stray.is_shared { context.facts.sandbox(id).await? } else { return Ok(true) };
     Ok(row.is_some_and(|row| is_killed(&row.state)))
 }
 
 async fn is_gone(context: &Context, id: &SandboxId) -> Result<bool, StoreError> {
-    Ok(context.store.sandbox(id).await?.is_none_or(|row| is_killed(&row.state)))
+    Ok(context.facts.sandbox(id).await?.is_none_or(|row| is_killed(&row.state)))
 }
 
 const fn is_killed(state: &State) -> bool {

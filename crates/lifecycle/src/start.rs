@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sandscope_engine::{Dial, Engine, Found, FoundState, Notice, Readings};
 use sandscope_model::{Clock, Component, Entropy, Origin};
-use sandscope_store::Store;
+use sandscope_store::{Admissions, NodeFacts};
 use sandscope_tasks::{Phase, Tasks};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,10 @@ pub struct LifecycleOptions {
     pub readings: Arc<dyn Readings>,
     /// Connects into them.
     pub door: Arc<dyn Dial>,
-    /// Keeps the facts.
-    pub store: Store,
+    /// Keeps the facts of this node's sandboxes.
+    pub facts: Arc<dyn NodeFacts>,
+    /// Decides whether one more sandbox may be made.
+    pub admissions: Arc<dyn Admissions>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Draws ids and tokens: cryptographically strong.
@@ -44,14 +46,15 @@ impl Lifecycle {
     /// # Errors
     /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
     pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
-        let LifecycleOptions { engine, readings, door, store, clock, entropy, tasks } = options;
+        let LifecycleOptions { engine, readings, door, facts, admissions, clock, entropy, tasks } = options;
         let notices = engine.take_notices().ok_or(StartError::NoticesTaken)?;
         let found = engine.recover().await.map_err(StartError::Engine)?;
         let context = Arc::new(Context {
             engine,
             readings,
             door,
-            store,
+            facts,
+            admissions,
             clock,
             entropy,
             slots: Slots::default(),
@@ -91,7 +94,7 @@ type Pending = Vec<oneshot::Receiver<Result<(), RequestError>>>;
 async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending, StartError> {
     let mut found: HashMap<_, FoundState> = found.into_iter().map(|found| (found.id, found.state)).collect();
     let mut pending = Vec::new();
-    for sandbox in context.store.live_sandboxes().await? {
+    for sandbox in context.facts.live_sandboxes().await? {
         let state = sandbox.state.name();
         let plan = recovery::plan(state, found.remove(&sandbox.id).as_ref());
         let slot = context.slots.take_over(&sandbox);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandscope_engine::{Dial, Readings};
 use sandscope_model::{Clock, Event, SandboxId};
-use sandscope_store::{LogBatch, Store, Tail};
+use sandscope_store::{LogBatch, NodeFacts, Store, Tail};
 use sandscope_tasks::{Crew, Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,8 +25,10 @@ const PENALTY: Duration = Duration::from_secs(30);
 /// What a collector is made of.
 #[derive(Clone)]
 pub struct LogsOptions {
-    /// Where lines go, and where events come from.
-    pub store: Store,
+    /// Where lines go.
+    pub facts: Arc<dyn NodeFacts>,
+    /// Where events come from: of all nodes.
+    pub log: Store,
     /// Which sandboxes run.
     pub readings: Arc<dyn Readings>,
     /// How their agents are reached.
@@ -43,7 +45,7 @@ impl std::fmt::Debug for LogsOptions {
 
 /// What all followers share.
 pub(crate) struct Shared {
-    pub(crate) store: Store,
+    pub(crate) facts: Arc<dyn NodeFacts>,
     pub(crate) readings: Arc<dyn Readings>,
     pub(crate) door: Arc<dyn Dial>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -58,16 +60,16 @@ pub(crate) struct Shared {
 /// agents for the next start.
 pub fn start(options: LogsOptions, tasks: &Tasks) {
     let stop = tasks.stopping(Phase::Collect);
-    let LogsOptions { store, readings, door, clock } = options;
+    let LogsOptions { facts, log, readings, door, clock } = options;
     // One tail for all lives of the task: a failure costs the lines of one batch at the most.
-    let tail = Arc::new(tokio::sync::Mutex::new(store.tail_from_now()));
-    let (telling, waiting, stopped) = (store.clone(), Arc::clone(&clock), stop.clone());
+    let tail = Arc::new(tokio::sync::Mutex::new(log.tail_from_now()));
+    let (telling, waiting, stopped) = (Arc::clone(&facts), Arc::clone(&clock), stop.clone());
     tasks.start(Task::restart("log-story", Phase::Collect), move || {
-        tell(Arc::clone(&tail), telling.clone(), Arc::clone(&waiting), stopped.clone())
+        tell(Arc::clone(&tail), Arc::clone(&telling), Arc::clone(&waiting), stopped.clone())
     });
     let under_way = TaskTracker::new();
     let shared = Arc::new(Shared {
-        store,
+        facts,
         readings,
         door,
         clock,
@@ -136,7 +138,7 @@ impl Drop for Place {
 /// Writes what happens to sandboxes into their logs, until it is stopped and everything that happened is written.
 async fn tell(
     tail: Arc<tokio::sync::Mutex<Tail>>,
-    store: Store,
+    facts: Arc<dyn NodeFacts>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
@@ -148,7 +150,7 @@ async fn tell(
             () = stop.cancelled() => break,
         };
         match batch {
-            Ok(batch) => write(&store, &batch.events).await,
+            Ok(batch) => write(&*facts, &batch.events).await,
             Err(error) => {
                 tracing::warn!(%error, "lifecycle lines cannot be written for now: the events cannot be read");
                 if stop.run_until_cancelled(clock.sleep(STORE_PAUSE)).await.is_none() {
@@ -158,16 +160,16 @@ async fn tell(
         }
     }
     while let Ok(Some(batch)) = tail.try_next(EVENTS).await {
-        write(&store, &batch.events).await;
+        write(&*facts, &batch.events).await;
     }
 }
 
-async fn write(store: &Store, events: &[Arc<Event>]) {
+async fn write(facts: &dyn NodeFacts, events: &[Arc<Event>]) {
     for event in events {
         let Some(sandbox) = event.subject.sandbox() else { continue };
         let Some(entry) = story::entry(event) else { continue };
         let batch = LogBatch { sandbox_id: sandbox.id.clone(), entries: vec![entry], taken_upto: None };
-        if let Err(error) = store.append_logs(batch).await {
+        if let Err(error) = facts.append_logs(batch).await {
             tracing::debug!(sandbox_id = %sandbox.id, %error, "a lifecycle line is missing in a log");
         }
     }

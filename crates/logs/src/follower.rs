@@ -42,10 +42,10 @@ pub(crate) async fn follow(shared: &Shared, id: &SandboxId) {
 /// Over one connection, until it fails. `Ok` if there is nothing to follow.
 async fn follow_connection(shared: &Shared, id: &SandboxId, n_answers: &mut u64) -> Result<(), FollowError> {
     // One that the store does not know yet is found again by the next look.
-    let Some(sandbox) = shared.store.sandbox(id).await? else { return Ok(()) };
+    let Some(sandbox) = shared.facts.sandbox(id).await? else { return Ok(()) };
     let token: Option<Secret> = sandbox.spec.envd_access_token.clone();
     drop(sandbox);
-    let mut taken_upto = shared.store.logs_taken_upto(id).await?;
+    let mut taken_upto = shared.facts.logs_taken_upto(id).await?;
     let mut agent = AgentLink::connect(&*shared.door, id).await?;
     loop {
         let after = taken_upto.unwrap_or(0);
@@ -58,7 +58,7 @@ async fn follow_connection(shared: &Shared, id: &SandboxId, n_answers: &mut u64)
             let entries = entry::entries(lines, taken_upto, shared.clock.now());
             n_entries = entries.len();
             let batch = LogBatch { sandbox_id: id.clone(), entries, taken_upto: Some(upto) };
-            shared.store.append_logs(batch).await?;
+            shared.facts.append_logs(batch).await?;
             taken_upto = Some(upto);
         }
         shared.clock.sleep(shared.pace.pause(shared.clock.now(), n_entries, n_bytes)).await;

@@ -4,10 +4,14 @@
 //!   every 250 ms: what runs? ──► a follower for each ──► GET /logs?after=n&wait=30 ──► agent of the sandbox
 //!                                      │                        (waits for a line)
 //!                                      ▼
-//!                      validate, clean, count what is lost ──► Store::append_logs(…, upto n) ──► pause ──► again
+//!                      validate, clean, count what is lost ──► NodeFacts::append_logs(…, upto n) ──► pause ──► again
 //!
 //!   Store's feed of events ──► one line each: created, paused, killed and why
 //! ```
+//!
+//! Followers are a node's: they read agents of its own sandboxes, and hold [`NodeFacts`](sandscope_store::NodeFacts).
+//! The lines about what became of sandboxes are the control's: they come from the log of all of them, which a node does
+//! not follow, so that part alone holds the store's tail.
 //!
 //! Ownership: one task finds followers their sandboxes, each follower owns its connection, one task writes what the
 //! feed tells; `tasks` watches and stops them. Where a follower stands is kept in the store together with the lines, so a

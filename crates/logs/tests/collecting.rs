@@ -20,7 +20,7 @@ use sandscope_model::{
 };
 use sandscope_store::{LogQuery, Order, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{FakeRuntime, PoisonClock, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeRuntime, FarFacts, PoisonClock, SeededEntropy, StepClock};
 use tokio::net::TcpListener;
 
 /// How long a drain may take.
@@ -35,6 +35,8 @@ struct Script {
 
 struct World {
     store: Store,
+    /// What the collector reaches it by.
+    facts: FarFacts,
     clock: StepClock,
     runtime: FakeRuntime,
     lifecycle: Lifecycle,
@@ -85,13 +87,15 @@ impl World {
             engine: Arc::new(runtime.clone()),
             readings: Arc::new(runtime.clone()),
             door: Arc::new(runtime.clone()),
-            store: store.clone(),
+            facts: Arc::new(store.clone()),
+            admissions: Arc::new(store.clone()),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),
             tasks: sandscope_testbed::tasks(Arc::new(clock.clone())),
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
-        Self { store, clock, runtime, lifecycle, team, script, _data: data }
+        let facts = FarFacts::new(store.clone());
+        Self { store, facts, clock, runtime, lifecycle, team, script, _data: data }
     }
 
     fn collect(&self) -> Tasks {
@@ -101,7 +105,8 @@ impl World {
     fn collect_by(&self, clock: Arc<dyn Clock>) -> Tasks {
         let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
         let options = LogsOptions {
-            store: self.store.clone(),
+            facts: Arc::new(self.facts.clone()),
+            log: self.store.clone(),
             readings: Arc::new(self.runtime.clone()),
             door: Arc::new(self.runtime.clone()),
             clock,

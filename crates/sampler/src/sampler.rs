@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use sandscope_engine::{Depth, ReadError, Reading, Readings, Wanted};
 use sandscope_model::{Clock, Sample, SandboxId, Timestamp};
-use sandscope_store::Store;
+use sandscope_store::NodeFacts;
 use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ const LATE_S: i64 = 1;
 #[derive(Clone)]
 pub struct SamplerOptions {
     /// Where samples go, and where sandboxes' sizes come from.
-    pub store: Store,
+    pub facts: Arc<dyn NodeFacts>,
     /// Where counters are read.
     pub readings: Arc<dyn Readings>,
     /// Where time comes from.
@@ -72,7 +72,7 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
         let samples = found.samples;
         if !samples.is_empty() {
             let n_samples = samples.len();
-            let stored = options.store.insert_samples(samples).await;
+            let stored = options.facts.insert_samples(samples).await;
             options.stats.stored(n_samples, stored.is_ok());
             // One line when it begins and one when it is over, not one per tick.
             match &stored {
@@ -129,7 +129,7 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
     for (id, reading) in read(&*options.readings, new, false).await {
         match reading {
             Ok(Reading { counters, .. }) => {
-                if let Some(subject) = subject(&options.store, &id).await {
+                if let Some(subject) = subject(&*options.facts, &id).await {
                     rounds.start(now, subject, counters);
                 }
             }
@@ -172,8 +172,8 @@ fn report(options: &SamplerOptions, sandbox_id: &SandboxId, error: &ReadError) {
 }
 
 /// What the sandbox may use. `None` if the store does not know (yet): the next look asks again.
-async fn subject(store: &Store, id: &SandboxId) -> Option<Subject> {
-    match store.sandbox(id).await {
+async fn subject(facts: &dyn NodeFacts, id: &SandboxId) -> Option<Subject> {
+    match facts.sandbox(id).await {
         Ok(sandbox) => sandbox.map(|sandbox| Subject {
             sandbox_id: sandbox.id,
             team_id: sandbox.team_id,

@@ -67,7 +67,8 @@ impl Parts {
             engine: engine.engine(),
             readings: engine.readings(),
             door: engine.door(),
-            store: store.clone(),
+            facts: Arc::new(store.clone()),
+            admissions: Arc::new(store.clone()),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             tasks: tasks.clone(),
@@ -97,7 +98,7 @@ impl Parts {
         let suspecting = self.lifecycle.clone();
         let options = SamplerOptions {
             suspect: Some(Arc::new(move |id| suspecting.suspect(id))),
-            store: self.store.clone(),
+            facts: Arc::new(self.store.clone()),
             readings: self.engine.readings(),
             clock: Arc::clone(&self.clock),
             interval: config.metrics.interval,
@@ -127,7 +128,8 @@ impl Parts {
     /// Starts the collector of sandboxes' logs.
     pub(crate) fn collect_logs(&self) {
         let options = LogsOptions {
-            store: self.store.clone(),
+            facts: Arc::new(self.store.clone()),
+            log: self.store.clone(),
             readings: self.engine.readings(),
             door: self.engine.door(),
             clock: Arc::clone(&self.clock),

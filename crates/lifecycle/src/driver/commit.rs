@@ -47,7 +47,7 @@ impl Driver {
             event: next.event.clone(),
             snapshot: next.snapshot.clone(),
         };
-        match self.context.store.commit(change).await {
+        match self.context.facts.commit(change).await {
             Ok(_) => {}
             Err(error) if self.has_landed(next).await => {
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "recorded although the store reported a failure");
@@ -67,13 +67,13 @@ impl Driver {
     /// Whether a change that was reported as failed is there all the same. Only this driver changes the row, so the
     /// generation tells.
     async fn has_landed(&self, next: &Next) -> bool {
-        let row = self.context.store.sandbox(&self.sandbox.id).await;
+        let row = self.context.facts.sandbox(&self.sandbox.id).await;
         matches!(row, Ok(Some(row)) if row.generation == self.sandbox.generation + 1 && row.state == next.sandbox.state)
     }
 
     /// Goes on from what is recorded. The row was changed although this driver was told it was not.
     async fn catch_up(&mut self) {
-        match self.context.store.sandbox(&self.sandbox.id).await {
+        match self.context.facts.sandbox(&self.sandbox.id).await {
             Ok(Some(row)) => {
                 tracing::error!(sandbox_id = %row.id, state = %row.state.name(), "the row is not as this driver left it");
                 let holds_place =

@@ -34,7 +34,7 @@ impl Driver {
     }
 
     async fn last_samples(&self) -> Option<SampleSummary> {
-        match self.context.store.newest_samples(&self.sandbox.id, LAST_SAMPLES).await {
+        match self.context.facts.newest_samples(&self.sandbox.id, LAST_SAMPLES).await {
             Ok(samples) => SampleSummary::of(&samples),
             Err(error) => {
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "its last samples cannot be read");
@@ -84,7 +84,7 @@ impl Driver {
 
     async fn n_oom_kills_in_log(&self) -> Result<u64, StoreError> {
         let (team, id) = (self.sandbox.team_id, &self.sandbox.id);
-        let newest = self.context.store.newest_event(team, id, EventType::OutOfMemory).await?;
+        let newest = self.context.facts.newest_event(team, id, EventType::OutOfMemory).await?;
         Ok(match newest.map(|event| event.draft.fact) {
             Some(Fact::OutOfMemory(kills)) => kills.n_total,
             _ => 0,

@@ -62,7 +62,7 @@ async fn revive(context: &Arc<Context>, id: &SandboxId, delay: &mut Duration) ->
 async fn revived(context: &Arc<Context>, id: &SandboxId) -> Result<Option<Life>, RequestError> {
     // It had done all there was to do.
     let Some(handle) = context.registry.any(id) else { return Ok(None) };
-    let row = context.store.sandbox(id).await?;
+    let row = context.facts.sandbox(id).await?;
     let Some(sandbox) = row.filter(|sandbox| sandbox.state.name() != StateName::Killed) else {
         context.registry.remove(id);
         remove_remains(context, id).await;

@@ -125,7 +125,7 @@ impl Driver {
             name: meant.template.name.clone(),
         };
         let newest = Page { after: None, limit: 16 };
-        let stored = self.context.store.snapshots(self.sandbox.team_id, filter, newest).await;
+        let stored = self.context.facts.snapshots(self.sandbox.team_id, filter, newest).await;
         let found =
             stored.ok().and_then(|all| all.into_iter().find(|(_, build, _)| build.id == meant.build.id));
         found.unwrap_or((meant.template, meant.build, meant.tag))

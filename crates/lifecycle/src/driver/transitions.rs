@@ -61,7 +61,7 @@ impl Driver {
             return;
         }
         let mut delay = RETRY;
-        while let Err(error) = self.context.store.drop_sandbox(&self.sandbox.id).await {
+        while let Err(error) = self.context.facts.drop_sandbox(&self.sandbox.id).await {
             tracing::error!(sandbox_id = %self.sandbox.id, %error, "a row cannot be dropped; trying again");
             if let Some(waiting) = self.waiting.take() {
                 waiting.send(RequestError::Store(error));

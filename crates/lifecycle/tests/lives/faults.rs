@@ -91,7 +91,7 @@ impl Change {
 }
 
 /// Whatever happened before: the sandbox can still be killed, or is gone.
-fn can_be_ended(world: &World, sandbox: Option<&Sandbox>) {
+pub(crate) fn can_be_ended(world: &World, sandbox: Option<&Sandbox>) {
     if let Some(sandbox) = sandbox
         && world.lifecycle.sandbox(&sandbox.id).is_some()
     {

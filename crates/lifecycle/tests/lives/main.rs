@@ -9,6 +9,8 @@
 mod crashes;
 #[path = "deaths.rs"]
 mod deaths;
+#[path = "far.rs"]
+mod far;
 #[path = "faults.rs"]
 mod faults;
 #[path = "histories.rs"]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sandscope_model::{Clock as _, KillReason, NodeId, StateName};
-use sandscope_testbed::{FakeRuntime, SeededEntropy, Shape};
+use sandscope_testbed::{FakeRuntime, FarFacts, SeededEntropy, Shape};
 
 use crate::reconciling::let_it_look;
 use crate::world::{World, request, start};
@@ -21,7 +21,8 @@ fn rows_of_another_node_are_left_alone_by_a_start_by_the_reconciler_and_by_reten
         let store = world.store.on_behalf_of_node(node).await.unwrap();
         assert_eq!(store.node().await.unwrap(), node);
         assert_ne!(world.store.node().await.unwrap(), node);
-        let (there, _, _tasks) = start(&elsewhere, &store, &world.clock, &world.entropy).await.unwrap();
+        let (there, _, _tasks) =
+            start(&elsewhere, &FarFacts::new(store.clone()), &world.clock, &world.entropy).await.unwrap();
         let lives = there.create(&world.team, request()).await.unwrap().sandbox.id.clone();
         let (_, build, _) = there.checkpoint(&world.team, &lives, None).await.unwrap();
         let ends = there.create(&world.team, request()).await.unwrap().sandbox.id.clone();

@@ -13,7 +13,9 @@ use sandscope_model::{
 };
 use sandscope_store::{FaultPlan, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{FakeRuntime, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log};
+use sandscope_testbed::{
+    FakeRuntime, FarFacts, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log,
+};
 use tokio::sync::watch;
 
 /// The timeout sandboxes get unless a test says otherwise.
@@ -33,6 +35,8 @@ pub(crate) struct World {
     /// What goes wrong in the store during this life of the server.
     pub(crate) faults: FaultPlan,
     pub(crate) store: Store,
+    /// What the lifecycle of this life reaches the store by.
+    pub(crate) facts: FarFacts,
     pub(crate) lifecycle: Lifecycle,
     /// What the reconciler of this life has done.
     pub(crate) reconciled: watch::Receiver<Reconciled>,
@@ -63,11 +67,12 @@ impl World {
         let server = server();
         let faults = FaultPlan::none();
         let store = Store::open_with(dir.path(), Arc::new(clock.clone()), faults.clone()).unwrap();
+        let facts = FarFacts::new(store.clone());
         let (lifecycle, reconciled, tasks) = server.block_on(async {
             store.create_team(team.clone()).await.unwrap();
             let (template, build) = base(&*entropy, &clock);
             store.ensure_template(template, build).await.unwrap();
-            start(&runtime, &store, &clock, &entropy).await.unwrap()
+            start(&runtime, &facts, &clock, &entropy).await.unwrap()
         });
         Self {
             clock,
@@ -75,6 +80,7 @@ impl World {
             team,
             faults,
             store,
+            facts,
             lifecycle,
             reconciled,
             tasks,
@@ -144,8 +150,9 @@ impl World {
         self.faults = faults;
         self.store =
             Store::open_with(self.dir.path(), Arc::new(self.clock.clone()), self.faults.clone()).unwrap();
+        self.facts = FarFacts::new(self.store.clone());
         self.server = Some(server);
-        let starting = start(&self.runtime, &self.store, &self.clock, &self.entropy);
+        let starting = start(&self.runtime, &self.facts, &self.clock, &self.entropy);
         (self.lifecycle, self.reconciled, self.tasks) = self.run(starting)?;
         Ok(())
     }
@@ -157,9 +164,10 @@ impl World {
         self.runtime.inject(Trigger::Nth(0), fault);
         self.store = Store::open(self.dir.path(), Arc::new(self.clock.clone())).unwrap();
         self.server = Some(server);
-        let (runtime, clock, store) = (self.runtime.clone(), self.clock.clone(), self.store.clone());
+        let facts = FarFacts::new(self.store.clone());
+        let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
         let entropy = Arc::clone(&self.entropy);
-        self.run_until_halt(async move { start(&runtime, &store, &clock, &entropy).await.map(drop) });
+        self.run_until_halt(async move { start(&runtime, &facts, &clock, &entropy).await.map(drop) });
     }
 
     fn server(&self) -> &tokio::runtime::Runtime {
@@ -266,7 +274,7 @@ fn server() -> tokio::runtime::Runtime {
 
 pub(crate) async fn start(
     runtime: &FakeRuntime,
-    store: &Store,
+    facts: &FarFacts,
     clock: &StepClock,
     entropy: &Arc<SeededEntropy>,
 ) -> Result<(Lifecycle, watch::Receiver<Reconciled>, Tasks), StartError> {
@@ -275,7 +283,8 @@ pub(crate) async fn start(
         engine: Arc::new(runtime.clone()),
         readings: Arc::new(runtime.clone()),
         door: Arc::new(runtime.clone()),
-        store: store.clone(),
+        facts: Arc::new(facts.clone()),
+        admissions: Arc::new(facts.clone()),
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
         tasks: tasks.clone(),

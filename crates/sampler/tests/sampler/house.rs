@@ -53,7 +53,7 @@ impl House {
     pub(crate) async fn start(&mut self) {
         let options = SamplerOptions {
             suspect: None,
-            store: self.store.clone(),
+            facts: Arc::new(self.store.clone()),
             readings: Arc::new(self.runtime.clone()),
             clock: Arc::new(self.clock.clone()),
             interval: Duration::from_secs(5),
