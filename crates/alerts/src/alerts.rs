@@ -25,7 +25,7 @@ pub fn start(options: AlertOptions, tasks: &Tasks) {
 /// Watches until it is stopped.
 async fn run(options: AlertOptions, stop: CancellationToken) {
     let mut rounds = options.live.listen();
-    let mut changes = options.store.subscribe_alert_rules();
+    let mut changes = options.alerts.subscribe_alert_rules();
     changes.mark_changed();
     let mut alerts = Alerts::new(options);
     let mut n_rounds = 0_u64;
@@ -79,9 +79,9 @@ impl Alerts {
 
     /// Takes up the rules as they are now, and what fires by them.
     async fn read_rules(&mut self) -> Result<(), StoreError> {
-        let store = &self.telling.options.store;
-        let teams: Vec<_> = store.teams().await?.into_iter().map(|team| team.id).collect();
-        let own = store.alert_rules(None).await?;
+        let options = &self.telling.options;
+        let teams: Vec<_> = options.facts.teams().await?.into_iter().map(|team| team.id).collect();
+        let own = options.alerts.alert_rules(None).await?;
         self.rulebook.take(&teams, own);
         for team in teams {
             let firing = self.telling.firing(team, &self.rulebook).await?;
@@ -95,7 +95,7 @@ impl Alerts {
     async fn round(&mut self, round: &LiveRound, n: u64) -> Result<(), StoreError> {
         let may_have_more_teams = self.rulebook.teams().is_empty() || n.is_multiple_of(METER);
         if may_have_more_teams
-            && self.telling.options.store.teams().await?.len() != self.rulebook.teams().len()
+            && self.telling.options.facts.teams().await?.len() != self.rulebook.teams().len()
         {
             self.read_rules().await?;
         }

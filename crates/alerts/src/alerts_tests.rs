@@ -62,7 +62,7 @@ impl House {
             limits: TeamLimits::default(),
             created_at: clock.now(),
         };
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         let prices = sandscope_model::Prices {
             currency: "EUR".to_owned(),
             vcpu_hour: "0.5".parse().unwrap(),
@@ -71,7 +71,11 @@ impl House {
         let options = AlertOptions {
             rules,
             prices: Some(prices),
-            store,
+            alerts: store.alerts,
+            events: store.events,
+            facts: store.facts,
+            deliveries: store.deliveries,
+            samples: store.samples,
             clock: Arc::new(clock.clone()),
             entropy,
             live: Live::default(),
@@ -109,7 +113,7 @@ impl House {
         let id = (SandboxId::generate(entropy), self.team, template(of));
         let mut sandbox = Sandbox::example(id, State::Creating { execution: execution.clone() }, now);
         sandbox.spec.metadata = metadata.collect();
-        self.options.store.admit_sandbox(&sandbox, 10_000, None).await.unwrap();
+        self.options.facts.admit_sandbox(&sandbox, 10_000, None).await.unwrap();
         sandbox.state = State::Running { execution };
         self.commit(sandbox, Fact::Created).await
     }
@@ -118,7 +122,7 @@ impl House {
         let id = EventId::generate(&*self.options.entropy);
         let event = EventDraft::of_sandbox(id, &sandbox, None, fact, self.clock.now());
         let change = Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None };
-        self.options.store.commit(change).await.unwrap();
+        self.options.facts.commit(change).await.unwrap();
         Sandbox { generation: sandbox.generation + 1, ..sandbox }
     }
 
@@ -138,7 +142,7 @@ impl House {
 
     /// What was told: whether it fires, by which rule, about what.
     async fn told(&self) -> Vec<(bool, String, String)> {
-        let events = self.options.store.events_after(self.team, 0, 10_000).await.unwrap();
+        let events = self.options.events.events_after(self.team, 0, 10_000).await.unwrap();
         let alerts = events.iter().filter_map(|event| {
             let Fact::Alert { change, notice } = &event.fact else { return None };
             Some((*change == AlertChange::Firing, notice.rule.clone(), event.subject.key().to_string()))
@@ -154,7 +158,7 @@ impl House {
             created_at: self.clock.now(),
             rule,
         };
-        let outcome = self.options.store.insert_alert_rule(new.clone(), 100).await.unwrap();
+        let outcome = self.options.alerts.insert_alert_rule(new.clone(), 100).await.unwrap();
         assert_eq!(outcome, RuleOutcome::Stored(new.clone()));
         new
     }
@@ -196,7 +200,7 @@ async fn deaths_are_counted_for_each_template_and_label_and_only_those_nobody_as
     assert_eq!(all.len(), 6, "{all:?}");
     assert!(all[3..].iter().all(|(is_firing, ..)| !is_firing), "{all:?}");
     assert_eq!(all[5].1, "memory", "the youngest lasts longest");
-    let events = house.options.store.events_after(house.team, 0, 1_000).await.unwrap();
+    let events = house.options.events.events_after(house.team, 0, 1_000).await.unwrap();
     let first = events.iter().find(|event| event.event_type() == EventType::AlertFiring).unwrap();
     assert_eq!(
         first.sandbox().unwrap().template_id,
@@ -235,10 +239,10 @@ async fn a_rule_holds_at_once_and_what_it_fired_resolves_when_it_is_changed_or_g
     let mut expected = vec![told(true, "crash-loop", &subject)];
     assert_eq!(house.told().await, expected, "what has happened already counts");
 
-    let store = house.options.store.clone();
+    let options = house.options.clone();
     let changed = AlertRule { threshold: 2.0, clear: 2.0, ..crash_loop() };
     let (at, entropy) = (house.clock.now(), Arc::clone(&house.options.entropy));
-    store.update_alert_rule(house.team, own.id, changed, at, Arc::clone(&entropy)).await.unwrap();
+    options.alerts.update_alert_rule(house.team, own.id, changed, at, Arc::clone(&entropy)).await.unwrap();
     expected.push(told(false, "crash-loop", &subject));
     assert_eq!(house.told().await, expected, "in the same transaction");
     // Still by the old revision: it decides nothing any more.
@@ -249,12 +253,12 @@ async fn a_rule_holds_at_once_and_what_it_fired_resolves_when_it_is_changed_or_g
     house.round().await.unwrap();
     expected.push(told(true, "crash-loop", &subject));
     assert_eq!(house.told().await, expected, "it still has to fire");
-    assert!(store.delete_alert_rule(house.team, own.id, at, entropy).await.unwrap());
+    assert!(options.alerts.delete_alert_rule(house.team, own.id, at, entropy).await.unwrap());
     house.alerts.read_rules().await.unwrap();
     house.round().await.unwrap();
     expected.push(told(false, "crash-loop", &subject));
     assert_eq!(house.told().await, expected);
-    assert_eq!(store.alert_cursor(house.team).await.unwrap(), None, "nothing is followed");
+    assert_eq!(options.alerts.alert_cursor(house.team).await.unwrap(), None, "nothing is followed");
 }
 
 #[tokio::test]
@@ -292,7 +296,7 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     let failing = rule("failing", AlertMetric::WebhookFailingS, 300.0, 0, AlertBy::Webhook);
     let behind = rule("behind", AlertMetric::WebhookBehind, 2.0, 0, AlertBy::Webhook);
     let mut house = House::new(vec![failing, behind]).await;
-    let store = house.options.store.clone();
+    let options = house.options.clone();
     let id = WebhookId::generate(&*house.options.entropy);
     let webhook = Webhook {
         id,
@@ -307,7 +311,7 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
         options: WebhookOptions::default(),
         created_at: house.clock.now(),
     };
-    store.insert_webhook(webhook, 10).await.unwrap();
+    options.deliveries.insert_webhook(webhook, 10).await.unwrap();
     let running = house.sandbox(1, &[]).await;
     let health =
         |failing_since: Option<Timestamp>| WebhookHealth { failing_since, ..WebhookHealth::default() };
@@ -316,7 +320,7 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
         cursor: Some(cursor),
         ..DeliveryProgress::of(id)
     };
-    store.record_deliveries(progress(health(Some(house.clock.now())), 1)).await.unwrap();
+    options.deliveries.record_deliveries(progress(health(Some(house.clock.now())), 1)).await.unwrap();
     house.metered().await;
     assert_eq!(house.told().await, []);
     house.clock.advance(Duration::from_secs(300));
@@ -329,19 +333,19 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     house.metered().await;
     expected.push(told(true, "behind", &subject));
     assert_eq!(house.told().await, expected);
-    store.record_deliveries(progress(health(None), 4)).await.unwrap();
+    options.deliveries.record_deliveries(progress(health(None), 4)).await.unwrap();
     house.metered().await;
     expected.push(told(false, "failing", &subject));
     expected.push(told(false, "behind", &subject));
     assert_eq!(house.told().await, expected);
     house.die(2, &[], KillReason::Request).await;
     house.metered().await;
-    store.delete_webhook(house.team, id).await.unwrap();
+    options.deliveries.delete_webhook(house.team, id).await.unwrap();
     house.metered().await;
     expected.push(told(true, "behind", &subject));
     expected.push(told(false, "behind", &subject));
     assert_eq!(house.told().await, expected);
-    assert_eq!(store.firing_alerts(house.team, 9).await.unwrap(), []);
+    assert_eq!(options.alerts.firing_alerts(house.team, 9).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -371,7 +375,7 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
         let rest = if n == 5 { 100 } else { 9_900 };
         house
             .options
-            .store
+            .samples
             .insert_samples(vec![sample(&long, at, 9_900), sample(&short, at, rest)])
             .await
             .unwrap();

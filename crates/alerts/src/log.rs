@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sandscope_model::{
     AlertSource, Event, EventFilter, EventType, KillReason, SubjectKey, TeamId, Timestamp,
 };
-use sandscope_store::{AlertDecision, EventQuery, Order, Store, StoreError};
+use sandscope_store::{AlertDecision, EventLog, EventQuery, Order, StoreError};
 
 use crate::rulebook::{Rule, Rulebook};
 use crate::telling::{Firing, Telling};
@@ -76,11 +76,11 @@ impl Log {
 
 impl TeamLog {
     async fn round(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
-        let store = &telling.options.store;
+        let options = &telling.options;
         if self.rules.is_empty() {
             if !self.is_built {
-                if store.alert_cursor(team).await?.is_some() {
-                    store.forget_alert_cursor(team).await?;
+                if options.alerts.alert_cursor(team).await?.is_some() {
+                    options.alerts.forget_alert_cursor(team).await?;
                 }
                 (self.is_built, self.cursor) = (true, 0);
             }
@@ -95,15 +95,16 @@ impl TeamLog {
 
     /// Counts what the log says up to the cursor, and fires what has come to its threshold by now: for a new rule.
     async fn build(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
-        let store = &telling.options.store;
-        let found = store.alert_cursor(team).await?;
+        let options = &telling.options;
+        let found = options.alerts.alert_cursor(team).await?;
         let cursor = match found {
             // A rule made meanwhile is not held against what was looked at before it was there.
             Some(stored) => stored.max(self.cursor),
-            None => store.last_sequence(team).await?,
+            None => options.events.last_sequence(team).await?,
         };
         let now = telling.now();
-        let next = store.event(team, cursor + 1).await?.map_or(now, |event| event.timestamp.min(now));
+        let next =
+            options.events.event(team, cursor + 1).await?.map_or(now, |event| event.timestamp.min(now));
         for Followed { rule, window } in &mut self.rules {
             *window = Window::new(rule.rule.within_s, rule.rule.by.clone());
         }
@@ -112,7 +113,8 @@ impl TeamLog {
         let crashes = EventFilter { reasons: KillReason::CRASHES.to_vec(), ..EventFilter::default() };
         let memory = EventFilter { types: vec![EventType::OutOfMemory], ..EventFilter::default() };
         for filter in [crashes, memory] {
-            self.count_up_to(store, team, EventFilter { start: Some(start), ..filter }, cursor).await?;
+            self.count_up_to(&options.events, team, EventFilter { start: Some(start), ..filter }, cursor)
+                .await?;
         }
         (self.cursor, self.stored) = (cursor, cursor);
         let mut fired = Vec::new();
@@ -137,7 +139,7 @@ impl TeamLog {
 
     async fn count_up_to(
         &mut self,
-        store: &Store,
+        events: &EventLog,
         team: TeamId,
         filter: EventFilter,
         cursor: u64,
@@ -146,7 +148,7 @@ impl TeamLog {
         loop {
             let query =
                 EventQuery { filter: filter.clone(), position, limit: BATCH, order: Order::Asc, offset: 0 };
-            let page = store.event_page(team, query).await?;
+            let page = events.event_page(team, query).await?;
             for event in page.events.iter().take_while(|event| event.sequence <= cursor) {
                 self.count(event);
             }
@@ -180,7 +182,7 @@ impl TeamLog {
                 order: Order::Asc,
                 offset: 0,
             };
-            let page = telling.options.store.event_page(team, query).await?;
+            let page = telling.options.events.event_page(team, query).await?;
             telling.options.stats.events(page.events.len());
             let mut fired = Vec::new();
             let mut seen = HashSet::new();

@@ -59,7 +59,7 @@ impl Meters {
         };
         let now = telling.now();
         let meter = self.usage.entry(team).or_default();
-        let open = meter.read(&telling.options.store, team, longest_s, now).await?;
+        let open = meter.read(&telling.options.events, team, longest_s, now).await?;
         let numbers: Vec<_> = rules
             .into_iter()
             .map(|rule| {
@@ -88,10 +88,10 @@ impl Meters {
         if rules.is_empty() {
             return Ok(());
         }
-        let (store, now) = (&telling.options.store, telling.now());
-        let webhooks = store.webhooks(team).await?;
+        let (options, now) = (&telling.options, telling.now());
+        let webhooks = options.deliveries.webhooks(team).await?;
         for webhook in &webhooks {
-            let Some(standing) = store.webhook_standing(webhook.id).await? else { continue };
+            let Some(standing) = options.deliveries.webhook_standing(webhook.id).await? else { continue };
             for rule in &rules {
                 let value = value(rule.rule.metric, &standing, webhook.enabled, now);
                 self.see(telling, team, rule, Subject::Webhook(webhook.id), value, now).await?;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use sandscope_model::{AlertRule, Clock, Entropy, Prices};
 use sandscope_sampler::Live;
-use sandscope_store::Store;
+use sandscope_store::{Deliveries, EventLog, Facts, Samples};
 
 use crate::stats::AlertStats;
 
@@ -14,7 +14,15 @@ pub struct AlertOptions {
     /// What usage costs, if the operator set prices.
     pub prices: Option<Prices>,
     /// Where what fires is kept, rules are found, and events go.
-    pub store: Store,
+    pub alerts: sandscope_store::Alerts,
+    /// What rules on events and usage are held against.
+    pub events: EventLog,
+    /// Which teams there are, and what their sandboxes are.
+    pub facts: Facts,
+    /// How deliveries to webhooks have been going.
+    pub deliveries: Deliveries,
+    /// What was sampled before the server started.
+    pub samples: Samples,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where events' ids come from.

@@ -85,7 +85,7 @@ impl Seconds {
             .map(|((slot, id), (team, _))| (*slot, id.clone(), *team))
             .collect();
         for (slot, id, team) in firing {
-            let sandbox = telling.options.store.sandbox(&id).await?;
+            let sandbox = telling.options.facts.sandbox(&id).await?;
             if sandbox.is_some_and(|sandbox| !matches!(sandbox.state, State::Killed { .. })) {
                 continue;
             }
@@ -118,7 +118,7 @@ async fn recall(telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) -> Alert
     }
     let span = std::time::Duration::from_secs(u64::from(rule.rule.for_s) + 60);
     let start = point.sample.at.checked_sub(span).ok();
-    match telling.options.store.samples(&point.sample.sandbox_id, start, None, None).await {
+    match telling.options.samples.samples(&point.sample.sandbox_id, start, None, None).await {
         Ok(samples) => samples
             .iter()
             .filter(|sample| sample.at < point.sample.at)
@@ -138,7 +138,7 @@ async fn tell(
     let id = &point.sample.sandbox_id;
     let decision = match change {
         AlertChange::Firing => {
-            let Some(sandbox) = telling.options.store.sandbox(id).await? else { return Ok(()) };
+            let Some(sandbox) = telling.options.facts.sandbox(id).await? else { return Ok(()) };
             telling.fire(point.team_id, rule, (Subject::of(&sandbox), None), value, point.sample.at)
         }
         AlertChange::Resolved => {

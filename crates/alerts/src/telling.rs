@@ -30,7 +30,7 @@ impl Telling {
     /// What fires by rules that hold. Whatever fires by a rule that is gone, or was another, is resolved.
     pub(crate) async fn firing(&self, team: TeamId, rulebook: &Rulebook) -> Result<Firing, StoreError> {
         let (mut firing, mut gone) = (Firing::new(), Vec::new());
-        for alert in self.options.store.firing_alerts(team, MAX_FIRING).await? {
+        for alert in self.options.alerts.firing_alerts(team, MAX_FIRING).await? {
             match rulebook.find(team, &alert.key) {
                 Some(rule) if alert.rule.as_ref().is_none_or(|was| *was == rule.rule) => {
                     firing.insert((rule.slot, alert.key.subject));
@@ -54,7 +54,7 @@ impl Telling {
             return Ok(());
         }
         let step = AlertStep { team_id, decisions, cursor };
-        self.options.stats.told(self.options.store.tell_alerts(step).await?);
+        self.options.stats.told(self.options.alerts.tell_alerts(step).await?);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sandscope_model::ledger::{Usage, Window};
 use sandscope_model::{ExecutionSummary, TeamId, Timestamp};
-use sandscope_store::{OpenExecution, Store, StoreError};
+use sandscope_store::{EventLog, OpenExecution, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Executions read at once.
@@ -28,7 +28,7 @@ impl UsageMeter {
     /// Reads what has ended since the last time; answers what runs.
     pub(crate) async fn read(
         &mut self,
-        store: &Store,
+        events: &EventLog,
         team: TeamId,
         longest_s: u32,
         now: Timestamp,
@@ -39,9 +39,9 @@ impl UsageMeter {
         }
         let since = self.since.unwrap_or(first);
         let start = Timestamp::from_millisecond(since * HOUR_MS).unwrap_or(Timestamp::UNIX_EPOCH);
-        let moment = store.ledger_moment(team).await?;
+        let moment = events.ledger_moment(team).await?;
         while self.position < moment.last {
-            let part = store.ended_executions(team, start, self.position, moment.last, BATCH).await?;
+            let part = events.ended_executions(team, start, self.position, moment.last, BATCH).await?;
             part.executions.iter().for_each(|ended| self.add(&ended.summary, since));
             self.position = part.next.unwrap_or(moment.last);
         }

@@ -33,11 +33,16 @@ impl Watched {
         self.house.live = Some(live.clone());
         self.house.start().await;
         let clock = &self.house.clock;
+        let store = self.house.store.clone();
         let options = AlertOptions {
             rules: self.rules.clone(),
             prices: None,
             stats: Arc::default(),
-            store: self.house.store.clone(),
+            alerts: store.alerts,
+            events: store.events,
+            facts: store.facts,
+            deliveries: store.deliveries,
+            samples: store.samples,
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(clock.now().as_millisecond().unsigned_abs())),
             live,
@@ -53,7 +58,7 @@ impl Watched {
 
     /// What was told about alerts: type and rule.
     async fn told(&self) -> Vec<(EventType, String)> {
-        let events = self.house.store.events_after(self.house.team.id, 0, 100).await.unwrap();
+        let events = self.house.store.events.events_after(self.house.team.id, 0, 100).await.unwrap();
         let alerts = events.iter().filter_map(|event| {
             let Fact::Alert { notice, .. } = &event.fact else { return None };
             Some((event.event_type(), notice.rule.clone()))
@@ -107,10 +112,10 @@ async fn an_alert_is_told_once_survives_a_restart_and_resolves() {
     house.start().await;
     house.seconds(8).await;
     assert_eq!(house.told().await, std::slice::from_ref(&firing), "told once, also after a restart");
-    assert_eq!(house.house.store.firing_alerts(house.house.team.id, 9).await.unwrap().len(), 1);
+    assert_eq!(house.house.store.alerts.firing_alerts(house.house.team.id, 9).await.unwrap().len(), 1);
     house.house.runtime.set_load(&id, 0.0);
     assert_eq!(house.wait_told(2).await, [firing, (EventType::AlertResolved, "busy".to_owned())]);
-    assert_eq!(house.house.store.firing_alerts(house.house.team.id, 9).await.unwrap(), []);
+    assert_eq!(house.house.store.alerts.firing_alerts(house.house.team.id, 9).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ impl Caller {
     /// Whether the key still is one: for answers that go on for long.
     pub(crate) async fn is_still_known(&self, app: &App) -> bool {
         // A store that cannot be read says nothing about the key.
-        !app.store.authenticate(keys::hash(self.key.expose())).await.is_ok_and(|found| found.is_none())
+        !app.store.facts.authenticate(keys::hash(self.key.expose())).await.is_ok_and(|found| found.is_none())
     }
 
     /// The lives of sandboxes, for this caller to change.
@@ -68,9 +68,9 @@ impl FromRequestParts<App> for Caller {
         if digits.is_empty() || digits.len() > 128 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(ApiError::unauthorized(BAD_FORMAT));
         }
-        let found = app.store.authenticate(keys::hash(key)).await?;
+        let found = app.store.facts.authenticate(keys::hash(key)).await?;
         let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
-        app.store.touch_api_key(key_id, app.clock.now());
+        app.store.facts.touch_api_key(key_id, app.clock.now());
         let origin = origin(parts, key_id);
         Ok(Self { team, key: Secret::new(key.to_owned()), origin })
     }

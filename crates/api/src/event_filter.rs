@@ -27,7 +27,7 @@ pub(crate) async fn read(
     };
     let template_id = match query.first("template").filter(|text| !text.is_empty()) {
         None => None,
-        Some(reference) => match app.store.resolve_template(team, reference).await? {
+        Some(reference) => match app.store.facts.resolve_template(team, reference).await? {
             Some((template, _)) => Some(template.id),
             // It may be gone, and its events still here.
             None => Some(reference.parse().map_err(|_| ApiError::no_such_template(&echo(reference)))?),

@@ -54,7 +54,7 @@ pub(crate) use app::{App, Shared};
 /// Every endpoint, with JSON answers for unknown routes, unknown methods and panics.
 pub fn router(options: ApiOptions) -> Router {
     let (store, health, tasks) = (options.store.clone(), options.health.clone(), options.tasks.clone());
-    let live = live::Live::new(store, health, options.streams, tasks);
+    let live = live::Live::new(store.events.clone(), health, options.streams, tasks);
     let app: App = Arc::new(Shared { options, live });
     let (router, _) = endpoints::router().split_for_parts();
     let router = not_implemented::add_routes(router)

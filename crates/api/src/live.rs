@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sandscope_model::{Event, TeamId};
-use sandscope_store::{EventFeed, Heard, Store};
+use sandscope_store::{EventFeed, EventLog, Heard};
 use sandscope_tasks::{Phase, Task, Tasks};
 use sandscope_wire::event::render;
 use tokio::sync::{Notify, watch};
@@ -71,7 +71,7 @@ pub(crate) fn frame(event: &Event) -> Bytes {
 
 /// The readers of all teams.
 pub(crate) struct Live {
-    store: Store,
+    events: EventLog,
     health: watch::Receiver<Health>,
     max_readers: usize,
     teams: Arc<Mutex<Teams>>,
@@ -116,12 +116,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Live {
     pub(crate) fn new(
-        store: Store,
+        events: EventLog,
         health: watch::Receiver<Health>,
         streams: StreamOptions,
         tasks: Tasks,
     ) -> Self {
-        Self { store, health, max_readers: streams.max_per_team, teams: Arc::default(), tasks }
+        Self { events, health, max_readers: streams.max_per_team, teams: Arc::default(), tasks }
     }
 
     /// Readers a team may have at once.
@@ -135,14 +135,14 @@ impl Live {
         let mut teams = lock(&self.teams);
         if !teams.started {
             teams.started = true;
-            let (store, follows) = (self.store.clone(), Arc::clone(&self.teams));
+            let (events, follows) = (self.events.clone(), Arc::clone(&self.teams));
             let stop = self.tasks.stopping(Phase::Listen);
             // The first one here, so that nothing is missed in between.
-            let mut feed = Some(self.store.subscribe_events());
+            let mut feed = Some(self.events.subscribe_events());
             self.tasks.start(Task::restart("event-streams", Phase::Listen), move || {
                 // What came after one that failed is in the log, as if the next had fallen behind.
                 let feed = feed.take().unwrap_or_else(|| {
-                    let feed = store.subscribe_events();
+                    let feed = events.subscribe_events();
                     lock(&follows).send_to_log();
                     feed
                 });

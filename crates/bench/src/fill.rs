@@ -4,7 +4,7 @@ use sandscope_model::{
     Clock as _, EventDraft, EventId, ExecutionId, Fact, KillReason, Sandbox, SandboxId, State, TeamId,
     TemplateId, Update,
 };
-use sandscope_store::{Change, Store};
+use sandscope_store::{Change, Facts};
 use sandscope_system::{OsEntropy, SystemClock};
 use tokio::task::JoinSet;
 
@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 ///
 /// # Errors
 /// The store refused a commit; what was committed before stays.
-pub async fn fill_log(store: &Store, team_id: TeamId, n: usize, n_sandboxes: usize) -> anyhow::Result<()> {
+pub async fn fill_log(facts: &Facts, team_id: TeamId, n: usize, n_sandboxes: usize) -> anyhow::Result<()> {
     let mut writers = JoinSet::new();
     for nth in 0..n_sandboxes {
         let each = n / n_sandboxes + usize::from(nth < n % n_sandboxes);
-        writers.spawn(write(store.clone(), ended(team_id), each));
+        writers.spawn(write(facts.clone(), ended(team_id), each));
     }
     while let Some(written) = writers.join_next().await {
         written??;
@@ -26,11 +26,11 @@ pub async fn fill_log(store: &Store, team_id: TeamId, n: usize, n_sandboxes: usi
 }
 
 /// One ended sandbox with `n` events.
-async fn write(store: Store, mut sandbox: Sandbox, n: usize) -> anyhow::Result<()> {
-    store.admit_sandbox(&sandbox, u32::MAX, None).await?;
+async fn write(facts: Facts, mut sandbox: Sandbox, n: usize) -> anyhow::Result<()> {
+    facts.admit_sandbox(&sandbox, u32::MAX, None).await?;
     for _ in 0..n {
         let event = event(&sandbox);
-        store.commit(Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None }).await?;
+        facts.commit(Change { sandbox: sandbox.clone(), event: Some(event), snapshot: None }).await?;
         sandbox.generation += 1;
     }
     Ok(())

@@ -82,7 +82,7 @@ async fn alone() -> anyhow::Result<Row> {
     let mut durations = Vec::with_capacity(N_PAGES);
     for _ in 0..N_PAGES {
         let began = Instant::now();
-        store.create_team(team()).await?;
+        store.facts.create_team(team()).await?;
         durations.push(began.elapsed());
     }
     store.close().await;
@@ -96,8 +96,8 @@ async fn fill(directory: &Path, key: sandscope_model::Secret, n: usize) -> anyho
     let team = team();
     let team_id = team.id;
     let fresh = keys::describe(key, team_id, "bench", now, &OsEntropy);
-    store.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
-    fill_log(&store, team_id, n, N_SANDBOXES).await?;
+    store.facts.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
+    fill_log(&store.facts, team_id, n, N_SANDBOXES).await?;
     store.close().await;
     Ok(())
 }

@@ -125,9 +125,9 @@ async fn fill(directory: &Path, key: Secret, wanted: Wanted) -> anyhow::Result<F
     let team = history::team();
     let team_id = team.id;
     let fresh = keys::describe(key, team_id, "bench", SystemClock.now(), &OsEntropy);
-    store.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
+    store.facts.ensure_first_team(team, NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
     let sandboxes: Vec<Sandbox> = (0..wanted.n_sandboxes.max(1)).map(|_| fill::ended(team_id)).collect();
-    let admitted = sandboxes.iter().map(|sandbox| store.admit_sandbox(sandbox, u32::MAX, None));
+    let admitted = sandboxes.iter().map(|sandbox| store.facts.admit_sandbox(sandbox, u32::MAX, None));
     for admission in admitted {
         admission.await?;
     }
@@ -147,15 +147,15 @@ async fn fill(directory: &Path, key: Secret, wanted: Wanted) -> anyhow::Result<F
                 samples.extend(made_up(id, chunk * AT_ONCE + n, hour)?);
             }
             n_samples += samples.len() as u64;
-            store.insert_samples(samples).await?;
+            store.samples.insert_samples(samples).await?;
         }
-        let done = store.seal_samples(SystemClock.now()).await?;
+        let done = store.samples.seal_samples(SystemClock.now()).await?;
         sealed = (sealed.0 + done.samples, sealed.1 + done.bytes);
         n_hours += 1;
         hour = (hour.0 - HOUR_S, hour.0);
     }
     let took = began.elapsed();
-    let file_bytes = store.sample_bytes().await?;
+    let file_bytes = store.samples.sample_bytes().await?;
     store.close().await;
     // The open hour is in neither figure's numerator nor denominator but the file's.
     let sealed_bytes = (sealed.1 as f64 / sealed.0.max(1) as f64 * n_samples as f64) as u64;

@@ -80,11 +80,11 @@ impl Bed {
             created_at: SystemClock.now(),
         };
         let id = team.id;
-        store.create_team(team).await?;
+        store.facts.create_team(team).await?;
         let mut sandboxes = Vec::new();
         for _ in 0..N_SANDBOXES {
             let sandbox = fill::ended(id);
-            store.admit_sandbox(&sandbox, u32::MAX, None).await?;
+            store.facts.admit_sandbox(&sandbox, u32::MAX, None).await?;
             sandboxes.push(sandbox);
         }
         Ok(Self { _directory: directory, store, team: id, sandboxes: Mutex::new(sandboxes) })
@@ -105,7 +105,7 @@ impl Bed {
             created_at: SystemClock.now(),
         };
         let id = webhook.id;
-        anyhow::ensure!(self.store.insert_webhook(webhook, u32::MAX).await?, "too many webhooks");
+        anyhow::ensure!(self.store.deliveries.insert_webhook(webhook, u32::MAX).await?, "too many webhooks");
         Ok(id)
     }
 
@@ -113,7 +113,7 @@ impl Bed {
         let guard = EgressGuard::new(AllowedTarget::loopback());
         let clock = Arc::new(SystemClock);
         let tasks = Tasks::new(SystemClock);
-        Webhooks::start(WebhooksOptions::new(self.store.clone(), clock, Arc::new(OsEntropy), guard, tasks))
+        Webhooks::start(WebhooksOptions::new(&self.store, clock, Arc::new(OsEntropy), guard, tasks))
     }
 
     /// Commits an event of the `n`-th sandbox; its id and when it was durable.
@@ -126,7 +126,7 @@ impl Bed {
         };
         let event = fill::event(&sandbox);
         let id = event.id.to_string();
-        self.store.commit(Change { sandbox, event: Some(event), snapshot: None }).await?;
+        self.store.facts.commit(Change { sandbox, event: Some(event), snapshot: None }).await?;
         Ok((id, Instant::now()))
     }
 
@@ -314,7 +314,7 @@ async fn replay(sinks: &Sinks, n: usize) -> anyhow::Result<Row> {
     };
     let webhooks = bed.start();
     let (began, used) = (Instant::now(), cpu(sinks));
-    bed.store.insert_replay(replay, 1).await?;
+    bed.store.deliveries.insert_replay(replay, 1).await?;
     sink.wait_for(n, LIMIT).await?;
     let (rate, used) = (n as f64 / began.elapsed().as_secs_f64(), cpu(sinks).saturating_sub(used));
     webhooks.drain(LIMIT).await;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sandscope_model::{Entropy, Secret};
-use sandscope_store::{SEALING_KEY_BYTES, Sealer, Store, StoreError};
+use sandscope_store::{Deliveries, SEALING_KEY_BYTES, Sealer, StoreError};
 
 use crate::DataDir;
 
@@ -67,8 +67,8 @@ fn known(data_dir: &Path, configured: &[Secret]) -> anyhow::Result<Vec<Key>> {
 }
 
 /// Seals everything with the current key. A store that cannot be written serves reads all the same.
-pub async fn reseal(store: &Store, made: Option<PathBuf>) -> anyhow::Result<()> {
-    match store.reseal_webhooks().await {
+pub async fn reseal(deliveries: &Deliveries, made: Option<PathBuf>) -> anyhow::Result<()> {
+    match deliveries.reseal_webhooks().await {
         Ok(0) => Ok(()),
         Ok(n_webhooks) => {
             tracing::info!(n_webhooks, "secrets of webhooks were sealed with the current key");

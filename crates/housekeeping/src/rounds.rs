@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{Clock, Timestamp};
-use sandscope_store::{SampleRetention, Store};
+use sandscope_store::{Attempts, EventLog, Facts, Logs, SampleRetention, Samples, StoreError};
 use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +13,16 @@ const REMOVAL_S: i64 = 3600;
 /// What keeping house is made of.
 #[derive(Debug, Clone)]
 pub struct HousekeepingOptions {
-    /// Which store.
-    pub store: Store,
+    /// What ends with its team's retention.
+    pub facts: Facts,
+    /// What is summed up.
+    pub events: EventLog,
+    /// What is sealed, and dropped later.
+    pub samples: Samples,
+    /// What ends after a week.
+    pub attempts: Attempts,
+    /// What ends after a week.
+    pub logs: Logs,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// How long samples are kept.
@@ -28,10 +36,9 @@ pub fn start(options: HousekeepingOptions, tasks: &Tasks) {
 }
 
 async fn run(options: HousekeepingOptions, stop: CancellationToken) {
-    let HousekeepingOptions { store, clock, retention } = options;
     let (mut sealed_at, mut removed_at) = (None, None);
     loop {
-        let now = clock.now();
+        let now = options.clock.now();
         let is_due = |done_at: &mut Option<Timestamp>, every_s: i64| {
             let is_due = done_at.is_none_or(|at| now.as_second() - at.as_second() >= every_s);
             if is_due {
@@ -44,40 +51,55 @@ async fn run(options: HousekeepingOptions, stop: CancellationToken) {
             () = stop.cancelled() => return,
             // Everything goes in small batches, so it can stop between any two of them.
             () = async {
-                sum_up(&store).await;
+                sum_up(&options.events).await;
                 if seals {
-                    tend(&store, &*clock, &retention, removes).await;
+                    tend(&options, removes).await;
                 }
             } => {}
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = clock.sleep(ROUND) => {}
+            () = options.clock.sleep(ROUND) => {}
         }
     }
 }
 
-async fn sum_up(store: &Store) {
-    match store.sum_up_activity().await {
+async fn sum_up(events: &EventLog) {
+    match events.sum_up_activity().await {
         Ok(n_blocks) => tracing::debug!(n_blocks, "activity summed up"),
         Err(error) => tracing::warn!(%error, "activity could not be summed up; reading it takes longer"),
     }
 }
 
-async fn tend(store: &Store, clock: &dyn Clock, retention: &SampleRetention, removes: bool) {
-    match store.seal_samples(clock.now()).await {
+async fn tend(options: &HousekeepingOptions, removes: bool) {
+    let HousekeepingOptions { facts, events: _, samples, attempts, logs, clock, retention } = options;
+    match samples.seal_samples(clock.now()).await {
         Ok(sealed) => tracing::debug!(?sealed, "samples sealed"),
         Err(error) => tracing::warn!(%error, "samples could not be sealed"),
     }
     if !removes {
         return;
     }
-    match store.drop_samples(clock.now(), retention).await {
+    match samples.drop_samples(clock.now(), retention).await {
         Ok(n_samples) => tracing::debug!(n_samples, "old samples dropped"),
         Err(error) => tracing::warn!(%error, "old samples could not be dropped"),
     }
-    match store.delete_expired(clock.now()).await {
+    // Each file for itself: one that cannot be written does not keep the others from being tidied.
+    match facts.delete_expired(clock.now()).await {
         Ok(removed) => tracing::debug!(?removed, "retention"),
-        Err(error) => tracing::warn!(%error, "retention could not remove what is past its time"),
+        Err(error) => not_removed(&error),
     }
+    let attempts = attempts.delete_expired(clock.now()).await;
+    let samples = samples.delete_expired(clock.now()).await;
+    let logs = logs.delete_expired(clock.now()).await;
+    for (of, n_removed) in [("attempts", attempts), ("samples", samples), ("logs", logs)] {
+        match n_removed {
+            Ok(n_removed) => tracing::debug!(of, n_removed, "retention"),
+            Err(error) => not_removed(&error),
+        }
+    }
+}
+
+fn not_removed(error: &StoreError) {
+    tracing::warn!(%error, "retention could not remove what is past its time");
 }

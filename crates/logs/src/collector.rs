@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandscope_engine::{Dial, Readings};
 use sandscope_model::{Clock, Event, SandboxId};
-use sandscope_store::{LogBatch, NodeFacts, Store, Tail};
+use sandscope_store::{EventLog, LogBatch, NodeFacts, Tail};
 use sandscope_tasks::{Crew, Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,7 +28,7 @@ pub struct LogsOptions {
     /// Where lines go.
     pub facts: Arc<dyn NodeFacts>,
     /// Where events come from: of all nodes.
-    pub log: Store,
+    pub log: EventLog,
     /// Which sandboxes run.
     pub readings: Arc<dyn Readings>,
     /// How their agents are reached.

@@ -57,7 +57,7 @@ impl World {
             limits: TeamLimits::default(),
             created_at: Timestamp::UNIX_EPOCH,
         };
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         let id: TemplateId = "rki5dems9wqfm4r03t7g".parse().unwrap();
         let template = Template {
             id: id.clone(),
@@ -76,7 +76,7 @@ impl World {
             source_sandbox_id: None,
             created_at: Timestamp::UNIX_EPOCH,
         };
-        store.ensure_template(template, build).await.unwrap();
+        store.facts.ensure_template(template, build).await.unwrap();
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
         let script = Arc::new(Mutex::new(Script::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -106,7 +106,7 @@ impl World {
         let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
         let options = LogsOptions {
             facts: Arc::new(self.facts.clone()),
-            log: self.store.clone(),
+            log: self.store.events.clone(),
             readings: Arc::new(self.runtime.clone()),
             door: Arc::new(self.runtime.clone()),
             clock,
@@ -149,7 +149,7 @@ impl World {
             order: Order::Asc,
             limit: 1000,
         };
-        self.store.logs(query).await.unwrap()
+        self.store.logs.logs(query).await.unwrap()
     }
 
     async fn messages(&self, id: &SandboxId) -> Vec<String> {

@@ -82,7 +82,7 @@ async fn compare(store: &Store, data_dir: &Path, has_server: bool) -> anyhow::Re
             tokio::time::sleep(PAUSE).await;
         }
         logs.read_on(store).await?;
-        let rows = store.live_sandboxes().await?;
+        let rows = store.facts.live_sandboxes().await?;
         let found = look_once(store, data_dir, has_server, &logs, &rows).await?;
         report.n_live = rows.len();
         let standing_now = match standing.take() {
@@ -113,7 +113,7 @@ async fn look_once(
     let mut found = BTreeSet::new();
     logs.compare_rows(rows, &mut found);
     logs.compare_webhooks(store, &mut found).await?;
-    let layers = store.captured_layers().await?;
+    let layers = store.facts.captured_layers().await?;
     let seen = host::look(data_dir.to_owned()).await?;
     host::compare(rows, &layers, &seen, has_server, &mut found);
     Ok(found)

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sandscope_model::{ApiKeyId, Clock as _, Team};
-use sandscope_store::{NewApiKey, Store};
+use sandscope_store::{Facts, NewApiKey, Store};
 
 use crate::arguments::KeyCommand;
 use sandscope_config::{Arguments, Config, DataDirectory};
@@ -17,12 +17,12 @@ pub(crate) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
     | KeyCommand::List { settings }
     | KeyCommand::Delete { settings, .. }) = &command;
     let (store, team) = open(settings.as_ref().clone()).await?;
-    let done = with(&command, &store, &team).await;
+    let done = with(&command, &store.facts, &team).await;
     store.close().await;
     done
 }
 
-async fn with(command: &KeyCommand, store: &Store, team: &Team) -> anyhow::Result<ExitCode> {
+async fn with(command: &KeyCommand, facts: &Facts, team: &Team) -> anyhow::Result<ExitCode> {
     match command {
         KeyCommand::Create { name, .. } => {
             // The same bounds as the API's.
@@ -31,13 +31,13 @@ async fn with(command: &KeyCommand, store: &Store, team: &Team) -> anyhow::Resul
                 "the name must be 1 to 128 characters long"
             );
             let fresh = keys::describe(keys::draw(&OsEntropy), team.id, name, SystemClock.now(), &OsEntropy);
-            store.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
+            facts.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
             output::line(fresh.text.expose())?;
         }
-        KeyCommand::List { .. } => output::line(table(&store.api_keys(team.id).await?))?,
+        KeyCommand::List { .. } => output::line(table(&facts.api_keys(team.id).await?))?,
         KeyCommand::Delete { id, .. } => {
             let id: ApiKeyId = id.parse().context("the id is the first column of `sandscope key list`")?;
-            if !store.delete_api_key(team.id, id).await? {
+            if !facts.delete_api_key(team.id, id).await? {
                 output::line(format_args!("API key {id} wasn't found"))?;
                 return Ok(ExitCode::FAILURE);
             }
@@ -57,7 +57,7 @@ async fn open(settings: Arguments<DataDirectory>) -> anyhow::Result<(Store, Team
         path.display()
     );
     let store = Store::open(&path, Arc::new(SystemClock))?;
-    let team = store.teams().await?.into_iter().next();
+    let team = store.facts.teams().await?.into_iter().next();
     let team =
         team.with_context(|| format!("{} holds no team yet: start the server once", path.display()))?;
     Ok((store, team))

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Event, Signal};
-use sandscope_store::{Batch, Store, StoreError, Tail};
+use sandscope_model::{Event, Signal, TeamId};
+use sandscope_store::{Batch, EventLog, Logs, StoreError, Tail};
 
 use crate::courier::{Courier, Stopped};
 use crate::render;
@@ -16,7 +17,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Brings every event of every team to the collector, a sandbox's in the order they happened.
 pub(crate) struct EventPump {
-    pub(crate) store: Store,
+    pub(crate) events: EventLog,
+    pub(crate) logs: Logs,
     pub(crate) courier: Courier,
     /// The events, from behind what the collector has taken: where that is, is read when the pump begins.
     pub(crate) tail: Tail,
@@ -44,8 +46,8 @@ impl EventPump {
     pub(crate) async fn run(mut self) {
         let shared = self.courier.shared.clone();
         loop {
-            match self.store.begin_event_export().await {
-                Ok(cursors) => break self.tail = self.store.tail(cursors),
+            match self.begin().await {
+                Ok(cursors) => break self.tail = self.events.tail(cursors),
                 Err(error) => tracing::warn!(%error, "it cannot be read how far events are exported"),
             }
             if !shared.wait(STORE_PAUSE).await {
@@ -103,16 +105,18 @@ impl EventPump {
         let now = self.courier.shared.clock.now();
         let records: Vec<_> = events.iter().map(|event| render::event(event, now)).collect();
         self.courier.deliver(&records).await?;
-        self.store.move_event_export(team, upto).await?;
+        self.logs.move_event_export(team, upto).await?;
         Ok(())
+    }
+
+    /// Up to where each team's events were exported.
+    async fn begin(&self) -> Result<BTreeMap<TeamId, u64>, StoreError> {
+        self.logs.begin_event_export(self.events.ends().await?).await
     }
 
     /// Committed events that were not handed out yet.
     async fn n_behind(&self) -> Result<u64, StoreError> {
-        let mut n = 0;
-        for team in self.store.teams().await? {
-            n += self.store.last_sequence(team.id).await?.saturating_sub(self.tail.position(team.id));
-        }
-        Ok(n)
+        let ends = self.events.ends().await?;
+        Ok(ends.into_iter().map(|(team, end)| end.saturating_sub(self.tail.position(team))).sum())
     }
 }

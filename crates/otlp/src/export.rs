@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandscope_model::{Clock, Entropy, Signal, Signals, Timestamp};
 use sandscope_sampler::Live;
-use sandscope_store::{Store, StoreError};
+use sandscope_store::{EventLog, Facts, Logs, StoreError};
 use sandscope_tasks::{Phase, Task, Tasks};
 
 use crate::OtlpStats;
@@ -18,8 +18,12 @@ use crate::sandboxes::Sandboxes;
 
 /// What an export is made of.
 pub struct OtlpOptions {
-    /// Where events and logs are, and how far each is exported.
-    pub store: Store,
+    /// Where events are.
+    pub events: EventLog,
+    /// Where logs are, and how far events and logs are exported.
+    pub logs: Logs,
+    /// What the sandboxes of log entries are.
+    pub facts: Facts,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where chance comes from.
@@ -50,7 +54,8 @@ pub struct OtlpOptions {
 /// # Errors
 /// [`StoreError`] if the store does not say how far the last run got.
 pub async fn start(options: OtlpOptions, tasks: &Tasks) -> Result<(), StoreError> {
-    let OtlpOptions { store, clock, entropy, live, sandboxes, collector, signals, .. } = options;
+    let OtlpOptions { events, logs, facts, clock, entropy, live, sandboxes, collector, signals, .. } =
+        options;
     let started_at: Timestamp = clock.now();
     let collector = Arc::new(collector);
     let (stats, stop) = (options.stats, tasks.stopping(Phase::Export));
@@ -58,21 +63,21 @@ pub async fn start(options: OtlpOptions, tasks: &Tasks) -> Result<(), StoreError
     let source = |scope: &str| Source::new(scope, &options.attributes);
     if signals.has(Signal::Events) {
         // Here as well, so that what happens from now on is exported, and a store that fails fails the start.
-        store.begin_event_export().await?;
+        logs.begin_event_export(events.ends().await?).await?;
         let courier = Courier::new(shared.clone(), Signal::Events, source("sandscope.events"));
-        let store = store.clone();
+        let logs = logs.clone();
         tasks.start(Task::restart("otlp-events", Phase::Export), move || {
-            let tail = store.tail(BTreeMap::new());
-            EventPump { store: store.clone(), courier: courier.clone(), tail }.run()
+            let tail = events.tail(BTreeMap::new());
+            EventPump { events: events.clone(), logs: logs.clone(), courier: courier.clone(), tail }.run()
         });
     }
     if signals.has(Signal::Logs) {
-        store.begin_log_export().await?;
+        logs.begin_log_export().await?;
         let courier = Courier::new(shared.clone(), Signal::Logs, source("sandscope.logs"));
         let leaves_events_out = signals.has(Signal::Events);
         tasks.start(Task::restart("otlp-logs", Phase::Export), move || {
-            let (store, courier) = (store.clone(), courier.clone());
-            LogPump { store, courier, cursor: 0, leaves_events_out, subjects: HashMap::new() }.run()
+            let (logs, facts, courier) = (logs.clone(), facts.clone(), courier.clone());
+            LogPump { logs, facts, courier, cursor: 0, leaves_events_out, subjects: HashMap::new() }.run()
         });
     }
     if signals.has(Signal::Metrics) {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{SandboxId, Signal};
-use sandscope_store::{Store, StoreError};
+use sandscope_store::{Facts, Logs, StoreError};
 
 use crate::courier::{Courier, Stopped};
 use crate::record::Subject;
@@ -18,7 +18,8 @@ const MAX_SUBJECTS: usize = 1024;
 
 /// Brings every entry of every sandbox's log to the collector, in the order they were stored.
 pub(crate) struct LogPump {
-    pub(crate) store: Store,
+    pub(crate) logs: Logs,
+    pub(crate) facts: Facts,
     pub(crate) courier: Courier,
     /// Up to where it is taken, as read when the pump begins.
     pub(crate) cursor: u64,
@@ -31,7 +32,7 @@ impl LogPump {
     pub(crate) async fn run(mut self) {
         let shared = self.courier.shared.clone();
         loop {
-            match self.store.begin_log_export().await {
+            match self.logs.begin_log_export().await {
                 Ok(cursor) => break self.cursor = cursor,
                 Err(error) => tracing::warn!(%error, "it cannot be read how far logs are exported"),
             }
@@ -56,14 +57,14 @@ impl LogPump {
     /// Everything that is owed. `Some` if it was stopped on the way.
     async fn page(&mut self) -> Result<Option<Stopped>, StoreError> {
         loop {
-            let newest = self.store.newest_log().await?;
+            let newest = self.logs.newest_log().await?;
             if newest < self.cursor {
                 // Everything was removed, and numbers have started over.
                 self.cursor = 0;
             }
             let stats = &self.courier.shared.stats;
             stats.waiting(Signal::Logs, newest.saturating_sub(self.cursor));
-            let entries = self.store.logs_after(self.cursor, PAGE).await?;
+            let entries = self.logs.logs_after(self.cursor, PAGE).await?;
             let Some(last) = entries.last() else { return Ok(None) };
             let (upto, n) = (last.no, u64::try_from(entries.len()).unwrap_or(u64::MAX));
             stats.dropped(Signal::Logs, (upto - self.cursor).saturating_sub(n));
@@ -79,7 +80,7 @@ impl LogPump {
             if let Err(stopped) = self.courier.deliver(&records).await {
                 return Ok(Some(stopped));
             }
-            self.store.move_log_export(upto).await?;
+            self.logs.move_log_export(upto).await?;
             self.cursor = upto;
         }
     }
@@ -88,7 +89,7 @@ impl LogPump {
         if let Some(known) = self.subjects.get(id) {
             return Ok(Arc::clone(known));
         }
-        let subject = match self.store.sandbox(id).await? {
+        let subject = match self.facts.sandbox(id).await? {
             Some(sandbox) => figures::subject(&sandbox),
             None => Subject {
                 sandbox_id: Some(id.clone()),

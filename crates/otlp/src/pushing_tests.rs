@@ -53,13 +53,13 @@ impl World {
             limits: TeamLimits::default(),
             created_at: clock.now(),
         };
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         let now = clock.now();
         let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
         let id = ("i00000000000000000001".parse().unwrap(), team.id, "00000000000000000000".parse().unwrap());
         let mut sandbox = Sandbox::example(id, State::Running { execution }, now);
         sandbox.spec.alias = Some("base".to_owned());
-        store.admit_sandbox(&sandbox, 100, None).await.unwrap();
+        store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
         Self { _dir: dir, clock, store, sandbox, live: Live::default(), stats: Arc::default() }
     }
 
@@ -67,7 +67,7 @@ impl World {
         let event = EventDraft::of_sandbox(id(), &self.sandbox, None, fact, self.clock.now());
         let told = event.id.to_string();
         let change = Change { sandbox: self.sandbox.clone(), event: Some(event), snapshot: None };
-        self.store.commit(change).await.unwrap().unwrap();
+        self.store.facts.commit(change).await.unwrap().unwrap();
         self.sandbox.generation += 1;
         told
     }
@@ -93,7 +93,7 @@ impl World {
         };
         let entries = messages.iter().map(entry).collect();
         let batch = LogBatch { sandbox_id: self.sandbox.id.clone(), entries, taken_upto: None };
-        self.store.append_logs(batch).await.unwrap();
+        self.store.logs.append_logs(batch).await.unwrap();
     }
 
     async fn export(&self, url: &str, signals: &[Signal]) -> Tasks {
@@ -120,7 +120,9 @@ impl World {
         let target = Target { endpoint: url.to_owned(), headers, ca_file: None, timeout, gzip: true };
         let sandbox = Arc::new(self.sandbox.clone());
         let options = OtlpOptions {
-            store: self.store.clone(),
+            events: self.store.events.clone(),
+            logs: self.store.logs.clone(),
+            facts: self.store.facts.clone(),
             clock,
             entropy: Arc::new(SeededEntropy::new(1)),
             live: self.live.clone(),

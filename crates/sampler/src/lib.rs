@@ -7,7 +7,7 @@
 //!   Runtime::counters ─────────────────────────────────► derive(previous, this, subject)   pure
 //!                                                               │
 //!                                                               ▼
-//!                                        all samples of a round: one Store::insert_samples
+//!                                        all samples of a round: one Samples::insert_samples
 //!
 //!   every second, in between: the same into memory ──► Live (see `live`)
 //! ```

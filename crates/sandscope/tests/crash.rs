@@ -314,11 +314,11 @@ async fn whole_log(client: &Client) -> Result<Vec<(String, String)>> {
 /// Reads the log where it lies: numbered 1, 2, 3 … and no event twice.
 async fn check_sequences(server: &Server) -> Result<()> {
     let store = server.open_store()?;
-    for team in store.teams().await? {
+    for team in store.facts.teams().await? {
         let mut next = 1;
         let mut ids = BTreeSet::new();
         loop {
-            let page = store.events_after(team.id, next - 1, 1_000).await?;
+            let page = store.events.events_after(team.id, next - 1, 1_000).await?;
             if page.is_empty() {
                 break;
             }

@@ -3,7 +3,7 @@
 use sandscope_model::{
     Build, BuildId, Clock, Entropy, Rootfs, Secret, Team, TeamId, Template, TemplateId, TemplateKind,
 };
-use sandscope_store::{FirstTeam, NewApiKey, Store, StoreError};
+use sandscope_store::{Facts, FirstTeam, NewApiKey, StoreError};
 
 use sandscope_config::Config;
 use sandscope_model::keys;
@@ -15,29 +15,29 @@ const SHIPPED: [&str; 2] = ["base", "code-interpreter-v1"];
 ///
 /// What is there is only read: a server whose disk is full starts all the same and serves what it can.
 pub(crate) async fn prepare(
-    store: &Store,
+    facts: &Facts,
     config: &Config,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<Option<Secret>, StoreError> {
-    let first = store.teams().await?.into_iter().next();
+    let first = facts.teams().await?.into_iter().next();
     let (team, key) = match first {
         Some(team) => {
-            follow_limits(store, &team, config).await;
+            follow_limits(facts, &team, config).await;
             (team, None)
         }
-        None => make_first_team(store, config, clock, entropy).await?,
+        None => make_first_team(facts, config, clock, entropy).await?,
     };
     for name in SHIPPED {
-        if store.resolve_template(team.id, name).await?.is_none() {
-            ship_template(store, name, config, clock, entropy).await?;
+        if facts.resolve_template(team.id, name).await?.is_none() {
+            ship_template(facts, name, config, clock, entropy).await?;
         }
     }
     Ok(key)
 }
 
 async fn make_first_team(
-    store: &Store,
+    facts: &Facts,
     config: &Config,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
@@ -52,7 +52,7 @@ async fn make_first_team(
     };
     let text = config.server.first_api_key.clone().unwrap_or_else(|| keys::draw(entropy));
     let keys::FreshKey { text, key, hash } = keys::describe(text, team.id, "first key", now, entropy);
-    match store.ensure_first_team(team, NewApiKey { key, hash }).await? {
+    match facts.ensure_first_team(team, NewApiKey { key, hash }).await? {
         FirstTeam::Created(team) => {
             tracing::info!(team_id = %team.id, "made the first team and its key");
             Ok((team, Some(text)))
@@ -61,11 +61,11 @@ async fn make_first_team(
     }
 }
 
-async fn follow_limits(store: &Store, team: &Team, config: &Config) {
+async fn follow_limits(facts: &Facts, team: &Team, config: &Config) {
     if team.limits == config.team {
         return;
     }
-    match store.set_team_limits(team.id, config.team).await {
+    match facts.set_team_limits(team.id, config.team).await {
         Ok(_) => tracing::info!(team_id = %team.id, "the first team's limits follow the configuration"),
         Err(error) => tracing::error!(
             team_id = %team.id,
@@ -76,7 +76,7 @@ async fn follow_limits(store: &Store, team: &Team, config: &Config) {
 }
 
 async fn ship_template(
-    store: &Store,
+    facts: &Facts,
     name: &str,
     config: &Config,
     clock: &dyn Clock,
@@ -100,5 +100,5 @@ async fn ship_template(
         source_sandbox_id: None,
         created_at: now,
     };
-    store.ensure_template(template, build).await
+    facts.ensure_template(template, build).await
 }

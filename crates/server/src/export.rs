@@ -22,7 +22,7 @@ pub(crate) struct ExportFigures {
 /// Starts it.
 pub(crate) async fn start(
     config: &config::Otlp,
-    store: Store,
+    store: &Store,
     lifecycle: Lifecycle,
     live: Live,
     clock: Arc<dyn Clock>,
@@ -41,7 +41,9 @@ pub(crate) async fn start(
         gzip: config.gzip,
     };
     let options = OtlpOptions {
-        store,
+        events: store.events.clone(),
+        logs: store.logs.clone(),
+        facts: store.facts.clone(),
         clock,
         entropy,
         live,

@@ -203,25 +203,25 @@ impl Operator {
     }
 
     async fn stored(&self, text: &mut Exposition) -> Result<(), StoreError> {
-        let bytes = self.store.sample_bytes().await?;
+        let bytes = self.store.samples.sample_bytes().await?;
         text.family("sandscope_samples_file_bytes", Kind::Gauge, "Bytes in use in the samples' file.")
             .sample(&[], float(bytes));
-        let teams = self.store.teams().await?;
+        let teams = self.store.facts.teams().await?;
         let mut events = BTreeMap::new();
         text.family("sandscope_events_total", Kind::Counter, "Events in a team's log since its beginning.");
         for team in teams.iter().take(MAX_GROUPS) {
-            let last = self.store.last_sequence(team.id).await?;
+            let last = self.store.events.last_sequence(team.id).await?;
             events.insert(team.id, last);
             text.sample(&[("team_id", &team.id.to_string())], float(last));
         }
         let (mut n_enabled, mut n_disabled, mut lag, mut most) = (0_u32, 0_u32, 0, 0);
-        for webhook in self.store.all_webhooks().await? {
+        for webhook in self.store.deliveries.all_webhooks().await? {
             if !webhook.enabled {
                 n_disabled += 1;
                 continue;
             }
             n_enabled += 1;
-            let cursor = self.store.cursor(webhook.id).await?.unwrap_or(0);
+            let cursor = self.store.deliveries.cursor(webhook.id).await?.unwrap_or(0);
             let behind = events.get(&webhook.team_id).map_or(0, |last| last.saturating_sub(cursor));
             lag += behind;
             most = most.max(behind);

@@ -109,7 +109,11 @@ impl Parts {
         let options = AlertOptions {
             rules: config.alerts.clone(),
             prices: config.prices.clone(),
-            store: self.store.clone(),
+            alerts: self.store.alerts.clone(),
+            events: self.store.events.clone(),
+            facts: self.store.facts.clone(),
+            deliveries: self.store.deliveries.clone(),
+            samples: self.store.samples.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             live: self.live.clone(),
@@ -117,7 +121,11 @@ impl Parts {
         };
         sandscope_alerts::start(options, &self.tasks);
         let options = HousekeepingOptions {
-            store: self.store.clone(),
+            facts: self.store.facts.clone(),
+            events: self.store.events.clone(),
+            samples: self.store.samples.clone(),
+            attempts: self.store.attempts.clone(),
+            logs: self.store.logs.clone(),
             clock: Arc::clone(&self.clock),
             retention: retention::of(&config.metrics),
         };
@@ -129,7 +137,7 @@ impl Parts {
     pub(crate) fn collect_logs(&self) {
         let options = LogsOptions {
             facts: Arc::new(self.store.clone()),
-            log: self.store.clone(),
+            log: self.store.events.clone(),
             readings: self.engine.readings(),
             door: self.engine.door(),
             clock: Arc::clone(&self.clock),
@@ -142,7 +150,7 @@ impl Parts {
         let Some(otlp) = &config.otlp else { return Ok(None) };
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let (lifecycle, live) = (self.lifecycle.clone(), self.live.clone());
-        let export = export::start(otlp, self.store.clone(), lifecycle, live, clock, entropy, &self.tasks);
+        let export = export::start(otlp, &self.store, lifecycle, live, clock, entropy, &self.tasks);
         export.await.map(Some)
     }
 
@@ -173,7 +181,7 @@ impl Parts {
     pub(crate) fn deliver(&self, config: &Config, guard: &EgressGuard) -> Webhooks {
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let mut options =
-            WebhooksOptions::new(self.store.clone(), clock, entropy, guard.clone(), self.tasks.clone());
+            WebhooksOptions::new(&self.store, clock, entropy, guard.clone(), self.tasks.clone());
         options.defaults.retry = RetryPolicy {
             delays: config.webhooks.retry_delays.clone(),
             timeout: config.webhooks.attempt_timeout,
@@ -227,7 +235,7 @@ impl Parts {
 
     /// Makes the first team and the shipped templates where missing; the team's key, if it was just made.
     pub(crate) async fn prepare(&self, config: &Config) -> anyhow::Result<Option<Secret>> {
-        bootstrap::prepare(&self.store, config, &*self.clock, &*self.entropy)
+        bootstrap::prepare(&self.store.facts, config, &*self.clock, &*self.entropy)
             .await
             .context("cannot prepare the first team and the shipped templates")
     }
@@ -258,7 +266,7 @@ async fn open_store(
     let store =
         Store::open_options(data_dir.path(), Arc::clone(clock), options).context("cannot open the store")?;
     watch_over(&store, tasks);
-    sealing::reseal(&store, made).await?;
+    sealing::reseal(&store.deliveries, made).await?;
     Ok(store)
 }
 
@@ -303,16 +311,16 @@ mod tests {
             created_at: Clock::now(&SystemClock),
         };
         faults.panic_in_operation();
-        assert!(matches!(store.create_team(team.clone()).await, Err(StoreError::Broken(_))));
-        store.create_team(team.clone()).await.unwrap();
+        assert!(matches!(store.facts.create_team(team.clone()).await, Err(StoreError::Broken(_))));
+        store.facts.create_team(team.clone()).await.unwrap();
         assert!(tasks.in_trouble().is_empty() && tasks.failure().is_none());
 
         faults.panic_at_commit();
         let other = sandscope_model::Team { slug: "other".to_owned(), ..team };
-        assert_eq!(store.create_team(other).await, Err(StoreError::Closed));
+        assert_eq!(store.facts.create_team(other).await, Err(StoreError::Closed));
         let failure = tasks.failed().await.to_string();
         assert_eq!(failure, "the task store-facts-writer failed for good: it panicked: planned, at a commit");
-        assert_eq!(store.teams().await.unwrap().len(), 1, "reads go on");
+        assert_eq!(store.facts.teams().await.unwrap().len(), 1, "reads go on");
         tasks.drain(Duration::from_secs(5)).await;
         assert_eq!(tasks.in_trouble(), ["store-facts-writer"]);
     }

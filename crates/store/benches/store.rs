@@ -59,7 +59,7 @@ async fn commit_until(store: Store, mut sandbox: Sandbox, end: Instant) -> Vec<D
         let event = Some(draft(&sandbox, EventType::Updated, at(1)));
         let change = Change { sandbox: sandbox.clone(), event, snapshot: None };
         let started = Instant::now();
-        store.commit(change).await.unwrap();
+        store.facts.commit(change).await.unwrap();
         latencies.push(started.elapsed());
         sandbox.generation += 1;
     }
@@ -106,7 +106,7 @@ async fn pages(n_events: u32) {
         let mut latencies = Vec::new();
         for _ in 0..if what.starts_with("none") { 50 } else { 500 } {
             let started = Instant::now();
-            house.store.event_page(house.team.id, query.clone()).await.unwrap();
+            house.store.events.event_page(house.team.id, query.clone()).await.unwrap();
             latencies.push(started.elapsed());
         }
         let (p50, p99) = percentiles(&mut latencies);
@@ -122,7 +122,7 @@ async fn activities(house: &House, n_events: u32) {
         activity(house, (start, end), step_s, &format!("{days} days, event by event"), 10).await;
     }
     let started = Instant::now();
-    let n_blocks = house.store.sum_up_activity().await.unwrap();
+    let n_blocks = house.store.events.sum_up_activity().await.unwrap();
     println!("activity, {n_blocks} blocks made within {:.1} s", started.elapsed().as_secs_f64());
     for (days, step_s) in [(1, 300), (7, 900)] {
         let start = at(i64::from(n_events) - days * 24 * 3600);
@@ -134,7 +134,7 @@ async fn activity(house: &House, (start, end): (Timestamp, Timestamp), step_s: u
     let mut latencies = Vec::new();
     for _ in 0..n {
         let started = Instant::now();
-        house.store.team_activity(house.team.id, start, end, step_s, 40_000).await.unwrap();
+        house.store.events.team_activity(house.team.id, start, end, step_s, 40_000).await.unwrap();
         latencies.push(started.elapsed());
     }
     let (p50, p99) = percentiles(&mut latencies);

@@ -3,7 +3,7 @@
 //! ```text
 //!            facts.sqlite (durable before the answer)   attempts, samples, logs.sqlite (relaxed)
 //!            ┌───────────────┬──────────────┐           ┌───────────────┬──────────────┐
-//! Store ────►│ 1 writer      │ n readers    │           │ 1 writer      │ n readers    │  × 3
+//! handles ──►│ 1 writer      │ n readers    │           │ 1 writer      │ n readers    │  × 3
 //!            │ group commit  │ WAL snapshot │           └───────────────┴──────────────┘
 //!            └──────┬────────┴──────────────┘
 //!                   └─ after each commit: the feed of events, the count of webhook changes
@@ -16,7 +16,10 @@
 //! Inside, each file has a folder with the operations on it (`facts`, `samples`, `logs`, `attempts`). They stand on
 //! `sqlite`, the mechanism, which knows none of them.
 //!
-//! Ownership: [`Store`] is a cheap handle; the threads own the connections. Another process may open the same files
+//! Each kind of caller has a handle with the operations it needs: [`Facts`], [`EventLog`], [`Deliveries`] and [`Alerts`]
+//! on `facts.sqlite`, [`Samples`], [`Logs`] and [`Attempts`] on theirs. [`Store`] has them all.
+//!
+//! Ownership: handles are cheap clones; the threads own the connections. Another process may open the same files
 //! beside this one (WAL, busy timeout); the feed carries this process's commits only.
 //!
 //! Failures: see [`StoreError`]. A full or read-only disk refuses writes and goes on serving reads.
@@ -31,7 +34,6 @@ mod feed;
 mod logs;
 mod node_facts;
 mod page;
-mod retention;
 mod samples;
 mod sqlite;
 mod store;
@@ -39,6 +41,7 @@ mod store;
 #[cfg(test)]
 mod plan_tests;
 
+pub use attempts::Attempts;
 pub use attempts::rows::{AttemptQuery, StatsBucket};
 pub use error::StoreError;
 pub use facts::activity::TeamActivity;
@@ -48,11 +51,13 @@ pub use facts::alerts::{AlertDecision, AlertKey, AlertStep, FiringAlert};
 pub use facts::commit::{Change, NewSnapshot};
 pub use facts::deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
 pub use facts::event_pages::{EventPage, EventQuery, MAX_EXAMINED};
+pub use facts::handles::{Alerts, Deliveries, EventLog, Facts};
 pub use facts::keys::NewApiKey;
 pub use facts::ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };
 pub use facts::replays::ReplayPage;
+pub use facts::retention::Removed;
 pub use facts::sandboxes::{ListedState, SandboxFilter};
 pub use facts::seal::{SEALING_KEY_BYTES, Sealer};
 pub use facts::snapshots::SnapshotFilter;
@@ -61,12 +66,13 @@ pub use facts::teams::FirstTeam;
 pub use facts::templates::{AliasOwner, DeleteTemplate};
 pub use facts::webhooks::Replaced;
 pub use failure::{Doing, Failure};
+pub use logs::Logs;
 pub use logs::bounds::LogBounds;
 pub use logs::exports::NumberedEntry;
 pub use logs::streams::{LogBatch, LogQuery};
 pub use node_facts::{Admissions, NodeFacts};
 pub use page::{Order, Page};
-pub use retention::Removed;
+pub use samples::Samples;
 pub use samples::point::Aggregate;
 pub use samples::sealed::{SampleRetention, Sealed};
 pub use sqlite::fault::{self, FaultPlan};

@@ -26,7 +26,7 @@ use crate::{
 /// Each method fails with a [`StoreError`] if the facts cannot be read or written.
 #[async_trait]
 pub trait NodeFacts: Send + Sync + 'static {
-    /// Records a change and its event in one transaction; see [`Store::commit`].
+    /// Records a change and its event in one transaction; see [`Facts::commit`](crate::Facts::commit).
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if the row is not at the generation that the change was made from.
@@ -135,7 +135,7 @@ pub trait NodeFacts: Send + Sync + 'static {
 #[async_trait]
 pub trait Admissions: Send + Sync + 'static {
     /// Stores a sandbox that is about to be made, unless the team has no place or the key has an answer; see
-    /// [`Store::admit_sandbox`].
+    /// [`Facts::admit_sandbox`](crate::Facts::admit_sandbox).
     ///
     /// # Errors
     /// If the facts cannot be written.
@@ -150,19 +150,19 @@ pub trait Admissions: Send + Sync + 'static {
 #[async_trait]
 impl NodeFacts for Store {
     async fn commit(&self, change: Change) -> Result<Option<Event>, StoreError> {
-        self.commit(change).await
+        self.facts.commit(change).await
     }
 
     async fn sandbox(&self, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
-        self.sandbox(id).await
+        self.facts.sandbox(id).await
     }
 
     async fn live_sandboxes(&self) -> Result<Vec<Sandbox>, StoreError> {
-        self.live_sandboxes().await
+        self.facts.live_sandboxes().await
     }
 
     async fn drop_sandbox(&self, id: &SandboxId) -> Result<(), StoreError> {
-        self.drop_sandbox(id).await
+        self.facts.drop_sandbox(id).await
     }
 
     async fn newest_event(
@@ -171,11 +171,11 @@ impl NodeFacts for Store {
         id: &SandboxId,
         event_type: EventType,
     ) -> Result<Option<Event>, StoreError> {
-        self.newest_event(team, id, event_type).await
+        self.events.newest_event(team, id, event_type).await
     }
 
     async fn team(&self, id: TeamId) -> Result<Option<Team>, StoreError> {
-        self.team(id).await
+        self.facts.team(id).await
     }
 
     async fn resolve_template(
@@ -183,11 +183,11 @@ impl NodeFacts for Store {
         team: TeamId,
         reference: &str,
     ) -> Result<Option<(Template, Build)>, StoreError> {
-        self.resolve_template(team, reference).await
+        self.facts.resolve_template(team, reference).await
     }
 
     async fn delete_template(&self, team: TeamId, reference: &str) -> Result<DeleteTemplate, StoreError> {
-        self.delete_template(team, reference).await
+        self.facts.delete_template(team, reference).await
     }
 
     async fn snapshots(
@@ -196,31 +196,31 @@ impl NodeFacts for Store {
         filter: SnapshotFilter,
         page: Page<(Timestamp, TemplateId)>,
     ) -> Result<Vec<(Template, Build, String)>, StoreError> {
-        self.snapshots(team, filter, page).await
+        self.facts.snapshots(team, filter, page).await
     }
 
     async fn captured_layers(&self) -> Result<Vec<BuildId>, StoreError> {
-        self.captured_layers().await
+        self.facts.captured_layers().await
     }
 
     async fn layers_elsewhere(&self) -> Result<Vec<BuildId>, StoreError> {
-        self.layers_elsewhere().await
+        self.facts.layers_elsewhere().await
     }
 
     async fn insert_samples(&self, samples: Vec<Sample>) -> Result<(), StoreError> {
-        self.insert_samples(samples).await
+        self.samples.insert_samples(samples).await
     }
 
     async fn newest_samples(&self, id: &SandboxId, n: u32) -> Result<Vec<Sample>, StoreError> {
-        self.newest_samples(id, n).await
+        self.samples.newest_samples(id, n).await
     }
 
     async fn append_logs(&self, batch: LogBatch) -> Result<(), StoreError> {
-        self.append_logs(batch).await
+        self.logs.append_logs(batch).await
     }
 
     async fn logs_taken_upto(&self, id: &SandboxId) -> Result<Option<u64>, StoreError> {
-        self.logs_taken_upto(id).await
+        self.logs.logs_taken_upto(id).await
     }
 }
 
@@ -232,6 +232,6 @@ impl Admissions for Store {
         max_concurrent: u32,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Admission, StoreError> {
-        self.admit_sandbox(sandbox, max_concurrent, idempotency).await
+        self.facts.admit_sandbox(sandbox, max_concurrent, idempotency).await
     }
 }

@@ -4,22 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::Clock;
-use tokio::sync::watch;
+use sandscope_model::{Clock, NodeId};
 
+use crate::attempts::Attempts;
 use crate::error::StoreError;
+use crate::facts::handles::{Alerts, Deliveries, EventLog, Facts, FactsFile};
 use crate::facts::seal::Sealer;
 use crate::facts::touched::Touched;
 use crate::feed::Feed;
+use crate::logs::Logs;
 use crate::logs::bounds::LogBounds;
+use crate::samples::Samples;
 use crate::sqlite::fault::FaultPlan;
 use crate::sqlite::file::{self, File};
 use crate::sqlite::migrations;
 use crate::sqlite::threads::StoreThread;
 use crate::sqlite::writes::WriteCounts;
-
-/// The number of the machine whose data directory this is.
-const THIS_NODE: i64 = 1;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -48,25 +48,23 @@ impl Default for StoreOptions {
     }
 }
 
-/// The store. Clones share one.
+/// All handles on a data directory. Whoever needs less than everything takes the handles it needs. Clones share one store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) inner: Arc<Inner>,
-    /// The machine on whose behalf it is used.
-    pub(crate) node_no: i64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) facts: File,
-    pub(crate) attempts: File,
-    pub(crate) samples: File,
-    pub(crate) logs: File,
-    pub(crate) log_bounds: LogBounds,
-    pub(crate) feed: Feed,
-    pub(crate) touched: Touched,
-    pub(crate) sealer: Option<Arc<Sealer>>,
+    /// Teams, keys, templates, snapshots, sandboxes and nodes.
+    pub facts: Facts,
+    /// The log of events.
+    pub events: EventLog,
+    /// Webhooks and how far each has come.
+    pub deliveries: Deliveries,
+    /// Rules of alerts, and what fires.
+    pub alerts: Alerts,
+    /// Attempts to deliver webhooks.
+    pub attempts: Attempts,
+    /// Samples of sandboxes' metrics.
+    pub samples: Samples,
+    /// Logs of sandboxes.
+    pub logs: Logs,
 }
 
 impl Store {
@@ -102,46 +100,53 @@ impl Store {
         let open = |schema, n_readers, faults| {
             File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults)
         };
-        let facts = open(&migrations::FACTS, read_connections, faults)?;
+        let facts = Arc::new(FactsFile {
+            file: open(&migrations::FACTS, read_connections, faults)?,
+            clock: Arc::clone(&clock),
+            feed: feed.clone(),
+            touched: Touched::default(),
+            sealer,
+        });
         let attempts = open(&migrations::ATTEMPTS, 1, FaultPlan::none())?;
         let samples = open(&migrations::SAMPLES, 2, FaultPlan::none())?;
         let logs = open(&migrations::LOGS, 1, FaultPlan::none())?;
-        let touched = Touched::default();
-        let inner = Inner { clock, facts, attempts, samples, logs, log_bounds, feed, touched, sealer };
-        Ok(Self { inner: Arc::new(inner), node_no: THIS_NODE })
+        Ok(Self {
+            facts: Facts::new(&facts),
+            events: EventLog::new(&facts),
+            deliveries: Deliveries::new(&facts),
+            alerts: Alerts::new(&facts),
+            attempts: Attempts::new(attempts),
+            samples: Samples::new(samples),
+            logs: Logs::new(logs, clock, log_bounds),
+        })
+    }
+
+    /// The same store on behalf of another machine, which it gets to know if it does not yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn on_behalf_of_node(&self, id: NodeId) -> Result<Self, StoreError> {
+        Ok(Self { facts: self.facts.on_behalf_of_node(id).await?, ..self.clone() })
     }
 
     /// Commits what was asked before, then ends the threads. Whatever is asked later gets [`StoreError::Closed`].
     pub async fn close(&self) {
-        self.inner.facts.close().await;
-        self.inner.attempts.close().await;
-        self.inner.samples.close().await;
-        self.inner.logs.close().await;
-    }
-
-    /// Changes whenever a webhook was registered, changed or deleted by this process.
-    pub fn subscribe_webhooks(&self) -> watch::Receiver<u64> {
-        self.inner.feed.webhooks.subscribe()
-    }
-
-    /// Changes whenever a rule of alerts was made, changed or deleted by this process.
-    pub fn subscribe_alert_rules(&self) -> watch::Receiver<u64> {
-        self.inner.feed.alert_rules.subscribe()
-    }
-
-    pub(crate) fn facts(&self) -> &File {
-        &self.inner.facts
+        for file in self.files() {
+            file.close().await;
+        }
     }
 
     /// Every thread of the store, for whoever watches over them.
     pub fn threads(&self) -> Vec<StoreThread> {
-        let files = [&self.inner.facts, &self.inner.attempts, &self.inner.samples, &self.inner.logs];
-        files.into_iter().flat_map(File::threads).collect()
+        self.files().into_iter().flat_map(File::threads).collect()
     }
 
     /// What each file's writer has done, and what waits for it.
     pub fn write_counts(&self) -> [WriteCounts; 4] {
-        let inner = &self.inner;
-        [&inner.facts, &inner.attempts, &inner.samples, &inner.logs].map(File::write_counts)
+        self.files().map(File::write_counts)
+    }
+
+    fn files(&self) -> [&File; 4] {
+        [self.facts.file(), self.attempts.file(), self.samples.file(), self.logs.file()]
     }
 }

@@ -105,19 +105,19 @@ impl FarFacts {
 #[async_trait]
 impl NodeFacts for FarFacts {
     async fn commit(&self, change: Change) -> Result<Option<Event>, StoreError> {
-        self.pass(FactsCall::Commit, self.store.commit(change)).await
+        self.pass(FactsCall::Commit, self.store.facts.commit(change)).await
     }
 
     async fn sandbox(&self, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
-        self.pass(FactsCall::Sandbox, self.store.sandbox(id)).await
+        self.pass(FactsCall::Sandbox, self.store.facts.sandbox(id)).await
     }
 
     async fn live_sandboxes(&self) -> Result<Vec<Sandbox>, StoreError> {
-        self.pass(FactsCall::LiveSandboxes, self.store.live_sandboxes()).await
+        self.pass(FactsCall::LiveSandboxes, self.store.facts.live_sandboxes()).await
     }
 
     async fn drop_sandbox(&self, id: &SandboxId) -> Result<(), StoreError> {
-        self.pass(FactsCall::DropSandbox, self.store.drop_sandbox(id)).await
+        self.pass(FactsCall::DropSandbox, self.store.facts.drop_sandbox(id)).await
     }
 
     async fn newest_event(
@@ -126,11 +126,11 @@ impl NodeFacts for FarFacts {
         id: &SandboxId,
         event_type: EventType,
     ) -> Result<Option<Event>, StoreError> {
-        self.pass(FactsCall::NewestEvent, self.store.newest_event(team, id, event_type)).await
+        self.pass(FactsCall::NewestEvent, self.store.events.newest_event(team, id, event_type)).await
     }
 
     async fn team(&self, id: TeamId) -> Result<Option<Team>, StoreError> {
-        self.pass(FactsCall::Team, self.store.team(id)).await
+        self.pass(FactsCall::Team, self.store.facts.team(id)).await
     }
 
     async fn resolve_template(
@@ -138,11 +138,11 @@ impl NodeFacts for FarFacts {
         team: TeamId,
         reference: &str,
     ) -> Result<Option<(Template, Build)>, StoreError> {
-        self.pass(FactsCall::ResolveTemplate, self.store.resolve_template(team, reference)).await
+        self.pass(FactsCall::ResolveTemplate, self.store.facts.resolve_template(team, reference)).await
     }
 
     async fn delete_template(&self, team: TeamId, reference: &str) -> Result<DeleteTemplate, StoreError> {
-        self.pass(FactsCall::DeleteTemplate, self.store.delete_template(team, reference)).await
+        self.pass(FactsCall::DeleteTemplate, self.store.facts.delete_template(team, reference)).await
     }
 
     async fn snapshots(
@@ -151,31 +151,31 @@ impl NodeFacts for FarFacts {
         filter: SnapshotFilter,
         page: Page<(Timestamp, TemplateId)>,
     ) -> Result<Vec<(Template, Build, String)>, StoreError> {
-        self.pass(FactsCall::Snapshots, self.store.snapshots(team, filter, page)).await
+        self.pass(FactsCall::Snapshots, self.store.facts.snapshots(team, filter, page)).await
     }
 
     async fn captured_layers(&self) -> Result<Vec<BuildId>, StoreError> {
-        self.pass(FactsCall::CapturedLayers, self.store.captured_layers()).await
+        self.pass(FactsCall::CapturedLayers, self.store.facts.captured_layers()).await
     }
 
     async fn layers_elsewhere(&self) -> Result<Vec<BuildId>, StoreError> {
-        self.pass(FactsCall::LayersElsewhere, self.store.layers_elsewhere()).await
+        self.pass(FactsCall::LayersElsewhere, self.store.facts.layers_elsewhere()).await
     }
 
     async fn insert_samples(&self, samples: Vec<Sample>) -> Result<(), StoreError> {
-        self.pass(FactsCall::InsertSamples, self.store.insert_samples(samples)).await
+        self.pass(FactsCall::InsertSamples, self.store.samples.insert_samples(samples)).await
     }
 
     async fn newest_samples(&self, id: &SandboxId, n: u32) -> Result<Vec<Sample>, StoreError> {
-        self.pass(FactsCall::NewestSamples, self.store.newest_samples(id, n)).await
+        self.pass(FactsCall::NewestSamples, self.store.samples.newest_samples(id, n)).await
     }
 
     async fn append_logs(&self, batch: LogBatch) -> Result<(), StoreError> {
-        self.pass(FactsCall::AppendLogs, self.store.append_logs(batch)).await
+        self.pass(FactsCall::AppendLogs, self.store.logs.append_logs(batch)).await
     }
 
     async fn logs_taken_upto(&self, id: &SandboxId) -> Result<Option<u64>, StoreError> {
-        self.pass(FactsCall::LogsTakenUpto, self.store.logs_taken_upto(id)).await
+        self.pass(FactsCall::LogsTakenUpto, self.store.logs.logs_taken_upto(id)).await
     }
 }
 
@@ -187,7 +187,7 @@ impl Admissions for FarFacts {
         max_concurrent: u32,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Admission, StoreError> {
-        let admitted = self.store.admit_sandbox(sandbox, max_concurrent, idempotency);
+        let admitted = self.store.facts.admit_sandbox(sandbox, max_concurrent, idempotency);
         self.pass(FactsCall::AdmitSandbox, admitted).await
     }
 }

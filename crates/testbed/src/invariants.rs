@@ -27,7 +27,7 @@ pub async fn whole_log(store: &Store, team: TeamId) -> Result<Vec<Event>, StoreE
     let mut log: Vec<Event> = Vec::new();
     loop {
         let last = log.last().map_or(0, |event| event.sequence);
-        let page = store.events_after(team, last, 1000).await?;
+        let page = store.events.events_after(team, last, 1000).await?;
         if page.is_empty() {
             return Ok(log);
         }
@@ -45,9 +45,9 @@ pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId
     let unreadable = |error: StoreError| vec![format!("the store cannot be read: {error}")];
     let log = whole_log(store, team).await.map_err(unreadable)?;
     let told = fold(&log)?;
-    let live = store.live_sandboxes().await.map_err(unreadable)?;
+    let live = store.facts.live_sandboxes().await.map_err(unreadable)?;
     let mut wrong = Vec::new();
-    let last = store.last_sequence(team).await.map_err(unreadable)?;
+    let last = store.events.last_sequence(team).await.map_err(unreadable)?;
     if last != log.len() as u64 {
         wrong.push(format!("the last sequence is {last} in a log of {}", log.len()));
     }
@@ -60,7 +60,7 @@ pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId
             wrong.push(format!("{id} is live: {is_live}, but the log says {}", told.state));
         }
         if told.state == StateName::Killed {
-            let row = store.sandbox(id).await.map_err(unreadable)?;
+            let row = store.facts.sandbox(id).await.map_err(unreadable)?;
             if !row.is_some_and(|row| matches!(row.state, State::Killed { .. })) {
                 wrong.push(format!("{id} was told killed, but its row does not say so"));
             }
@@ -114,7 +114,7 @@ async fn missing_layers(
 ) -> Result<Vec<String>, StoreError> {
     let layers = runtime.layers();
     let page = Page { after: None, limit: 1000 };
-    let snapshots = store.snapshots(team, SnapshotFilter::default(), page).await?;
+    let snapshots = store.facts.snapshots(team, SnapshotFilter::default(), page).await?;
     let missing = snapshots.into_iter().filter_map(|(template, build, _)| match build.rootfs {
         Rootfs::Snapshot(layer) if !layers.contains(&layer) => {
             Some(format!("snapshot {} has no layer", template.id))

@@ -41,14 +41,14 @@ pub(crate) async fn ledger_faults(
             wrong.push(format!("{id} is {open:?} by its segments, but not by its last event"));
         }
     }
-    let moment = store.ledger_moment(team).await?;
+    let moment = store.events.ledger_moment(team).await?;
     let running = live.iter().filter_map(|sandbox| open_execution(&sandbox.state)).count();
     if moment.open.len() != running {
         wrong.push(format!("{} executions are under way by the ledger, {running} run", moment.open.len()));
     }
     let (mut usage, mut position) = (Usage::default(), Some(0));
     while let Some(from) = position {
-        let part = store.ended_executions(team, Timestamp::MIN, from, moment.last, 3).await?;
+        let part = store.events.ended_executions(team, Timestamp::MIN, from, moment.last, 3).await?;
         part.executions.iter().for_each(|ended| usage.add_ended(&ended.summary, ALWAYS));
         position = part.next;
     }

@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use sandscope_model::{Clock, Entropy, TeamId, Timestamp, Webhook, WebhookId};
-use sandscope_store::{DeliveryProgress, Store, StoreError};
+use sandscope_store::{Deliveries, DeliveryProgress, EventLog, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,8 @@ pub(crate) struct Stop {
 pub(crate) struct Deliverer {
     pub(crate) id: WebhookId,
     pub(crate) team_id: TeamId,
-    pub(crate) store: Store,
+    pub(crate) events: EventLog,
+    pub(crate) deliveries: Deliveries,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) defaults: Arc<Defaults>,
@@ -110,10 +111,10 @@ impl Deliverer {
         }
         // A deliverer that was aborted may have handed in what is not written yet; read beside it, exceptions it had set
         // would never be cleared. What the store refuses is not written later either.
-        let _ = self.store.deliveries_recorded().await;
-        let Some(cursor) = self.store.cursor(self.id).await? else { return Ok(None) };
-        let Some(health) = self.store.webhook_health(self.id).await? else { return Ok(None) };
-        let owed = self.store.owed(self.id).await?;
+        let _ = self.deliveries.deliveries_recorded().await;
+        let Some(cursor) = self.deliveries.cursor(self.id).await? else { return Ok(None) };
+        let Some(health) = self.deliveries.webhook_health(self.id).await? else { return Ok(None) };
+        let owed = self.deliveries.owed(self.id).await?;
         self.inbox.missed();
         self.inbox.replays();
         let webhook = self.config.borrow().clone();
@@ -226,7 +227,7 @@ impl Deliverer {
                 }
                 Next::ReadLog => {
                     let limit = u32::try_from(room).unwrap_or(u32::MAX);
-                    let page = self.store.events_after(self.team_id, ledger.fetched(), limit).await?;
+                    let page = self.events.events_after(self.team_id, ledger.fetched(), limit).await?;
                     if page.len() >= room {
                         self.inbox.missed();
                     }
@@ -238,9 +239,9 @@ impl Deliverer {
             }
         }
         if self.inbox.take_replays() {
-            shift.replaying.look(&self.store, self.id, ledger).await?;
+            shift.replaying.look(&self.deliveries, self.id, ledger).await?;
         }
-        shift.replaying.walk(&self.store, &config, ledger, now).await
+        shift.replaying.walk(&self.deliveries, &config, ledger, now).await
     }
 
     fn start_due(&self, shift: &mut Shift, now: Timestamp) {
@@ -259,7 +260,7 @@ impl Deliverer {
             let delivery = Delivery {
                 webhook: Arc::clone(&webhook),
                 timeout,
-                store: self.store.clone(),
+                events: self.events.clone(),
                 clock: Arc::clone(&self.clock),
                 attempter: Arc::clone(&self.attempter),
                 recorder: self.recorder.clone(),
@@ -306,11 +307,11 @@ impl Deliverer {
     }
 
     fn record(&self, progress: Progress, news: News) -> Recording {
-        let store = self.store.clone();
+        let deliveries = self.deliveries.clone();
         let Progress { cursor, set, clear, replays } = progress;
         let News { health, notices, disable } = news;
         let progress =
             DeliveryProgress { webhook_id: self.id, cursor, set, clear, health, notices, disable, replays };
-        Box::pin(async move { store.record_deliveries(progress).await })
+        Box::pin(async move { deliveries.record_deliveries(progress).await })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{AttemptOutcome, Clock, ErrorClass, Event, Webhook};
-use sandscope_store::Store;
+use sandscope_store::EventLog;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, Made, after};
@@ -20,7 +20,7 @@ pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Delivery {
     pub(crate) webhook: Arc<Webhook>,
     pub(crate) timeout: Duration,
-    pub(crate) store: Store,
+    pub(crate) events: EventLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) recorder: Recorder,
@@ -52,7 +52,7 @@ impl Delivery {
     pub(crate) async fn make(self, job: Job) -> Ended {
         let event = match &job.event {
             Some(event) => Arc::clone(event),
-            None => match self.store.event(self.webhook.team_id, job.sequence).await {
+            None => match self.events.event(self.webhook.team_id, job.sequence).await {
                 Ok(Some(event)) => Arc::new(event),
                 // Retention removed it.
                 Ok(None) => return Ended::untried(job, Settled::Dropped),

@@ -22,7 +22,7 @@ async fn every_wanted_event_arrives_once_and_per_sandbox_in_order() {
     world.happens(0, EventType::Created).await;
     let mut webhook = world.webhook(&receiver.url()).await;
     webhook.events = BTreeSet::from([EventType::Updated, EventType::Killed]);
-    assert!(world.store.update_webhook(webhook.clone()).await.unwrap());
+    assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
     let webhooks = world.start();
     let mut owed = BTreeMap::<String, Vec<String>>::new();
     for n in 0..201 {
@@ -179,7 +179,7 @@ async fn random_failures_and_crashes_lose_nothing() {
     assert_eq!(*taken.lock().unwrap(), owed);
     eventually("everything is settled", || async {
         // Notices that the webhook fails, and works again, are events of the team too.
-        let last = world.store.last_sequence(world.team.id).await.unwrap();
+        let last = world.store.events.last_sequence(world.team.id).await.unwrap();
         world.cursor(&webhook).await == last && world.exceptions(&webhook).await.is_empty()
     })
     .await;
@@ -202,10 +202,10 @@ async fn retries_go_on_after_a_restart_where_they_were() {
     world.store.close().await;
     world.clock.advance(TEN_SECONDS);
     let store = Store::open(world.dir.path(), Arc::new(world.clock.clone())).unwrap();
-    let webhooks = Webhooks::start(WebhooksOptions { store: store.clone(), ..world.options() });
+    let webhooks = Webhooks::start(world.options_over(&store));
     receiver.wait_for(2).await;
     webhooks.drain(BOUND).await;
-    let [exception] = store.exceptions(webhook.id).await.unwrap().try_into().unwrap();
+    let [exception] = store.deliveries.exceptions(webhook.id).await.unwrap().try_into().unwrap();
     assert_eq!(exception.n_attempts, 2);
 }
 
@@ -225,7 +225,7 @@ async fn disabling_cancels_what_is_owed_and_enabling_starts_anew() {
     world.happens(1, EventType::Updated).await;
     receiver.wait_for(2).await;
     webhook.enabled = false;
-    assert!(world.store.update_webhook(webhook.clone()).await.unwrap());
+    assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
     eventually("the owed is canceled", || async {
         let exhausted = world.exceptions(&webhook).await.iter().all(|row| row.next_due_at.is_none());
         exhausted && world.attempts(&webhook).await.len() == 2
@@ -234,7 +234,7 @@ async fn disabling_cancels_what_is_owed_and_enabling_starts_anew() {
     world.happens(2, EventType::Paused).await;
     world.clock.advance(Duration::from_secs(60));
     webhook.enabled = true;
-    assert!(world.store.update_webhook(webhook.clone()).await.unwrap());
+    assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
     let event = world.happens(3, EventType::Resumed).await;
     let received = receiver.wait_for(3).await;
     assert_eq!(received[2].event_id(), event.id.to_string());
@@ -257,7 +257,7 @@ async fn a_deleted_webhook_gets_nothing_more() {
     let webhooks = world.start();
     world.happens(0, EventType::Created).await;
     eventually("the failure is stored", || async { world.exceptions(&webhook).await.len() == 1 }).await;
-    assert!(world.store.delete_webhook(world.team.id, webhook.id).await.unwrap());
+    assert!(world.store.deliveries.delete_webhook(world.team.id, webhook.id).await.unwrap());
     // The witness's registration follows the deletion, so whoever serves it has seen that.
     let late = ok().await;
     world.webhook(&late.url()).await;
@@ -279,7 +279,7 @@ async fn a_changed_url_is_where_retries_go() {
     let event = world.happens(0, EventType::Created).await;
     eventually("the failure is stored", || async { world.exceptions(&webhook).await.len() == 1 }).await;
     webhook.url = new.url();
-    assert!(world.store.update_webhook(webhook.clone()).await.unwrap());
+    assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
     let after = world.happens(1, EventType::Updated).await;
     assert_eq!(new.wait_for(1).await[0].event_id(), after.id.to_string());
     world.clock.advance(TEN_SECONDS);

@@ -124,7 +124,7 @@ async fn whatever_a_receiver_does_ends_as_one_logged_attempt_in_time_and_in_litt
         let receiver = Receiver::start(move |_| answer.clone()).await;
         let mut webhook = world.webhook(&receiver.url()).await;
         webhook.options.retry = Retry::Custom(Vec::new());
-        assert!(world.store.update_webhook(webhook.clone()).await.unwrap());
+        assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
         played.push((name, receiver, webhook, end));
     }
     let webhooks = world.start();

@@ -28,13 +28,13 @@ async fn told(world: &World) -> Vec<EventType> {
     let filter = EventFilter { types: types.collect(), ..EventFilter::default() };
     let query =
         EventQuery { filter, limit: 100, order: sandscope_store::Order::Asc, ..EventQuery::default() };
-    let events = world.store.events(world.team.id, query).await.unwrap();
+    let events = world.store.events.events(world.team.id, query).await.unwrap();
     events.iter().map(|event| event.event_type()).collect()
 }
 
 async fn change(world: &World, webhook: &mut Webhook, change: impl FnOnce(&mut Webhook)) {
     change(webhook);
-    assert!(world.store.update_webhook(webhook.clone()).await.unwrap());
+    assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
 }
 
 /// Lets time pass in steps while waiting.
@@ -74,7 +74,7 @@ fn replay(webhook: &Webhook, selection: Selection, first: u64, last: u64) -> Rep
 }
 
 async fn state(world: &World, replay: &Replay) -> Replay {
-    world.store.replay(replay.webhook_id, replay.id).await.unwrap().unwrap()
+    world.store.deliveries.replay(replay.webhook_id, replay.id).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -119,10 +119,10 @@ async fn a_receiver_that_is_gone_is_disabled_and_that_is_told_to_others() {
     assert_eq!(body["eventData"]["webhook"]["id"], webhook.id.to_string());
     assert_eq!(body["eventData"]["webhook"]["event_id"], event.id.to_string());
     eventually("it is disabled", || async {
-        !world.store.webhook(world.team.id, webhook.id).await.unwrap().unwrap().enabled
+        !world.store.deliveries.webhook(world.team.id, webhook.id).await.unwrap().unwrap().enabled
     })
     .await;
-    let standing = world.store.webhook_standing(webhook.id).await.unwrap().unwrap();
+    let standing = world.store.deliveries.webhook_standing(webhook.id).await.unwrap().unwrap();
     assert_eq!(
         standing.health.disabled_reason.as_deref(),
         Some("the receiver answered 410: it wants no more")
@@ -146,16 +146,16 @@ async fn failing_for_long_disables_also_across_restarts() {
             world.happens(n, EventType::Created).await;
         }
         eventually("they failed", || async {
-            world.store.webhook_health(webhook.id).await.unwrap().unwrap().n_failed >= 6
+            world.store.deliveries.webhook_health(webhook.id).await.unwrap().unwrap().n_failed >= 6
         })
         .await;
-        assert!(world.store.webhook(world.team.id, webhook.id).await.unwrap().unwrap().enabled);
+        assert!(world.store.deliveries.webhook(world.team.id, webhook.id).await.unwrap().unwrap().enabled);
         webhooks.drain(BOUND).await;
         world.clock.advance(hour);
     }
     let webhooks = world.start();
     eventually_in_time(&world, "it is disabled", Duration::from_secs(10), || async {
-        !world.store.webhook(world.team.id, webhook.id).await.unwrap().unwrap().enabled
+        !world.store.deliveries.webhook(world.team.id, webhook.id).await.unwrap().unwrap().enabled
     })
     .await;
     assert!(told(&world).await.contains(&EventType::WebhookDisabled));
@@ -172,17 +172,17 @@ async fn what_ran_out_of_attempts_is_a_dead_letter_until_a_replay_delivers_it() 
     let owed = world.happen(40).await;
     let webhooks = world.start();
     eventually("all are exhausted", || async {
-        world.store.dead_letters(world.team.id, webhook.id, 0, 100).await.unwrap().len() == 40
+        world.store.deliveries.dead_letters(world.team.id, webhook.id, 0, 100).await.unwrap().len() == 40
     })
     .await;
     assert_eq!(told(&world).await, [EventType::WebhookExhausted], "told once, however many");
-    let page = world.store.dead_letters(world.team.id, webhook.id, 10, 5).await.unwrap();
+    let page = world.store.deliveries.dead_letters(world.team.id, webhook.id, 10, 5).await.unwrap();
     assert_eq!(page.iter().map(|letter| letter.event.sequence).collect::<Vec<_>>(), [11, 12, 13, 14, 15]);
     assert_eq!(page[0].n_attempts, 1);
     mended.store(true, Ordering::SeqCst);
     let before = receiver.received().len();
     let job = replay(&webhook, Selection::Failed, 1, 41);
-    assert!(world.store.insert_replay(job.clone(), 1).await.unwrap());
+    assert!(world.store.deliveries.insert_replay(job.clone(), 1).await.unwrap());
     eventually("the replay is done", || async { state(&world, &job).await.state == ReplayState::Done }).await;
     let done = state(&world, &job).await;
     assert_eq!((done.n_selected, done.n_delivered, done.n_failed, done.n_dropped), (40, 40, 0, 0));
@@ -192,12 +192,12 @@ async fn what_ran_out_of_attempts_is_a_dead_letter_until_a_replay_delivers_it() 
     let mut owed = owed;
     owed.sort();
     assert_eq!(again, owed);
-    assert!(world.store.dead_letters(world.team.id, webhook.id, 0, 100).await.unwrap().is_empty());
+    assert!(world.store.deliveries.dead_letters(world.team.id, webhook.id, 0, 100).await.unwrap().is_empty());
     eventually("it is well again", || async { told(&world).await.contains(&EventType::WebhookRecovered) })
         .await;
     // Nothing is left to select.
     let nothing = replay(&webhook, Selection::Failed, 1, 40);
-    assert!(world.store.insert_replay(nothing.clone(), 1).await.unwrap());
+    assert!(world.store.deliveries.insert_replay(nothing.clone(), 1).await.unwrap());
     eventually("done", || async { state(&world, &nothing).await.state == ReplayState::Done }).await;
     assert_eq!(state(&world, &nothing).await.n_selected, 0);
     webhooks.drain(BOUND).await;
@@ -214,7 +214,7 @@ async fn a_replay_of_everything_skips_and_repeats_nothing_across_restarts() {
     receiver.wait_for(N).await;
     webhooks.drain(BOUND).await;
     let job = replay(&webhook, Selection::All, 1, N as u64);
-    assert!(world.store.insert_replay(job.clone(), 1).await.unwrap());
+    assert!(world.store.deliveries.insert_replay(job.clone(), 1).await.unwrap());
     for part in 1..=4 {
         let webhooks = world.start();
         receiver.wait_for(N + N * part / 5).await;
@@ -243,10 +243,10 @@ async fn a_canceled_replay_sends_nothing_more_and_what_was_lost_stays_to_be_foun
     change(&world, &mut webhook, |hook| hook.enabled = true).await;
     let webhooks = world.start();
     let job = Replay { rate_per_second: Some(10), ..replay(&webhook, Selection::Failed, 1, 300) };
-    assert!(world.store.insert_replay(job.clone(), 1).await.unwrap());
+    assert!(world.store.deliveries.insert_replay(job.clone(), 1).await.unwrap());
     // The clock stands still: there will be no more than the first of them.
     receiver.wait_for(1).await;
-    assert!(world.store.cancel_replay(webhook.id, job.id, world.clock.now()).await.unwrap());
+    assert!(world.store.deliveries.cancel_replay(webhook.id, job.id, world.clock.now()).await.unwrap());
     world.clock.advance(Duration::from_secs(60));
     let live = world.happens(0, EventType::Updated).await;
     eventually("life goes on", || async { ids(&receiver).contains(&live.id.to_string()) }).await;
@@ -255,7 +255,7 @@ async fn a_canceled_replay_sends_nothing_more_and_what_was_lost_stays_to_be_foun
     assert!(n_replayed < 20, "{n_replayed}");
     let ended = state(&world, &job).await;
     assert_eq!((ended.state, ended.n_delivered), (ReplayState::Canceled, n_replayed));
-    let standing = world.store.webhook_standing(webhook.id).await.unwrap().unwrap();
+    let standing = world.store.deliveries.webhook_standing(webhook.id).await.unwrap().unwrap();
     assert_eq!(standing.n_skipped + standing.n_exhausted, 300 - n_replayed);
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use sandscope_model::Attempt;
-use sandscope_store::Store;
+use sandscope_store::Attempts;
 use sandscope_tasks::{Phase, Task, Tasks, Watched};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,11 +21,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts the writer. After `stop` it ends when every recorder is gone and everything handed in is written. One that
     /// fails loses what it was writing, and goes on with what waits.
-    pub(crate) fn start(store: Store, tasks: &Tasks, stop: CancellationToken) -> (Self, Watched) {
+    pub(crate) fn start(attempts_file: Attempts, tasks: &Tasks, stop: CancellationToken) -> (Self, Watched) {
         let (attempts, received) = mpsc::channel(CAPACITY);
         let received = Arc::new(Mutex::new(received));
         let task = Task::restart("attempt-recorder", Phase::Deliver).stopped_by(stop);
-        (Self { attempts }, tasks.start(task, move || write(store.clone(), Arc::clone(&received))))
+        (Self { attempts }, tasks.start(task, move || write(attempts_file.clone(), Arc::clone(&received))))
     }
 
     /// The same for somebody who may outlive it.
@@ -53,13 +53,13 @@ impl WeakRecorder {
     }
 }
 
-async fn write(store: Store, received: Arc<Mutex<mpsc::Receiver<Attempt>>>) {
+async fn write(attempts_file: Attempts, received: Arc<Mutex<mpsc::Receiver<Attempt>>>) {
     let mut received = received.lock().await;
     let mut batch = Vec::with_capacity(BATCH);
     while received.recv_many(&mut batch, BATCH).await > 0 {
         let n_attempts = batch.len();
         // The record of attempts is for people to read. Deliveries must not stop for it, nor is it kept at any price.
-        if let Err(error) = store.insert_attempts(std::mem::take(&mut batch)).await {
+        if let Err(error) = attempts_file.insert_attempts(std::mem::take(&mut batch)).await {
             tracing::warn!(%error, n_attempts, "attempts were made but could not be recorded");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_model::{Replay, Timestamp, Webhook, WebhookId};
-use sandscope_store::{Store, StoreError};
+use sandscope_store::{Deliveries, StoreError};
 
 use crate::attempt::after;
 use crate::ledger::Ledger;
@@ -25,11 +25,11 @@ impl Replaying {
     /// Finds out which replay is to be walked, and ends what belongs to canceled ones.
     pub(crate) async fn look(
         &mut self,
-        store: &Store,
+        deliveries: &Deliveries,
         id: WebhookId,
         ledger: &mut Ledger,
     ) -> Result<(), StoreError> {
-        let running = store.running_replays(id).await?;
+        let running = deliveries.running_replays(id).await?;
         for no in ledger.replays() {
             if !running.iter().any(|(running, _)| *running == no) {
                 ledger.cancel_replay(no);
@@ -54,7 +54,7 @@ impl Replaying {
     /// Hands the ledger what it has room for.
     pub(crate) async fn walk(
         &mut self,
-        store: &Store,
+        deliveries: &Deliveries,
         webhook: &Webhook,
         ledger: &mut Ledger,
         now: Timestamp,
@@ -70,7 +70,7 @@ impl Replaying {
                 None => room,
             };
             let limit = u32::try_from(portion).unwrap_or(u32::MAX);
-            let page = store.replay_page(webhook.team_id, replay.clone(), limit).await?;
+            let page = deliveries.replay_page(webhook.team_id, replay.clone(), limit).await?;
             let wanted = page.events.into_iter().filter(|(event, _)| webhook.wants(event));
             let events: Vec<_> = wanted.map(|(event, lost)| (Arc::new(event), lost)).collect();
             if let Some(rate) = replay.rate_per_second {

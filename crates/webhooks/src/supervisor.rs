@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandscope_model::{Clock, Entropy, TeamId, Webhook, WebhookId};
 use sandscope_outbound::{EgressGuard, Tls};
-use sandscope_store::{Heard, Store, StoreError};
+use sandscope_store::{Attempts, Deliveries, EventLog, Heard, Store, StoreError};
 use sandscope_tasks::{Crew, Phase, Task, Tasks, Watched};
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -28,8 +28,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What deliveries need.
 #[derive(Debug, Clone)]
 pub struct WebhooksOptions {
-    /// Where events, registrations, cursors and attempts are.
-    pub store: Store,
+    /// The log that is delivered.
+    pub events: EventLog,
+    /// Registrations, and how far each has come.
+    pub deliveries: Deliveries,
+    /// Where attempts are noted.
+    pub attempts: Attempts,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where delivery ids are drawn from.
@@ -45,15 +49,25 @@ pub struct WebhooksOptions {
 }
 
 impl WebhooksOptions {
-    /// Options with the usual defaults and 256 shared connections.
+    /// Options with the usual defaults and 256 shared connections; of the store they keep what deliveries need.
     pub fn new(
-        store: Store,
+        store: &Store,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         guard: EgressGuard,
         tasks: Tasks,
     ) -> Self {
-        Self { store, clock, entropy, guard, defaults: Defaults::default(), max_connections: 256, tasks }
+        Self {
+            events: store.events.clone(),
+            deliveries: store.deliveries.clone(),
+            attempts: store.attempts.clone(),
+            clock,
+            entropy,
+            guard,
+            defaults: Defaults::default(),
+            max_connections: 256,
+            tasks,
+        }
     }
 }
 
@@ -71,7 +85,7 @@ impl Webhooks {
     pub fn start(options: WebhooksOptions) -> Self {
         let stop = Stop::default();
         let (recorder, recording) =
-            Recorder::start(options.store.clone(), &options.tasks, stop.starting.clone());
+            Recorder::start(options.attempts.clone(), &options.tasks, stop.starting.clone());
         let (defaults, tls) = (Arc::new(options.defaults.clone()), Arc::new(Tls::default()));
         let tester = Tester {
             clock: Arc::clone(&options.clock),
@@ -155,8 +169,8 @@ impl Supervisor {
         self.hired.close();
         self.hired.wait().await;
         // Before anything is read, so that nothing is missed in between.
-        let mut events = self.options.store.subscribe_events();
-        let mut changes = self.options.store.subscribe_webhooks();
+        let mut events = self.options.events.subscribe_events();
+        let mut changes = self.options.deliveries.subscribe_webhooks();
         let mut feed_open = true;
         let mut changes_open = true;
         let mut scan = true;
@@ -211,7 +225,7 @@ impl Supervisor {
     async fn reconcile(&mut self, scan: bool) -> Result<(), StoreError> {
         let mut registered: HashMap<_, _> = self
             .options
-            .store
+            .deliveries
             .all_webhooks()
             .await?
             .into_iter()
@@ -239,14 +253,14 @@ impl Supervisor {
         for member in self.members.values() {
             self.by_team.entry(member.team_id).or_default().push(Arc::clone(&member.inbox));
         }
-        for id in self.options.store.webhooks_with_replays().await? {
+        for id in self.options.deliveries.webhooks_with_replays().await? {
             if let Some(member) = self.members.get(&id) {
                 member.inbox.replays();
             }
         }
         if scan {
             for (team_id, inboxes) in &self.by_team {
-                let last = self.options.store.last_sequence(*team_id).await?;
+                let last = self.options.events.last_sequence(*team_id).await?;
                 for inbox in inboxes {
                     inbox.scan(last);
                 }
@@ -269,7 +283,8 @@ impl Supervisor {
         let deliverer = Deliverer {
             id,
             team_id,
-            store: options.store.clone(),
+            events: options.events.clone(),
+            deliveries: options.deliveries.clone(),
             clock: Arc::clone(&options.clock),
             entropy: Arc::clone(&options.entropy),
             defaults: Arc::clone(&self.defaults),

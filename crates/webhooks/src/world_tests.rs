@@ -45,11 +45,11 @@ impl World {
             limits: TeamLimits::default(),
             created_at: clock.now(),
         };
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         let world = Self { dir, clock, faults, store, team, sandboxes: Mutex::default() };
         for n in 0..16 {
             let sandbox = world.sandbox(n);
-            let admission = world.store.admit_sandbox(&sandbox, 100, None).await.unwrap();
+            let admission = world.store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
             assert_eq!(admission, Admission::Admitted);
             world.sandboxes.lock().unwrap().push(sandbox);
         }
@@ -76,7 +76,7 @@ impl World {
         let ids = (id(), sandbox.team_id);
         let draft = EventDraft::example(event_type, ids, SandboxRef::of(&sandbox), self.clock.now());
         let change = Change { sandbox, event: Some(draft), snapshot: None };
-        self.store.commit(change).await.unwrap().unwrap()
+        self.store.facts.commit(change).await.unwrap().unwrap()
     }
 
     pub(crate) async fn happen(&self, n: usize) -> Vec<String> {
@@ -101,15 +101,20 @@ impl World {
             options: WebhookOptions::default(),
             created_at: self.clock.now(),
         };
-        assert!(self.store.insert_webhook(webhook.clone(), 100).await.unwrap());
+        assert!(self.store.deliveries.insert_webhook(webhook.clone(), 100).await.unwrap());
         webhook
     }
 
     pub(crate) fn options(&self) -> WebhooksOptions {
+        self.options_over(&self.store)
+    }
+
+    /// The same over the store of a later start.
+    pub(crate) fn options_over(&self, store: &Store) -> WebhooksOptions {
         let guard = EgressGuard::new(AllowedTarget::loopback());
         let entropy = Arc::new(SeededEntropy::new(1));
         let tasks = sandscope_testbed::tasks(Arc::new(self.clock.clone()));
-        WebhooksOptions::new(self.store.clone(), Arc::new(self.clock.clone()), entropy, guard, tasks)
+        WebhooksOptions::new(store, Arc::new(self.clock.clone()), entropy, guard, tasks)
     }
 
     pub(crate) fn start(&self) -> Webhooks {
@@ -126,15 +131,15 @@ impl World {
             success: None,
             types: Vec::new(),
         };
-        self.store.attempts(self.team.id, webhook.id, query).await.unwrap()
+        self.store.attempts.attempts(self.team.id, webhook.id, query).await.unwrap()
     }
 
     pub(crate) async fn exceptions(&self, webhook: &Webhook) -> Vec<Exception> {
-        self.store.exceptions(webhook.id).await.unwrap()
+        self.store.deliveries.exceptions(webhook.id).await.unwrap()
     }
 
     pub(crate) async fn cursor(&self, webhook: &Webhook) -> u64 {
-        self.store.cursor(webhook.id).await.unwrap().unwrap()
+        self.store.deliveries.cursor(webhook.id).await.unwrap().unwrap()
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn create_alert_rule(
         created_at: app.clock.now(),
         rule: check(&app, &caller, &body.into_given())?,
     };
-    let outcome = app.store.insert_alert_rule(new, MAX_RULES).await?;
+    let outcome = app.store.alerts.insert_alert_rule(new, MAX_RULES).await?;
     stored(outcome).map(|rule| (StatusCode::CREATED, rule))
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn get_alert_rule(
         return Ok(Json(rule.into()));
     }
     let own = match reference.parse() {
-        Ok(id) => app.store.alert_rule(caller.team.id, id).await?,
+        Ok(id) => app.store.alerts.alert_rule(caller.team.id, id).await?,
         Err(_) => None,
     };
     own.as_ref().map(|rule| Json(rule.into())).ok_or_else(|| unknown(&reference))
@@ -96,10 +96,10 @@ pub(crate) async fn update_alert_rule(
 ) -> Result<Json<AlertRuleView>, ApiError> {
     let id = own_id(&app, &reference)?;
     let team = caller.team.id;
-    let old = app.store.alert_rule(team, id).await?.ok_or_else(|| unknown(&reference))?;
+    let old = app.store.alerts.alert_rule(team, id).await?.ok_or_else(|| unknown(&reference))?;
     let rule = check(&app, &caller, &body.change(&old.rule))?;
     let entropy = std::sync::Arc::clone(&app.entropy);
-    match app.store.update_alert_rule(team, id, rule, app.clock.now(), entropy).await? {
+    match app.store.alerts.update_alert_rule(team, id, rule, app.clock.now(), entropy).await? {
         RuleOutcome::Unknown => Err(unknown(&reference)),
         outcome => stored(outcome),
     }
@@ -120,7 +120,7 @@ pub(crate) async fn delete_alert_rule(
 ) -> Result<StatusCode, ApiError> {
     let id = own_id(&app, &reference)?;
     let entropy = std::sync::Arc::clone(&app.entropy);
-    if app.store.delete_alert_rule(caller.team.id, id, app.clock.now(), entropy).await? {
+    if app.store.alerts.delete_alert_rule(caller.team.id, id, app.clock.now(), entropy).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(unknown(&reference))
@@ -129,7 +129,7 @@ pub(crate) async fn delete_alert_rule(
 
 /// Every rule that holds for the team.
 pub(super) async fn all_rules(app: &App, caller: &Caller) -> Result<Vec<AlertRuleView>, ApiError> {
-    let own = app.store.alert_rules(Some(caller.team.id)).await?;
+    let own = app.store.alerts.alert_rules(Some(caller.team.id)).await?;
     let operators = app.alert_rules.iter().map(AlertRuleView::from);
     Ok(operators.chain(own.iter().map(AlertRuleView::from)).collect())
 }

@@ -24,7 +24,7 @@ const MAX_FIRING: usize = 1_000;
 pub(crate) async fn list_alerts(State(app): State<App>, caller: Caller) -> Result<Json<Alerts>, ApiError> {
     let rules = all_rules(&app, &caller).await?;
     let limit = u32::try_from(MAX_FIRING + 1).unwrap_or(u32::MAX);
-    let mut firing = app.store.firing_alerts(caller.team.id, limit).await?;
+    let mut firing = app.store.alerts.firing_alerts(caller.team.id, limit).await?;
     let has_more = firing.len() > MAX_FIRING;
     firing.truncate(MAX_FIRING);
     let view = |alert: &FiringAlert| {

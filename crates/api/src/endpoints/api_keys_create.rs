@@ -31,7 +31,7 @@ pub(crate) async fn create_api_key(
     let entropy = &*app.entropy;
     let fresh = keys::describe(keys::draw(entropy), caller.team.id, &name, app.clock.now(), entropy);
     let about = TeamApiKey::from(&fresh.key);
-    app.store.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
+    app.store.facts.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
     let key = fresh.text.expose().to_owned();
     Ok((StatusCode::CREATED, Json(CreatedTeamApiKey { key, about })))
 }

@@ -19,6 +19,6 @@ pub(crate) async fn list_api_keys(
     State(app): State<App>,
     caller: Caller,
 ) -> Result<Json<Vec<TeamApiKey>>, ApiError> {
-    let keys = app.store.api_keys(caller.team.id).await?;
+    let keys = app.store.facts.api_keys(caller.team.id).await?;
     Ok(Json(keys.iter().map(TeamApiKey::from).collect()))
 }

@@ -28,6 +28,6 @@ pub(crate) async fn rename_api_key(
     ApiKeyPath(id): ApiKeyPath,
     JsonBody(body): JsonBody<ApiKeyName>,
 ) -> Result<StatusCode, ApiError> {
-    let renamed = app.store.rename_api_key(caller.team.id, id, checked_name(body)?).await?;
+    let renamed = app.store.facts.rename_api_key(caller.team.id, id, checked_name(body)?).await?;
     renamed.map(|_| StatusCode::OK).ok_or_else(|| ApiError::not_found(NOT_FOUND))
 }

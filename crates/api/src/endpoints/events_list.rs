@@ -89,7 +89,7 @@ pub(super) async fn event_query(
     let position = match query.first("cursor").filter(|text| !text.is_empty()) {
         None => None,
         Some(_) if offset > 0 => return Err(ApiError::bad_request(OFFSET_AND_CURSOR)),
-        Some("latest") if ascending => Some(app.store.last_sequence(team).await?),
+        Some("latest") if ascending => Some(app.store.events.last_sequence(team).await?),
         Some(text) => {
             let position = decode_position(text, ascending);
             Some(position.map_err(|error| ApiError::bad_request(error.to_string()))?)
@@ -107,7 +107,7 @@ pub(super) async fn answer(
     wait: Duration,
 ) -> Result<(HeaderMap, Json<Vec<Value>>), ApiError> {
     let ascending = query.order == Order::Asc;
-    let mut page = app.store.event_page(team, query.clone()).await?;
+    let mut page = app.store.events.event_page(team, query.clone()).await?;
     if ascending && query.position.is_some_and(|position| position > page.last) {
         return Err(ApiError::bad_request(BEYOND));
     }
@@ -117,7 +117,7 @@ pub(super) async fn answer(
             loop {
                 query.position = Some(page.position);
                 query.offset = 0;
-                page = app.store.event_page(team, query.clone()).await?;
+                page = app.store.events.event_page(team, query.clone()).await?;
                 // A server that is about to stop answers with what there is.
                 if !is_empty(&page) || !reader.changed().await {
                     return Ok::<_, ApiError>(());

@@ -48,9 +48,9 @@ pub(crate) async fn get_states(
     }
     let team = caller.team.id;
     let limit = u32::try_from(limit).unwrap_or(100);
-    let found = app.store.sandboxes_at(team, at, behind, limit).await?;
+    let found = app.store.events.sandboxes_at(team, at, behind, limit).await?;
     // Afterwards: what retention removes meanwhile must not go unnoticed.
-    whole_since(&app.store.ledger_moment(team).await?, at)?;
+    whole_since(&app.store.events.ledger_moment(team).await?, at)?;
     let sandboxes = found.sandboxes.into_iter().map(|sandbox| StateAt {
         sandbox_id: sandbox.sandbox_id,
         state: sandbox.presence.into(),

@@ -90,8 +90,8 @@ async fn start(app: &App, caller: &Caller, query: &Query, headers: &HeaderMap) -
         (None, None) => ("After", query.first("after").unwrap_or("latest")),
     };
     match (name, text) {
-        ("After", "latest" | "") => Ok(app.store.log_bounds(caller.team.id).await?.1),
-        ("After", "oldest") => Ok(app.store.log_bounds(caller.team.id).await?.0.saturating_sub(1)),
+        ("After", "latest" | "") => Ok(app.store.events.log_bounds(caller.team.id).await?.1),
+        ("After", "oldest") => Ok(app.store.events.log_bounds(caller.team.id).await?.0.saturating_sub(1)),
         _ => {
             let number = text.parse().ok().filter(|n| i64::try_from(*n).is_ok_and(|n| n < i64::MAX));
             number.ok_or_else(|| {
@@ -180,7 +180,8 @@ impl Stream {
                 order: Order::Asc,
                 offset: 0,
             };
-            let page = self.app.store.event_page(self.caller.team.id, query).await.map_err(End::Store)?;
+            let page =
+                self.app.store.events.event_page(self.caller.team.id, query).await.map_err(End::Store)?;
             if self.position > page.last {
                 let data = json!({"reason": "ahead", "last": page.last,
                     "message": "the log ends before the number asked for: it is another log, or an older copy"});

@@ -111,7 +111,7 @@ async fn create(
         for webhook in &mut webhooks {
             webhook.options.sandbox_id = Some(id.clone());
         }
-        app.store.insert_sandbox_webhooks(id.clone(), webhooks).await?;
+        app.store.deliveries.insert_sandbox_webhooks(id.clone(), webhooks).await?;
     }
     let answer = Sandbox::new(&created.sandbox, app.lives.envd_version(), app.domain.as_deref());
     Ok((StatusCode::CREATED, Json(answer)))

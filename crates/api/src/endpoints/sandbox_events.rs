@@ -56,7 +56,7 @@ pub(crate) async fn list_sandbox_events(
 ) -> Result<(HeaderMap, Json<Vec<Value>>), ApiError> {
     let id = id.ok_or_else(|| ApiError::not_found(NOT_FOUND))?;
     let (query, wait) = event_query(&app, caller.team.id, &query, Some(id.clone())).await?;
-    if !app.store.knows_sandbox(caller.team.id, &id).await? {
+    if !app.store.events.knows_sandbox(caller.team.id, &id).await? {
         return Err(ApiError::not_found(NOT_FOUND));
     }
     answer(&app, caller.team.id, query, wait).await

@@ -22,7 +22,7 @@ pub(crate) async fn get_sandbox(
     caller: Caller,
     SandboxPath(id): SandboxPath,
 ) -> Result<Json<SandboxDetail>, ApiError> {
-    let sandbox = app.store.sandbox(&id).await?.filter(|sandbox| sandbox.team_id == caller.team.id);
+    let sandbox = app.store.facts.sandbox(&id).await?.filter(|sandbox| sandbox.team_id == caller.team.id);
     sandbox
         .and_then(|sandbox| SandboxDetail::new(&sandbox, app.lives.envd_version(), app.domain.as_deref()))
         .map(Json)

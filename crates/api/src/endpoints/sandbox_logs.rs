@@ -120,10 +120,10 @@ fn entries(limit: Option<i64>) -> u32 {
 }
 
 async fn read(app: &App, caller: &Caller, mut query: LogQuery) -> Result<Vec<LogEntry>, ApiError> {
-    if !app.store.knows_sandbox(caller.team.id, &query.sandbox_id).await? {
+    if !app.store.events.knows_sandbox(caller.team.id, &query.sandbox_id).await? {
         return Err(ApiError::no_such_sandbox(query.sandbox_id.as_str()));
     }
     let oldest = app.clock.now().checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
     query.start = Some(query.start.map_or(oldest, |start| start.max(oldest)));
-    Ok(app.store.logs(query).await?)
+    Ok(app.store.logs.logs(query).await?)
 }

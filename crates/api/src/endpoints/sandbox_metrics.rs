@@ -74,17 +74,18 @@ pub(crate) async fn get_sandbox_metrics(
         Some(_) => return Err(ApiError::bad_request("Aggregate must be max or avg")),
     };
     let Some(id) = id else { return Ok(Json(Vec::new())) };
-    if !app.store.knows_sandbox(caller.team.id, &id).await? {
+    if !app.store.events.knows_sandbox(caller.team.id, &id).await? {
         return Ok(Json(Vec::new()));
     }
-    let Some((first, last)) = app.store.sample_range(&id).await? else { return Ok(Json(Vec::new())) };
+    let Some((first, last)) = app.store.samples.sample_range(&id).await? else { return Ok(Json(Vec::new())) };
     let from_s = start_s.unwrap_or(first.as_second());
     // A whole second: the last sample's own belongs to it.
     let to_s = end_s.unwrap_or(last.as_second());
     let step_s = step_s(to_s.saturating_sub(from_s));
     let time = |s: i64| Timestamp::from_second(s).ok();
     let end = Timestamp::new(to_s, 999_999_999).ok();
-    let samples = app.store.aggregated_samples(&id, time(from_s), end, Some(step_s), aggregate).await?;
+    let samples =
+        app.store.samples.aggregated_samples(&id, time(from_s), end, Some(step_s), aggregate).await?;
     Ok(Json(samples.iter().map(SandboxMetric::from).collect()))
 }
 

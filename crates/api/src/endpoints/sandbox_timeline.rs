@@ -27,7 +27,7 @@ pub(crate) async fn get_timeline(
     caller: Caller,
     SandboxPath(id): SandboxPath,
 ) -> Result<Json<Timeline>, ApiError> {
-    let history = app.store.sandbox_history(caller.team.id, &id, MAX_EVENTS).await?;
+    let history = app.store.events.sandbox_history(caller.team.id, &id, MAX_EVENTS).await?;
     let history = history.ok_or_else(|| ApiError::no_such_sandbox(id.as_str()))?;
     let now = app.clock.now();
     let state = history.sandbox.as_ref().map(|sandbox| &sandbox.state);

@@ -37,7 +37,7 @@ pub(crate) async fn list_sandboxes(
         limit: MAX_LISTED,
         ..SandboxFilter::default()
     };
-    let found = app.store.sandboxes(caller.team.id, filter).await?;
+    let found = app.store.facts.sandboxes(caller.team.id, filter).await?;
     let envd_version = app.lives.envd_version();
     Ok(Json(found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version)).collect()))
 }

@@ -45,7 +45,7 @@ pub(crate) async fn list_sandboxes_v2(
     let limit = query.limit(100)?;
     let mut filter = filter(&query)?;
     if let Some(reference) = query.first("template").filter(|reference| !reference.is_empty()) {
-        match app.store.resolve_template(caller.team.id, reference).await? {
+        match app.store.facts.resolve_template(caller.team.id, reference).await? {
             Some((template, _)) => filter.template = Some(template.id),
             None => return Ok((HeaderMap::new(), Json(Vec::new()))),
         }
@@ -55,11 +55,11 @@ pub(crate) async fn list_sandboxes_v2(
     let ascending = filter.order == Order::Asc;
     let n_running = if counted {
         let all = SandboxFilter { after: None, ..filter.clone() };
-        Some(app.store.count_running(caller.team.id, all).await?)
+        Some(app.store.facts.count_running(caller.team.id, all).await?)
     } else {
         None
     };
-    let mut found = app.store.sandboxes(caller.team.id, filter).await?;
+    let mut found = app.store.facts.sandboxes(caller.team.id, filter).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let last = found.last().filter(|_| more);

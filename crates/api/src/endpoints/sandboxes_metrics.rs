@@ -34,11 +34,11 @@ pub(crate) async fn get_sandboxes_metrics(
     let ids = ids(&query)?;
     let mut own = Vec::with_capacity(ids.len());
     for id in ids {
-        if app.store.knows_sandbox(caller.team.id, &id).await? {
+        if app.store.events.knows_sandbox(caller.team.id, &id).await? {
             own.push(id);
         }
     }
-    let samples = app.store.latest_samples(&own).await?;
+    let samples = app.store.samples.latest_samples(&own).await?;
     let sandboxes =
         samples.iter().map(|sample| (sample.sandbox_id.to_string(), SandboxMetric::from(sample))).collect();
     Ok(Json(SandboxesWithMetrics { sandboxes }))

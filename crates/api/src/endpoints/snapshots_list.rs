@@ -41,7 +41,7 @@ pub(crate) async fn list_snapshots(
     let slug = &caller.team.slug;
     let Some(filter) = filter(&query, slug)? else { return Ok((HeaderMap::new(), Json(Vec::new()))) };
     let page = Page { after, limit: limit + 1 };
-    let mut found = app.store.snapshots(caller.team.id, filter, page).await?;
+    let mut found = app.store.facts.snapshots(caller.team.id, filter, page).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let last = found.last().filter(|_| more);

@@ -96,6 +96,6 @@ async fn activity(app: &App, caller: &Caller, query: &Query) -> Result<(TeamActi
     if start > end {
         return Ok((TeamActivity { points: Vec::new(), peak: None }, step_s));
     }
-    let activity = app.store.team_activity(caller.team.id, start, end, step_s, MAX_POINTS).await?;
+    let activity = app.store.events.team_activity(caller.team.id, start, end, step_s, MAX_POINTS).await?;
     Ok((activity, step_s))
 }

@@ -25,12 +25,12 @@ pub(crate) async fn get_template_alias(
     caller: Caller,
     TemplatePath(alias): TemplatePath,
 ) -> Result<Json<TemplateAlias>, ApiError> {
-    let owner = app.store.template_alias(caller.team.id, &alias).await?;
+    let owner = app.store.facts.template_alias(caller.team.id, &alias).await?;
     let owner = owner.ok_or_else(|| ApiError::no_such_template(&echo(&alias)))?;
     if !owner.own_or_public {
         return Err(ApiError::new(StatusCode::FORBIDDEN, FOREIGN));
     }
-    let found = app.store.resolve_template(caller.team.id, owner.template_id.as_str()).await?;
+    let found = app.store.facts.resolve_template(caller.team.id, owner.template_id.as_str()).await?;
     let public = found.is_some_and(|(template, _)| template.team_id.is_none());
     Ok(Json(TemplateAlias { template_id: owner.template_id.to_string(), public }))
 }

@@ -28,7 +28,7 @@ pub(crate) async fn get_template(
     query: Query,
 ) -> Result<Json<TemplateWithBuilds>, ApiError> {
     query.limit(100)?;
-    let found = app.store.resolve_template(caller.team.id, &reference).await?;
+    let found = app.store.facts.resolve_template(caller.team.id, &reference).await?;
     let (template, build) = found.ok_or_else(|| ApiError::no_such_template(&echo(&reference)))?;
     let (slug, envd_version) = (&caller.team.slug, app.lives.envd_version());
     Ok(Json(TemplateWithBuilds::new(&template, &build, slug, envd_version)))

@@ -29,7 +29,7 @@ pub(crate) async fn list_templates(
     query: Query,
 ) -> Result<Json<Vec<Template>>, ApiError> {
     check_team(&query, &caller.team)?;
-    let found = app.store.templates(caller.team.id).await?;
+    let found = app.store.facts.templates(caller.team.id).await?;
     let envd_version = app.lives.envd_version();
     let listed = found
         .iter()
@@ -61,7 +61,7 @@ pub(crate) async fn list_templates_v2(
     let token = query.first("nextToken").filter(|token| !token.is_empty());
     let after = token.map(|token| cursor::decode::<TemplateId>(token, false)).transpose();
     let after = after.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let mut found = app.store.templates(caller.team.id).await?;
+    let mut found = app.store.facts.templates(caller.team.id).await?;
     if let Some((created_at, id)) = after {
         found.retain(|(template, _)| {
             template.created_at < created_at || (template.created_at == created_at && template.id > id)
@@ -90,7 +90,7 @@ pub(crate) async fn list_default_templates(
     State(app): State<App>,
     caller: Caller,
 ) -> Result<Json<Vec<Template>>, ApiError> {
-    let found = app.store.templates(caller.team.id).await?;
+    let found = app.store.facts.templates(caller.team.id).await?;
     let envd_version = app.lives.envd_version();
     let shipped = found
         .iter()

@@ -83,7 +83,7 @@ pub(crate) async fn get_usage(
     let by_text = query.first("by").unwrap_or("sandbox").to_owned();
     let by = By::read(&by_text)?;
     let (start, end) = (query.moment("start")?, query.moment("end")?);
-    let moment = app.store.ledger_moment(caller.team.id).await?;
+    let moment = app.store.events.ledger_moment(caller.team.id).await?;
     let now = app.clock.now();
     let start = match start {
         Some(start) => whole_since(&moment, start)?,
@@ -95,7 +95,7 @@ pub(crate) async fn get_usage(
     }
     let usage = fold(&app, caller.team.id, &moment, (start, end), &by).await?;
     // What was there when it began may have gone meanwhile.
-    whole_since(&app.store.ledger_moment(caller.team.id).await?, start)?;
+    whole_since(&app.store.events.ledger_moment(caller.team.id).await?, start)?;
 
     let prices = app.prices.as_ref();
     let mut total = Usage::default();
@@ -157,7 +157,7 @@ async fn fold(
     }
     let (mut position, mut n_executions) = (Some(0), 0);
     while let Some(from) = position {
-        let part = app.store.ended_executions(team, start, from, moment.last, BATCH).await?;
+        let part = app.store.events.ended_executions(team, start, from, moment.last, BATCH).await?;
         position = part.next;
         n_executions += part.executions.len();
         for ended in &part.executions {

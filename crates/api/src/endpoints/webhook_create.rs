@@ -56,7 +56,7 @@ pub(crate) async fn create_webhook(
     let new: WebhookCreate = parse(&body).map_err(|error| malformed(MALFORMED, &error))?;
     let webhook = build(&app, &caller, new, WebhookId::generate(&*app.entropy)).await?;
     let detail = WebhookDetail::from(&webhook);
-    if app.store.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {
+    if app.store.deliveries.insert_webhook(webhook, caller.team.limits.max_webhooks).await? {
         Ok((StatusCode::CREATED, Json(detail)))
     } else {
         Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, LIMIT_REACHED).permanent())

@@ -35,7 +35,8 @@ pub(crate) async fn list_webhook_dead_letters(
         let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
         number.ok_or_else(|| ApiError::bad_request("Invalid cursor"))
     })?;
-    let mut letters = app.store.dead_letters(webhook.team_id, webhook.id, after, limit + 1).await?;
+    let mut letters =
+        app.store.deliveries.dead_letters(webhook.team_id, webhook.id, after, limit + 1).await?;
     let more = letters.len() > limit as usize;
     letters.truncate(limit as usize);
     let last = letters.last().filter(|_| more);

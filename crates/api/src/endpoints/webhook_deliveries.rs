@@ -42,7 +42,7 @@ pub(crate) async fn list_webhook_deliveries(
     let limit = query.limit(DEFAULT_LIMIT)?;
     let wanted = attempt_query(&query, limit + 1)?;
     let ascending = wanted.order == Order::Asc;
-    let mut attempts = app.store.attempts(webhook.team_id, webhook.id, wanted).await?;
+    let mut attempts = app.store.attempts.attempts(webhook.team_id, webhook.id, wanted).await?;
     let more = attempts.len() > limit as usize;
     attempts.truncate(limit as usize);
     let last = attempts.last().filter(|_| more);

@@ -44,7 +44,7 @@ pub(crate) async fn resend_webhook_delivery(
     PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<DeliveryId>,
 ) -> Result<(StatusCode, Json<Replay>), ApiError> {
     let attempt = attempt(&app, &webhook, part).await?;
-    if app.store.event(webhook.team_id, attempt.sequence).await?.is_none() {
+    if app.store.events.event(webhook.team_id, attempt.sequence).await?.is_none() {
         return Err(ApiError::conflict(EVENT_GONE));
     }
     let replay = sandscope_model::Replay {
@@ -67,6 +67,6 @@ pub(crate) async fn resend_webhook_delivery(
 }
 
 async fn attempt(app: &App, webhook: &Webhook, id: DeliveryId) -> Result<Attempt, ApiError> {
-    let found = app.store.attempt(webhook.team_id, webhook.id, id).await?;
+    let found = app.store.attempts.attempt(webhook.team_id, webhook.id, id).await?;
     found.ok_or_else(|| ApiError::not_found(NOT_FOUND))
 }

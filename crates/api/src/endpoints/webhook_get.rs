@@ -27,7 +27,7 @@ pub(crate) async fn get_webhook(
     State(app): State<App>,
     OwnWebhook(webhook): OwnWebhook,
 ) -> Result<Json<WebhookDetail>, ApiError> {
-    let standing = app.store.webhook_standing(webhook.id).await?;
+    let standing = app.store.deliveries.webhook_standing(webhook.id).await?;
     let status = standing.map(|standing| WebhookStatus {
         behind: if webhook.enabled { standing.last_sequence.saturating_sub(standing.cursor) } else { 0 },
         pending: standing.n_pending,
@@ -70,5 +70,5 @@ impl<T: FromStr<Err = MalformedId> + Send> FromRequestParts<App> for PartOfOwnWe
 }
 
 async fn find(app: &App, team: TeamId, id: WebhookId) -> Result<Webhook, ApiError> {
-    app.store.webhook(team, id).await?.ok_or_else(|| ApiError::not_found(NOT_FOUND))
+    app.store.deliveries.webhook(team, id).await?.ok_or_else(|| ApiError::not_found(NOT_FOUND))
 }

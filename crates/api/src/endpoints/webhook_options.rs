@@ -72,7 +72,7 @@ async fn filter(
     }
     let mut templates = BTreeSet::<TemplateId>::new();
     for reference in given.templates.iter().filter(|reference| reference.len() <= 512) {
-        match app.store.resolve_template(team, reference).await? {
+        match app.store.facts.resolve_template(team, reference).await? {
             Some((template, _)) => drop(templates.insert(template.id)),
             None => violations.push(format!("filter.templates: '{}' not found", echo(reference))),
         }

@@ -22,7 +22,7 @@ pub(crate) async fn delete_webhook(
     caller: Caller,
     WebhookPath(id): WebhookPath,
 ) -> Result<StatusCode, ApiError> {
-    if app.store.delete_webhook(caller.team.id, id).await? {
+    if app.store.deliveries.delete_webhook(caller.team.id, id).await? {
         Ok(StatusCode::OK)
     } else {
         Err(ApiError::not_found(NOT_FOUND))

@@ -49,7 +49,7 @@ pub(crate) async fn create_webhook_replay(
         return Err(ApiError::bad_request(BAD_RATE));
     }
     // Nothing in the range: a replay that is over before it begins.
-    let range = app.store.sequence_range(webhook.team_id, new.since, Some(until)).await?;
+    let range = app.store.events.sequence_range(webhook.team_id, new.since, Some(until)).await?;
     let (first, last) = range.unwrap_or((1, 0));
     let replay = Model {
         id: ReplayId::generate(&*app.entropy),
@@ -80,7 +80,7 @@ pub(super) async fn start(
         return Err(ApiError::conflict(DISABLED));
     }
     let answer = Replay::from(&replay);
-    if app.store.insert_replay(replay, MAX_RUNNING).await? {
+    if app.store.deliveries.insert_replay(replay, MAX_RUNNING).await? {
         Ok((StatusCode::ACCEPTED, Json(answer)))
     } else {
         Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, TOO_MANY))
@@ -99,7 +99,7 @@ pub(crate) async fn list_webhook_replays(
     State(app): State<App>,
     OwnWebhook(webhook): OwnWebhook,
 ) -> Result<Json<Vec<Replay>>, ApiError> {
-    let replays = app.store.replays(webhook.id).await?;
+    let replays = app.store.deliveries.replays(webhook.id).await?;
     Ok(Json(replays.iter().map(Replay::from).collect()))
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn get_webhook_replay(
     State(app): State<App>,
     PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<ReplayId>,
 ) -> Result<Json<Replay>, ApiError> {
-    let replay = app.store.replay(webhook.id, part).await?;
+    let replay = app.store.deliveries.replay(webhook.id, part).await?;
     let replay = replay.ok_or_else(|| ApiError::not_found(NOT_FOUND))?;
     Ok(Json(Replay::from(&replay)))
 }
@@ -132,8 +132,8 @@ pub(crate) async fn cancel_webhook_replay(
     State(app): State<App>,
     PartOfOwnWebhook { webhook, part }: PartOfOwnWebhook<ReplayId>,
 ) -> Result<Json<Replay>, ApiError> {
-    let canceled = app.store.cancel_replay(webhook.id, part, app.clock.now()).await?;
-    let replay = app.store.replay(webhook.id, part).await?;
+    let canceled = app.store.deliveries.cancel_replay(webhook.id, part, app.clock.now()).await?;
+    let replay = app.store.deliveries.replay(webhook.id, part).await?;
     match replay {
         None => Err(ApiError::not_found(NOT_FOUND)),
         Some(_) if !canceled => Err(ApiError::conflict(IS_OVER)),

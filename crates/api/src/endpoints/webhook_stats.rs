@@ -50,7 +50,7 @@ pub(crate) async fn get_webhook_stats(
         return Err(ApiError::bad_request(BAD_RANGE));
     }
     let bucket_s = bucket_s(end.as_second().saturating_sub(start.as_second()));
-    let found = app.store.attempt_stats(webhook.team_id, webhook.id, start, end, bucket_s).await?;
+    let found = app.store.attempts.attempt_stats(webhook.team_id, webhook.id, start, end, bucket_s).await?;
     let buckets = found.iter().map(|bucket| StatsBucket {
         timestamp: bucket.start,
         total: bucket.total,

@@ -51,7 +51,7 @@ pub(super) async fn replace(
     webhook: Webhook,
     changed: &Webhook,
 ) -> Result<Option<Webhook>, ApiError> {
-    match app.store.replace_webhook(webhook, changed.clone()).await? {
+    match app.store.deliveries.replace_webhook(webhook, changed.clone()).await? {
         Replaced::Done => Ok(None),
         Replaced::Changed(current) => Ok(Some(*current)),
         Replaced::Gone => Err(ApiError::not_found(NOT_FOUND)),

@@ -19,6 +19,6 @@ pub(crate) async fn list_webhooks(
     State(app): State<App>,
     caller: Caller,
 ) -> Result<Json<Vec<WebhookDetail>>, ApiError> {
-    let webhooks = app.store.webhooks(caller.team.id).await?;
+    let webhooks = app.store.deliveries.webhooks(caller.team.id).await?;
     Ok(Json(webhooks.iter().map(WebhookDetail::from).collect()))
 }

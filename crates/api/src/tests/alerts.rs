@@ -14,7 +14,7 @@ const BUSY: &str = r#"{"name":"busy","metric":"cpuPct","above":80,"clear":60,"fo
 /// Lets a rule of the first team fire for a sandbox, as the one who watches would.
 async fn fire(door: &Door, rule: &TeamAlertRule, sandbox: &str) {
     let id = sandbox.parse().unwrap();
-    let found = door.store.sandbox(&id).await.unwrap().unwrap();
+    let found = door.store.facts.sandbox(&id).await.unwrap().unwrap();
     let subject = SubjectKey::Sandbox(id.clone());
     let since = sandscope_model::Clock::now(&door.clock);
     let notice = AlertNotice::new(&rule.rule, Some(rule.id), 93.5);
@@ -30,8 +30,8 @@ async fn fire(door: &Door, rule: &TeamAlertRule, sandbox: &str) {
     let alert = Box::new(FiringAlert { key, rule: Some(rule.rule.clone()), since, told });
     let decisions = vec![AlertDecision::Fire { alert, revision: rule.revision }];
     let step = AlertStep { team_id: door.team, decisions, cursor: None };
-    assert_eq!(door.store.tell_alerts(step.clone()).await.unwrap(), 1);
-    assert_eq!(door.store.tell_alerts(step).await.unwrap(), 0, "told once");
+    assert_eq!(door.store.alerts.tell_alerts(step.clone()).await.unwrap(), 1);
+    assert_eq!(door.store.alerts.tell_alerts(step).await.unwrap(), 0, "told once");
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_rule_s_whole_life() {
     let path = format!("/alerts/rules/{id}");
     door.say("GET", &path, "").await;
     door.say("GET", "/alerts/rules/idle", "").await;
-    let rule = door.store.alert_rule(door.team, id.parse().unwrap()).await.unwrap().unwrap();
+    let rule = door.store.alerts.alert_rule(door.team, id.parse().unwrap()).await.unwrap().unwrap();
     fire(&door, &rule, &sandbox).await;
     let firing = door.ask(Some(KEY), "GET", "/alerts", "").await.body["firing"].clone();
     assert_eq!(firing[0]["ruleID"], id.as_str(), "{firing}");

@@ -75,12 +75,12 @@ impl Door {
         let first = teams[0].id;
         for (team, key) in teams.into_iter().zip([KEY, OTHER_KEY]) {
             let team_id = team.id;
-            store.create_team(team).await.unwrap();
-            store.insert_api_key(api_key(team_id, key, &*people, &clock)).await.unwrap();
+            store.facts.create_team(team).await.unwrap();
+            store.facts.insert_api_key(api_key(team_id, key, &*people, &clock)).await.unwrap();
         }
         for name in ["base", "code-interpreter-v1"] {
             let (template, build) = shipped(name, &*people, &clock);
-            store.ensure_template(template, build).await.unwrap();
+            store.facts.ensure_template(template, build).await.unwrap();
         }
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
         let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));

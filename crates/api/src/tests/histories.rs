@@ -34,7 +34,7 @@ async fn pages_by_cursor_neither_skip_nor_repeat_while_others_write() {
     }
     let sandbox = format!("/events/sandboxes/{id}");
     for path in ["/events/sandboxes", sandbox.as_str()] {
-        let n = door.store.last_sequence(door.team).await.unwrap();
+        let n = door.store.events.last_sequence(door.team).await.unwrap();
         for ascending in [true, false] {
             let (mut seen, mut at) = (Vec::new(), None);
             loop {

@@ -222,8 +222,8 @@ async fn what_retention_has_removed_is_refused_and_what_is_left_is_still_right()
     // Everything but the kill of the one that is gone, which was told last.
     let cutoff = story.began + jiff::SignedDuration::from_millis(8_800);
     let retention = jiff::SignedDuration::from_hours(7 * 24);
-    story.door.store.delete_expired(cutoff + retention).await.unwrap();
-    assert_eq!(story.door.store.log_bounds(story.door.team).await.unwrap().0, 6);
+    story.door.store.facts.delete_expired(cutoff + retention).await.unwrap();
+    assert_eq!(story.door.store.events.log_bounds(story.door.team).await.unwrap().0, 6);
     for path in [
         format!("/usage?start={}", story.after(8_750)),
         format!("/usage?start={}", story.after(0)),

@@ -29,7 +29,7 @@ async fn with_log(door: &Door, n: u32) -> String {
     door.clock.advance(Duration::from_secs(3600));
     let entries = (0..n).map(entry).collect();
     let batch = LogBatch { sandbox_id: id.parse().unwrap(), entries, taken_upto: None };
-    door.store.append_logs(batch).await.unwrap();
+    door.store.logs.append_logs(batch).await.unwrap();
     id
 }
 

@@ -34,7 +34,7 @@ async fn samples_are_points_at_whole_steps() {
     let start = door.clock.now();
     let samples = [(0_u64, 2_033), (2, 700), (5, 20), (10, 10)];
     let samples = samples.map(|(s, pct)| sample(&sandbox, start + Duration::from_secs(s), pct));
-    door.store.insert_samples(samples.to_vec()).await.unwrap();
+    door.store.samples.insert_samples(samples.to_vec()).await.unwrap();
     let read = async |query: &str| {
         let answer = door.ask(Some(KEY), "GET", &format!("/sandboxes/{id}/metrics{query}"), "").await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -83,7 +83,7 @@ async fn attempts_come_in_pages_grouped_by_event() {
         response_headers: Some("{}".to_owned()),
         response_body: Some(String::new()),
     });
-    door.store.insert_attempts(attempts.to_vec()).await.unwrap();
+    door.store.attempts.insert_attempts(attempts.to_vec()).await.unwrap();
     door.clock.advance(Duration::from_secs(60));
     let at = |rest: &str| format!("/events/webhooks/{webhook}{rest}");
     let first = door.ask(Some(KEY), "GET", &at("/deliveries?limit=2"), "").await;

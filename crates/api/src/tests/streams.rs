@@ -149,7 +149,7 @@ async fn what_cannot_be_read_any_more_is_said() {
     assert_eq!((data["reason"].as_str(), data["last"].as_u64()), (Some("ahead"), Some(4)));
 
     let now = sandscope_model::Clock::now(&door.clock);
-    door.store.delete_expired(now + jiff::SignedDuration::from_hours(8 * 24)).await.unwrap();
+    door.store.facts.delete_expired(now + jiff::SignedDuration::from_hours(8 * 24)).await.unwrap();
     let expired = Open::new(&door, "lastEventId=1").await.next().await.unwrap();
     assert_eq!((expired.name.as_str(), expired.id), ("reset", Some(4)));
     let data: Value = serde_json::from_str(&expired.data).unwrap();
@@ -282,7 +282,7 @@ async fn a_consumer_disconnected_at_random_200_times_sees_every_number_exactly_o
         loop {
             // Looked at before each page: where nothing follows, its patience ends before any page comes.
             if is_done.load(Ordering::Relaxed) {
-                let last = poller.store.last_sequence(poller.team).await.unwrap();
+                let last = poller.store.events.last_sequence(poller.team).await.unwrap();
                 if seen.last() == Some(&last) {
                     return seen;
                 }
@@ -321,7 +321,7 @@ async fn a_consumer_disconnected_at_random_200_times_sees_every_number_exactly_o
         writer.await.unwrap();
     }
     all_written.store(true, Ordering::Relaxed);
-    let last = door.store.last_sequence(door.team).await.unwrap();
+    let last = door.store.events.last_sequence(door.team).await.unwrap();
     let rest = async {
         while seen.last() != Some(&last) {
             let after = seen.last().copied().unwrap_or(0);

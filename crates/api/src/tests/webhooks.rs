@@ -131,7 +131,7 @@ async fn changes_at_once_do_not_undo_each_other() {
         let (_, now) = ask(&door, "GET", &path, &json!(null)).await;
         assert_eq!(now["name"], format!("n{n}"));
         assert_eq!((&now["timeoutSeconds"], &now["maxInFlight"]), (&json!(n), &json!(n)));
-        let stored = door.store.webhook(door.team, id.parse().unwrap()).await.unwrap().unwrap();
+        let stored = door.store.deliveries.webhook(door.team, id.parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(stored.signature_secret.expose(), drawn.1["signatureSecret"].as_str().unwrap());
     }
 }
@@ -167,7 +167,7 @@ async fn a_secret_is_changed_with_an_overlap_and_a_drawn_one_is_shown_once() {
     assert_eq!(status, StatusCode::OK, "{drawn}");
     let secret = drawn["signatureSecret"].as_str().unwrap();
     assert!(secret.starts_with("whsec_"));
-    let stored = door.store.webhook(door.team, id).await.unwrap().unwrap();
+    let stored = door.store.deliveries.webhook(door.team, id).await.unwrap().unwrap();
     assert_eq!(stored.signature_secret.expose(), secret);
     assert_eq!(stored.previous_secret.unwrap().secret.expose(), "0123456789abcdef0123456789abcdef");
     let (status, refused) = ask(&door, "POST", &path, &json!({})).await;
@@ -175,7 +175,7 @@ async fn a_secret_is_changed_with_an_overlap_and_a_drawn_one_is_shown_once() {
     let (_, chosen) =
         ask(&door, "POST", &path, &json!({"signatureSecret": "mine", "overlapSeconds": 0})).await;
     assert_eq!(chosen.get("signatureSecret"), None);
-    assert_eq!(door.store.webhook(door.team, id).await.unwrap().unwrap().previous_secret, None);
+    assert_eq!(door.store.deliveries.webhook(door.team, id).await.unwrap().unwrap().previous_secret, None);
     for body in
         [json!({"signatureSecret": ""}), json!({"overlapSeconds": 9_999_999}), json!({"signatureSecret": 7})]
     {
@@ -202,7 +202,7 @@ async fn a_sandbox_is_made_with_webhooks_of_its_own_that_hear_of_its_beginning()
     assert_eq!(listed[0]["sandboxID"], made["sandboxID"]);
     assert_eq!(listed[0]["ordering"], "strict");
     let id = listed[0]["id"].as_str().unwrap().parse().unwrap();
-    assert_eq!(door.store.cursor(id).await.unwrap(), Some(1), "its `created` is the second event");
+    assert_eq!(door.store.deliveries.cursor(id).await.unwrap(), Some(1), "its `created` is the second event");
     for bad in [json!([{"url": "ftp://x"}]), json!([{}, {}, {}, {}, {}, {}]), json!({})] {
         let body = json!({"templateID": "base", "webhooks": bad});
         assert_eq!(ask(&door, "POST", "/v2/sandboxes", &body).await.0, StatusCode::BAD_REQUEST, "{body}");

@@ -57,7 +57,7 @@ impl World {
             limits: TeamLimits { max_concurrent_sandboxes, ..TeamLimits::default() },
             created_at: Timestamp::UNIX_EPOCH,
         };
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         let id: TemplateId = "rki5dems9wqfm4r03t7g".parse().unwrap();
         let template = Template {
             id: id.clone(),
@@ -76,7 +76,7 @@ impl World {
             source_sandbox_id: None,
             created_at: Timestamp::UNIX_EPOCH,
         };
-        store.ensure_template(template, build).await.unwrap();
+        store.facts.ensure_template(template, build).await.unwrap();
         let runtime = Arc::new(FakeRuntime::new(clock.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

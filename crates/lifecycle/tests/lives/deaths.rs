@@ -40,7 +40,7 @@ fn a_death_says_what_the_kernel_added_up_and_what_was_last_measured() {
             .with(F::DiskTotal, 2),
     };
     world
-        .run_still(world.store.insert_samples((0..20).map(|n| sample(n, 100 - n as u64)).collect()))
+        .run_still(world.store.samples.insert_samples((0..20).map(|n| sample(n, 100 - n as u64)).collect()))
         .unwrap();
     let exit = Exit {
         status: Some(ExitStatus::Code(0)),

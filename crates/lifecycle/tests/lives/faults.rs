@@ -166,7 +166,8 @@ fn while_a_result_cannot_be_recorded_the_sandbox_is_busy_and_nothing_is_lost() {
     assert!(matches!(answer, Err(RequestError::Store(StoreError::Full))));
     let answer = world.run_still(world.lifecycle.resume(&world.team, id, LONG));
     assert!(matches!(answer, Err(RequestError::Busy)));
-    world.wait("it is recorded", async || world.store.last_sequence(world.team.id).await.unwrap() >= 2);
+    world
+        .wait("it is recorded", async || world.store.events.last_sequence(world.team.id).await.unwrap() >= 2);
     world.assert_settled();
     assert_eq!(world.told(id), [EventType::Created, EventType::Paused]);
     world.run(world.lifecycle.resume(&world.team, id, LONG)).unwrap();
@@ -270,7 +271,7 @@ fn an_intent_recorded_behind_the_drivers_back_is_carried_out() {
             event: None,
             snapshot: None,
         };
-        world.run_still(world.store.commit(paused)).unwrap();
+        world.run_still(world.store.facts.commit(paused)).unwrap();
         if dies {
             world.runtime.run_out_of_memory(id);
         } else {
@@ -278,7 +279,8 @@ fn an_intent_recorded_behind_the_drivers_back_is_carried_out() {
             assert!(matches!(answer, Err(RequestError::Store(StoreError::Conflict))), "{answer:?}");
         }
         let last = if dies { EventType::Killed } else { EventType::Paused };
-        world.wait("it is told", async || world.store.last_sequence(world.team.id).await.unwrap() >= 2);
+        world
+            .wait("it is told", async || world.store.events.last_sequence(world.team.id).await.unwrap() >= 2);
         world.assert_settled();
         assert_eq!(world.told(id), [EventType::Created, last]);
     }

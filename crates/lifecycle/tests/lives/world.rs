@@ -69,9 +69,9 @@ impl World {
         let store = Store::open_with(dir.path(), Arc::new(clock.clone()), faults.clone()).unwrap();
         let facts = FarFacts::new(store.clone());
         let (lifecycle, reconciled, tasks) = server.block_on(async {
-            store.create_team(team.clone()).await.unwrap();
+            store.facts.create_team(team.clone()).await.unwrap();
             let (template, build) = base(&*entropy, &clock);
-            store.ensure_template(template, build).await.unwrap();
+            store.facts.ensure_template(template, build).await.unwrap();
             start(&runtime, &facts, &clock, &entropy).await.unwrap()
         });
         Self {
@@ -207,7 +207,7 @@ impl World {
     }
 
     pub(crate) fn row(&self, id: &SandboxId) -> Option<Sandbox> {
-        self.run_still(self.store.sandbox(id)).unwrap()
+        self.run_still(self.store.facts.sandbox(id)).unwrap()
     }
 
     /// Waits until everything is as it must be when nothing is under way.
@@ -248,7 +248,7 @@ impl World {
                     tokio::task::yield_now().await;
                 }
                 // Changes nothing, and waits its turn; a store that takes nothing says so.
-                let _ = self.store.delete_template(self.team.id, "no-such-template").await;
+                let _ = self.store.facts.delete_template(self.team.id, "no-such-template").await;
             }
         });
     }

@@ -25,12 +25,12 @@ struct Log {
 impl Logs {
     pub(super) async fn open(store: &Store) -> anyhow::Result<Self> {
         let mut teams = BTreeMap::new();
-        for team in store.teams().await? {
+        for team in store.facts.teams().await? {
             // What is past its retention is gone from the front.
-            let first = store.events_after(team.id, 0, 1).await?;
+            let first = store.events.events_after(team.id, 0, 1).await?;
             let before = match first.first() {
                 Some(event) => event.sequence - 1,
-                None => store.last_sequence(team.id).await?,
+                None => store.events.last_sequence(team.id).await?,
             };
             teams.insert(team.id, Log { history: History::after(before), last_sequence: before });
         }
@@ -41,7 +41,7 @@ impl Logs {
     pub(super) async fn read_on(&mut self, store: &Store) -> anyhow::Result<()> {
         for (team, log) in &mut self.teams {
             loop {
-                let page = store.events_after(*team, log.history.last_sequence(), PAGE).await?;
+                let page = store.events.events_after(*team, log.history.last_sequence(), PAGE).await?;
                 if page.is_empty() {
                     break;
                 }
@@ -57,7 +57,7 @@ impl Logs {
                     }
                 }
             }
-            log.last_sequence = store.last_sequence(*team).await?;
+            log.last_sequence = store.events.last_sequence(*team).await?;
         }
         Ok(())
     }
@@ -103,12 +103,12 @@ impl Logs {
         store: &Store,
         found: &mut BTreeSet<Finding>,
     ) -> anyhow::Result<()> {
-        for webhook in store.all_webhooks().await? {
+        for webhook in store.deliveries.all_webhooks().await? {
             let subject = format!("webhook {}", webhook.id);
-            let cursor = store.cursor(webhook.id).await?;
-            let exceptions = store.exceptions(webhook.id).await?;
+            let cursor = store.deliveries.cursor(webhook.id).await?;
+            let exceptions = store.deliveries.exceptions(webhook.id).await?;
             // After the others: the end of the log never goes back.
-            let end = store.last_sequence(webhook.team_id).await?;
+            let end = store.events.last_sequence(webhook.team_id).await?;
             if let Some(cursor) = cursor.filter(|cursor| *cursor > end) {
                 let what = format!("its cursor stands at {cursor}, its team's log ends with {end}");
                 found.insert(Finding::wrong(&subject, what));

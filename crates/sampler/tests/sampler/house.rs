@@ -44,7 +44,7 @@ impl House {
             limits: TeamLimits::default(),
             created_at: clock.now(),
         };
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         let runtime = FakeRuntime::new(Arc::new(clock.clone()));
         let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
         Self { _dir: dir, entropy, clock, store, runtime, team, tasks, live: None, stats: Arc::default() }
@@ -130,7 +130,7 @@ impl House {
             started_at: now,
             end_at: now,
         };
-        self.store.admit_sandbox(&sandbox, 100, None).await.unwrap();
+        self.store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
     }
 
     /// Lets time pass in steps the sampler looks after each of.
@@ -144,6 +144,6 @@ impl House {
     }
 
     pub(crate) async fn samples(&self, id: &SandboxId) -> Vec<Sample> {
-        self.store.samples(id, None, None, None).await.unwrap()
+        self.store.samples.samples(id, None, None, None).await.unwrap()
     }
 }

@@ -123,7 +123,7 @@ async fn every_second_is_there_for_whoever_follows_and_ticks_alone_are_stored() 
     }
     assert!(shares.iter().all(|pct| (*pct - 50.0).abs() < 0.1), "{shares:?}");
     assert_eq!(live.recent(&id, 100).len(), 12);
-    let stored = house.store.samples(&id, None, None, None).await.unwrap().len();
+    let stored = house.store.samples.samples(&id, None, None, None).await.unwrap().len();
     assert!((2..=4).contains(&stored), "{stored} of twelve seconds");
     let counts = house.stats.counts();
     assert_eq!((counts.n_stored, counts.n_live, counts.n_lost), (u64::try_from(stored).unwrap(), 12, 0));

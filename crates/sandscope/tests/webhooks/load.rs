@@ -159,11 +159,11 @@ async fn lead_lives(client: Client, over: Arc<AtomicBool>) {
 pub(crate) async fn read_log(server: &Server) -> Result<BTreeMap<u64, Logged>> {
     let store = server.open_store()?;
     let mut log = BTreeMap::new();
-    let teams = store.teams().await?;
+    let teams = store.facts.teams().await?;
     let [team] = teams.as_slice() else { anyhow::bail!("{} teams", teams.len()) };
     loop {
         let after = log.len() as u64;
-        let page = store.events_after(team.id, after, 1_000).await?;
+        let page = store.events.events_after(team.id, after, 1_000).await?;
         if page.is_empty() {
             break;
         }

@@ -118,11 +118,17 @@ impl Operator {
     pub(super) async fn delivery_lag(&self, text: &mut Exposition) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut longest_ms = 0;
-        for webhook in
-            self.store.all_webhooks().await?.into_iter().filter(|webhook| webhook.enabled).take(MAX_WEBHOOKS)
+        for webhook in self
+            .store
+            .deliveries
+            .all_webhooks()
+            .await?
+            .into_iter()
+            .filter(|webhook| webhook.enabled)
+            .take(MAX_WEBHOOKS)
         {
-            let Some(cursor) = self.store.cursor(webhook.id).await? else { continue };
-            if let Some(next) = self.store.event(webhook.team_id, cursor + 1).await? {
+            let Some(cursor) = self.store.deliveries.cursor(webhook.id).await? else { continue };
+            if let Some(next) = self.store.events.event(webhook.team_id, cursor + 1).await? {
                 let waited_ms = now.as_millisecond().saturating_sub(next.timestamp.as_millisecond());
                 longest_ms = longest_ms.max(u64::try_from(waited_ms).unwrap_or(0));
             }

@@ -10,7 +10,7 @@ use sandscope_model::{
 
 use crate::sqlite::row::{Cells, all, first, integer, to_name};
 use crate::sqlite::writer::Tx;
-use crate::{Order, Store, StoreError};
+use crate::{Attempts, Order, StoreError};
 
 /// Which attempts of a webhook are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,13 +168,34 @@ pub(crate) const STATS: &str =
      WHERE webhook_id = ?1 AND team_id = ?2 AND started_at BETWEEN ?3 AND ?4
      GROUP BY 1 ORDER BY 1";
 
-impl Store {
+/// Attempts deleted in one operation.
+const BATCH: u32 = 500;
+/// How long attempts are kept.
+const LIFETIME_USEC: i64 = 7 * 24 * 3600 * 1_000_000;
+
+fn forget(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
+    // Rows stand in the order they were written, which is that of time but for the length of one attempt.
+    let mut oldest = tx.prepare_cached("SELECT no, started_at FROM attempts ORDER BY no LIMIT ?")?;
+    let mut rows = oldest.query([BATCH])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= cutoff {
+            break;
+        }
+        last = Some(row.get::<_, i64>(0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    let n = tx.prepare_cached("DELETE FROM attempts WHERE no <= ?")?.execute([last])?;
+    Ok(u64::try_from(n).unwrap_or(u64::MAX))
+}
+
+impl Attempts {
     /// Stores attempts, in one transaction.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn insert_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
-        self.inner.attempts.write(move |tx| attempts.iter().try_for_each(|attempt| insert(tx, attempt))).await
+        self.file().write(move |tx| attempts.iter().try_for_each(|attempt| insert(tx, attempt))).await
     }
 
     /// A page of the attempts to deliver to a webhook of the team.
@@ -187,7 +208,7 @@ impl Store {
         webhook: WebhookId,
         query: AttemptQuery,
     ) -> Result<Vec<Attempt>, StoreError> {
-        self.inner.attempts.read(move |connection| list(connection, team, webhook, &query)).await
+        self.file().read(move |connection| list(connection, team, webhook, &query)).await
     }
 
     /// One attempt to deliver to a webhook of the team.
@@ -209,7 +230,7 @@ impl Store {
             let values = params![id, webhook, team.as_uuid().as_bytes()];
             first(connection.prepare_cached(&sql)?, values, "attempts", decode)
         };
-        self.inner.attempts.read(op).await
+        self.file().read(op).await
     }
 
     /// The attempts started from `start` to `end` (both inclusive), summed up in spans of `bucket_s` seconds, oldest
@@ -244,6 +265,22 @@ impl Store {
                 })
             })
         };
-        self.inner.attempts.read(op).await
+        self.file().read(op).await
+    }
+
+    /// Removes attempts older than 7 days at `now`; returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
+    pub async fn delete_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let cutoff = now.as_microsecond().saturating_sub(LIFETIME_USEC);
+        let mut n_deleted = 0;
+        loop {
+            let n = self.file().write(move |tx| forget(tx, cutoff)).await?;
+            n_deleted += n;
+            if n < u64::from(BATCH) {
+                return Ok(n_deleted);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use sandscope_model::{Activity, ActivityPoint, TeamId, Timestamp};
 
 use crate::facts::activity_blocks::{FAN_OUT, TOP, changes, read, size};
 use crate::facts::teams::team_no;
-use crate::{Store, StoreError};
+use crate::{EventLog, StoreError};
 
 /// Sandboxes that ran after the team's last event. One that is being ended counts if it ran until then, which is
 /// what its `killed` event will say.
@@ -103,7 +103,7 @@ fn activity(
     Ok(TeamActivity { points, peak })
 }
 
-impl Store {
+impl EventLog {
     /// How many sandboxes the team ran at once and how many it created, in steps of `step_s` seconds from `start` to
     /// `end`, `max_points` steps at most.
     ///
@@ -118,7 +118,7 @@ impl Store {
         max_points: usize,
     ) -> Result<TeamActivity, StoreError> {
         let op = move |connection: &Connection| activity(connection, team, (start, end), step_s, max_points);
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 }
 

@@ -8,14 +8,14 @@
 //! ```
 //!
 //! Blocks never change, because the log does not; they go when retention cuts the log within or behind them. They are made
-//! from the log in the background ([`Store::sum_up_activity`]), read by a reader, so that no commit waits for it.
+//! from the log in the background ([`EventLog::sum_up_activity`]), read by a reader, so that no commit waits for it.
 
 use rusqlite::{Connection, params};
 use sandscope_model::{ActivityBlock, ActivityChange, EventType};
 
 use crate::facts::forms::event::EventForm;
 use crate::sqlite::row::{Cells, all};
-use crate::{Store, StoreError};
+use crate::{EventLog, StoreError};
 
 /// Events of a block of the first level, and blocks of the next lower level of all others.
 pub(crate) const FAN_OUT: i64 = 32;
@@ -163,7 +163,7 @@ pub(crate) fn cut(tx: &Connection, team_no: i64, last: i64) -> Result<(), StoreE
     Ok(())
 }
 
-impl Store {
+impl EventLog {
     /// Sums up what has been added to every team's log; says how many blocks that made. Reads each event as often as
     /// there are levels, once.
     ///
@@ -174,11 +174,11 @@ impl Store {
             all(connection.prepare_cached("SELECT no FROM teams")?, [], "teams", |cells| cells.plain("no"))
         };
         let mut n_blocks = 0;
-        for team_no in self.facts().read(teams).await? {
+        for team_no in self.file().read(teams).await? {
             for level in 1..=TOP {
-                while let Some(batch) = self.facts().read(move |c| next(c, team_no, level)).await? {
+                while let Some(batch) = self.file().read(move |c| next(c, team_no, level)).await? {
                     n_blocks += batch.blocks.len();
-                    self.facts().write(move |tx| insert(tx, batch)).await?;
+                    self.file().write(move |tx| insert(tx, batch)).await?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::facts::sandboxes;
 use crate::facts::teams::team_no;
 use crate::sqlite::row::first;
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
 /// How long an idempotency key is kept, in microseconds.
 pub(crate) const KEY_LIFETIME_USEC: i64 = 24 * 3600 * 1_000_000;
@@ -129,7 +129,7 @@ fn n_live(connection: &Connection, team_no: i64) -> Result<u32, StoreError> {
     Ok(n.unwrap_or(0))
 }
 
-impl Store {
+impl Facts {
     /// Stores `sandbox`, which is about to be created on this node, unless the team already has `max_concurrent` live ones
     /// (being created, running, being paused or resumed) or the idempotency key has an answer already. Keys are kept
     /// for 24 hours.
@@ -146,6 +146,6 @@ impl Store {
         let (now, node_no) = (self.inner.clock.now(), self.node_no);
         let op =
             move |tx: &mut Tx<'_>| admit(tx, node_no, &sandbox, max_concurrent, idempotency.as_ref(), now);
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 }

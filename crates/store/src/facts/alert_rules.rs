@@ -9,7 +9,7 @@ use crate::facts::alerts::resolve_rule;
 use crate::facts::teams::team_no;
 use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Alerts, StoreError};
 
 /// What became of a rule that was to be stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,13 +116,13 @@ fn delete(
     Ok(true)
 }
 
-impl Store {
+impl Alerts {
     /// Stores a new rule, if the team has fewer than `max`.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written. Nothing has changed then.
     pub async fn insert_alert_rule(&self, new: TeamAlertRule, max: u32) -> Result<RuleOutcome, StoreError> {
-        self.facts().write(move |tx| insert(tx, new, max)).await
+        self.file().write(move |tx| insert(tx, new, max)).await
     }
 
     /// Changes a rule. What fires by the old one resolves at `at`; one that is as it was stays as it is.
@@ -137,7 +137,7 @@ impl Store {
         at: Timestamp,
         entropy: Arc<dyn Entropy>,
     ) -> Result<RuleOutcome, StoreError> {
-        self.facts().write(move |tx| update(tx, team, id, rule, at, &*entropy)).await
+        self.file().write(move |tx| update(tx, team, id, rule, at, &*entropy)).await
     }
 
     /// Deletes a rule; `false` if the team has none of that id. What fires by it resolves at `at`.
@@ -151,7 +151,7 @@ impl Store {
         at: Timestamp,
         entropy: Arc<dyn Entropy>,
     ) -> Result<bool, StoreError> {
-        self.facts().write(move |tx| delete(tx, team, id, at, &*entropy)).await
+        self.file().write(move |tx| delete(tx, team, id, at, &*entropy)).await
     }
 
     /// One of the team's rules.
@@ -163,7 +163,7 @@ impl Store {
         team: TeamId,
         id: AlertRuleId,
     ) -> Result<Option<TeamAlertRule>, StoreError> {
-        self.facts().read(move |connection| find(connection, team, id)).await
+        self.file().read(move |connection| find(connection, team, id)).await
     }
 
     /// The rules of one team, or of all, the oldest first.
@@ -178,6 +178,6 @@ impl Store {
             let team = team.map(|team| team.as_uuid().as_bytes().to_vec());
             all(connection.prepare_cached(&sql)?, params![team], "alert_rules", decode)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 }

@@ -18,7 +18,7 @@ use crate::facts::forms::event::{EventForm, VERSION};
 use crate::facts::teams::team_no;
 use crate::sqlite::row::{Cells, all, first, integer, to_json};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Alerts, StoreError};
 
 /// Which alert.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -228,13 +228,13 @@ fn list(connection: &Connection, team: TeamId, limit: u32) -> Result<Vec<FiringA
     all(connection.prepare_cached(&sql)?, params![no, limit], "firing_alerts", |cells| decode(cells, team))
 }
 
-impl Store {
+impl Alerts {
     /// Stores and tells what was decided, all or nothing; says how much of it was news.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written. Nothing has changed then.
     pub async fn tell_alerts(&self, decided: AlertStep) -> Result<u32, StoreError> {
-        self.facts().write(move |tx| step(tx, decided)).await
+        self.file().write(move |tx| step(tx, decided)).await
     }
 
     /// The team's alerts that fire, the oldest first, at most `limit`.
@@ -242,7 +242,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn firing_alerts(&self, team: TeamId, limit: u32) -> Result<Vec<FiringAlert>, StoreError> {
-        self.facts().read(move |connection| list(connection, team, limit)).await
+        self.file().read(move |connection| list(connection, team, limit)).await
     }
 
     /// Up to which event of the team's log rules on events have been decided; `None` if none is followed.
@@ -257,7 +257,7 @@ impl Store {
             })?;
             Ok(found.flatten())
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Follows the team's log no more.
@@ -270,6 +270,6 @@ impl Store {
                 .execute([team.as_uuid().as_bytes()])?;
             Ok(())
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 }

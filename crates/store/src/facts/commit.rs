@@ -7,7 +7,7 @@ use sandscope_model::{Build, Event, EventDraft, Fact, Sandbox, Template};
 use crate::facts::teams::team_no;
 use crate::facts::{events, sandboxes, snapshots};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
 /// A change of one sandbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +48,7 @@ fn commit(tx: &mut Tx<'_>, node_no: i64, change: Change) -> Result<Option<Event>
     Ok(Some(event))
 }
 
-impl Store {
+impl Facts {
     /// Commits a change and returns its event with its number, once both are on disk. The generation stored is
     /// `change.sandbox.generation + 1`.
     ///
@@ -57,6 +57,6 @@ impl Store {
     /// the store cannot be written. Nothing has changed then.
     pub async fn commit(&self, change: Change) -> Result<Option<Event>, StoreError> {
         let node_no = self.node_no;
-        self.facts().write(move |tx| commit(tx, node_no, change)).await
+        self.file().write(move |tx| commit(tx, node_no, change)).await
     }
 }

@@ -12,7 +12,7 @@ use crate::facts::teams::team_no;
 use crate::facts::{events, replays};
 use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Deliveries, StoreError};
 
 /// A step forward of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +190,7 @@ const STANDING: &str = "SELECT w.cursor, t.last_sequence,
          w.health
      FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE w.id = ?";
 
-impl Store {
+impl Deliveries {
     /// The webhook's cursor; `None` if there is no such webhook.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ impl Store {
             let statement = connection.prepare_cached("SELECT cursor FROM webhooks WHERE id = ?")?;
             first(statement, [id.as_uuid().as_bytes()], "webhooks", |cells| cells.number("cursor"))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// How deliveries to the webhook have been going; `None` if there is no such webhook.
@@ -212,7 +212,7 @@ impl Store {
             let statement = connection.prepare_cached("SELECT health FROM webhooks WHERE id = ?")?;
             first(statement, [id.as_uuid().as_bytes()], "webhooks", health)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Where the webhook stands; `None` if there is no such webhook.
@@ -233,7 +233,7 @@ impl Store {
                 })
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// The webhook's exceptions that matter to its deliverer, by event: those with attempts left, and those past the
@@ -250,7 +250,7 @@ impl Store {
                 Ok(Owed { exception, subject: subject.and_then(|text| text.parse().ok()) })
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// The same without what the events are about.
@@ -289,7 +289,7 @@ impl Store {
                 Ok(DeadLetter { event, n_attempts: cells.number("n_attempts")? })
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Records how far a webhook has come, in one transaction shared with whatever else is written at the time. Of a
@@ -298,7 +298,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn record_deliveries(&self, progress: DeliveryProgress) -> Result<(), StoreError> {
-        self.facts().write(move |tx| record(tx, progress)).await
+        self.file().write(move |tx| record(tx, progress)).await
     }
 
     /// Completes once every progress that was handed in before is recorded or refused, also that of callers who went away
@@ -308,6 +308,6 @@ impl Store {
     /// [`StoreError`] if the store cannot be written.
     pub async fn deliveries_recorded(&self) -> Result<(), StoreError> {
         // The writer keeps the order of what it is given.
-        self.facts().write(|_| Ok(())).await
+        self.file().write(|_| Ok(())).await
     }
 }

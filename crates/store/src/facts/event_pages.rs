@@ -19,7 +19,7 @@ use sandscope_model::{
 
 use crate::facts::events::{BLOCK, COLUMNS, decode};
 use crate::sqlite::row::{Cells, Columns, first, integer};
-use crate::{Order, Store, StoreError};
+use crate::{EventLog, Order, StoreError};
 
 /// Events looked at for one page that the index alone does not decide.
 pub const MAX_EXAMINED: u32 = 5_000;
@@ -208,13 +208,13 @@ fn read(connection: &Connection, team: TeamId, query: &EventQuery) -> Result<Eve
     Ok(page)
 }
 
-impl Store {
+impl EventLog {
     /// A page of the team's log.
     ///
     /// # Errors
     /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be read.
     pub async fn event_page(&self, team: TeamId, query: EventQuery) -> Result<EventPage, StoreError> {
-        self.facts().read(move |connection| read(connection, team, &query)).await
+        self.file().read(move |connection| read(connection, team, &query)).await
     }
 
     /// The events of a page of the team's log.
@@ -232,7 +232,7 @@ impl Store {
     /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be read.
     pub async fn log_bounds(&self, team: TeamId) -> Result<(u64, u64), StoreError> {
         let op = move |connection: &Connection| bounds(connection, team);
-        self.facts().read(op).await?.ok_or(StoreError::UnknownTeam)
+        self.file().read(op).await?.ok_or(StoreError::UnknownTeam)
     }
 
     /// The numbers of the events from `since` to `until` (both inclusive); `None` if there are none.
@@ -258,6 +258,6 @@ impl Store {
                 })?;
             Ok(range.and_then(|(low, high)| low.zip(high)))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 }

@@ -10,7 +10,7 @@ use sandscope_model::{
 
 use crate::facts::forms::event::{EventForm, VERSION};
 use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
-use crate::{Store, StoreError};
+use crate::{EventLog, StoreError};
 
 /// Events of which the earliest and the latest time are kept together.
 pub(crate) const BLOCK: i64 = 4096;
@@ -130,7 +130,7 @@ fn subject(subject: &Subject) -> Option<String> {
     }
 }
 
-impl Store {
+impl EventLog {
     /// The events that follow `after_sequence` in the team's log, oldest first.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Store {
             let values = params![team.as_uuid().as_bytes(), integer(after_sequence), limit];
             all(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// The number of the team's newest event; 0 if it has none or does not exist.
@@ -162,7 +162,19 @@ impl Store {
             let statement = connection.prepare_cached("SELECT last_sequence FROM teams WHERE id = ?")?;
             first(statement, [team.as_uuid().as_bytes()], "teams", |cells| cells.number("last_sequence"))
         };
-        Ok(self.facts().read(op).await?.unwrap_or(0))
+        Ok(self.file().read(op).await?.unwrap_or(0))
+    }
+
+    /// The number of every team's newest event; 0 for those that have none.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn ends(&self) -> Result<BTreeMap<TeamId, u64>, StoreError> {
+        let op = move |connection: &Connection| {
+            let statement = connection.prepare_cached("SELECT id, last_sequence FROM teams")?;
+            all(statement, [], "teams", |cells| Ok((cells.uuid("id")?, cells.number("last_sequence")?)))
+        };
+        Ok(self.file().read(op).await?.into_iter().collect())
     }
 
     /// One event of the team's log.
@@ -178,7 +190,7 @@ impl Store {
             let values = params![team.as_uuid().as_bytes(), integer(sequence)];
             first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// The sandbox's newest event of a type.
@@ -201,7 +213,7 @@ impl Store {
             let values = params![team.as_uuid().as_bytes(), id.as_str(), event_type.code()];
             first(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Whether the team has, or has had, this sandbox: its row (in whatever state) or one of its events exists.
@@ -222,6 +234,6 @@ impl Store {
                 params![team.as_uuid().as_bytes(), id.as_str()],
             )
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 }

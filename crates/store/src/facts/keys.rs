@@ -6,7 +6,7 @@ use sandscope_model::{ApiKey, ApiKeyId, Team, TeamId, Timestamp};
 use crate::facts::teams::{TEAM_COLUMNS, decode_team, team_no};
 use crate::sqlite::row::{Cells, all, first, to_json};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
 /// A key about to be stored.
 #[derive(Debug, Clone)]
@@ -49,13 +49,13 @@ pub(crate) fn insert_key(connection: &Connection, new: &NewApiKey) -> Result<(),
     Ok(())
 }
 
-impl Store {
+impl Facts {
     /// Stores a key.
     ///
     /// # Errors
     /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be written.
     pub async fn insert_api_key(&self, new: NewApiKey) -> Result<(), StoreError> {
-        self.facts().write(move |tx| insert_key(tx, &new)).await
+        self.file().write(move |tx| insert_key(tx, &new)).await
     }
 
     /// The team's keys, oldest first.
@@ -70,7 +70,7 @@ impl Store {
             );
             all(connection.prepare_cached(&sql)?, [team.as_uuid().as_bytes()], "api_keys", decode_key)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Renames a key; `None` if the team has no such key.
@@ -100,7 +100,7 @@ impl Store {
                 decode_key,
             )
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 
     /// Deletes a key; `false` if the team has no such key.
@@ -117,7 +117,7 @@ impl Store {
                 .execute(params![team.as_uuid().as_bytes(), id.as_uuid().as_bytes()])?;
             Ok(deleted == 1)
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 
     /// Whose key has this SHA-256. Always an indexed read and never a cache: a key that another process made or
@@ -134,7 +134,7 @@ impl Store {
                 Ok((decode_team(cells)?, cells.uuid("key_id")?))
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Notes that a key was used: once a minute at most, without waiting, and dropped if the store is busy.
@@ -142,7 +142,7 @@ impl Store {
         if !self.inner.touched.is_due(id, at) {
             return;
         }
-        self.facts().write_unattended(move |tx| {
+        self.file().write_unattended(move |tx| {
             tx.prepare_cached("UPDATE api_keys SET last_used_at = ? WHERE id = ?")?
                 .execute(params![at.as_microsecond(), id.as_uuid().as_bytes()])?;
             Ok(())

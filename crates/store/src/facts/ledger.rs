@@ -14,7 +14,7 @@ use crate::facts::events::{COLUMNS, decode};
 use crate::facts::sandboxes;
 use crate::facts::teams::team_no;
 use crate::sqlite::row::{Cells, Columns, all, first, integer};
-use crate::{Order, Store, StoreError};
+use crate::{EventLog, Order, StoreError};
 
 /// Sandboxes looked at for one page of those that were there at a time.
 const MAX_SANDBOXES_EXAMINED: u32 = 1_000;
@@ -317,13 +317,13 @@ fn of_event(
     })
 }
 
-impl Store {
+impl EventLog {
     /// How far back the team's history goes, and what runs now.
     ///
     /// # Errors
     /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be read.
     pub async fn ledger_moment(&self, team: TeamId) -> Result<LedgerMoment, StoreError> {
-        self.facts().read(move |connection| moment(connection, team)).await
+        self.file().read(move |connection| moment(connection, team)).await
     }
 
     /// Executions that ended at `start` or later, by the events that ended them: of those with numbers behind
@@ -339,7 +339,7 @@ impl Store {
         last: u64,
         limit: u32,
     ) -> Result<EndedExecutions, StoreError> {
-        self.facts().read(move |connection| ended(connection, team, start, (position, last), limit)).await
+        self.file().read(move |connection| ended(connection, team, start, (position, last), limit)).await
     }
 
     /// The newest `limit` changes of state of one sandbox, and its row, as of one moment; `None` if the team has, and
@@ -354,7 +354,7 @@ impl Store {
         limit: u32,
     ) -> Result<Option<SandboxHistory>, StoreError> {
         let id = id.clone();
-        self.facts().read(move |connection| history(connection, team, &id, limit)).await
+        self.file().read(move |connection| history(connection, team, &id, limit)).await
     }
 
     /// The team's sandboxes that were there at `time`, by id, behind `behind`: at most `limit`. Right for times later
@@ -369,6 +369,6 @@ impl Store {
         behind: Option<SandboxId>,
         limit: u32,
     ) -> Result<SandboxesAt, StoreError> {
-        self.facts().read(move |connection| at(connection, team, time, behind.as_ref(), limit)).await
+        self.file().read(move |connection| at(connection, team, time, behind.as_ref(), limit)).await
     }
 }

@@ -8,14 +8,14 @@ use sandscope_model::NodeId;
 
 use crate::sqlite::row::first;
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
 fn no_of(connection: &Connection, id: NodeId) -> Result<Option<i64>, StoreError> {
     let statement = connection.prepare_cached("SELECT no FROM nodes WHERE id = ?")?;
     first(statement, [id.as_uuid().as_bytes()], "nodes", |cells| cells.plain("no"))
 }
 
-impl Store {
+impl Facts {
     /// The machine on whose behalf this handle writes and reads.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Store {
             let statement = connection.prepare_cached("SELECT id FROM nodes WHERE no = ?")?;
             first(statement, [no], "nodes", |cells| cells.uuid("id"))
         };
-        let found: Option<NodeId> = self.facts().read(op).await?;
+        let found: Option<NodeId> = self.file().read(op).await?;
         found.ok_or_else(|| StoreError::Corrupt { table: "nodes", column: "no", row: no.to_string() })
     }
 
@@ -43,7 +43,7 @@ impl Store {
                 .execute(params![id.as_uuid().as_bytes()])?;
             Ok(tx.last_insert_rowid())
         };
-        let node_no = self.facts().write(op).await?;
+        let node_no = self.file().write(op).await?;
         Ok(Self { node_no, ..self.clone() })
     }
 }

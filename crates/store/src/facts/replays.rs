@@ -7,7 +7,7 @@ use sandscope_model::{Event, Replay, ReplayId, Selection, TeamId, Timestamp, Web
 use crate::facts::{events, webhooks};
 use crate::sqlite::row::{Cells, all, first, integer, to_name};
 use crate::sqlite::writer::Tx;
-use crate::{ReplayStep, Store, StoreError};
+use crate::{Deliveries, ReplayStep, StoreError};
 
 /// Events looked at in one read.
 const STRETCH: u64 = 4096;
@@ -164,13 +164,13 @@ fn page(
     Ok(ReplayPage { events, next })
 }
 
-impl Store {
+impl Deliveries {
     /// Starts a replay; `false` if the webhook has `max_running` under way.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn insert_replay(&self, replay: Replay, max_running: u32) -> Result<bool, StoreError> {
-        self.facts().write(move |tx| insert(tx, &replay, max_running)).await
+        self.file().write(move |tx| insert(tx, &replay, max_running)).await
     }
 
     /// The webhook's replays, newest first, at most 100.
@@ -187,7 +187,7 @@ impl Store {
                 decode(cells).map(|(_, row)| row)
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// One of the webhook's replays.
@@ -201,7 +201,7 @@ impl Store {
             let statement = connection.prepare_cached(&sql)?;
             first(statement, values, "replays", |cells| decode(cells).map(|(_, row)| row))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Ends a replay that is under way; `false` if it is not.
@@ -215,7 +215,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let now = now.as_microsecond();
-        self.facts().write(move |tx| cancel(tx, webhook, id, now)).await
+        self.file().write(move |tx| cancel(tx, webhook, id, now)).await
     }
 
     /// The webhook's replays that are under way, with the store's numbers, oldest first.
@@ -230,7 +230,7 @@ impl Store {
             let values = [webhook.as_uuid().as_bytes()];
             all(connection.prepare_cached(&sql)?, values, "replays", decode)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// The webhooks that have replays under way, or exceptions of one that was canceled.
@@ -247,7 +247,7 @@ impl Store {
             )?;
             all(statement, [], "replays", |cells| cells.uuid("webhook_id"))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// What `replay` selects next of the team's log: up to `limit` events of a bounded stretch.
@@ -260,6 +260,6 @@ impl Store {
         replay: Replay,
         limit: u32,
     ) -> Result<ReplayPage, StoreError> {
-        self.facts().read(move |connection| page(connection, team, &replay, limit)).await
+        self.file().read(move |connection| page(connection, team, &replay, limit)).await
     }
 }

@@ -9,7 +9,7 @@ use sandscope_model::{Sandbox, SandboxId, State, TeamId, TemplateId, Timestamp};
 
 use crate::sqlite::row::{Cells, all, first, integer, to_json};
 use crate::sqlite::writer::Tx;
-use crate::{Order, Store, StoreError};
+use crate::{Facts, Order, StoreError};
 
 /// What a client sees of a sandbox's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +170,7 @@ impl Condition {
     }
 }
 
-/// The query behind [`Store::sandboxes`].
+/// The query behind [`Facts::sandboxes`].
 pub(crate) fn list_query(team: TeamId, filter: &SandboxFilter) -> Condition {
     let mut query = Condition::new(team, filter);
     if let Some((at, id)) = &filter.after {
@@ -202,7 +202,7 @@ pub(crate) fn live_of_team(connection: &Connection, team_no: i64) -> Result<Vec<
     all(connection.prepare_cached(&sql)?, [team_no], "sandboxes", decode)
 }
 
-impl Store {
+impl Facts {
     /// Removes a sandbox that failed to be created before anybody was told, and the idempotency key that named it.
     ///
     /// # Errors
@@ -219,7 +219,7 @@ impl Store {
             .execute([id.as_str()])?;
             Ok(())
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 
     /// A sandbox in whatever state, until retention removes it.
@@ -228,7 +228,7 @@ impl Store {
     /// [`StoreError`] if the store cannot be read.
     pub async fn sandbox(&self, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
         let id = id.clone();
-        self.facts().read(move |connection| by_id(connection, &id)).await
+        self.file().read(move |connection| by_id(connection, &id)).await
     }
 
     /// Every team's sandboxes of this node that are not gone, oldest first: what a restart has to look after.
@@ -244,7 +244,7 @@ impl Store {
             );
             all(connection.prepare_cached(&sql)?, [node_no], "sandboxes", decode)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// A page of the team's sandboxes.
@@ -257,7 +257,7 @@ impl Store {
             let values = rusqlite::params_from_iter(values);
             all(connection.prepare_cached(&sql)?, values, "sandboxes", decode)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// How many of the team's sandboxes run and pass the filter; its states, position and limit do not matter.
@@ -272,6 +272,6 @@ impl Store {
             let values = rusqlite::params_from_iter(values);
             first(connection.prepare_cached(&sql)?, values, "sandboxes", |cells| cells.number("count"))
         };
-        Ok(self.facts().read(op).await?.unwrap_or(0))
+        Ok(self.file().read(op).await?.unwrap_or(0))
     }
 }

@@ -13,7 +13,7 @@ use crate::facts::templates::{
     BUILD_COLUMNS, Reference, TEMPLATE_COLUMNS, decode_build, decode_template, insert_build, insert_template,
 };
 use crate::sqlite::row::{all, first, to_name};
-use crate::{Page, Store, StoreError};
+use crate::{Facts, Page, StoreError};
 
 /// Which snapshots are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,14 +100,14 @@ fn layers(connection: &Connection, of_node: &str, node_no: i64) -> Result<Vec<Bu
     Ok(found.into_iter().filter_map(layer).collect())
 }
 
-impl Store {
+impl Facts {
     /// The captured layers that lie on this node and that builds of any team start from.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn captured_layers(&self) -> Result<Vec<BuildId>, StoreError> {
         let node_no = self.node_no;
-        self.facts().read(move |connection| layers(connection, "node_no = ?", node_no)).await
+        self.file().read(move |connection| layers(connection, "node_no = ?", node_no)).await
     }
 
     /// The same of all other nodes.
@@ -116,7 +116,7 @@ impl Store {
     /// [`StoreError`] if the store cannot be read.
     pub async fn layers_elsewhere(&self) -> Result<Vec<BuildId>, StoreError> {
         let node_no = self.node_no;
-        self.facts().read(move |connection| layers(connection, "node_no <> ?", node_no)).await
+        self.file().read(move |connection| layers(connection, "node_no <> ?", node_no)).await
     }
 
     /// The team's snapshots, newest first, one entry for each tag. Positions are the build's `created_at` and the
@@ -130,6 +130,6 @@ impl Store {
         filter: SnapshotFilter,
         page: Page<(Timestamp, TemplateId)>,
     ) -> Result<Vec<(Template, Build, String)>, StoreError> {
-        self.facts().read(move |connection| list(connection, team, &filter, &page)).await
+        self.file().read(move |connection| list(connection, team, &filter, &page)).await
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use sandscope_model::{Event, TeamId};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
-use crate::Store;
+use crate::EventLog;
 use crate::error::StoreError;
 use crate::feed::FEED;
 pub use positions::Batch;
@@ -63,13 +63,13 @@ impl EventFeed {
 /// Follows the logs of all teams, each from a position.
 #[derive(Debug)]
 pub struct Tail {
-    store: Store,
+    log: EventLog,
     feed: EventFeed,
     /// `None` until it is known where the logs ended when the feed was subscribed to.
     positions: Option<Positions<Arc<Event>>>,
 }
 
-impl Store {
+impl EventLog {
     /// The feed: every event committed by this process from now on, in the order of its team's log.
     pub fn subscribe_events(&self) -> EventFeed {
         EventFeed(self.inner.feed.events.subscribe())
@@ -79,12 +79,12 @@ impl Store {
     /// every event there is.
     pub fn tail(&self, after: BTreeMap<TeamId, u64>) -> Tail {
         let positions = Some(Positions::resume(after));
-        Tail { store: self.clone(), feed: self.subscribe_events(), positions }
+        Tail { log: self.clone(), feed: self.subscribe_events(), positions }
     }
 
     /// Every event of every team that is committed from now on.
     pub fn tail_from_now(&self) -> Tail {
-        Tail { store: self.clone(), feed: self.subscribe_events(), positions: None }
+        Tail { log: self.clone(), feed: self.subscribe_events(), positions: None }
     }
 }
 
@@ -110,7 +110,7 @@ impl Tail {
     /// Those of [`next`](Self::next).
     pub async fn try_next(&mut self, max: u32) -> Result<Option<Batch<Arc<Event>>>, StoreError> {
         if self.positions.is_none() {
-            self.positions = Some(begin(&self.store, &mut self.feed).await?);
+            self.positions = Some(begin(&self.log, &mut self.feed).await?);
         }
         let Some(positions) = &mut self.positions else { return Ok(None) };
         // A writer that never rests must not keep its reader listening for ever.
@@ -121,11 +121,10 @@ impl Tail {
             match positions.step(max) {
                 Step::Deliver(batch) => return Ok(Some(batch)),
                 Step::List => {
-                    let teams = self.store.teams().await?;
-                    positions.list(teams.into_iter().map(|team| team.id));
+                    positions.list(self.log.ends().await?.into_keys());
                 }
                 Step::Read { team_id, after } => {
-                    let events = self.store.events_after(team_id, after, max.max(1)).await?;
+                    let events = self.log.events_after(team_id, after, max.max(1)).await?;
                     let found = events.into_iter().map(|event| (event.sequence, Arc::new(event)));
                     if let Some(batch) = positions.read(team_id, max, found.collect()) {
                         return Ok(Some(batch));
@@ -144,7 +143,7 @@ impl Tail {
     pub async fn changed(&mut self) -> Result<(), StoreError> {
         match &mut self.positions {
             Some(positions) => hear(positions, self.feed.next().await.ok_or(StoreError::Closed)?),
-            None => self.positions = Some(begin(&self.store, &mut self.feed).await?),
+            None => self.positions = Some(begin(&self.log, &mut self.feed).await?),
         }
         Ok(())
     }
@@ -170,11 +169,8 @@ impl Tail {
 }
 
 /// Where the logs ended when the feed was subscribed to: where they end now, without what was heard since.
-async fn begin(store: &Store, feed: &mut EventFeed) -> Result<Positions<Arc<Event>>, StoreError> {
-    let mut after = BTreeMap::new();
-    for team in store.teams().await? {
-        after.insert(team.id, store.last_sequence(team.id).await?);
-    }
+async fn begin(log: &EventLog, feed: &mut EventFeed) -> Result<Positions<Arc<Event>>, StoreError> {
+    let mut after = log.ends().await?;
     // From here on nothing is awaited: what was heard must not be dropped.
     let heard = listen(feed);
     for heard in &heard {

@@ -5,9 +5,9 @@ use sandscope_model::{Team, TeamId, TeamLimits};
 
 use crate::facts::keys::{NewApiKey, insert_key};
 use crate::sqlite::row::{Cells, all, first};
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
-/// What [`Store::ensure_first_team`] found.
+/// What [`Facts::ensure_first_team`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FirstTeam {
     /// There was none: team and key were made.
@@ -65,7 +65,7 @@ fn insert_team(connection: &Connection, team: &Team) -> Result<bool, StoreError>
     Ok(inserted == 1)
 }
 
-impl Store {
+impl Facts {
     /// Makes `team` with `key` if there is no team at all.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Store {
             insert_key(tx, &key)?;
             Ok(FirstTeam::Created(team))
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 
     /// Makes a team; `false` if its id or slug is taken.
@@ -88,7 +88,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn create_team(&self, team: Team) -> Result<bool, StoreError> {
-        self.facts().write(move |tx| insert_team(tx, &team)).await
+        self.file().write(move |tx| insert_team(tx, &team)).await
     }
 
     /// A team.
@@ -100,7 +100,7 @@ impl Store {
             let sql = format!("SELECT {TEAM_COLUMNS} FROM teams t WHERE t.id = ?");
             first(connection.prepare_cached(&sql)?, [id.as_uuid().as_bytes()], "teams", decode_team)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Every team, oldest first.
@@ -112,7 +112,7 @@ impl Store {
             let sql = format!("SELECT {TEAM_COLUMNS} FROM teams t ORDER BY t.no");
             all(connection.prepare_cached(&sql)?, [], "teams", decode_team)
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Changes what a team may use; `false` if there is no such team.
@@ -134,6 +134,6 @@ impl Store {
             ])?;
             Ok(changed == 1)
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 }

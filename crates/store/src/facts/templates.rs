@@ -5,7 +5,7 @@ use sandscope_model::{Build, BuildId, SandboxId, TeamId, Template, TemplateId, T
 
 use crate::sqlite::row::{Cells, all, exists, first, to_json, to_name};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
 /// The tag a reference without one means.
 const DEFAULT_TAG: &str = "default";
@@ -209,7 +209,7 @@ fn delete(tx: &Tx<'_>, team: TeamId, reference: &str) -> Result<DeleteTemplate, 
     Ok(DeleteTemplate::Deleted(builds))
 }
 
-impl Store {
+impl Facts {
     /// Stores a template that comes with the server, with its build under the tag `default`, unless there is one of
     /// that name already.
     ///
@@ -225,7 +225,7 @@ impl Store {
             insert_template(tx, None, &template)?;
             insert_build(tx, node_no, &template.id, &build, DEFAULT_TAG)
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 
     /// What a reference (`id`, `name` or `slug/name`, each with an optional `:tag`) means to the team: its own
@@ -245,7 +245,7 @@ impl Store {
             let build = tagged_build(connection, &template.id, reference.tag.unwrap_or(DEFAULT_TAG))?;
             Ok(build.map(|build| (template, build)))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// The templates the team may use, its own and the shipped ones, newest first, each with its newest build.
@@ -266,7 +266,7 @@ impl Store {
                 Ok((decode_template(cells)?, decode_build(cells)?))
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Whose a template name is (`name` or `slug/name`); the asking team's own comes first, then the shipped one.
@@ -287,7 +287,7 @@ impl Store {
                 Ok(AliasOwner { template_id: cells.id("id")?, own_or_public: cells.plain("own_or_public")? })
             })
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Deletes a template or snapshot of the team with all its builds; with a `:tag` that is not its only one, only
@@ -297,6 +297,6 @@ impl Store {
     /// [`StoreError`] if the store cannot be written.
     pub async fn delete_template(&self, team: TeamId, reference: &str) -> Result<DeleteTemplate, StoreError> {
         let reference = reference.to_owned();
-        self.facts().write(move |tx| delete(tx, team, &reference)).await
+        self.file().write(move |tx| delete(tx, team, &reference)).await
     }
 }

@@ -13,7 +13,7 @@ use crate::facts::seal::{self, Sealer};
 use crate::facts::teams::team_no;
 use crate::sqlite::row::{Cells, all, first, integer, to_json};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Deliveries, StoreError};
 
 /// What became of a change that was made from what was read before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,7 +250,7 @@ fn reseal(tx: &mut Tx<'_>, sealer: &Sealer) -> Result<u64, StoreError> {
     Ok(n)
 }
 
-impl Store {
+impl Deliveries {
     /// Registers a webhook; `false` if the team already has `max`. Its cursor starts at the end of the log: what was
     /// committed before is not delivered.
     ///
@@ -258,7 +258,7 @@ impl Store {
     /// [`StoreError::UnknownTeam`], or [`StoreError`] if the store cannot be written.
     pub async fn insert_webhook(&self, webhook: Webhook, max: u32) -> Result<bool, StoreError> {
         let sealer = self.inner.sealer.clone();
-        self.facts().write(move |tx| insert(tx, &webhook, max, sealer.as_deref())).await
+        self.file().write(move |tx| insert(tx, &webhook, max, sealer.as_deref())).await
     }
 
     /// Registers the webhooks a sandbox was made with: they get its events from the first on. A sandbox that has any
@@ -272,7 +272,7 @@ impl Store {
         webhooks: Vec<Webhook>,
     ) -> Result<(), StoreError> {
         let sealer = self.inner.sealer.clone();
-        self.facts().write(move |tx| insert_of_sandbox(tx, &sandbox_id, &webhooks, sealer.as_deref())).await
+        self.file().write(move |tx| insert_of_sandbox(tx, &sandbox_id, &webhooks, sealer.as_deref())).await
     }
 
     /// The team's webhooks, oldest first.
@@ -289,7 +289,7 @@ impl Store {
             let team = [team.as_uuid().as_bytes()];
             all(connection.prepare_cached(&sql)?, team, "webhooks", |cells| decode(cells, sealer.as_deref()))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Every team's webhooks.
@@ -302,7 +302,7 @@ impl Store {
             let sql = format!("SELECT {COLUMNS} FROM webhooks w JOIN teams t ON t.no = w.team_no");
             all(connection.prepare_cached(&sql)?, [], "webhooks", |cells| decode(cells, sealer.as_deref()))
         };
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// A webhook of the team.
@@ -312,7 +312,7 @@ impl Store {
     pub async fn webhook(&self, team: TeamId, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
         let sealer = self.inner.sealer.clone();
         let op = move |connection: &Connection| find(connection, team, id, sealer.as_deref());
-        self.facts().read(op).await
+        self.file().read(op).await
     }
 
     /// Stores every field of `webhook` but its `created_at`; `false` if its team has no such webhook. Enabling one
@@ -322,7 +322,7 @@ impl Store {
     /// [`StoreError`] if the store cannot be written.
     pub async fn update_webhook(&self, webhook: Webhook) -> Result<bool, StoreError> {
         let sealer = self.inner.sealer.clone();
-        self.facts().write(move |tx| update(tx, &webhook, sealer.as_deref())).await
+        self.file().write(move |tx| update(tx, &webhook, sealer.as_deref())).await
     }
 
     /// Stores `new` in place of `old`, if nobody has changed the webhook since `old` was read: of two changes at once
@@ -337,7 +337,7 @@ impl Store {
             Some(current) if current != old => Ok(Replaced::Changed(Box::new(current))),
             Some(_) => update(tx, &new, sealer.as_deref()).map(|_| Replaced::Done),
         };
-        self.facts().write(op).await
+        self.file().write(op).await
     }
 
     /// Deletes a webhook with its cursor, exceptions and replays; `false` if the team has no such webhook.
@@ -345,7 +345,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn delete_webhook(&self, team: TeamId, id: WebhookId) -> Result<bool, StoreError> {
-        self.facts().write(move |tx| delete(tx, team, id)).await
+        self.file().write(move |tx| delete(tx, team, id)).await
     }
 
     /// Seals with the current key what is stored plain or under a previous one; how many webhooks that were. A store
@@ -355,7 +355,7 @@ impl Store {
     /// [`StoreError::Sealed`] if something was sealed with a key that is not at hand.
     pub async fn reseal_webhooks(&self) -> Result<u64, StoreError> {
         match self.inner.sealer.clone() {
-            Some(sealer) => self.facts().write(move |tx| reseal(tx, &sealer)).await,
+            Some(sealer) => self.file().write(move |tx| reseal(tx, &sealer)).await,
             None => Ok(0),
         }
     }

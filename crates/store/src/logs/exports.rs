@@ -11,7 +11,7 @@ use sandscope_model::{LogEntry, SandboxId, TeamId};
 use crate::logs::streams::decode_entry;
 use crate::sqlite::row::{all, integer};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Logs, StoreError};
 
 const LOGS: &str = "logs";
 const EVENTS: &str = "events";
@@ -54,7 +54,7 @@ pub(crate) const AFTER: &str =
     "SELECT e.no, e.at, e.level, e.source, e.pid, e.event_type, e.message, s.sandbox_id
      FROM entries e JOIN streams s ON s.no = e.stream WHERE e.no > ?1 ORDER BY e.no LIMIT ?2";
 
-impl Store {
+impl Logs {
     /// Up to which number logs have been exported. Begins now, at the end of what is there, where nothing ever was.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Store {
             set(tx, LOGS, upto)?;
             Ok(upto)
         };
-        self.inner.logs.write(op).await
+        self.file().write(op).await
     }
 
     /// Says that logs have been exported up to number `upto`.
@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn move_log_export(&self, upto: u64) -> Result<(), StoreError> {
-        self.inner.logs.write(move |tx| set(tx, LOGS, upto)).await
+        self.file().write(move |tx| set(tx, LOGS, upto)).await
     }
 
     /// The number of the newest entry of all logs; 0 if there is none.
@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn newest_log(&self) -> Result<u64, StoreError> {
-        self.inner.logs.read(newest).await
+        self.file().read(newest).await
     }
 
     /// The entries of all logs that follow number `after`, oldest first.
@@ -98,19 +98,19 @@ impl Store {
                 Ok(NumberedEntry { no, entry, sandbox_id: cells.id("sandbox_id")? })
             })
         };
-        self.inner.logs.read(op).await
+        self.file().read(op).await
     }
 
     /// Up to which number each team's events have been exported. A team that is not in it starts at its first event,
-    /// but for the very first time: then each starts at the end of its log.
+    /// but for the very first time: then each starts at the end of its log, which `ends` says of every team.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read or written.
-    pub async fn begin_event_export(&self) -> Result<BTreeMap<TeamId, u64>, StoreError> {
-        let mut cursors = BTreeMap::new();
-        for team in self.teams().await? {
-            cursors.insert(team.id, self.last_sequence(team.id).await?);
-        }
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn begin_event_export(
+        &self,
+        ends: BTreeMap<TeamId, u64>,
+    ) -> Result<BTreeMap<TeamId, u64>, StoreError> {
+        let mut cursors = ends;
         let op = move |tx: &mut Tx<'_>| {
             let is_first = find(tx, EVENTS)?.is_none();
             for (team, upto) in &mut cursors {
@@ -123,7 +123,7 @@ impl Store {
             set(tx, EVENTS, 0)?;
             Ok(cursors)
         };
-        self.inner.logs.write(op).await
+        self.file().write(op).await
     }
 
     /// Says that the team's events have been exported up to number `upto`.
@@ -131,6 +131,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn move_event_export(&self, team: TeamId, upto: u64) -> Result<(), StoreError> {
-        self.inner.logs.write(move |tx| set(tx, &key(team), upto)).await
+        self.file().write(move |tx| set(tx, &key(team), upto)).await
     }
 }

@@ -14,19 +14,24 @@ use sandscope_model::{EventType, LogEntry, LogLevel, LogSource, SandboxId, Times
 use crate::logs::bounds::LogBounds;
 use crate::sqlite::row::{Cells, all, first, integer};
 use crate::sqlite::writer::Tx;
-use crate::{Order, Store, StoreError};
+use crate::{Logs, Order, StoreError};
 
 /// What an entry counts beside its message, in bytes.
 const OVERHEAD_BYTES: i64 = 64;
 
 const MILLISECOND: i64 = 1000;
 
+/// How long entries are kept.
+const LIFETIME_USEC: i64 = 7 * 24 * 3600 * 1_000_000;
+/// Entries deleted in one operation.
+const BATCH: u32 = 500;
+
 /// Entries to be appended, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogBatch {
     /// Whose log.
     pub sandbox_id: SandboxId,
-    /// The entries. Their times are only claims: see [`Store::append_logs`].
+    /// The entries. Their times are only claims: see [`Logs::append_logs`].
     pub entries: Vec<LogEntry>,
     /// Up to which of the agent's lines this goes, for entries that come from there. A batch that goes no further than
     /// an earlier one is that one again, and ignored.
@@ -285,7 +290,7 @@ fn keep_total_in_bounds(tx: &Tx<'_>, bounds: LogBounds) -> Result<(), StoreError
 }
 
 /// Removes the oldest entries from before `cutoff`, a batch at most, and what is then known of no sandbox any more.
-pub(crate) fn forget(tx: &Tx<'_>, cutoff: i64, batch: u32) -> Result<u64, StoreError> {
+fn forget(tx: &Tx<'_>, cutoff: i64, batch: u32) -> Result<u64, StoreError> {
     let times = "SELECT at FROM entries WHERE no = ?";
     let mut at = tx.prepare_cached(times)?;
     let mut expired = Vec::new();
@@ -326,7 +331,7 @@ fn query(connection: &Connection, query: &LogQuery) -> Result<Vec<LogEntry>, Sto
     all(statement, values, "entries", decode)
 }
 
-impl Store {
+impl Logs {
     /// Appends to a sandbox's log. The oldest entries make room where a bound is reached.
     ///
     /// The entries' times are adjusted so that the log stays in order: each is at least in the millisecond after the one
@@ -335,9 +340,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn append_logs(&self, batch: LogBatch) -> Result<(), StoreError> {
-        let now = self.inner.clock.now().as_microsecond();
-        let bounds = self.inner.log_bounds;
-        self.inner.logs.write(move |tx| append(tx, &batch, now, bounds)).await
+        let now = self.clock.now().as_microsecond();
+        let bounds = self.bounds;
+        self.file().write(move |tx| append(tx, &batch, now, bounds)).await
     }
 
     /// Up to which of the agent's lines a sandbox's log goes; `None` where the log is not known.
@@ -347,7 +352,7 @@ impl Store {
     pub async fn logs_taken_upto(&self, id: &SandboxId) -> Result<Option<u64>, StoreError> {
         let id = id.clone();
         let op = move |connection: &Connection| find_stream(connection, &id);
-        Ok(self.inner.logs.read(op).await?.map(|stream| u64::try_from(stream.taken_upto).unwrap_or(0)))
+        Ok(self.file().read(op).await?.map(|stream| u64::try_from(stream.taken_upto).unwrap_or(0)))
     }
 
     /// A page of a sandbox's log. No two entries share a millisecond.
@@ -355,7 +360,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn logs(&self, query: LogQuery) -> Result<Vec<LogEntry>, StoreError> {
-        self.inner.logs.read(move |connection| self::query(connection, &query)).await
+        self.file().read(move |connection| self::query(connection, &query)).await
+    }
+
+    /// Removes entries older than 7 days at `now`, and logs that have been empty for as long; returns how many entries.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
+    pub async fn delete_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let cutoff = now.as_microsecond().saturating_sub(LIFETIME_USEC);
+        let mut n_deleted = 0;
+        loop {
+            let n = self.file().write(move |tx| forget(tx, cutoff, BATCH)).await?;
+            n_deleted += n;
+            if n < u64::from(BATCH) {
+                return Ok(n_deleted);
+            }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::samples::point::{Block, Point, SECOND, Spans, encode_samples, encode_
 use crate::samples::sample_row;
 use crate::sqlite::row::{all, integer};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Samples, StoreError};
 
 const HOUR: i64 = 3600 * SECOND;
 /// How long an hour waits for latecomers before it is sealed.
@@ -232,7 +232,7 @@ fn used_bytes(connection: &Connection) -> Result<u64, StoreError> {
     Ok(u64::try_from(pages.saturating_mul(pragma("page_size")?)).unwrap_or(0))
 }
 
-impl Store {
+impl Samples {
     /// Seals every hour that is over at `now`.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl Store {
         let before = settled - settled.rem_euclid(HOUR);
         let (mut sealed, mut next) = (Sealed::default(), Some(0));
         while let Some(from) = next {
-            let step = self.inner.samples.write(move |tx| seal(tx, from, before)).await?;
+            let step = self.file().write(move |tx| seal(tx, from, before)).await?;
             sealed.samples += step.done.samples;
             sealed.bytes += step.done.bytes;
             next = step.next;
@@ -263,8 +263,7 @@ impl Store {
         for level in std::iter::once(SAMPLES).chain(SPANS) {
             let cutoff = cutoff(if level == SAMPLES { retention.samples } else { retention.spans });
             loop {
-                let dropped =
-                    self.inner.samples.write(move |tx| drop_blocks(tx, level, cutoff, DROP_BATCH)).await?;
+                let dropped = self.file().write(move |tx| drop_blocks(tx, level, cutoff, DROP_BATCH)).await?;
                 n_samples += if level == SAMPLES { dropped.n_points } else { 0 };
                 if dropped.n_blocks < DROP_BATCH {
                     break;
@@ -280,7 +279,7 @@ impl Store {
     /// Drops the oldest blocks until the file holds no more than `max_bytes`: samples first, as their spans say
     /// the same with less.
     async fn shrink(&self, max_bytes: u64) -> Result<u64, StoreError> {
-        let mut held = self.inner.samples.read(held_bytes).await?;
+        let mut held = self.file().read(held_bytes).await?;
         let mut n_samples = 0;
         for level in std::iter::once(SAMPLES).chain(SPANS.into_iter().rev()) {
             loop {
@@ -288,7 +287,7 @@ impl Store {
                     return Ok(n_samples);
                 }
                 let op = move |tx: &mut Tx<'_>| drop_blocks(tx, level, i64::MAX, SHRINK_BATCH);
-                let Dropped { n_blocks, n_points, bytes } = self.inner.samples.write(op).await?;
+                let Dropped { n_blocks, n_points, bytes } = self.file().write(op).await?;
                 n_samples += if level == SAMPLES { n_points } else { 0 };
                 held = held.saturating_sub(bytes);
                 if n_blocks == 0 {
@@ -304,6 +303,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn sample_bytes(&self) -> Result<u64, StoreError> {
-        self.inner.samples.read(used_bytes).await
+        self.file().read(used_bytes).await
     }
 }

@@ -11,7 +11,7 @@ use crate::samples::sample_row;
 use crate::samples::sealed::{SAMPLES, SPANS, read_block, read_blocks};
 use crate::sqlite::row::{all, first};
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Samples, StoreError};
 
 fn insert(tx: &Tx<'_>, sample: &Sample) -> Result<(), StoreError> {
     let id = sample.sandbox_id.as_str();
@@ -145,13 +145,13 @@ fn newest(connection: &Connection, series: i64, n: u32) -> Result<Vec<One>, Stor
     Ok(samples)
 }
 
-impl Store {
+impl Samples {
     /// Stores samples, in one transaction. A second sample of a sandbox at the same time replaces the first.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written.
     pub async fn insert_samples(&self, samples: Vec<Sample>) -> Result<(), StoreError> {
-        self.inner.samples.write(move |tx| samples.iter().try_for_each(|sample| insert(tx, sample))).await
+        self.file().write(move |tx| samples.iter().try_for_each(|sample| insert(tx, sample))).await
     }
 
     /// The sandbox's samples from `start` to `end`, both inclusive, oldest first. With a step there is one sample for
@@ -199,7 +199,7 @@ impl Store {
                 }
             })
         };
-        self.inner.samples.read(op).await
+        self.file().read(op).await
     }
 
     /// When the sandbox's first and last sample were taken.
@@ -243,7 +243,7 @@ impl Store {
             let max = row_max.max(block_max).or(span_max);
             Ok(min.zip(max))
         };
-        self.inner.samples.read(op).await
+        self.file().read(op).await
     }
 
     /// The sandbox's newest samples, `n` at most, oldest first.
@@ -258,7 +258,7 @@ impl Store {
             let newest = newest(&view, series, n)?;
             Ok(newest.into_iter().filter_map(|(at, values)| sample(&id, at, values)).collect())
         };
-        self.inner.samples.read(op).await
+        self.file().read(op).await
     }
 
     /// The newest sample of each of the sandboxes; those without one are left out.
@@ -277,6 +277,6 @@ impl Store {
             }
             Ok(latest)
         };
-        self.inner.samples.read(op).await
+        self.file().read(op).await
     }
 }

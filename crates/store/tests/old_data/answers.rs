@@ -24,7 +24,7 @@ fn sandbox_ids() -> Vec<SandboxId> {
 
 pub(crate) async fn answers(store: &Store) -> Value {
     let mut all = Map::new();
-    for team in store.teams().await.unwrap() {
+    for team in store.facts.teams().await.unwrap() {
         let mut of_team = of_team(store, &team).await;
         of_team.insert("log".to_owned(), log(store, &team).await);
         of_team.insert("webhooks".to_owned(), webhooks(store, &team).await);
@@ -40,24 +40,24 @@ pub(crate) async fn answers(store: &Store) -> Value {
 }
 
 async fn of_team(store: &Store, team: &Team) -> Map<String, Value> {
-    let keys = store.api_keys(team.id).await.unwrap();
+    let keys = store.facts.api_keys(team.id).await.unwrap();
     let keys: Vec<_> = keys.iter().map(|key| json!([key.id, key.name, key.created_at, key.mask])).collect();
     let mut templates = Vec::new();
-    for (template, build) in store.templates(team.id).await.unwrap() {
+    for (template, build) in store.facts.templates(team.id).await.unwrap() {
         templates.push(json!([template.id, template.name, template.kind, build.id, build.rootfs]));
     }
     let page = Page { after: None, limit: 100 };
-    let snapshots = store.snapshots(team.id, SnapshotFilter::default(), page).await.unwrap();
+    let snapshots = store.facts.snapshots(team.id, SnapshotFilter::default(), page).await.unwrap();
     let snapshots = snapshots.into_iter().map(|(template, build, tag)| {
         json!([template.id, template.name, build.id, build.source_sandbox_id, build.disk_mb, tag])
     });
     let mut resolved = Map::new();
     for name in ["base", "mine", "mine:default", "first/mine", "t0000000000000000002"] {
-        let found = store.resolve_template(team.id, name).await.unwrap();
+        let found = store.facts.resolve_template(team.id, name).await.unwrap();
         resolved.insert(name.to_owned(), json!(found.map(|(template, build)| (template.id, build.id))));
     }
     let filter = SandboxFilter { limit: 100, ..listed() };
-    let listed = store.sandboxes(team.id, filter).await.unwrap();
+    let listed = store.facts.sandboxes(team.id, filter).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|sandbox| sandbox.id.to_string()).collect();
     let mut all = Map::new();
     all.insert("limits".to_owned(), json!(team.limits));
@@ -88,7 +88,7 @@ async fn log(store: &Store, team: &Team) -> Value {
     loop {
         let order = Order::Asc;
         let query = EventQuery { position, limit: 7, order, ..EventQuery::default() };
-        let page = store.event_page(team.id, query).await.unwrap();
+        let page = store.events.event_page(team.id, query).await.unwrap();
         let numbers: Vec<u64> = page.events.iter().map(|event| event.sequence).collect();
         pages.push(json!({"numbers": numbers, "position": page.position, "more": page.has_more,
             "lost": page.lost.map(|lost| (*lost.start(), *lost.end())), "last": page.last}));
@@ -97,39 +97,40 @@ async fn log(store: &Store, team: &Team) -> Value {
             break;
         }
     }
-    let last = store.last_sequence(team.id).await.unwrap();
+    let last = store.events.last_sequence(team.id).await.unwrap();
     let mut events = Vec::new();
     for number in 1..=last {
-        let event = store.event(team.id, number).await.unwrap();
+        let event = store.events.event(team.id, number).await.unwrap();
         events.push(event.as_ref().map(sandscope_wire::event::render));
     }
-    let newest = store.events(team.id, EventQuery { limit: 3, ..EventQuery::default() }).await.unwrap();
+    let newest =
+        store.events.events(team.id, EventQuery { limit: 3, ..EventQuery::default() }).await.unwrap();
     let newest: Vec<_> = newest.iter().map(|event| event.sequence).collect();
-    let hour = store.sequence_range(team.id, Some(at(0)), Some(at(3_600))).await.unwrap();
-    let bounds = store.log_bounds(team.id).await.unwrap();
+    let hour = store.events.sequence_range(team.id, Some(at(0)), Some(at(3_600))).await.unwrap();
+    let bounds = store.events.log_bounds(team.id).await.unwrap();
     json!({"pages": pages, "events": events, "newest": newest, "numbers of the hour": hour, "bounds": bounds})
 }
 
 async fn webhooks(store: &Store, team: &Team) -> Value {
     let mut all = Vec::new();
-    for webhook in store.webhooks(team.id).await.unwrap() {
+    for webhook in store.deliveries.webhooks(team.id).await.unwrap() {
         let id = webhook.id;
-        let standing = store.webhook_standing(id).await.unwrap().unwrap();
+        let standing = store.deliveries.webhook_standing(id).await.unwrap().unwrap();
         let health = &standing.health;
-        let owed = store.owed(id).await.unwrap();
+        let owed = store.deliveries.owed(id).await.unwrap();
         let owed: Vec<_> = owed.iter().map(|one| json!([one.exception.sequence, sandbox_of(one)])).collect();
-        let exceptions = store.exceptions(id).await.unwrap();
-        let dead = store.dead_letters(team.id, id, 0, 100).await.unwrap();
+        let exceptions = store.deliveries.exceptions(id).await.unwrap();
+        let dead = store.deliveries.dead_letters(team.id, id, 0, 100).await.unwrap();
         let dead: Vec<_> = dead.iter().map(|dead| json!([dead.event.sequence, dead.n_attempts])).collect();
         let mut replays = Vec::new();
-        for replay in store.replays(id).await.unwrap() {
-            let page = store.replay_page(team.id, replay.clone(), 100).await.unwrap();
+        for replay in store.deliveries.replays(id).await.unwrap() {
+            let page = store.deliveries.replay_page(team.id, replay.clone(), 100).await.unwrap();
             let selected: Vec<_> = page.events.iter().map(|(event, lost)| (event.sequence, *lost)).collect();
             replays.push(json!([replay_json(&replay), selected, page.next]));
         }
         all.push(json!({
             "webhook": webhook_json(&webhook),
-            "cursor": store.cursor(id).await.unwrap(),
+            "cursor": store.deliveries.cursor(id).await.unwrap(),
             "counts": [standing.cursor, standing.last_sequence, standing.n_pending, standing.n_exhausted,
                 standing.n_skipped],
             "health": {"failing_since": health.failing_since, "n_failed": health.n_failed,
@@ -188,8 +189,8 @@ async fn attempts(store: &Store, webhook: &Webhook) -> Value {
         types: Vec::new(),
     };
     let mut all = Vec::new();
-    for attempt in store.attempts(webhook.team_id, webhook.id, query).await.unwrap() {
-        let again = store.attempt(webhook.team_id, webhook.id, attempt.id).await.unwrap();
+    for attempt in store.attempts.attempts(webhook.team_id, webhook.id, query).await.unwrap() {
+        let again = store.attempts.attempt(webhook.team_id, webhook.id, attempt.id).await.unwrap();
         assert_eq!(again.as_ref(), Some(&attempt));
         let error = attempt.outcome.error().map(|(class, text)| (class.as_str(), text.to_owned()));
         all.push(json!({"id": attempt.id, "event": [attempt.event_id, attempt.sequence, attempt.event_type.as_str()],
@@ -198,33 +199,34 @@ async fn attempts(store: &Store, webhook: &Webhook) -> Value {
             "request": [attempt.request_url, attempt.request_headers, attempt.request_body],
             "response": [attempt.response_status, attempt.response_headers, attempt.response_body]}));
     }
-    let stats = store.attempt_stats(webhook.team_id, webhook.id, at(0), at(3_600), 600).await.unwrap();
+    let stats =
+        store.attempts.attempt_stats(webhook.team_id, webhook.id, at(0), at(3_600), 600).await.unwrap();
     let stats = stats.iter().map(|bucket| json!([bucket.start, bucket.total, bucket.failed, bucket.max]));
     json!({"list": all, "stats": stats.collect::<Vec<_>>()})
 }
 
 async fn alerts(store: &Store, team: &Team) -> Value {
-    let rules = store.alert_rules(Some(team.id)).await.unwrap();
+    let rules = store.alerts.alert_rules(Some(team.id)).await.unwrap();
     let rules: Vec<_> =
         rules.iter().map(|own| json!([own.id, own.revision, own.created_at, own.rule])).collect();
-    let firing = store.firing_alerts(team.id, 100).await.unwrap();
+    let firing = store.alerts.firing_alerts(team.id, 100).await.unwrap();
     let firing = firing.iter().map(|alert| {
         json!({"rule": [alert.key.rule_id, alert.key.rule, alert.rule],
             "subject": alert.key.subject.to_string(), "since": alert.since})
     });
     let firing: Vec<_> = firing.collect();
-    json!({"rules": rules, "firing": firing, "cursor": store.alert_cursor(team.id).await.unwrap()})
+    json!({"rules": rules, "firing": firing, "cursor": store.alerts.alert_cursor(team.id).await.unwrap()})
 }
 
 async fn ledger(store: &Store, team: &Team) -> Value {
-    let moment = store.ledger_moment(team.id).await.unwrap();
+    let moment = store.events.ledger_moment(team.id).await.unwrap();
     let open: Vec<_> = moment.open.iter().map(|open| json!([open.sandbox_id, open.execution])).collect();
-    let ended = store.ended_executions(team.id, at(0), 0, moment.last, 100).await.unwrap();
+    let ended = store.events.ended_executions(team.id, at(0), 0, moment.last, 100).await.unwrap();
     let ended: Vec<_> =
         ended.executions.iter().map(|one| json!([one.sandbox_id, summary_json(&one.summary)])).collect();
     let mut present = Map::new();
     for seconds in [5, 60, 250, 650, 5_000] {
-        let there = store.sandboxes_at(team.id, at(seconds), None, 100).await.unwrap();
+        let there = store.events.sandboxes_at(team.id, at(seconds), None, 100).await.unwrap();
         let there = there.sandboxes.iter().map(|one| {
             let number = one.last_event.map(|(number, _, _)| number);
             json!([one.sandbox_id, format!("{:?}", one.presence), one.execution_id, number])
@@ -233,7 +235,7 @@ async fn ledger(store: &Store, team: &Team) -> Value {
     }
     let mut activity = Map::new();
     for step_s in [60, 600] {
-        let found = store.team_activity(team.id, at(0), at(1_200), step_s, 100).await.unwrap();
+        let found = store.events.team_activity(team.id, at(0), at(1_200), step_s, 100).await.unwrap();
         let points = found.points.iter().map(|point| (point.at, point.max_concurrent, point.n_created));
         let steps: Vec<_> = points.collect();
         activity.insert(step_s.to_string(), json!({"steps": steps, "peak": found.peak}));
@@ -254,9 +256,9 @@ fn sandbox_json(sandbox: &Sandbox) -> Value {
 }
 
 async fn of_sandbox(store: &Store, id: &SandboxId) -> Value {
-    let row = store.sandbox(id).await.unwrap();
-    let team = store.teams().await.unwrap().remove(0);
-    let history = store.sandbox_history(team.id, id, 100).await.unwrap();
+    let row = store.facts.sandbox(id).await.unwrap();
+    let team = store.facts.teams().await.unwrap().remove(0);
+    let history = store.events.sandbox_history(team.id, id, 100).await.unwrap();
     let history = history.map(|history| {
         let numbers: Vec<_> = history.events.iter().map(|event| event.sequence).collect();
         json!([numbers, history.is_complete])
@@ -270,24 +272,24 @@ async fn of_sandbox(store: &Store, id: &SandboxId) -> Value {
         order: Order::Asc,
         limit: 100,
     };
-    let logs = store.logs(query).await.unwrap();
+    let logs = store.logs.logs(query).await.unwrap();
     let logs = logs.iter().map(|entry| {
         let (level, source) = (entry.level.as_str(), format!("{:?}", entry.source));
         json!([entry.at, level, source, entry.pid, entry.event_type.map(EventType::as_str), entry.message])
     });
     json!({
         "row": row.as_ref().map(sandbox_json),
-        "known": store.knows_sandbox(team.id, id).await.unwrap(),
+        "known": store.events.knows_sandbox(team.id, id).await.unwrap(),
         "history": history,
         "logs": logs.collect::<Vec<_>>(),
-        "logs taken up to": store.logs_taken_upto(id).await.unwrap(),
+        "logs taken up to": store.logs.logs_taken_upto(id).await.unwrap(),
         "samples": samples(store, id).await,
     })
 }
 
 async fn samples(store: &Store, id: &SandboxId) -> Value {
     let mut all = Map::new();
-    let range: Option<(Timestamp, Timestamp)> = store.sample_range(id).await.unwrap();
+    let range: Option<(Timestamp, Timestamp)> = store.samples.sample_range(id).await.unwrap();
     all.insert("range".to_owned(), json!(range));
     if range.is_none() {
         return Value::Object(all);
@@ -297,16 +299,16 @@ async fn samples(store: &Store, id: &SandboxId) -> Value {
             if step.is_none() && aggregate == Aggregate::Average {
                 continue;
             }
-            let found = store.aggregated_samples(id, None, None, step, aggregate).await.unwrap();
+            let found = store.samples.aggregated_samples(id, None, None, step, aggregate).await.unwrap();
             let name = format!("{aggregate:?} of {}", step.map_or("each".to_owned(), |s| format!("{s} s")));
             all.insert(name, json!(found.iter().map(sample_text).collect::<Vec<_>>()));
         }
     }
-    let part = store.samples(id, Some(at(520)), Some(at(1_111)), Some(60)).await.unwrap();
+    let part = store.samples.samples(id, Some(at(520)), Some(at(1_111)), Some(60)).await.unwrap();
     all.insert("part".to_owned(), json!(part.iter().map(sample_text).collect::<Vec<_>>()));
-    let newest = store.newest_samples(id, 3).await.unwrap();
+    let newest = store.samples.newest_samples(id, 3).await.unwrap();
     all.insert("newest".to_owned(), json!(newest.iter().map(sample_text).collect::<Vec<_>>()));
-    let latest = store.latest_samples(std::slice::from_ref(id)).await.unwrap();
+    let latest = store.samples.latest_samples(std::slice::from_ref(id)).await.unwrap();
     all.insert("latest".to_owned(), json!(latest.iter().map(sample_text).collect::<Vec<_>>()));
     Value::Object(all)
 }
@@ -332,30 +334,30 @@ fn sample_text(sample: &Sample) -> String {
 
 async fn of_node(store: &Store) -> Value {
     let mut live: Vec<_> =
-        store.live_sandboxes().await.unwrap().iter().map(|sandbox| sandbox.id.to_string()).collect();
+        store.facts.live_sandboxes().await.unwrap().iter().map(|sandbox| sandbox.id.to_string()).collect();
     live.sort();
     let mut known_keys = Vec::new();
     for n in 1..=4 {
-        let found = store.authenticate([n; 32]).await.unwrap();
+        let found = store.facts.authenticate([n; 32]).await.unwrap();
         known_keys.push(found.map(|(team, key)| (team.slug, key.to_string())));
     }
-    let mut layers = store.captured_layers().await.unwrap();
+    let mut layers = store.facts.captured_layers().await.unwrap();
     layers.sort();
-    let logs = store.logs_after(2, 100).await.unwrap();
+    let logs = store.logs.logs_after(2, 100).await.unwrap();
     let logs: Vec<_> = logs.iter().map(|one| json!([one.no, one.sandbox_id, one.entry.message])).collect();
-    let events = store.begin_event_export().await.unwrap();
+    let events = store.logs.begin_event_export(store.events.ends().await.unwrap()).await.unwrap();
     let events: Vec<_> = events.iter().map(|(team, upto)| json!([team, upto])).collect();
     json!({"live": live, "keys": known_keys, "layers": layers, "logs after 2": logs,
-        "newest log": store.newest_log().await.unwrap(), "log export": store.begin_log_export().await.unwrap(),
-        "event export": events, "replaying": store.webhooks_with_replays().await.unwrap()})
+        "newest log": store.logs.newest_log().await.unwrap(), "log export": store.logs.begin_log_export().await.unwrap(),
+        "event export": events, "replaying": store.deliveries.webhooks_with_replays().await.unwrap()})
 }
 
 /// What the blocks of a level say of the fixture's first hour, largest and mean side by side: a line each.
 pub(crate) async fn sealed_text(store: &Store, id: &SandboxId, level_s: u32) -> String {
     let step = (level_s > 0).then_some(level_s);
     let (from, to) = (Some(at(0)), Some(at(3_599)));
-    let most = store.aggregated_samples(id, from, to, step, Aggregate::Max).await.unwrap();
-    let mean = store.aggregated_samples(id, from, to, step, Aggregate::Average).await.unwrap();
+    let most = store.samples.aggregated_samples(id, from, to, step, Aggregate::Max).await.unwrap();
+    let mean = store.samples.aggregated_samples(id, from, to, step, Aggregate::Average).await.unwrap();
     let pairs = most.iter().zip(&mean);
     pairs.map(|(most, mean)| format!("{} | {}\n", sample_text(most), sample_text(mean))).collect()
 }

@@ -26,8 +26,8 @@ pub(crate) async fn write(dir: &Path) {
     crate::notices::write(&mut writer).await;
     writer.logs().await;
     writer.samples().await;
-    store.delete_expired(at(7_200)).await.unwrap();
-    assert!(store.sum_up_activity().await.unwrap() > 0);
+    store.facts.delete_expired(at(7_200)).await.unwrap();
+    assert!(store.events.sum_up_activity().await.unwrap() > 0);
     store.close().await;
 }
 
@@ -66,12 +66,12 @@ impl Writer {
 
     async fn change(&mut self, sandbox: &mut Sandbox, event: EventDraft, snapshot: Option<NewSnapshot>) {
         let change = Change { sandbox: sandbox.clone(), event: Some(event), snapshot };
-        self.store.commit(change).await.unwrap().unwrap();
+        self.store.facts.commit(change).await.unwrap().unwrap();
         sandbox.generation += 1;
     }
 
     async fn admit(&self, sandbox: &Sandbox, key: Option<IdempotencyKey>) {
-        assert_eq!(self.store.admit_sandbox(sandbox, 100, key).await.unwrap(), Admission::Admitted);
+        assert_eq!(self.store.facts.admit_sandbox(sandbox, 100, key).await.unwrap(), Admission::Admitted);
     }
 
     async fn create(&mut self, sandbox: &mut Sandbox, seconds: i64) {
@@ -124,14 +124,14 @@ impl Writer {
 
     async fn teams(&self) {
         let (store, team) = (&self.store, &self.team);
-        let made = store.ensure_first_team(team.clone(), key(team, 1, "laptop")).await.unwrap();
+        let made = store.facts.ensure_first_team(team.clone(), key(team, 1, "laptop")).await.unwrap();
         assert!(matches!(made, FirstTeam::Created(_)));
-        store.insert_api_key(key(team, 2, "ci")).await.unwrap();
+        store.facts.insert_api_key(key(team, 2, "ci")).await.unwrap();
         let other = crate::nouns::team(2, "other");
-        assert!(store.create_team(other.clone()).await.unwrap());
-        store.insert_api_key(key(&other, 3, "theirs")).await.unwrap();
+        assert!(store.facts.create_team(other.clone()).await.unwrap());
+        store.facts.insert_api_key(key(&other, 3, "theirs")).await.unwrap();
         let base = template(None, 1, Some("base"), TemplateKind::Template);
-        store.ensure_template(base.clone(), build(&base, 1, None)).await.unwrap();
+        store.facts.ensure_template(base.clone(), build(&base, 1, None)).await.unwrap();
     }
 
     /// Long gone: what retention cuts off. Then killed on request, paused, running (resumed, out of memory once),
@@ -203,13 +203,13 @@ impl Writer {
             entry(24, LogLevel::Debug, LogSource::Terminal, "$ ls\tx"),
             entry(25, LogLevel::Warn, LogSource::Exit, "exit 1"),
         ];
-        self.store.append_logs(batch(3, first, Some(17))).await.unwrap();
-        self.store.begin_log_export().await.unwrap();
-        self.store.move_log_export(3).await.unwrap();
+        self.store.logs.append_logs(batch(3, first, Some(17))).await.unwrap();
+        self.store.logs.begin_log_export().await.unwrap();
+        self.store.logs.move_log_export(3).await.unwrap();
         let second = vec![entry(26, LogLevel::Info, LogSource::Stdout, "later")];
-        self.store.append_logs(batch(1, second, None)).await.unwrap();
-        self.store.begin_event_export().await.unwrap();
-        self.store.move_event_export(self.team.id, 7).await.unwrap();
+        self.store.logs.append_logs(batch(1, second, None)).await.unwrap();
+        self.store.logs.begin_event_export(self.store.events.ends().await.unwrap()).await.unwrap();
+        self.store.logs.move_event_export(self.team.id, 7).await.unwrap();
     }
 
     /// One hour that is sealed and one that is open, with a gap, of a sandbox that works and of one that idles.
@@ -226,10 +226,10 @@ impl Writer {
         samples.extend(
             (0..10).map(|k| Sample { values: numbers(0).with(F::CpuUsed, 0), ..sample(2, 50 + k * 5, 0) }),
         );
-        self.store.insert_samples(samples).await.unwrap();
-        let sealed = self.store.seal_samples(at(3_700)).await.unwrap();
+        self.store.samples.insert_samples(samples).await.unwrap();
+        let sealed = self.store.samples.seal_samples(at(3_700)).await.unwrap();
         assert_eq!(sealed.samples, 140);
         let open = (0..15_u64).map(|k| sample(3, 3_605 + i64::try_from(k).unwrap() * 5, k));
-        self.store.insert_samples(open.collect()).await.unwrap();
+        self.store.samples.insert_samples(open.collect()).await.unwrap();
     }
 }

@@ -71,21 +71,21 @@ fn rich(writer: &Writer) -> Webhook {
 
 async fn webhooks(writer: &Writer) {
     let store = &writer.store;
-    assert!(store.insert_webhook(rich(writer), 10).await.unwrap());
+    assert!(store.deliveries.insert_webhook(rich(writer), 10).await.unwrap());
     let plain = WebhookOptions { retry: Retry::E2b, ..WebhookOptions::default() };
-    assert!(store.insert_webhook(webhook(writer, DISABLED, plain), 10).await.unwrap());
+    assert!(store.deliveries.insert_webhook(webhook(writer, DISABLED, plain), 10).await.unwrap());
     let mut again = webhook(writer, ENABLED_AGAIN, WebhookOptions::default());
-    assert!(store.insert_webhook(again.clone(), 10).await.unwrap());
+    assert!(store.deliveries.insert_webhook(again.clone(), 10).await.unwrap());
     again.enabled = false;
-    assert!(store.update_webhook(again.clone()).await.unwrap());
+    assert!(store.deliveries.update_webhook(again.clone()).await.unwrap());
     let of_sandbox = WebhookOptions { sandbox_id: Some(sandbox_id(3)), ..WebhookOptions::default() };
     let own = webhook(writer, OF_SANDBOX, of_sandbox);
-    store.insert_sandbox_webhooks(sandbox_id(3), vec![own]).await.unwrap();
+    store.deliveries.insert_sandbox_webhooks(sandbox_id(3), vec![own]).await.unwrap();
 }
 
 /// The sandbox of the events that notices come from.
 async fn source(writer: &Writer) -> Sandbox {
-    writer.store.sandbox(&sandbox_id(3)).await.unwrap().unwrap()
+    writer.store.facts.sandbox(&sandbox_id(3)).await.unwrap().unwrap()
 }
 
 async fn notice(writer: &mut Writer, change: WebhookChange, n: u64, seconds: i64) -> EventDraft {
@@ -113,7 +113,7 @@ async fn progress(writer: &mut Writer) {
         replay_no: None,
         was_exhausted: false,
     };
-    let last = store.last_sequence(writer.team.id).await.unwrap();
+    let last = store.events.last_sequence(writer.team.id).await.unwrap();
     let health = WebhookHealth {
         failing_since: Some(at(1_000)),
         n_failed: 4,
@@ -131,12 +131,12 @@ async fn progress(writer: &mut Writer) {
         notices,
         ..DeliveryProgress::of(hook_id(RICH))
     };
-    store.record_deliveries(progress).await.unwrap();
+    store.deliveries.record_deliveries(progress).await.unwrap();
     let progress = DeliveryProgress {
         set: vec![exception(last + 1, Some(5_200), 1)],
         ..DeliveryProgress::of(hook_id(RICH))
     };
-    store.record_deliveries(progress).await.unwrap();
+    store.deliveries.record_deliveries(progress).await.unwrap();
 
     let health = WebhookHealth {
         failing_since: Some(at(1_000)),
@@ -151,12 +151,12 @@ async fn progress(writer: &mut Writer) {
         disable: true,
         ..DeliveryProgress::of(hook_id(DISABLED))
     };
-    store.record_deliveries(progress).await.unwrap();
+    store.deliveries.record_deliveries(progress).await.unwrap();
     let notices = vec![notice(writer, WebhookChange::Recovered, ENABLED_AGAIN, 1_200).await];
     let progress = DeliveryProgress { notices, ..DeliveryProgress::of(hook_id(ENABLED_AGAIN)) };
-    store.record_deliveries(progress).await.unwrap();
+    store.deliveries.record_deliveries(progress).await.unwrap();
     let again = webhook(writer, ENABLED_AGAIN, WebhookOptions::default());
-    assert!(store.update_webhook(again).await.unwrap());
+    assert!(store.deliveries.update_webhook(again).await.unwrap());
     replays(writer).await;
 }
 
@@ -178,11 +178,11 @@ async fn replays(writer: &Writer) {
         finished_at: None,
     };
     let store = &writer.store;
-    assert!(store.insert_replay(replay(1, RICH, Selection::All), 5).await.unwrap());
-    assert!(store.insert_replay(replay(2, RICH, Selection::Failed), 5).await.unwrap());
-    assert!(store.cancel_replay(hook_id(RICH), uuid(7, 2), at(1_310)).await.unwrap());
-    assert!(store.insert_replay(replay(3, ENABLED_AGAIN, Selection::Failed), 5).await.unwrap());
-    let (no, _) = store.running_replays(hook_id(RICH)).await.unwrap().remove(0);
+    assert!(store.deliveries.insert_replay(replay(1, RICH, Selection::All), 5).await.unwrap());
+    assert!(store.deliveries.insert_replay(replay(2, RICH, Selection::Failed), 5).await.unwrap());
+    assert!(store.deliveries.cancel_replay(hook_id(RICH), uuid(7, 2), at(1_310)).await.unwrap());
+    assert!(store.deliveries.insert_replay(replay(3, ENABLED_AGAIN, Selection::Failed), 5).await.unwrap());
+    let (no, _) = store.deliveries.running_replays(hook_id(RICH)).await.unwrap().remove(0);
     let step = ReplayStep {
         no,
         at: at(1_320),
@@ -202,7 +202,7 @@ async fn replays(writer: &Writer) {
     };
     let progress =
         DeliveryProgress { set: vec![of_replay], replays: vec![step], ..DeliveryProgress::of(hook_id(RICH)) };
-    store.record_deliveries(progress).await.unwrap();
+    store.deliveries.record_deliveries(progress).await.unwrap();
 }
 
 async fn attempts(writer: &Writer) {
@@ -232,7 +232,7 @@ async fn attempts(writer: &Writer) {
         attempt(4, failed(ErrorClass::Timeout, "no answer within 7 s"), None),
         attempt(5, failed(ErrorClass::DnsError, "no such host"), None),
     ];
-    writer.store.insert_attempts(attempts).await.unwrap();
+    writer.store.attempts.insert_attempts(attempts).await.unwrap();
 }
 
 async fn alerts(writer: &mut Writer) {
@@ -247,12 +247,12 @@ async fn alerts(writer: &mut Writer) {
         by: AlertBy::Label("env".to_owned()),
         ..named("crash-loop")
     };
-    store.insert_alert_rule(own(1, memory.clone()), 10).await.unwrap();
-    store.insert_alert_rule(own(2, by_label.clone()), 10).await.unwrap();
+    store.alerts.insert_alert_rule(own(1, memory.clone()), 10).await.unwrap();
+    store.alerts.insert_alert_rule(own(2, by_label.clone()), 10).await.unwrap();
     let renamed = AlertRule { threshold: 4.0, clear: 4.0, ..by_label.clone() };
     let entropy = std::sync::Arc::new(Counting::default());
-    store.update_alert_rule(team_id, uuid(9, 2), renamed.clone(), at(41), entropy).await.unwrap();
-    let revision = store.alert_rule(team_id, uuid(9, 1)).await.unwrap().unwrap().revision;
+    store.alerts.update_alert_rule(team_id, uuid(9, 2), renamed.clone(), at(41), entropy).await.unwrap();
+    let revision = store.alerts.alert_rule(team_id, uuid(9, 1)).await.unwrap().unwrap().revision;
 
     let running: SandboxId = sandbox_id(3);
     let source = source(writer).await;
@@ -282,5 +282,5 @@ async fn alerts(writer: &mut Writer) {
         reason: None,
     });
     let step = AlertStep { team_id, decisions, cursor: Some(12) };
-    assert_eq!(store.tell_alerts(step).await.unwrap(), 4);
+    assert_eq!(store.alerts.tell_alerts(step).await.unwrap(), 4);
 }

@@ -53,7 +53,7 @@ fn open(directory: &std::path::Path) -> Store {
 /// Commits from many tasks at once and says each commit that was answered on a line of its own.
 async fn commit_until_killed(directory: &std::path::Path) {
     let store = open(directory);
-    let team = store.teams().await.unwrap().remove(0);
+    let team = store.facts.teams().await.unwrap().remove(0);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         tasks.spawn(commit_for_ever(store.clone(), sandbox(&team, 0)));
@@ -65,12 +65,12 @@ async fn commit_until_killed(directory: &std::path::Path) {
 }
 
 async fn commit_for_ever(store: Store, mut sandbox: Sandbox) {
-    store.admit_sandbox(&sandbox, 1_000_000, None).await.unwrap();
+    store.facts.admit_sandbox(&sandbox, 1_000_000, None).await.unwrap();
     sandbox.state = State::Running { execution: execution(&sandbox) };
     loop {
         let event = Some(draft(&sandbox, EventType::Updated, at(1)));
         let change = Change { sandbox: sandbox.clone(), event, snapshot: None };
-        let event = store.commit(change).await.unwrap().unwrap();
+        let event = store.facts.commit(change).await.unwrap().unwrap();
         sandbox.generation += 1;
         let line = format!("answered {} {} {}\n", sandbox.id, sandbox.generation, event.sequence);
         std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
@@ -79,9 +79,9 @@ async fn commit_for_ever(store: Store, mut sandbox: Sandbox) {
 
 async fn make_a_key(directory: &std::path::Path) {
     let store = open(directory);
-    let team = store.teams().await.unwrap().remove(0);
+    let team = store.facts.teams().await.unwrap().remove(0);
     let key = NewApiKey { hash: [42; 32], ..key(&team, "from elsewhere") };
-    store.insert_api_key(key).await.unwrap();
+    store.facts.insert_api_key(key).await.unwrap();
     store.close().await;
 }
 
@@ -96,7 +96,7 @@ async fn fill_the_disk(directory: &std::path::Path) {
     let data = directory.join("odd name?%#");
     let store = open(&data);
     let team = team("first");
-    store.create_team(team.clone()).await.unwrap();
+    store.facts.create_team(team.clone()).await.unwrap();
     let ballast = directory.join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
@@ -106,16 +106,16 @@ async fn fill_the_disk(directory: &std::path::Path) {
     let refusal = loop {
         let mut one = sandbox(&team, n_written);
         one.spec.metadata.insert("filler".to_owned(), "x".repeat(2_000));
-        match store.admit_sandbox(&one, 1_000_000, None).await {
+        match store.facts.admit_sandbox(&one, 1_000_000, None).await {
             Ok(_) => n_written += 1,
             Err(error) => break error,
         }
         assert!(n_written < 10_000, "the disk never filled");
     };
     assert_eq!(refusal, StoreError::Full);
-    assert_eq!(i64::try_from(store.live_sandboxes().await.unwrap().len()).unwrap(), n_written);
+    assert_eq!(i64::try_from(store.facts.live_sandboxes().await.unwrap().len()).unwrap(), n_written);
     std::fs::remove_file(&ballast).unwrap();
-    store.admit_sandbox(&sandbox(&team, n_written), 1_000_000, None).await.unwrap();
+    store.facts.admit_sandbox(&sandbox(&team, n_written), 1_000_000, None).await.unwrap();
     n_written += 1;
 
     // Once as a clean shutdown leaves the files, once as a crash does.
@@ -127,7 +127,7 @@ async fn fill_the_disk(directory: &std::path::Path) {
         std::fs::create_dir(&copy).unwrap();
         let store = if crash { Some(open(&data)) } else { None };
         if let Some(store) = &store {
-            store.admit_sandbox(&sandbox(&team, n_written), 1_000_000, None).await.unwrap();
+            store.facts.admit_sandbox(&sandbox(&team, n_written), 1_000_000, None).await.unwrap();
             n_written += 1;
         }
         for entry in std::fs::read_dir(&data).unwrap() {
@@ -139,8 +139,8 @@ async fn fill_the_disk(directory: &std::path::Path) {
         }
         mount(&["-o", "remount,ro"], directory);
         let store = open(&copy);
-        assert_eq!(store.create_team(crate::support::team("x")).await, Err(StoreError::ReadOnly));
-        assert_eq!(i64::try_from(store.live_sandboxes().await.unwrap().len()).unwrap(), n_written);
+        assert_eq!(store.facts.create_team(crate::support::team("x")).await, Err(StoreError::ReadOnly));
+        assert_eq!(i64::try_from(store.facts.live_sandboxes().await.unwrap().len()).unwrap(), n_written);
         store.close().await;
         let nothing_there = Store::open(&directory.join("new"), Arc::new(StepClock::default()));
         assert_eq!(nothing_there.err(), Some(StoreError::ReadOnly));

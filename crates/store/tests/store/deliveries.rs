@@ -44,37 +44,39 @@ fn exception(webhook_id: WebhookId, sequence: u64, next_due_s: Option<i64>) -> E
 #[tokio::test]
 async fn a_webhook_starts_at_the_end_of_the_log_and_so_does_one_enabled_again() {
     let house = House::new().await;
-    let mut changes = house.store.subscribe_webhooks();
+    let mut changes = house.store.deliveries.subscribe_webhooks();
     let mut sandbox = house.running(0).await;
     let mut hook = webhook(&house.team);
-    assert!(house.store.insert_webhook(hook.clone(), 1).await.unwrap());
+    assert!(house.store.deliveries.insert_webhook(hook.clone(), 1).await.unwrap());
     assert!(changes.has_changed().unwrap());
     changes.mark_unchanged();
-    assert!(!house.store.insert_webhook(webhook(&house.team), 1).await.unwrap());
+    assert!(!house.store.deliveries.insert_webhook(webhook(&house.team), 1).await.unwrap());
     assert!(!changes.has_changed().unwrap());
-    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(1));
-    assert_eq!(house.store.webhooks(house.team.id).await.unwrap(), [hook.clone()]);
-    assert_eq!(house.store.all_webhooks().await.unwrap(), [hook.clone()]);
+    assert_eq!(house.store.deliveries.cursor(hook.id).await.unwrap(), Some(1));
+    assert_eq!(house.store.deliveries.webhooks(house.team.id).await.unwrap(), [hook.clone()]);
+    assert_eq!(house.store.deliveries.all_webhooks().await.unwrap(), [hook.clone()]);
 
     house.update(&mut sandbox, 1).await;
     hook.url = "https://example.com/other".to_owned();
-    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
-    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(1));
+    assert!(house.store.deliveries.update_webhook(hook.clone()).await.unwrap());
+    assert_eq!(house.store.deliveries.cursor(hook.id).await.unwrap(), Some(1));
     hook.enabled = false;
-    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
-    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(1));
+    assert!(house.store.deliveries.update_webhook(hook.clone()).await.unwrap());
+    assert_eq!(house.store.deliveries.cursor(hook.id).await.unwrap(), Some(1));
     hook.enabled = true;
-    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
-    assert_eq!(house.store.cursor(hook.id).await.unwrap(), Some(2));
+    assert!(house.store.deliveries.update_webhook(hook.clone()).await.unwrap());
+    assert_eq!(house.store.deliveries.cursor(hook.id).await.unwrap(), Some(2));
 
     let other = house.other_team("other").await;
-    assert_eq!(house.store.webhook(other.id, hook.id).await.unwrap(), None);
-    assert!(!house.store.update_webhook(Webhook { team_id: other.id, ..hook.clone() }).await.unwrap());
-    assert!(!house.store.delete_webhook(other.id, hook.id).await.unwrap());
+    assert_eq!(house.store.deliveries.webhook(other.id, hook.id).await.unwrap(), None);
+    assert!(
+        !house.store.deliveries.update_webhook(Webhook { team_id: other.id, ..hook.clone() }).await.unwrap()
+    );
+    assert!(!house.store.deliveries.delete_webhook(other.id, hook.id).await.unwrap());
     changes.mark_unchanged();
-    assert!(house.store.delete_webhook(house.team.id, hook.id).await.unwrap());
+    assert!(house.store.deliveries.delete_webhook(house.team.id, hook.id).await.unwrap());
     assert!(changes.has_changed().unwrap());
-    assert_eq!(house.store.cursor(hook.id).await.unwrap(), None);
+    assert_eq!(house.store.deliveries.cursor(hook.id).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -82,7 +84,7 @@ async fn who_takes_over_waits_for_what_the_one_before_handed_in_and_did_not_wait
     let house = House::new().await;
     let hook = webhook(&house.team);
     let id = hook.id;
-    house.store.insert_webhook(hook, 10).await.unwrap();
+    house.store.deliveries.insert_webhook(hook, 10).await.unwrap();
     for n in 1..=20 {
         let progress = DeliveryProgress {
             cursor: Some(n),
@@ -90,12 +92,12 @@ async fn who_takes_over_waits_for_what_the_one_before_handed_in_and_did_not_wait
             ..DeliveryProgress::of(id)
         };
         {
-            let mut aborted = pin!(house.store.record_deliveries(progress));
+            let mut aborted = pin!(house.store.deliveries.record_deliveries(progress));
             let _ = aborted.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
-        house.store.deliveries_recorded().await.unwrap();
-        assert_eq!(house.store.cursor(id).await.unwrap(), Some(n));
-        assert_eq!(house.store.exceptions(id).await.unwrap().len() as u64, n);
+        house.store.deliveries.deliveries_recorded().await.unwrap();
+        assert_eq!(house.store.deliveries.cursor(id).await.unwrap(), Some(n));
+        assert_eq!(house.store.deliveries.exceptions(id).await.unwrap().len() as u64, n);
     }
 }
 
@@ -104,23 +106,23 @@ async fn progress_only_goes_forward_and_exceptions_come_and_go() {
     let house = House::new().await;
     let hook = webhook(&house.team);
     let id = hook.id;
-    house.store.insert_webhook(hook, 10).await.unwrap();
+    house.store.deliveries.insert_webhook(hook, 10).await.unwrap();
     let record = async |cursor, set, clear| {
         let progress = DeliveryProgress { cursor, set, clear, ..DeliveryProgress::of(id) };
-        house.store.record_deliveries(progress).await.unwrap();
+        house.store.deliveries.record_deliveries(progress).await.unwrap();
     };
     record(Some(5), vec![exception(id, 3, Some(10)), exception(id, 4, Some(11))], vec![]).await;
     record(Some(2), vec![exception(id, 7, None)], vec![3]).await;
-    assert_eq!(house.store.cursor(id).await.unwrap(), Some(5));
+    assert_eq!(house.store.deliveries.cursor(id).await.unwrap(), Some(5));
     // 7 is out of attempts, but the cursor has not passed it.
     let expected = [exception(id, 4, Some(11)), exception(id, 7, None)];
-    assert_eq!(house.store.exceptions(id).await.unwrap(), expected);
+    assert_eq!(house.store.deliveries.exceptions(id).await.unwrap(), expected);
     record(Some(8), vec![], vec![]).await;
-    assert_eq!(house.store.exceptions(id).await.unwrap(), [exception(id, 4, Some(11))]);
+    assert_eq!(house.store.deliveries.exceptions(id).await.unwrap(), [exception(id, 4, Some(11))]);
 
-    house.store.delete_webhook(house.team.id, id).await.unwrap();
+    house.store.deliveries.delete_webhook(house.team.id, id).await.unwrap();
     record(Some(9), vec![exception(id, 9, Some(1))], vec![]).await;
-    assert_eq!(house.store.exceptions(id).await.unwrap(), []);
+    assert_eq!(house.store.deliveries.exceptions(id).await.unwrap(), []);
 }
 
 fn attempt(team: &Team, webhook_id: WebhookId, second: i64, success: bool) -> Attempt {
@@ -155,8 +157,8 @@ async fn attempts_are_found_by_time_outcome_and_type() {
     let mut attempts: Vec<_> =
         (0..8).map(|second| attempt(&house.team, hook, second, second % 4 != 3)).collect();
     attempts[2].outcome = AttemptOutcome::Cut;
-    house.store.insert_attempts(attempts.clone()).await.unwrap();
-    house.store.insert_attempts(vec![attempt(&house.team, uuid(), 3, true)]).await.unwrap();
+    house.store.attempts.insert_attempts(attempts.clone()).await.unwrap();
+    house.store.attempts.insert_attempts(vec![attempt(&house.team, uuid(), 3, true)]).await.unwrap();
     let all = AttemptQuery {
         cursor: None,
         limit: 100,
@@ -167,7 +169,7 @@ async fn attempts_are_found_by_time_outcome_and_type() {
         types: Vec::new(),
     };
     let list = async |query| {
-        let found = house.store.attempts(house.team.id, hook, query).await.unwrap();
+        let found = house.store.attempts.attempts(house.team.id, hook, query).await.unwrap();
         found
             .into_iter()
             .map(|one| attempts.iter().position(|other| *other == one).unwrap())
@@ -183,13 +185,13 @@ async fn attempts_are_found_by_time_outcome_and_type() {
     let created = AttemptQuery { types: vec![EventType::Created], limit: 2, ..all.clone() };
     assert_eq!(list(created).await, [6, 4]);
     let other = house.other_team("other").await;
-    assert_eq!(house.store.attempts(other.id, hook, all).await.unwrap(), []);
+    assert_eq!(house.store.attempts.attempts(other.id, hook, all).await.unwrap(), []);
 
-    let stats = house.store.attempt_stats(house.team.id, hook, at(0), at(7), 4).await.unwrap();
+    let stats = house.store.attempts.attempt_stats(house.team.id, hook, at(0), at(7), 4).await.unwrap();
     // The clock of these tests starts at a multiple of four seconds.
     let bucket = |start, min, avg, max| StatsBucket { start: at(start), total: 4, failed: 1, min, avg, max };
     assert_eq!(stats, [bucket(0, 0.0, 15.0, 30.0), bucket(4, 40.0, 55.0, 70.0)]);
-    assert_eq!(house.store.attempt_stats(other.id, hook, at(0), at(7), 4).await.unwrap(), []);
+    assert_eq!(house.store.attempts.attempt_stats(other.id, hook, at(0), at(7), 4).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -199,12 +201,12 @@ async fn webhooks_of_a_sandbox_go_with_it_once_everything_is_delivered() {
     let mut sandbox = house.running(0).await;
     let mut hook = webhook(&house.team);
     hook.options.sandbox_id = Some(sandbox.id.clone());
-    house.store.insert_sandbox_webhooks(sandbox.id.clone(), vec![hook.clone()]).await.unwrap();
+    house.store.deliveries.insert_sandbox_webhooks(sandbox.id.clone(), vec![hook.clone()]).await.unwrap();
     let own = webhook(&house.team);
-    house.store.insert_webhook(own.clone(), 10).await.unwrap();
+    house.store.deliveries.insert_webhook(own.clone(), 10).await.unwrap();
     let left_at = async |seconds| {
-        house.store.delete_expired(at(seconds)).await.unwrap();
-        let left = house.store.webhooks(house.team.id).await.unwrap();
+        house.store.facts.delete_expired(at(seconds)).await.unwrap();
+        let left = house.store.deliveries.webhooks(house.team.id).await.unwrap();
         left.iter().map(|one| one.id).collect::<BTreeSet<_>>()
     };
     let (both, one) = (BTreeSet::from([hook.id, own.id]), BTreeSet::from([own.id]));
@@ -217,13 +219,13 @@ async fn webhooks_of_a_sandbox_go_with_it_once_everything_is_delivered() {
         last_execution_id: sandbox.state.execution_id(),
     };
     let event = Some(draft(&sandbox, EventType::Killed, at(1)));
-    house.store.commit(Change { sandbox, event, snapshot: None }).await.unwrap();
+    house.store.facts.commit(Change { sandbox, event, snapshot: None }).await.unwrap();
     assert_eq!(left_at(2 * hour).await, both, "its end is owed");
     let given_up = DeliveryProgress { set: vec![exception(hook.id, 2, None)], ..all.clone() };
-    house.store.record_deliveries(given_up).await.unwrap();
+    house.store.deliveries.record_deliveries(given_up).await.unwrap();
     assert_eq!(left_at(2 * hour).await, both, "its end can be sent again");
     let resent = DeliveryProgress { clear: vec![2], ..DeliveryProgress::of(hook.id) };
-    house.store.record_deliveries(resent).await.unwrap();
+    house.store.deliveries.record_deliveries(resent).await.unwrap();
     assert_eq!(left_at(hour / 2).await, both, "somebody may want to look at its deliveries");
     assert_eq!(left_at(2 * hour).await, one);
 }
@@ -233,15 +235,22 @@ async fn retention_never_removes_what_a_webhook_still_has_to_deliver() {
     let house = House::new().await;
     let hook = webhook(&house.team);
     let id = hook.id;
-    house.store.insert_webhook(hook.clone(), 10).await.unwrap();
+    house.store.deliveries.insert_webhook(hook.clone(), 10).await.unwrap();
     let mut sandbox = house.running(0).await;
     for second in 1..700 {
         house.update(&mut sandbox, second).await;
     }
     let day = 24 * 3600;
-    let remove = async |seconds| house.store.delete_expired(at(seconds)).await.unwrap().events;
+    let remove = async |seconds| house.store.facts.delete_expired(at(seconds)).await.unwrap().events;
     let oldest = async || {
-        house.store.events_after(house.team.id, 0, 1).await.unwrap().first().map(|event| event.sequence)
+        house
+            .store
+            .events
+            .events_after(house.team.id, 0, 1)
+            .await
+            .unwrap()
+            .first()
+            .map(|event| event.sequence)
     };
     // Nothing is old enough.
     assert_eq!(remove(day).await, 0);
@@ -252,17 +261,17 @@ async fn retention_never_removes_what_a_webhook_still_has_to_deliver() {
         set: vec![exception(id, 600, Some(10)), exception(id, 3, None)],
         ..DeliveryProgress::of(id)
     };
-    house.store.record_deliveries(progress).await.unwrap();
+    house.store.deliveries.record_deliveries(progress).await.unwrap();
     assert_eq!(remove(8 * day).await, 599);
     assert_eq!(oldest().await, Some(600));
     let progress = DeliveryProgress { set: vec![exception(id, 600, None)], ..DeliveryProgress::of(id) };
-    house.store.record_deliveries(progress).await.unwrap();
+    house.store.deliveries.record_deliveries(progress).await.unwrap();
     assert_eq!(remove(8 * day).await, 91);
     // A disabled webhook holds nothing back.
-    house.store.update_webhook(Webhook { enabled: false, ..hook }).await.unwrap();
+    house.store.deliveries.update_webhook(Webhook { enabled: false, ..hook }).await.unwrap();
     assert_eq!(remove(7 * day + 695).await, 5);
     assert_eq!(oldest().await, Some(696));
-    assert_eq!(house.store.last_sequence(house.team.id).await.unwrap(), 700);
+    assert_eq!(house.store.events.last_sequence(house.team.id).await.unwrap(), 700);
     assert_eq!(house.update(&mut sandbox, 800).await, 701);
 }
 
@@ -291,7 +300,7 @@ async fn retention_cuts(ages_days: Vec<i64>, hooks: Vec<Hook>) {
     for (cursor, enabled, set) in hooks {
         let hook = Webhook { enabled, ..webhook(&house.team) };
         let webhook_id = hook.id;
-        house.store.insert_webhook(hook, 10).await.unwrap();
+        house.store.deliveries.insert_webhook(hook, 10).await.unwrap();
         let pending = set.filter(|(_, pending)| *pending).map(|(sequence, _)| sequence);
         if enabled {
             needed = needed.min(cursor + 1).min(pending.unwrap_or(u64::MAX));
@@ -299,19 +308,19 @@ async fn retention_cuts(ages_days: Vec<i64>, hooks: Vec<Hook>) {
         let set = set.map(|(sequence, pending)| exception(webhook_id, sequence, pending.then_some(1)));
         let set = set.into_iter().collect();
         let progress = DeliveryProgress { cursor: Some(cursor), set, ..DeliveryProgress::of(webhook_id) };
-        house.store.record_deliveries(progress).await.unwrap();
+        house.store.deliveries.record_deliveries(progress).await.unwrap();
     }
     let day = 24 * 3600;
     let mut sandbox = house.admit_without_event(0).await;
     for age in &ages_days {
         house.update(&mut sandbox, (20 - age) * day).await;
     }
-    house.store.delete_expired(at(20 * day)).await.unwrap();
+    house.store.facts.delete_expired(at(20 * day)).await.unwrap();
     let first_kept = (1_u64..)
         .zip(&ages_days)
         .find(|(sequence, age)| **age <= 7 || *sequence >= needed)
         .map(|(sequence, _)| sequence);
-    let left = house.store.events_after(house.team.id, 0, 100).await.unwrap();
+    let left = house.store.events.events_after(house.team.id, 0, 100).await.unwrap();
     assert_eq!(left.first().map(|event| event.sequence), first_kept);
     let n_kept = first_kept.map_or(0, |first| u64::try_from(ages_days.len()).unwrap() + 1 - first);
     assert_eq!(u64::try_from(left.len()).unwrap(), n_kept);
@@ -323,18 +332,18 @@ async fn what_a_disabled_webhook_passed_over_is_replayed_once_by_a_durable_curso
     let mut sandbox = house.running(0).await;
     let mut hook = webhook(&house.team);
     hook.enabled = false;
-    house.store.insert_webhook(hook.clone(), 10).await.unwrap();
+    house.store.deliveries.insert_webhook(hook.clone(), 10).await.unwrap();
     for second in 1..=10 {
         house.update(&mut sandbox, second).await;
     }
     hook.enabled = true;
-    assert!(house.store.update_webhook(hook.clone()).await.unwrap());
-    let standing = house.store.webhook_standing(hook.id).await.unwrap().unwrap();
+    assert!(house.store.deliveries.update_webhook(hook.clone()).await.unwrap());
+    let standing = house.store.deliveries.webhook_standing(hook.id).await.unwrap().unwrap();
     assert_eq!((standing.cursor, standing.n_skipped), (11, 10));
     let dead = DeliveryProgress { set: vec![exception(hook.id, 1, None)], ..DeliveryProgress::of(hook.id) };
-    house.store.record_deliveries(dead).await.unwrap();
+    house.store.deliveries.record_deliveries(dead).await.unwrap();
 
-    let range = house.store.sequence_range(house.team.id, Some(at(0)), Some(at(4))).await.unwrap();
+    let range = house.store.events.sequence_range(house.team.id, Some(at(0)), Some(at(4))).await.unwrap();
     let (first, last) = range.unwrap();
     assert_eq!((first, last), (1, 5));
     let replay = Replay {
@@ -353,14 +362,15 @@ async fn what_a_disabled_webhook_passed_over_is_replayed_once_by_a_durable_curso
         created_at: at(20),
         finished_at: None,
     };
-    assert!(house.store.insert_replay(replay.clone(), 1).await.unwrap());
+    assert!(house.store.deliveries.insert_replay(replay.clone(), 1).await.unwrap());
     let second = Replay { id: uuid(), ..replay.clone() };
-    assert!(!house.store.insert_replay(second, 1).await.unwrap(), "one at a time");
-    assert_eq!(house.store.webhooks_with_replays().await.unwrap(), [hook.id]);
-    let [(no, mut running)] = house.store.running_replays(hook.id).await.unwrap().try_into().unwrap();
+    assert!(!house.store.deliveries.insert_replay(second, 1).await.unwrap(), "one at a time");
+    assert_eq!(house.store.deliveries.webhooks_with_replays().await.unwrap(), [hook.id]);
+    let [(no, mut running)] =
+        house.store.deliveries.running_replays(hook.id).await.unwrap().try_into().unwrap();
     let mut seen = Vec::new();
     while running.next <= running.last {
-        let page = house.store.replay_page(house.team.id, running.clone(), 2).await.unwrap();
+        let page = house.store.deliveries.replay_page(house.team.id, running.clone(), 2).await.unwrap();
         let n_selected = page.events.len() as u64;
         seen.extend(page.events.iter().map(|(event, lost)| (event.sequence, *lost)));
         let step = ReplayStep {
@@ -374,17 +384,17 @@ async fn what_a_disabled_webhook_passed_over_is_replayed_once_by_a_durable_curso
         };
         let clear = page.events.iter().map(|(event, _)| event.sequence).collect();
         let progress = DeliveryProgress { clear, replays: vec![step], ..DeliveryProgress::of(hook.id) };
-        house.store.record_deliveries(progress).await.unwrap();
-        running = house.store.replay(hook.id, replay.id).await.unwrap().unwrap();
+        house.store.deliveries.record_deliveries(progress).await.unwrap();
+        running = house.store.deliveries.replay(hook.id, replay.id).await.unwrap().unwrap();
     }
     assert_eq!(seen, [(1, true), (2, true), (3, true), (4, true), (5, true)]);
     assert_eq!(
         (running.state, running.n_delivered, running.finished_at),
         (ReplayState::Done, 5, Some(at(30)))
     );
-    let standing = house.store.webhook_standing(hook.id).await.unwrap().unwrap();
+    let standing = house.store.deliveries.webhook_standing(hook.id).await.unwrap().unwrap();
     assert_eq!((standing.n_skipped, standing.n_exhausted), (6, 0), "6 to 11 were not asked for");
-    assert!(!house.store.cancel_replay(hook.id, replay.id, at(31)).await.unwrap());
+    assert!(!house.store.deliveries.cancel_replay(hook.id, replay.id, at(31)).await.unwrap());
 }
 
 #[tokio::test]
@@ -400,7 +410,7 @@ async fn secrets_are_not_in_the_file_and_a_changed_key_seals_them_again() {
     let mut hook = webhook(&house.team);
     hook.signature_secret = Secret::new("a very secret secret".to_owned());
     hook.headers = BTreeMap::from([("authorization".to_owned(), Secret::new("Bearer hidden".to_owned()))]);
-    house.store.insert_webhook(hook.clone(), 10).await.unwrap();
+    house.store.deliveries.insert_webhook(hook.clone(), 10).await.unwrap();
     house.store.close().await;
     let open = |current: u8, previous: &[u8]| {
         let previous: Vec<_> = previous.iter().map(|byte| [*byte; 32]).collect();
@@ -410,12 +420,15 @@ async fn secrets_are_not_in_the_file_and_a_changed_key_seals_them_again() {
     };
     for (current, previous, n_sealed) in [(1, &[][..], 1), (1, &[], 0), (2, &[1], 1), (2, &[], 0)] {
         let store = open(current, previous);
-        assert_eq!(store.reseal_webhooks().await.unwrap(), n_sealed);
-        assert_eq!(store.webhook(house.team.id, hook.id).await.unwrap(), Some(hook.clone()));
+        assert_eq!(store.deliveries.reseal_webhooks().await.unwrap(), n_sealed);
+        assert_eq!(store.deliveries.webhook(house.team.id, hook.id).await.unwrap(), Some(hook.clone()));
         store.close().await;
     }
     let store = open(1, &[]);
-    assert_eq!(store.webhook(house.team.id, hook.id).await, Err(sandscope_store::StoreError::Sealed));
-    assert_eq!(store.reseal_webhooks().await, Err(sandscope_store::StoreError::Sealed));
+    assert_eq!(
+        store.deliveries.webhook(house.team.id, hook.id).await,
+        Err(sandscope_store::StoreError::Sealed)
+    );
+    assert_eq!(store.deliveries.reseal_webhooks().await, Err(sandscope_store::StoreError::Sealed));
     store.close().await;
 }

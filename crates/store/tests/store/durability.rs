@@ -36,7 +36,7 @@ async fn every_answered_commit_outlives_a_kill() {
         assert!(answered.len() >= n_answers);
 
         let store = Store::open(&directory, house.clock.clone()).unwrap();
-        let log = store.events_after(house.team.id, n_before, u32::MAX).await.unwrap();
+        let log = store.events.events_after(house.team.id, n_before, u32::MAX).await.unwrap();
         for (event, expected) in log.iter().zip(n_before + 1..) {
             assert_eq!(event.sequence, expected);
         }
@@ -52,15 +52,15 @@ async fn every_answered_commit_outlives_a_kill() {
                 assert_eq!(answered.last(), Some(line));
                 continue;
             };
-            let event = store.event(house.team.id, sequence.parse().unwrap()).await.unwrap().unwrap();
+            let event = store.events.event(house.team.id, sequence.parse().unwrap()).await.unwrap().unwrap();
             assert_eq!(event.sandbox_id().unwrap().as_str(), id);
             assert!(generations[event.sandbox_id().unwrap()] >= generation.parse().unwrap());
         }
         // State and log tell the same story.
         for (id, n_events) in generations {
-            assert_eq!(store.sandbox(&id).await.unwrap().unwrap().generation, n_events);
+            assert_eq!(store.facts.sandbox(&id).await.unwrap().unwrap().generation, n_events);
         }
-        n_before = store.last_sequence(house.team.id).await.unwrap();
+        n_before = store.events.last_sequence(house.team.id).await.unwrap();
         assert_eq!(log.last().unwrap().sequence, n_before);
         store.close().await;
     }
@@ -69,10 +69,10 @@ async fn every_answered_commit_outlives_a_kill() {
 #[tokio::test]
 async fn a_key_made_by_another_process_counts_at_once() {
     let house = House::new().await;
-    assert_eq!(house.store.authenticate([42; 32]).await.unwrap(), None);
+    assert_eq!(house.store.facts.authenticate([42; 32]).await.unwrap(), None);
     let status = child::command(&[], "make a key", house.dir.path()).stdout(Stdio::null()).status().unwrap();
     assert!(status.success());
-    let (found, _) = house.store.authenticate([42; 32]).await.unwrap().unwrap();
+    let (found, _) = house.store.facts.authenticate([42; 32]).await.unwrap().unwrap();
     assert_eq!(found.id, house.team.id);
     // And this process goes on writing.
     house.running(0).await;
@@ -110,7 +110,7 @@ async fn only_the_owner_may_read_the_files() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("a/b");
     let store = Store::open(&directory, std::sync::Arc::new(crate::support::StepClock::default())).unwrap();
-    store.create_team(team("x")).await.unwrap();
+    store.facts.create_team(team("x")).await.unwrap();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
     let mut n_files = 0;
@@ -134,8 +134,8 @@ async fn a_row_that_makes_no_sense_is_named_and_spoils_nothing_else() {
     let expected =
         StoreError::Corrupt { table: "sandboxes", column: "state_data", row: sandbox.id.to_string() };
     assert!(!expected.is_unavailable());
-    assert_eq!(house.store.sandbox(&sandbox.id).await, Err(expected));
-    assert!(house.store.sandbox(&other.id).await.unwrap().is_some());
+    assert_eq!(house.store.facts.sandbox(&sandbox.id).await, Err(expected));
+    assert!(house.store.facts.sandbox(&other.id).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_failure_says_what_was_done_to_which_file_and_keeps_its_cause() {
     let house = House::new().await;
     let connection = rusqlite::Connection::open(house.dir.path().join("samples.sqlite")).unwrap();
     connection.execute_batch("DROP TABLE series").unwrap();
-    let error = house.store.sample_range(&sandbox(&house.team, 0).id).await.unwrap_err();
+    let error = house.store.samples.sample_range(&sandbox(&house.team, 0).id).await.unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("the store failed: reading samples.sqlite: no such table: series"), "{text}");
     let mut cause: &dyn std::error::Error = &error;
@@ -200,11 +200,11 @@ proptest! {
 async fn log_without_gaps(clients: Vec<Vec<Step>>) {
     let house = House::new().await;
     let teams = [house.team.clone(), house.other_team("other").await];
-    let mut feed = house.store.subscribe_events();
+    let mut feed = house.store.events.subscribe_events();
     let mut sandboxes = Vec::new();
     for (_, team) in clients.iter().zip(teams.iter().cycle()) {
         let sandbox = sandbox(team, 0);
-        house.store.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
+        house.store.facts.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
         sandboxes.push(sandbox);
     }
     let mut tasks = Vec::new();
@@ -224,7 +224,7 @@ async fn log_without_gaps(clients: Vec<Vec<Step>>) {
                     Step::Stale => change.sandbox.generation += 1,
                     Step::Break(fault) => faults.fail_next(fault),
                 }
-                match store.commit(change).await {
+                match store.facts.commit(change).await {
                     Ok(event) => {
                         answered.push(event.unwrap());
                         sandbox.generation += 1;
@@ -238,7 +238,10 @@ async fn log_without_gaps(clients: Vec<Vec<Step>>) {
     let mut answered = Vec::new();
     for task in tasks {
         let (sandbox, events) = task.await.unwrap();
-        assert_eq!(house.store.sandbox(&sandbox.id).await.unwrap().unwrap().generation, sandbox.generation);
+        assert_eq!(
+            house.store.facts.sandbox(&sandbox.id).await.unwrap().unwrap().generation,
+            sandbox.generation
+        );
         answered.extend(events);
     }
     let mut told: HashMap<_, Vec<_>> = HashMap::new();
@@ -246,9 +249,9 @@ async fn log_without_gaps(clients: Vec<Vec<Step>>) {
         told.entry(event.team_id).or_default().push((*event).clone());
     }
     for team in teams {
-        let log = house.store.events_after(team.id, 0, u32::MAX).await.unwrap();
+        let log = house.store.events.events_after(team.id, 0, u32::MAX).await.unwrap();
         let sequences: Vec<u64> = log.iter().map(|event| event.sequence).collect();
-        let n = house.store.last_sequence(team.id).await.unwrap();
+        let n = house.store.events.last_sequence(team.id).await.unwrap();
         assert_eq!(sequences, (1..=n).collect::<Vec<_>>());
         assert_eq!(told.remove(&team.id).unwrap_or_default(), log);
         let mut answered: Vec<_> =

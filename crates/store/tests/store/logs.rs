@@ -24,11 +24,11 @@ impl Logs {
 
     async fn append(&self, id: &SandboxId, taken_upto: Option<u64>, entries: Vec<LogEntry>) {
         let batch = LogBatch { sandbox_id: id.clone(), entries, taken_upto };
-        self.store.append_logs(batch).await.unwrap();
+        self.store.logs.append_logs(batch).await.unwrap();
     }
 
     async fn read(&self, query: LogQuery) -> Vec<String> {
-        let entries = self.store.logs(query).await.unwrap();
+        let entries = self.store.logs.logs(query).await.unwrap();
         entries.into_iter().map(|entry| entry.message).collect()
     }
 
@@ -75,7 +75,7 @@ async fn what_was_appended_is_read_again_and_filtered() {
     let entries = vec![line(at(1), "Hello"), line(at(2), "world"), killed];
     logs.append(&one, None, entries.clone()).await;
     logs.append(&two, None, vec![line(at(1), "another sandbox")]).await;
-    assert_eq!(logs.store.logs(all_of(&one)).await.unwrap(), entries);
+    assert_eq!(logs.store.logs.logs(all_of(&one)).await.unwrap(), entries);
     assert_eq!(logs.all(&sandbox_id()).await, [""; 0]);
 
     let query = LogQuery { start: Some(at(2)), end: Some(at(3)), ..all_of(&one) };
@@ -95,11 +95,11 @@ async fn what_was_appended_is_read_again_and_filtered() {
 async fn the_same_lines_of_the_agent_are_stored_once() {
     let logs = Logs::open(LogBounds::default());
     let id = sandbox_id();
-    assert_eq!(logs.store.logs_taken_upto(&id).await.unwrap(), None);
+    assert_eq!(logs.store.logs.logs_taken_upto(&id).await.unwrap(), None);
     logs.append(&id, Some(2), vec![line(at(0), "a"), line(at(0), "b")]).await;
     logs.append(&id, Some(2), vec![line(at(0), "a"), line(at(0), "b")]).await;
     logs.append(&id, None, vec![line(at(0), "the server's own")]).await;
-    assert_eq!(logs.store.logs_taken_upto(&id).await.unwrap(), Some(2));
+    assert_eq!(logs.store.logs.logs_taken_upto(&id).await.unwrap(), Some(2));
     logs.append(&id, Some(3), vec![line(at(0), "c")]).await;
     assert_eq!(logs.all(&id).await, ["a", "b", "the server's own", "c"]);
 }
@@ -149,9 +149,9 @@ async fn entries_go_after_seven_days_and_a_silent_log_with_them() {
     logs.append(&lives, Some(1), vec![line(at(0), "old")]).await;
     logs.clock.set(6 * DAY);
     logs.append(&lives, Some(2), vec![line(at(6 * DAY), "new")]).await;
-    assert_eq!(logs.store.delete_expired(at(7 * DAY - 1)).await.unwrap().log_entries, 0);
-    assert_eq!(logs.store.delete_expired(at(7 * DAY + 60)).await.unwrap().log_entries, 1_201);
+    assert_eq!(logs.store.logs.delete_expired(at(7 * DAY - 1)).await.unwrap(), 0);
+    assert_eq!(logs.store.logs.delete_expired(at(7 * DAY + 60)).await.unwrap(), 1_201);
     assert_eq!(logs.all(&lives).await, ["new"]);
-    assert_eq!(logs.store.logs_taken_upto(&silent).await.unwrap(), None);
-    assert_eq!(logs.store.logs_taken_upto(&lives).await.unwrap(), Some(2));
+    assert_eq!(logs.store.logs.logs_taken_upto(&silent).await.unwrap(), None);
+    assert_eq!(logs.store.logs.logs_taken_upto(&lives).await.unwrap(), Some(2));
 }

@@ -64,7 +64,7 @@ async fn sandboxes(house: &House) -> Vec<Sandbox> {
         let mut sandbox = sandbox(&house.team, 0);
         sandbox.spec.template_id = template_id(n % 2);
         sandbox.spec.metadata = BTreeMap::from([("n".to_owned(), (n / 2).to_string())]);
-        house.store.admit_sandbox(&sandbox, 100, None).await.unwrap();
+        house.store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
         all.push(sandbox);
     }
     all
@@ -78,11 +78,11 @@ async fn tell(house: &House, sandboxes: &mut [Sandbox], told: &Told) -> Event {
     }
     let change = Change { sandbox: sandbox.clone(), event: Some(draft), snapshot: None };
     sandbox.generation += 1;
-    house.store.commit(change).await.unwrap().unwrap()
+    house.store.facts.commit(change).await.unwrap().unwrap()
 }
 
 async fn page(house: &House, query: &EventQuery) -> EventPage {
-    house.store.event_page(house.team.id, query.clone()).await.unwrap()
+    house.store.events.event_page(house.team.id, query.clone()).await.unwrap()
 }
 
 proptest! {
@@ -203,18 +203,18 @@ async fn what_retention_removed_is_named_and_not_passed_over_in_silence() {
         house.update(&mut sandbox, second).await;
     }
     let day = 24 * 3600;
-    house.store.delete_expired(at(7 * day + 4)).await.unwrap();
-    assert_eq!(house.store.log_bounds(house.team.id).await.unwrap(), (5, 10));
+    house.store.facts.delete_expired(at(7 * day + 4)).await.unwrap();
+    assert_eq!(house.store.events.log_bounds(house.team.id).await.unwrap(), (5, 10));
     let ascending = |position| EventQuery { position, limit: 3, order: Order::Asc, ..EventQuery::default() };
     for (position, lost) in [(None, Some(1..=4)), (Some(2), Some(3..=4)), (Some(4), None), (Some(7), None)] {
         let page = page(&house, &ascending(position)).await;
         assert_eq!(page.lost, lost, "{position:?}");
         assert_eq!(page.events[0].sequence, position.unwrap_or(0).max(4) + 1);
     }
-    house.store.delete_expired(at(8 * day)).await.unwrap();
-    assert_eq!(house.store.log_bounds(house.team.id).await.unwrap(), (11, 10));
+    house.store.facts.delete_expired(at(8 * day)).await.unwrap();
+    assert_eq!(house.store.events.log_bounds(house.team.id).await.unwrap(), (11, 10));
     let page = page(&house, &ascending(Some(7))).await;
     assert_eq!((page.lost, page.position, page.events.len()), (Some(8..=10), 10, 0));
-    let nobody = house.store.event_page(team("nobody").id, ascending(None)).await;
+    let nobody = house.store.events.event_page(team("nobody").id, ascending(None)).await;
     assert_eq!(nobody, Err(StoreError::UnknownTeam));
 }

@@ -25,13 +25,13 @@ async fn ranges_are_inclusive_and_steps_take_the_largest() {
     let house = House::new().await;
     let (one, two) = (crate::support::sandbox_id(), crate::support::sandbox_id());
     let samples: Vec<_> = (0_u32..12).map(|n| sample(&one, at(5 * i64::from(n)), u64::from(n))).collect();
-    house.store.insert_samples(samples.clone()).await.unwrap();
-    house.store.insert_samples(vec![sample(&two, at(7), 1)]).await.unwrap();
-    assert_eq!(house.store.samples(&one, None, None, None).await.unwrap(), samples);
-    let range = house.store.samples(&one, Some(at(5)), Some(at(15)), None).await.unwrap();
+    house.store.samples.insert_samples(samples.clone()).await.unwrap();
+    house.store.samples.insert_samples(vec![sample(&two, at(7), 1)]).await.unwrap();
+    assert_eq!(house.store.samples.samples(&one, None, None, None).await.unwrap(), samples);
+    let range = house.store.samples.samples(&one, Some(at(5)), Some(at(15)), None).await.unwrap();
     assert_eq!(range, samples[1..=3]);
     // The clock of these tests starts at a multiple of 20 seconds.
-    let stepped = house.store.samples(&one, Some(at(5)), None, Some(20)).await.unwrap();
+    let stepped = house.store.samples.samples(&one, Some(at(5)), None, Some(20)).await.unwrap();
     let expected: Vec<_> = [(0, 3, 999), (20, 7, 996), (40, 11, 992)]
         .into_iter()
         .map(|(second, used, cache)| {
@@ -40,11 +40,11 @@ async fn ranges_are_inclusive_and_steps_take_the_largest() {
         })
         .collect();
     assert_eq!(stepped, expected);
-    assert_eq!(house.store.sample_range(&one).await.unwrap(), Some((at(0), at(55))));
+    assert_eq!(house.store.samples.sample_range(&one).await.unwrap(), Some((at(0), at(55))));
     let unknown = crate::support::sandbox_id();
-    assert_eq!(house.store.sample_range(&unknown).await.unwrap(), None);
-    assert_eq!(house.store.samples(&unknown, None, None, Some(5)).await.unwrap(), []);
-    let latest = house.store.latest_samples(&[two.clone(), unknown, one.clone()]).await.unwrap();
+    assert_eq!(house.store.samples.sample_range(&unknown).await.unwrap(), None);
+    assert_eq!(house.store.samples.samples(&unknown, None, None, Some(5)).await.unwrap(), []);
+    let latest = house.store.samples.latest_samples(&[two.clone(), unknown, one.clone()]).await.unwrap();
     assert_eq!(latest, [sample(&two, at(7), 1), samples[11].clone()]);
 }
 
@@ -56,11 +56,12 @@ async fn what_an_engine_does_not_report_has_no_value_in_a_row_and_in_a_block() {
     let most = i64::MAX.unsigned_abs();
     let rare = Values::NONE.with(F::MemUsed, most).with(F::DiskRead, 9).with(F::OomKills, 1);
     let samples = [of(0, Values::NONE), of(5, rare), of(10, Values::NONE.with(F::DiskRead, 1))];
-    house.store.insert_samples(samples.to_vec()).await.unwrap();
-    assert_eq!(house.store.samples(&id, None, None, None).await.unwrap(), samples);
-    house.store.seal_samples(at(2 * 3600)).await.unwrap();
-    assert_eq!(house.store.samples(&id, None, None, None).await.unwrap(), samples);
-    let mean = house.store.aggregated_samples(&id, None, None, Some(300), Aggregate::Average).await.unwrap();
+    house.store.samples.insert_samples(samples.to_vec()).await.unwrap();
+    assert_eq!(house.store.samples.samples(&id, None, None, None).await.unwrap(), samples);
+    house.store.samples.seal_samples(at(2 * 3600)).await.unwrap();
+    assert_eq!(house.store.samples.samples(&id, None, None, None).await.unwrap(), samples);
+    let mean =
+        house.store.samples.aggregated_samples(&id, None, None, Some(300), Aggregate::Average).await.unwrap();
     assert_eq!(mean[0].values, rare.with(F::DiskRead, 5));
 }
 
@@ -70,16 +71,22 @@ async fn old_samples_sandboxes_and_keys_go() {
     let day = 24 * 3600;
     let old = crate::support::sandbox_id();
     let samples = (0..1_300).map(|n| sample(&old, at(n), 1)).collect();
-    house.store.insert_samples(samples).await.unwrap();
+    house.store.samples.insert_samples(samples).await.unwrap();
     for _ in 0..130 {
         house
             .store
+            .samples
             .insert_samples(vec![sample(&crate::support::sandbox_id(), at(8 * day), 1)])
             .await
             .unwrap();
     }
     let late = crate::support::sandbox_id();
-    house.store.insert_samples(vec![sample(&late, at(10), 1), sample(&late, at(8 * day), 2)]).await.unwrap();
+    house
+        .store
+        .samples
+        .insert_samples(vec![sample(&late, at(10), 1), sample(&late, at(8 * day), 2)])
+        .await
+        .unwrap();
 
     let mut killed = house.running(0).await;
     killed.state = State::Killed {
@@ -88,16 +95,16 @@ async fn old_samples_sandboxes_and_keys_go() {
         killed_at: at(100),
         last_execution_id: killed.state.execution_id(),
     };
-    house.store.commit(Change { sandbox: killed.clone(), event: None, snapshot: None }).await.unwrap();
+    house.store.facts.commit(Change { sandbox: killed.clone(), event: None, snapshot: None }).await.unwrap();
     let running = house.running(0).await;
 
-    let removed = house.store.delete_expired(at(7 * day + 1_000)).await.unwrap();
-    let expected = Removed { samples: 1_001, sandboxes: 1, events: 2, ..Removed::default() };
-    assert_eq!(removed, expected);
-    assert_eq!(house.store.sandbox(&killed.id).await.unwrap(), None);
-    assert!(house.store.sandbox(&running.id).await.unwrap().is_some());
-    assert_eq!(house.store.sample_range(&late).await.unwrap(), Some((at(8 * day), at(8 * day))));
-    let removed = house.store.delete_expired(at(8 * day)).await.unwrap();
-    assert_eq!(removed, Removed { samples: 300, ..Removed::default() });
-    assert_eq!(house.store.sample_range(&old).await.unwrap(), None);
+    let removed = house.store.facts.delete_expired(at(7 * day + 1_000)).await.unwrap();
+    assert_eq!(removed, Removed { sandboxes: 1, events: 2, ..Removed::default() });
+    assert_eq!(house.store.samples.delete_expired(at(7 * day + 1_000)).await.unwrap(), 1_001);
+    assert_eq!(house.store.facts.sandbox(&killed.id).await.unwrap(), None);
+    assert!(house.store.facts.sandbox(&running.id).await.unwrap().is_some());
+    assert_eq!(house.store.samples.sample_range(&late).await.unwrap(), Some((at(8 * day), at(8 * day))));
+    assert_eq!(house.store.facts.delete_expired(at(8 * day)).await.unwrap(), Removed::default());
+    assert_eq!(house.store.samples.delete_expired(at(8 * day)).await.unwrap(), 300);
+    assert_eq!(house.store.samples.sample_range(&old).await.unwrap(), None);
 }

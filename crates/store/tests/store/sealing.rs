@@ -46,8 +46,13 @@ async fn answers(store: &Store, id: &SandboxId) -> Vec<Vec<Sample>> {
         {
             for aggregate in [Aggregate::Max, Aggregate::Average] {
                 let time = |second: Option<i64>| second.map(|second| at(start + second));
-                answers
-                    .push(store.aggregated_samples(id, time(from), time(to), step, aggregate).await.unwrap());
+                answers.push(
+                    store
+                        .samples
+                        .aggregated_samples(id, time(from), time(to), step, aggregate)
+                        .await
+                        .unwrap(),
+                );
             }
         }
     }
@@ -59,26 +64,30 @@ async fn what_is_sealed_answers_as_before() {
     let house = House::new().await;
     let (one, two) = (sandbox_id(), sandbox_id());
     let samples = history(&one, 3);
-    house.store.insert_samples(samples.clone()).await.unwrap();
-    house.store.insert_samples(history(&two, 1)).await.unwrap();
+    house.store.samples.insert_samples(samples.clone()).await.unwrap();
+    house.store.samples.insert_samples(history(&two, 1)).await.unwrap();
     let before = answers(&house.store, &one).await;
-    let range = house.store.sample_range(&one).await.unwrap();
+    let range = house.store.samples.sample_range(&one).await.unwrap();
     assert_eq!(before[0], samples);
     let gaps = before[0].windows(2).filter(|two| two[1].at.as_second() - two[0].at.as_second() > 5).count();
     assert_eq!(gaps, 3, "gaps stay gaps");
 
     // Half of the third hour is not over.
     let now = at(hour_start() + 2 * 3600 + 1_800);
-    let Sealed { samples: n, bytes } = house.store.seal_samples(now).await.unwrap();
+    let Sealed { samples: n, bytes } = house.store.samples.seal_samples(now).await.unwrap();
     assert_eq!(n, 3 * 620);
     assert!(bytes < n * 10, "{bytes} bytes for {n} samples with all their levels");
     assert_eq!(answers(&house.store, &one).await, before);
-    assert_eq!(house.store.sample_range(&one).await.unwrap(), range);
-    assert_eq!(house.store.seal_samples(now).await.unwrap(), Sealed::default(), "nothing is left to seal");
+    assert_eq!(house.store.samples.sample_range(&one).await.unwrap(), range);
+    assert_eq!(
+        house.store.samples.seal_samples(now).await.unwrap(),
+        Sealed::default(),
+        "nothing is left to seal"
+    );
 
-    house.store.seal_samples(at(hour_start() + 4 * 3600)).await.unwrap();
+    house.store.samples.seal_samples(at(hour_start() + 4 * 3600)).await.unwrap();
     assert_eq!(answers(&house.store, &one).await, before);
-    let latest = house.store.latest_samples(&[one.clone(), two]).await.unwrap();
+    let latest = house.store.samples.latest_samples(&[one.clone(), two]).await.unwrap();
     assert_eq!(latest[0], samples[samples.len() - 1]);
     assert_eq!(latest[1].at, at(hour_start() + 719 * 5));
 }
@@ -87,18 +96,18 @@ async fn what_is_sealed_answers_as_before() {
 async fn an_hour_waits_a_minute_for_latecomers_and_takes_later_ones_as_well() {
     let house = House::new().await;
     let id = sandbox_id();
-    house.store.insert_samples(history(&id, 1)).await.unwrap();
+    house.store.samples.insert_samples(history(&id, 1)).await.unwrap();
     let over = hour_start() + 3600;
-    assert_eq!(house.store.seal_samples(at(over + 59)).await.unwrap().samples, 0);
-    assert_eq!(house.store.seal_samples(at(over + 60)).await.unwrap().samples, 620);
+    assert_eq!(house.store.samples.seal_samples(at(over + 59)).await.unwrap().samples, 0);
+    assert_eq!(house.store.samples.seal_samples(at(over + 60)).await.unwrap().samples, 620);
     let late = sample(&id, at(hour_start() + 1_600), 9_999);
-    house.store.insert_samples(vec![late.clone()]).await.unwrap();
+    house.store.samples.insert_samples(vec![late.clone()]).await.unwrap();
     for _ in 0..2 {
-        let found = house.store.samples(&id, None, None, Some(300)).await.unwrap();
+        let found = house.store.samples.samples(&id, None, None, Some(300)).await.unwrap();
         let span = found.iter().find(|span| span.at == at(hour_start() + 1_500)).unwrap();
         assert!(span.or_zero(F::MemUsed) >= late.or_zero(F::MemUsed));
-        assert!(house.store.samples(&id, None, None, None).await.unwrap().contains(&late));
-        house.store.seal_samples(at(over + 3_700)).await.unwrap();
+        assert!(house.store.samples.samples(&id, None, None, None).await.unwrap().contains(&late));
+        house.store.samples.seal_samples(at(over + 3_700)).await.unwrap();
     }
 }
 
@@ -106,24 +115,28 @@ async fn an_hour_waits_a_minute_for_latecomers_and_takes_later_ones_as_well() {
 async fn blocks_go_whole_by_age_samples_before_their_spans() {
     let house = House::new().await;
     let (old, new) = (sandbox_id(), sandbox_id());
-    house.store.insert_samples(history(&old, 2)).await.unwrap();
+    house.store.samples.insert_samples(history(&old, 2)).await.unwrap();
     let day = 24 * 3600;
     let later = sample(&new, at(hour_start() + 8 * day), 5);
-    house.store.insert_samples(vec![later.clone()]).await.unwrap();
-    house.store.seal_samples(at(hour_start() + 9 * day)).await.unwrap();
+    house.store.samples.insert_samples(vec![later.clone()]).await.unwrap();
+    house.store.samples.seal_samples(at(hour_start() + 9 * day)).await.unwrap();
     let retention = SampleRetention::default();
     let now = at(hour_start() + 7 * day + 3_590);
-    assert_eq!(house.store.drop_samples(now, &retention).await.unwrap(), 0, "its last sample is not old yet");
+    assert_eq!(
+        house.store.samples.drop_samples(now, &retention).await.unwrap(),
+        0,
+        "its last sample is not old yet"
+    );
     let now = at(hour_start() + 8 * day);
-    assert_eq!(house.store.drop_samples(now, &retention).await.unwrap(), 2 * 620);
-    assert!(house.store.samples(&old, None, None, None).await.unwrap().is_empty());
-    let spans = house.store.samples(&old, None, None, Some(900)).await.unwrap();
+    assert_eq!(house.store.samples.drop_samples(now, &retention).await.unwrap(), 2 * 620);
+    assert!(house.store.samples.samples(&old, None, None, None).await.unwrap().is_empty());
+    let spans = house.store.samples.samples(&old, None, None, Some(900)).await.unwrap();
     assert_eq!(spans.len(), 8, "the spans tell the shape of it still");
-    let (first, _) = house.store.sample_range(&old).await.unwrap().unwrap();
+    let (first, _) = house.store.samples.sample_range(&old).await.unwrap().unwrap();
     assert_eq!(first, at(hour_start()));
-    house.store.drop_samples(at(hour_start() + 31 * day), &retention).await.unwrap();
-    assert_eq!(house.store.sample_range(&old).await.unwrap(), None);
-    assert_eq!(house.store.latest_samples(&[old, new]).await.unwrap(), []);
+    house.store.samples.drop_samples(at(hour_start() + 31 * day), &retention).await.unwrap();
+    assert_eq!(house.store.samples.sample_range(&old).await.unwrap(), None);
+    assert_eq!(house.store.samples.latest_samples(&[old, new]).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -141,9 +154,9 @@ async fn the_file_stays_as_small_as_it_must_the_oldest_goes_first() {
                 sample(id, at, n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32)
             })
             .collect();
-        house.store.insert_samples(samples).await.unwrap();
+        house.store.samples.insert_samples(samples).await.unwrap();
     }
-    let sealed = house.store.seal_samples(at(hour_start() + 50 * 3600)).await.unwrap();
+    let sealed = house.store.samples.seal_samples(at(hour_start() + 50 * 3600)).await.unwrap();
     // Three levels, of which the samples are the largest.
     let max_bytes = sealed.bytes * 3 / 4;
     let retention = SampleRetention {
@@ -151,13 +164,14 @@ async fn the_file_stays_as_small_as_it_must_the_oldest_goes_first() {
         spans: Duration::from_secs(365 * 24 * 3600),
         max_bytes: Some(max_bytes),
     };
-    assert!(house.store.drop_samples(at(hour_start() + 50 * 3600), &retention).await.unwrap() > 0);
-    let has = async |id: &SandboxId| !house.store.samples(id, None, None, None).await.unwrap().is_empty();
+    assert!(house.store.samples.drop_samples(at(hour_start() + 50 * 3600), &retention).await.unwrap() > 0);
+    let has =
+        async |id: &SandboxId| !house.store.samples.samples(id, None, None, None).await.unwrap().is_empty();
     let mut kept = Vec::new();
     for id in &ids {
         kept.push(has(id).await);
     }
     assert!(!kept[0] && kept[39], "{kept:?}");
     assert!(kept.is_sorted(), "the oldest go first: {kept:?}");
-    assert!(!house.store.samples(&ids[0], None, None, Some(900)).await.unwrap().is_empty());
+    assert!(!house.store.samples.samples(&ids[0], None, None, Some(900)).await.unwrap().is_empty());
 }

@@ -68,14 +68,14 @@ impl House {
         let faults = FaultPlan::none();
         let store = Store::open_with(dir.path(), clock.clone(), faults.clone()).unwrap();
         let team = team("first");
-        store.create_team(team.clone()).await.unwrap();
+        store.facts.create_team(team.clone()).await.unwrap();
         Self { dir, clock, faults, store, team }
     }
 
     /// Another team of the same store.
     pub(crate) async fn other_team(&self, slug: &str) -> Team {
         let team = team(slug);
-        assert!(self.store.create_team(team.clone()).await.unwrap());
+        assert!(self.store.facts.create_team(team.clone()).await.unwrap());
         team
     }
 
@@ -92,19 +92,28 @@ impl House {
     /// A running sandbox of which the log knows nothing; at generation 1.
     pub(crate) async fn admit_without_event(&self, seconds: i64) -> Sandbox {
         let mut sandbox = self.creating(seconds);
-        self.store.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
+        self.store.facts.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
         sandbox.state = State::Running { execution: execution(&sandbox) };
-        self.store.commit(Change { sandbox: sandbox.clone(), event: None, snapshot: None }).await.unwrap();
+        self.store
+            .facts
+            .commit(Change { sandbox: sandbox.clone(), event: None, snapshot: None })
+            .await
+            .unwrap();
         sandbox.generation += 1;
         sandbox
     }
 
     pub(crate) async fn admit_and_run(&self, mut sandbox: Sandbox) -> Sandbox {
-        let admission = self.store.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
+        let admission = self.store.facts.admit_sandbox(&sandbox, 1_000, None).await.unwrap();
         assert_eq!(admission, Admission::Admitted);
         sandbox.state = State::Running { execution: execution(&sandbox) };
         let event = Some(draft(&sandbox, EventType::Created, sandbox.started_at));
-        self.store.commit(Change { sandbox: sandbox.clone(), event, snapshot: None }).await.unwrap().unwrap();
+        self.store
+            .facts
+            .commit(Change { sandbox: sandbox.clone(), event, snapshot: None })
+            .await
+            .unwrap()
+            .unwrap();
         sandbox.generation += 1;
         sandbox
     }
@@ -113,7 +122,7 @@ impl House {
     pub(crate) async fn update(&self, sandbox: &mut Sandbox, seconds: i64) -> u64 {
         let event = Some(draft(sandbox, EventType::Updated, at(seconds)));
         let change = Change { sandbox: sandbox.clone(), event, snapshot: None };
-        let event = self.store.commit(change).await.unwrap().unwrap();
+        let event = self.store.facts.commit(change).await.unwrap().unwrap();
         sandbox.generation += 1;
         event.sequence
     }

@@ -47,8 +47,8 @@ async fn a_reader_that_is_slower_than_the_feed_gets_every_event_once_and_in_orde
     let house = House::new().await;
     let other = house.other_team("other").await;
     house.running(0).await;
-    let mut tail = house.store.tail_from_now();
-    let mut feed = house.store.subscribe_events();
+    let mut tail = house.store.events.tail_from_now();
+    let mut feed = house.store.events.subscribe_events();
     // Before it is asked for the first time, and still from when it was made.
     let mut sandbox = house.running(1).await;
     assert_eq!(house.update(&mut sandbox, 2).await, 3);
@@ -79,9 +79,9 @@ async fn a_reader_goes_on_from_what_it_has_taken() {
     house.store.close().await;
     let store = Store::open(house.dir.path(), Arc::clone(&house.clock) as _).unwrap();
     let mut taken = Taken::new();
-    take_all(&mut store.tail([(house.team.id, 1)].into()), 5, &mut taken).await;
+    take_all(&mut store.events.tail([(house.team.id, 1)].into()), 5, &mut taken).await;
     assert_eq!(taken, [(house.team.id, vec![2])].into());
     let mut taken = Taken::new();
-    take_all(&mut store.tail(BTreeMap::new()), 1, &mut taken).await;
+    take_all(&mut store.events.tail(BTreeMap::new()), 1, &mut taken).await;
     assert_eq!(taken, [(house.team.id, vec![1, 2])].into());
 }

@@ -6,7 +6,7 @@ use sandscope_store::{AliasOwner, Change, DeleteTemplate, NewSnapshot, Page, Sna
 
 async fn with_base(house: &House) -> TemplateId {
     let base = template(None, Some("base"), TemplateKind::Template);
-    house.store.ensure_template(base.clone(), build(&base, None)).await.unwrap();
+    house.store.facts.ensure_template(base.clone(), build(&base, None)).await.unwrap();
     base.id
 }
 
@@ -18,7 +18,7 @@ async fn snapshot(house: &House, name: Option<&str>, tag: &str) -> (TemplateId, 
     let build_id = build.id;
     let event = Some(draft(&sandbox, EventType::Checkpointed, at(5)));
     let snapshot = Some(NewSnapshot { template, build, tag: tag.to_owned() });
-    let event = house.store.commit(Change { sandbox, event, snapshot }).await.unwrap().unwrap();
+    let event = house.store.facts.commit(Change { sandbox, event, snapshot }).await.unwrap().unwrap();
     let Fact::Checkpointed { snapshot } = event.draft.fact else { panic!("{event:?}") };
     (snapshot, build_id)
 }
@@ -28,19 +28,26 @@ async fn a_shipped_template_is_stored_once_and_found_by_everybody() {
     let house = House::new().await;
     let id = with_base(&house).await;
     let again = template(None, Some("base"), TemplateKind::Template);
-    house.store.ensure_template(again.clone(), build(&again, None)).await.unwrap();
+    house.store.facts.ensure_template(again.clone(), build(&again, None)).await.unwrap();
     let other = house.other_team("other").await;
     for team in [house.team.id, other.id] {
         for reference in ["base", "base:default", id.as_str()] {
-            let (found, build) = house.store.resolve_template(team, reference).await.unwrap().unwrap();
+            let (found, build) = house.store.facts.resolve_template(team, reference).await.unwrap().unwrap();
             assert_eq!((&found.id, &build.template_id, found.team_id), (&id, &id, None));
         }
         for reference in ["base:v2", "first/base", "", ":", "/", "nobody/base:default"] {
-            assert_eq!(house.store.resolve_template(team, reference).await.unwrap(), None, "{reference}");
+            assert_eq!(
+                house.store.facts.resolve_template(team, reference).await.unwrap(),
+                None,
+                "{reference}"
+            );
         }
-        assert_eq!(house.store.templates(team).await.unwrap().len(), 1);
+        assert_eq!(house.store.facts.templates(team).await.unwrap().len(), 1);
     }
-    assert_eq!(house.store.delete_template(house.team.id, "base").await.unwrap(), DeleteTemplate::Shipped);
+    assert_eq!(
+        house.store.facts.delete_template(house.team.id, "base").await.unwrap(),
+        DeleteTemplate::Shipped
+    );
 }
 
 #[tokio::test]
@@ -52,7 +59,7 @@ async fn a_named_snapshot_is_taken_again_under_the_same_template() {
     assert_eq!((&one, &one), (&two, &three));
     let team = house.team.id;
     let resolve = async |reference: &str| {
-        let found = house.store.resolve_template(team, reference).await.unwrap();
+        let found = house.store.facts.resolve_template(team, reference).await.unwrap();
         found.map(|(_, build)| build.id)
     };
     assert_eq!(resolve("mine").await, Some(second_build));
@@ -60,22 +67,23 @@ async fn a_named_snapshot_is_taken_again_under_the_same_template() {
     assert_eq!(resolve(&format!("{one}:v2")).await, Some(v2_build));
     assert_eq!(resolve("other/mine").await, None);
     let other = house.other_team("other").await;
-    assert_eq!(house.store.resolve_template(other.id, "mine").await.unwrap(), None);
-    assert_eq!(house.store.resolve_template(other.id, "first/mine").await.unwrap(), None);
-    assert_eq!(house.store.resolve_template(other.id, one.as_str()).await.unwrap(), None);
+    assert_eq!(house.store.facts.resolve_template(other.id, "mine").await.unwrap(), None);
+    assert_eq!(house.store.facts.resolve_template(other.id, "first/mine").await.unwrap(), None);
+    assert_eq!(house.store.facts.resolve_template(other.id, one.as_str()).await.unwrap(), None);
     assert_eq!(
-        house.store.template_alias(other.id, "first/mine").await.unwrap(),
+        house.store.facts.template_alias(other.id, "first/mine").await.unwrap(),
         Some(AliasOwner { template_id: one.clone(), own_or_public: false })
     );
     assert_eq!(
-        house.store.template_alias(team, "mine").await.unwrap(),
+        house.store.facts.template_alias(team, "mine").await.unwrap(),
         Some(AliasOwner { template_id: one.clone(), own_or_public: true })
     );
-    assert_eq!(house.store.template_alias(team, "nothing").await.unwrap(), None);
+    assert_eq!(house.store.facts.template_alias(team, "nothing").await.unwrap(), None);
 
-    let deleted = house.store.delete_template(team, &format!("{one}:v2")).await.unwrap();
+    let deleted = house.store.facts.delete_template(team, &format!("{one}:v2")).await.unwrap();
     assert_eq!(deleted, DeleteTemplate::Deleted(vec![v2_build]));
-    let DeleteTemplate::Deleted(mut builds) = house.store.delete_template(team, "first/mine").await.unwrap()
+    let DeleteTemplate::Deleted(mut builds) =
+        house.store.facts.delete_template(team, "first/mine").await.unwrap()
     else {
         panic!("not deleted")
     };
@@ -83,7 +91,7 @@ async fn a_named_snapshot_is_taken_again_under_the_same_template() {
     let mut expected = vec![first_build, second_build];
     expected.sort();
     assert_eq!(builds, expected);
-    assert_eq!(house.store.delete_template(team, "mine").await.unwrap(), DeleteTemplate::NotFound);
+    assert_eq!(house.store.facts.delete_template(team, "mine").await.unwrap(), DeleteTemplate::NotFound);
 }
 
 #[tokio::test]
@@ -91,10 +99,10 @@ async fn an_own_name_hides_the_shipped_one() {
     let house = House::new().await;
     let base = with_base(&house).await;
     let (own, _) = snapshot(&house, Some("base"), "default").await;
-    let found = house.store.resolve_template(house.team.id, "base").await.unwrap().unwrap().0;
+    let found = house.store.facts.resolve_template(house.team.id, "base").await.unwrap().unwrap().0;
     assert_eq!(found.id, own);
     let other = house.other_team("other").await;
-    assert_eq!(house.store.resolve_template(other.id, "base").await.unwrap().unwrap().0.id, base);
+    assert_eq!(house.store.facts.resolve_template(other.id, "base").await.unwrap().unwrap().0.id, base);
 }
 
 #[tokio::test]
@@ -103,10 +111,10 @@ async fn a_template_in_use_stays() {
     let (id, build) = snapshot(&house, None, "default").await;
     let mut sandbox = house.creating(9);
     sandbox.spec.build_id = build;
-    house.store.admit_sandbox(&sandbox, 100, None).await.unwrap();
-    let delete = async || house.store.delete_template(house.team.id, id.as_str()).await.unwrap();
+    house.store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
+    let delete = async || house.store.facts.delete_template(house.team.id, id.as_str()).await.unwrap();
     assert_eq!(delete().await, DeleteTemplate::InUse);
-    house.store.drop_sandbox(&sandbox.id).await.unwrap();
+    house.store.facts.drop_sandbox(&sandbox.id).await.unwrap();
     assert_eq!(delete().await, DeleteTemplate::Deleted(vec![build]));
 }
 
@@ -123,7 +131,7 @@ async fn snapshots_are_listed_newest_first_in_pages_without_gaps() {
     let mut seen = Vec::new();
     loop {
         let page = Page { after, limit: 2 };
-        let page = house.store.snapshots(team, SnapshotFilter::default(), page).await.unwrap();
+        let page = house.store.facts.snapshots(team, SnapshotFilter::default(), page).await.unwrap();
         let Some((template, build, _)) = page.last() else { break };
         after = Some((build.created_at, template.id.clone()));
         seen.extend(page.into_iter().map(|(template, _, tag): (Template, _, _)| (template.name, tag)));
@@ -137,7 +145,7 @@ async fn snapshots_are_listed_newest_first_in_pages_without_gaps() {
 
     let list = async |filter| {
         let page = Page { after: None, limit: 10 };
-        house.store.snapshots(team, filter, page).await.unwrap()
+        house.store.facts.snapshots(team, filter, page).await.unwrap()
     };
     let named =
         list(SnapshotFilter { name: Some("first/named:v2".to_owned()), source_sandbox_id: None }).await;
@@ -146,6 +154,7 @@ async fn snapshots_are_listed_newest_first_in_pages_without_gaps() {
     assert_eq!(named.len(), 3);
     let source = house
         .store
+        .facts
         .resolve_template(team, unnamed.as_str())
         .await
         .unwrap()

@@ -1,4 +1,4 @@
-//! Retention: what is old enough goes, in bounded batches, so that no delete ever keeps a commit waiting for long.
+//! Retention of the facts: what is old enough goes, in bounded batches, so that no delete ever keeps a commit waiting for long.
 //!
 //! Each batch is an operation like any other and shares its transaction with whatever else is written at the time.
 //! The log is only ever cut from its beginning, and never past what a webhook still has to deliver.
@@ -9,24 +9,20 @@ use sandscope_model::Timestamp;
 use crate::facts::admission::KEY_LIFETIME_USEC;
 use crate::facts::events::BLOCK;
 use crate::facts::{activity_blocks, webhooks};
-use crate::logs::streams as logs;
-use crate::samples::sealed::forget_if_empty;
 use crate::sqlite::row::all;
 use crate::sqlite::writer::Tx;
-use crate::{Store, StoreError};
+use crate::{Facts, StoreError};
 
 /// How long the webhooks of an ended sandbox stay once they have delivered everything: to look at their deliveries.
 const SCOPED_GRACE_USEC: i64 = 3600 * 1_000_000;
 
 /// Rows deleted in one operation.
 const BATCH: u32 = 500;
-/// Series looked at in one operation.
-const SERIES_BATCH: u32 = 64;
 const DAY_USEC: i64 = 24 * 3600 * 1_000_000;
-/// How long attempts, samples and logs are kept.
-const BULK_LIFETIME_USEC: i64 = 7 * DAY_USEC;
+/// How long replays that are over are kept.
+const REPLAY_LIFETIME_USEC: i64 = 7 * DAY_USEC;
 
-/// How many rows retention removed.
+/// How many facts retention removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Removed {
     /// Events past their team's retention that every cursor has passed.
@@ -35,12 +31,6 @@ pub struct Removed {
     pub sandboxes: u64,
     /// Idempotency keys older than 24 hours.
     pub idempotency_keys: u64,
-    /// Delivery attempts older than 7 days.
-    pub attempts: u64,
-    /// Samples older than 7 days.
-    pub samples: u64,
-    /// Log entries older than 7 days.
-    pub log_entries: u64,
 }
 
 /// One team's number and the time before which its history may go.
@@ -160,111 +150,40 @@ fn forget_keys(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
     Ok(count(n))
 }
 
-fn forget_attempts(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
-    // Rows stand in the order they were written, which is that of time but for the length of one attempt.
-    let mut oldest = tx.prepare_cached("SELECT no, started_at FROM attempts ORDER BY no LIMIT ?")?;
-    let mut rows = oldest.query([BATCH])?;
-    let mut last = None;
-    while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(1)? >= cutoff {
-            break;
-        }
-        last = Some(row.get::<_, i64>(0)?);
-    }
-    let Some(last) = last else { return Ok(0) };
-    Ok(count(tx.prepare_cached("DELETE FROM attempts WHERE no <= ?")?.execute([last])?))
-}
-
-/// Where the walk over the series goes on, and what was deleted on the way.
-struct Walk {
-    next: Option<i64>,
-    deleted: u64,
-}
-
-fn forget_samples(tx: &Tx<'_>, after: i64, cutoff: i64) -> Result<Walk, StoreError> {
-    let series: Vec<i64> = tx
-        .prepare_cached("SELECT no FROM series WHERE no > ? ORDER BY no LIMIT ?")?
-        .query_map(params![after, SERIES_BATCH], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let mut deleted = 0;
-    for no in &series {
-        // The end of a batch from the series' beginning, so that one series cannot make an operation long.
-        let last: Option<i64> = tx
-            .prepare_cached(
-                "SELECT MAX(at) FROM (SELECT at FROM samples WHERE series = ? AND at < ? ORDER BY at LIMIT ?)",
-            )?
-            .query_row(params![no, cutoff, BATCH], |row| row.get(0))?;
-        let Some(last) = last else { continue };
-        let n = count(
-            tx.prepare_cached("DELETE FROM samples WHERE series = ? AND at <= ?")?.execute([*no, last])?,
-        );
-        deleted += n;
-        forget_if_empty(tx, *no)?;
-        if n >= u64::from(BATCH) {
-            return Ok(Walk { next: Some(no - 1), deleted });
-        }
-    }
-    let next = if count(series.len()) < u64::from(SERIES_BATCH) { None } else { series.last().copied() };
-    Ok(Walk { next, deleted })
-}
-
 fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-impl Store {
+impl Facts {
     /// Removes what is past its time at `now`: events (per team, and only what no webhook still has to deliver),
-    /// killed sandboxes of this node (like events), idempotency keys (24 hours), attempts, samples and
-    /// logs (7 days).
+    /// killed sandboxes of this node (like events), idempotency keys (24 hours), replays that are over (7 days).
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
     pub async fn delete_expired(&self, now: Timestamp) -> Result<Removed, StoreError> {
         let (now, node_no) = (now.as_microsecond(), self.node_no);
         let mut removed = Removed::default();
-        for cutoff in self.facts().read(move |connection| cutoffs(connection, now)).await? {
+        for cutoff in self.file().read(move |connection| cutoffs(connection, now)).await? {
             removed.events += self.in_batches(move |tx| cut_log(tx, cutoff)).await?;
             removed.sandboxes += self.in_batches(move |tx| forget_killed(tx, node_no, cutoff)).await?;
         }
         let ended_by = now.saturating_sub(SCOPED_GRACE_USEC);
-        self.facts().write(move |tx| forget_scoped(tx, ended_by)).await?;
-        let cutoff = now.saturating_sub(BULK_LIFETIME_USEC);
+        self.file().write(move |tx| forget_scoped(tx, ended_by)).await?;
+        let cutoff = now.saturating_sub(REPLAY_LIFETIME_USEC);
         self.in_batches(move |tx| forget_replays(tx, cutoff)).await?;
         let cutoff = now.saturating_sub(KEY_LIFETIME_USEC);
         removed.idempotency_keys = self.in_batches(move |tx| forget_keys(tx, cutoff)).await?;
-
-        let cutoff = now.saturating_sub(BULK_LIFETIME_USEC);
-        loop {
-            let n = self.inner.attempts.write(move |tx| forget_attempts(tx, cutoff)).await?;
-            removed.attempts += n;
-            if n < u64::from(BATCH) {
-                break;
-            }
-        }
-        let mut after = Some(0);
-        while let Some(position) = after {
-            let walk = self.inner.samples.write(move |tx| forget_samples(tx, position, cutoff)).await?;
-            removed.samples += walk.deleted;
-            after = walk.next;
-        }
-        loop {
-            let n = self.inner.logs.write(move |tx| logs::forget(tx, cutoff, BATCH)).await?;
-            removed.log_entries += n;
-            if n < u64::from(BATCH) {
-                break;
-            }
-        }
         Ok(removed)
     }
 
-    /// Repeats an operation on the facts until it no longer finds a whole batch.
+    /// Repeats an operation until it no longer finds a whole batch.
     async fn in_batches<F>(&self, op: F) -> Result<u64, StoreError>
     where
         F: Fn(&Tx<'_>) -> Result<u64, StoreError> + Copy + Send + 'static,
     {
         let mut total = 0;
         loop {
-            let n = self.facts().write(move |tx| op(tx)).await?;
+            let n = self.file().write(move |tx| op(tx)).await?;
             total += n;
             if n < u64::from(BATCH) {
                 return Ok(total);
