@@ -41,8 +41,7 @@ mod store;
 #[cfg(test)]
 mod plan_tests;
 
-pub use attempts::Attempts;
-pub use attempts::rows::{AttemptQuery, StatsBucket};
+pub use attempts::{AttemptQuery, Attempts, StatsBucket};
 pub use error::StoreError;
 pub use facts::activity::TeamActivity;
 pub use facts::admission::{Admission, IdempotencyKey};

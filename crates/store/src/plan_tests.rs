@@ -4,8 +4,9 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
 use sandscope_model::{EventFilter, EventType, KillReason, TeamId, Timestamp};
 
+use crate::attempts::AttemptQuery;
 use crate::attempts::rows as attempts;
-use crate::attempts::rows::{AttemptQuery, STATS};
+use crate::attempts::rows::STATS;
 use crate::facts::{event_pages, ledger, sandboxes};
 use crate::sqlite::migrations::{ATTEMPTS, FACTS, LOGS, SAMPLES, Schema, migrate};
 use crate::{ListedState, Order, SandboxFilter};

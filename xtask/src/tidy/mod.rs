@@ -8,6 +8,7 @@
 //! absences      what may not be reached at all, crates of others that have one user
 //! dials         who opens no connection of its own
 //! circles       which files import each other
+//! cells         the database's cells are read by name
 //! floors        inside a crate, what lies beneath knows nothing of what lies above
 //! budget        lines per file and per crate
 //! lints         one table of lints, one clippy.toml, `unsafe` in three crates
@@ -19,6 +20,7 @@
 
 mod absences;
 mod budget;
+mod cells;
 mod circles;
 mod dials;
 mod duplicates;
@@ -52,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
     faults.extend(absences::faults(&workspace));
     faults.extend(lints::faults(&workspace, &files, &sources)?);
     faults.extend(budget::faults(&sources));
+    faults.extend(sources.iter().filter_map(cells::fault));
     faults.extend(sources.iter().filter_map(dials::fault));
     faults.extend(circles::faults(&sources));
     faults.extend(floors::faults(&sources));

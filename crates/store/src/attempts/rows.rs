@@ -1,52 +1,15 @@
-//! Delivery attempts, in a file of their own: bulky, and worth less than a fact.
+//! The rows of attempts.
 
 use std::fmt::Write;
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
-use sandscope_model::{
-    Attempt, AttemptOutcome, DeliveryId, EventType, SandboxId, TeamId, Timestamp, WebhookId,
-};
+use sandscope_model::{Attempt, AttemptOutcome, DeliveryId, SandboxId, TeamId, Timestamp, WebhookId};
 
+use crate::StoreError;
+use crate::attempts::{AttemptQuery, StatsBucket};
 use crate::sqlite::row::{Cells, all, first, integer, to_name};
 use crate::sqlite::writer::Tx;
-use crate::{Attempts, Order, StoreError};
-
-/// Which attempts of a webhook are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptQuery {
-    /// Start and id of the last one already seen.
-    pub cursor: Option<(Timestamp, DeliveryId)>,
-    /// Attempts at most.
-    pub limit: u32,
-    /// By start, then id.
-    pub order: Order,
-    /// Only those started at or after this.
-    pub start: Option<Timestamp>,
-    /// Only those started at or before this.
-    pub end: Option<Timestamp>,
-    /// Only those that succeeded, or failed.
-    pub success: Option<bool>,
-    /// Only those of these event types; empty means all.
-    pub types: Vec<EventType>,
-}
-
-/// The attempts of one span of time, summed up. Durations are in milliseconds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StatsBucket {
-    /// Where the span starts: a multiple of its length since 1970.
-    pub start: Timestamp,
-    /// Attempts.
-    pub total: u64,
-    /// Those that failed.
-    pub failed: u64,
-    /// The shortest.
-    pub min: f64,
-    /// The mean.
-    pub avg: f64,
-    /// The longest.
-    pub max: f64,
-}
 
 const COLUMNS: &str = "id, team_id, webhook_id, event_id, sequence, sandbox_id, event_type, started_at, \
      duration_ms, success, error_class, error_message, request_url, request_headers, request_body, \
@@ -84,7 +47,7 @@ fn decode(cells: &mut Cells<'_, '_>) -> Result<Attempt, StoreError> {
     })
 }
 
-fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+pub(super) fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
     let (class, message) = attempt.outcome.error().unzip();
     let class = class.map(|class| to_name(&class)).transpose()?;
     tx.prepare_cached(
@@ -116,7 +79,7 @@ fn insert(tx: &Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn list(
+pub(super) fn list(
     connection: &Connection,
     team: TeamId,
     webhook: WebhookId,
@@ -168,119 +131,60 @@ pub(crate) const STATS: &str =
      WHERE webhook_id = ?1 AND team_id = ?2 AND started_at BETWEEN ?3 AND ?4
      GROUP BY 1 ORDER BY 1";
 
-/// Attempts deleted in one operation.
-const BATCH: u32 = 500;
-/// How long attempts are kept.
-const LIFETIME_USEC: i64 = 7 * 24 * 3600 * 1_000_000;
-
-fn forget(tx: &Tx<'_>, cutoff: i64) -> Result<u64, StoreError> {
+/// Removes the oldest attempts from before `cutoff`, a batch at most.
+pub(super) fn forget(tx: &Tx<'_>, cutoff: i64, batch: u32) -> Result<u64, StoreError> {
     // Rows stand in the order they were written, which is that of time but for the length of one attempt.
     let mut oldest = tx.prepare_cached("SELECT no, started_at FROM attempts ORDER BY no LIMIT ?")?;
-    let mut rows = oldest.query([BATCH])?;
+    let mut rows = oldest.query([batch])?;
     let mut last = None;
     while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(1)? >= cutoff {
+        if row.get::<_, i64>("started_at")? >= cutoff {
             break;
         }
-        last = Some(row.get::<_, i64>(0)?);
+        last = Some(row.get::<_, i64>("no")?);
     }
     let Some(last) = last else { return Ok(0) };
     let n = tx.prepare_cached("DELETE FROM attempts WHERE no <= ?")?.execute([last])?;
     Ok(u64::try_from(n).unwrap_or(u64::MAX))
 }
 
-impl Attempts {
-    /// Stores attempts, in one transaction.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be written.
-    pub async fn insert_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
-        self.file().write(move |tx| attempts.iter().try_for_each(|attempt| insert(tx, attempt))).await
-    }
+pub(super) fn one(
+    connection: &Connection,
+    team: TeamId,
+    webhook: WebhookId,
+    id: DeliveryId,
+) -> Result<Option<Attempt>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM attempts INDEXED BY attempts_by_id
+         WHERE id = ? AND webhook_id = ? AND team_id = ?"
+    );
+    let (id, webhook) = (id.as_uuid().as_bytes(), webhook.as_uuid().as_bytes());
+    let values = params![id, webhook, team.as_uuid().as_bytes()];
+    first(connection.prepare_cached(&sql)?, values, "attempts", decode)
+}
 
-    /// A page of the attempts to deliver to a webhook of the team.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub async fn attempts(
-        &self,
-        team: TeamId,
-        webhook: WebhookId,
-        query: AttemptQuery,
-    ) -> Result<Vec<Attempt>, StoreError> {
-        self.file().read(move |connection| list(connection, team, webhook, &query)).await
-    }
-
-    /// One attempt to deliver to a webhook of the team.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub async fn attempt(
-        &self,
-        team: TeamId,
-        webhook: WebhookId,
-        id: DeliveryId,
-    ) -> Result<Option<Attempt>, StoreError> {
-        let op = move |connection: &Connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM attempts INDEXED BY attempts_by_id
-                 WHERE id = ? AND webhook_id = ? AND team_id = ?"
-            );
-            let (id, webhook) = (id.as_uuid().as_bytes(), webhook.as_uuid().as_bytes());
-            let values = params![id, webhook, team.as_uuid().as_bytes()];
-            first(connection.prepare_cached(&sql)?, values, "attempts", decode)
-        };
-        self.file().read(op).await
-    }
-
-    /// The attempts started from `start` to `end` (both inclusive), summed up in spans of `bucket_s` seconds, oldest
-    /// first. Spans without attempts are left out.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub async fn attempt_stats(
-        &self,
-        team: TeamId,
-        webhook: WebhookId,
-        start: Timestamp,
-        end: Timestamp,
-        bucket_s: u32,
-    ) -> Result<Vec<StatsBucket>, StoreError> {
-        let op = move |connection: &Connection| {
-            let values = params![
-                webhook.as_uuid().as_bytes(),
-                team.as_uuid().as_bytes(),
-                start.as_microsecond(),
-                end.as_microsecond(),
-                i64::from(bucket_s.max(1)) * 1_000_000,
-            ];
-            all(connection.prepare_cached(STATS)?, values, "attempts", |cells| {
-                Ok(StatsBucket {
-                    start: cells.time("start")?,
-                    total: cells.number("total")?,
-                    failed: cells.number("failed")?,
-                    min: cells.plain("min")?,
-                    avg: cells.plain("avg")?,
-                    max: cells.plain("max")?,
-                })
-            })
-        };
-        self.file().read(op).await
-    }
-
-    /// Removes attempts older than 7 days at `now`; returns how many.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be written. What was removed until then stays removed.
-    pub async fn delete_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let cutoff = now.as_microsecond().saturating_sub(LIFETIME_USEC);
-        let mut n_deleted = 0;
-        loop {
-            let n = self.file().write(move |tx| forget(tx, cutoff)).await?;
-            n_deleted += n;
-            if n < u64::from(BATCH) {
-                return Ok(n_deleted);
-            }
-        }
-    }
+pub(super) fn stats(
+    connection: &Connection,
+    team: TeamId,
+    webhook: WebhookId,
+    (start, end): (Timestamp, Timestamp),
+    bucket_s: u32,
+) -> Result<Vec<StatsBucket>, StoreError> {
+    let values = params![
+        webhook.as_uuid().as_bytes(),
+        team.as_uuid().as_bytes(),
+        start.as_microsecond(),
+        end.as_microsecond(),
+        i64::from(bucket_s.max(1)) * 1_000_000,
+    ];
+    all(connection.prepare_cached(STATS)?, values, "attempts", |cells| {
+        Ok(StatsBucket {
+            start: cells.time("start")?,
+            total: cells.number("total")?,
+            failed: cells.number("failed")?,
+            min: cells.plain("min")?,
+            avg: cells.plain("avg")?,
+            max: cells.plain("max")?,
+        })
+    })
 }

@@ -9,6 +9,7 @@ use sandscope_model::{Activity, ActivityPoint, TeamId, Timestamp};
 
 use crate::facts::activity_blocks::{FAN_OUT, TOP, changes, read, size};
 use crate::facts::teams::team_no;
+use crate::sqlite::row::only;
 use crate::{EventLog, StoreError};
 
 /// Sandboxes that ran after the team's last event. One that is being ended counts if it ran until then, which is
@@ -90,12 +91,12 @@ fn activity(
     // The log and the sandboxes' states of one moment.
     let view = connection.unchecked_transaction()?;
     let team_no = team_no(&view, team)?;
-    let n_running: u32 = view.prepare_cached(RUNNING)?.query_row([team_no], |row| row.get(0))?;
+    let n_running: u32 = view.prepare_cached(RUNNING)?.query_row([team_no], only)?;
     let (first, last): (Option<i64>, i64) = view
         .prepare_cached(
-            "SELECT (SELECT MIN(sequence) FROM events WHERE team_no = no), last_sequence FROM teams WHERE no = ?",
+            "SELECT (SELECT MIN(sequence) FROM events WHERE team_no = no) AS first, last_sequence FROM teams WHERE no = ?",
         )?
-        .query_row([team_no], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([team_no], |row| Ok((row.get("first")?, row.get("last_sequence")?)))?;
     let activity = Activity::new(start, end, step_s, n_running, max_points);
     let mut walk = Walk { view: &view, team_no, first: first.unwrap_or(last + 1), last, activity };
     walk.blocks(TOP, (walk.first / size(TOP), last / size(TOP)))?;

@@ -14,7 +14,7 @@ use rusqlite::{Connection, params};
 use sandscope_model::{ActivityBlock, ActivityChange, EventType};
 
 use crate::facts::forms::event::EventForm;
-use crate::sqlite::row::{Cells, all};
+use crate::sqlite::row::{Cells, all, only};
 use crate::{EventLog, StoreError};
 
 /// Events of a block of the first level, and blocks of the next lower level of all others.
@@ -97,13 +97,13 @@ pub(crate) fn next(connection: &Connection, team_no: i64, level: u32) -> Result<
     let view = connection.unchecked_transaction()?;
     let (first, last): (Option<i64>, i64) = view
         .prepare_cached(
-            "SELECT (SELECT MIN(sequence) FROM events WHERE team_no = no), last_sequence FROM teams WHERE no = ?",
+            "SELECT (SELECT MIN(sequence) FROM events WHERE team_no = no) AS first, last_sequence FROM teams WHERE no = ?",
         )?
-        .query_row([team_no], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([team_no], |row| Ok((row.get("first")?, row.get("last_sequence")?)))?;
     let Some(first) = first else { return Ok(None) };
     let newest: Option<i64> = view
         .prepare_cached("SELECT MAX(block) FROM activity_blocks WHERE team_no = ? AND level = ?")?
-        .query_row(params![team_no, level], |row| row.get(0))?;
+        .query_row(params![team_no, level], only)?;
     let size = size(level);
     // Of numbers from 1 on, the first block is one short.
     let whole = if first <= 1 { 0 } else { (first + size - 1) / size };
@@ -128,7 +128,7 @@ pub(crate) fn insert(tx: &Connection, batch: Batch) -> Result<(), StoreError> {
     let Batch { team_no, level, blocks } = batch;
     let first: Option<i64> = tx
         .prepare_cached("SELECT MIN(sequence) FROM events WHERE team_no = ?")?
-        .query_row([team_no], |row| row.get(0))?;
+        .query_row([team_no], only)?;
     let mut statement = tx.prepare_cached(
         "INSERT OR IGNORE INTO activity_blocks
              (team_no, level, block, first_ms, last_ms, change, n_created, peak, peak_ms)

@@ -7,7 +7,7 @@ use sandscope_model::{AlertRule, AlertRuleId, Entropy, EventId, TeamAlertRule, T
 
 use crate::facts::alerts::resolve_rule;
 use crate::facts::teams::team_no;
-use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
+use crate::sqlite::row::{Cells, all, exists, first, integer, only, to_json};
 use crate::sqlite::writer::Tx;
 use crate::{Alerts, StoreError};
 
@@ -53,9 +53,8 @@ fn insert(tx: &mut Tx<'_>, new: TeamAlertRule, max: u32) -> Result<RuleOutcome, 
     if is_taken(tx, no, &new.rule.name, new.id)? {
         return Ok(RuleOutcome::NameTaken);
     }
-    let n: u32 = tx
-        .prepare_cached("SELECT COUNT(*) FROM alert_rules WHERE team_no = ?")?
-        .query_row([no], |row| row.get(0))?;
+    let n: u32 =
+        tx.prepare_cached("SELECT COUNT(*) FROM alert_rules WHERE team_no = ?")?.query_row([no], only)?;
     if n >= max {
         return Ok(RuleOutcome::Full);
     }

@@ -16,7 +16,7 @@ use crate::facts::events;
 use crate::facts::events::SandboxColumns;
 use crate::facts::forms::event::{EventForm, VERSION};
 use crate::facts::teams::team_no;
-use crate::sqlite::row::{Cells, all, first, integer, to_json};
+use crate::sqlite::row::{Cells, all, first, integer, only, to_json};
 use crate::sqlite::writer::Tx;
 use crate::{Alerts, StoreError};
 
@@ -112,7 +112,7 @@ fn tell(tx: &mut Tx<'_>, no: i64, draft: EventDraft) -> Result<Event, StoreError
 fn is_current(tx: &Tx<'_>, id: AlertRuleId, revision: u64) -> Result<bool, StoreError> {
     let found: Option<i64> = tx
         .prepare_cached("SELECT revision FROM alert_rules WHERE id = ?")?
-        .query_row([id.as_uuid().as_bytes()], |row| row.get(0))
+        .query_row([id.as_uuid().as_bytes()], only)
         .optional()?;
     Ok(found == Some(integer(revision)))
 }

@@ -122,10 +122,10 @@ fn has_rest(filter: &EventFilter) -> bool {
 pub(crate) fn bounds(connection: &Connection, team: TeamId) -> Result<Option<(u64, u64)>, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT last_sequence, (SELECT MIN(sequence) FROM events WHERE team_no = no) FROM teams WHERE id = ?",
+            "SELECT last_sequence, (SELECT MIN(sequence) FROM events WHERE team_no = no) AS first FROM teams WHERE id = ?",
         )?
         .query_row([team.as_uuid().as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
+            Ok((row.get::<_, i64>("last_sequence")?, row.get::<_, Option<i64>>("first")?))
         })
         .optional()?;
     let number = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -148,7 +148,7 @@ pub(crate) fn numbers(
     let blocks = connection
         .prepare_cached(BLOCKS)?
         .query_row(params![team.as_uuid().as_bytes(), start, end], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
+            Ok((row.get::<_, Option<i64>>("first")?, row.get::<_, Option<i64>>("last")?))
         })?;
     Ok(match blocks {
         (Some(first), Some(last)) => Some((first * BLOCK - 1, (last + 1) * BLOCK)),
@@ -157,7 +157,7 @@ pub(crate) fn numbers(
 }
 
 /// The first and the last block with events of these times.
-pub(crate) const BLOCKS: &str = "SELECT MIN(block), MAX(block) FROM event_blocks
+pub(crate) const BLOCKS: &str = "SELECT MIN(block) AS first, MAX(block) AS last FROM event_blocks
     WHERE team_no = (SELECT no FROM teams WHERE id = ?1) AND max_at >= ?2 AND min_at <= ?3";
 
 fn read(connection: &Connection, team: TeamId, query: &EventQuery) -> Result<EventPage, StoreError> {

@@ -9,7 +9,7 @@ use sandscope_model::{
 };
 
 use crate::facts::forms::event::{EventForm, VERSION};
-use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
+use crate::sqlite::row::{Cells, all, exists, first, integer, only, to_json};
 use crate::{EventLog, StoreError};
 
 /// Events of which the earliest and the latest time are kept together.
@@ -80,7 +80,7 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
         .prepare_cached(
             "UPDATE teams SET last_sequence = last_sequence + 1 WHERE no = ? RETURNING last_sequence",
         )?
-        .query_row([team_no], |row| row.get(0))?;
+        .query_row([team_no], only)?;
     let at = draft.timestamp.as_microsecond();
     let sandbox = SandboxColumns::of(&draft);
     connection

@@ -13,7 +13,7 @@ use crate::facts::event_pages::{numbers, sql};
 use crate::facts::events::{COLUMNS, decode};
 use crate::facts::sandboxes;
 use crate::facts::teams::team_no;
-use crate::sqlite::row::{Cells, Columns, all, first, integer};
+use crate::sqlite::row::{Cells, Columns, all, first, integer, only};
 use crate::{EventLog, Order, StoreError};
 
 /// Sandboxes looked at for one page of those that were there at a time.
@@ -228,7 +228,7 @@ fn at(
         let after_id = position.as_ref().map_or("", |id| id.as_str());
         let of_log: Option<String> = snapshot
             .prepare_cached(NEXT_OF_LOG)?
-            .query_row(params![team_no, after_id], |row| row.get(0))
+            .query_row(params![team_no, after_id], only)
             .optional()?
             .flatten();
         let of_log: Option<SandboxId> = of_log.and_then(|text| text.parse().ok());

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use sandscope_model::{Event, Replay, ReplayId, Selection, TeamId, Timestamp, WebhookId};
 
 use crate::facts::{events, webhooks};
-use crate::sqlite::row::{Cells, all, first, integer, to_name};
+use crate::sqlite::row::{Cells, all, first, integer, only, to_name};
 use crate::sqlite::writer::Tx;
 use crate::{Deliveries, ReplayStep, StoreError};
 
@@ -51,7 +51,7 @@ fn insert(tx: &mut Tx<'_>, replay: &Replay, max_running: u32) -> Result<bool, St
     let webhook_id = replay.webhook_id.as_uuid().as_bytes();
     let n: u32 = tx
         .prepare_cached("SELECT COUNT(*) FROM replays WHERE webhook_id = ? AND state = 'running'")?
-        .query_row([webhook_id], |row| row.get(0))?;
+        .query_row([webhook_id], only)?;
     if n >= max_running {
         return Ok(false);
     }

@@ -9,7 +9,7 @@ use sandscope_model::Timestamp;
 use crate::facts::admission::KEY_LIFETIME_USEC;
 use crate::facts::events::BLOCK;
 use crate::facts::{activity_blocks, webhooks};
-use crate::sqlite::row::all;
+use crate::sqlite::row::{all, only};
 use crate::sqlite::writer::Tx;
 use crate::{Facts, StoreError};
 
@@ -60,7 +60,7 @@ fn passed_by_all(connection: &Connection, team_no: i64) -> Result<i64, StoreErro
                      WHERE w.team_no = ?1 AND w.enabled AND r.state = 'running'
              )",
         )?
-        .query_row([team_no], |row| row.get::<_, Option<i64>>(0))?
+        .query_row([team_no], only::<Option<i64>>)?
         .unwrap_or(i64::MAX))
 }
 
@@ -72,12 +72,12 @@ fn cut_log(tx: &Tx<'_>, (team_no, cutoff): Cutoff) -> Result<u64, StoreError> {
     let mut rows = oldest.query(params![team_no, bound, BATCH])?;
     let (mut last, mut newest) = (None, i64::MIN);
     while let Some(row) = rows.next()? {
-        let at = row.get::<_, i64>(1)?;
+        let at = row.get::<_, i64>("timestamp")?;
         if at >= cutoff {
             break;
         }
         newest = newest.max(at);
-        last = Some(row.get::<_, i64>(0)?);
+        last = Some(row.get::<_, i64>("sequence")?);
     }
     let Some(last) = last else { return Ok(0) };
     tx.prepare_cached("UPDATE teams SET cut_at = MAX(COALESCE(cut_at, ?2), ?2) WHERE no = ?1")?
@@ -125,7 +125,7 @@ fn forget_scoped(tx: &mut Tx<'_>, cutoff: i64) -> Result<(), StoreError> {
                  AND NOT EXISTS (SELECT 1 FROM exceptions e WHERE e.webhook_id = w.id)
                  AND NOT EXISTS (SELECT 1 FROM replays r WHERE r.webhook_id = w.id AND r.state = 'running')))",
         )?
-        .query_map([cutoff], |row| row.get(0))?
+        .query_map([cutoff], only)?
         .collect::<Result<_, _>>()?;
     orphans.iter().try_for_each(|id| webhooks::forget(tx, id))
 }

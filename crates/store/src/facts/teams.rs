@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sandscope_model::{Team, TeamId, TeamLimits};
 
 use crate::facts::keys::{NewApiKey, insert_key};
-use crate::sqlite::row::{Cells, all, first};
+use crate::sqlite::row::{Cells, all, first, only};
 use crate::{Facts, StoreError};
 
 /// What [`Facts::ensure_first_team`] found.
@@ -37,10 +37,7 @@ pub(crate) fn decode_team(cells: &mut Cells<'_, '_>) -> Result<Team, StoreError>
 /// The team's internal key.
 pub(crate) fn team_no(connection: &Connection, id: TeamId) -> Result<i64, StoreError> {
     let mut statement = connection.prepare_cached("SELECT no FROM teams WHERE id = ?")?;
-    statement
-        .query_row([id.as_uuid().as_bytes()], |row| row.get(0))
-        .optional()?
-        .ok_or(StoreError::UnknownTeam)
+    statement.query_row([id.as_uuid().as_bytes()], only).optional()?.ok_or(StoreError::UnknownTeam)
 }
 
 /// Inserts `team` unless its id or slug is taken.

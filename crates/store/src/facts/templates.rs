@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use sandscope_model::{Build, BuildId, SandboxId, TeamId, Template, TemplateId, TemplateKind};
 
-use crate::sqlite::row::{Cells, all, exists, first, to_json, to_name};
+use crate::sqlite::row::{Cells, all, exists, first, only, to_json, to_name};
 use crate::sqlite::writer::Tx;
 use crate::{Facts, StoreError};
 
@@ -102,7 +102,7 @@ pub(crate) fn insert_build(
     // Within one template no two builds share their time, so that time and template are a position in a list.
     let newest: Option<i64> = connection
         .prepare_cached("SELECT MAX(created_at) FROM builds WHERE template_id = ?")?
-        .query_row([template_id.as_str()], |row| row.get(0))?;
+        .query_row([template_id.as_str()], only)?;
     let created_at = newest.map_or(i64::MIN, |newest| newest + 1).max(build.created_at.as_microsecond());
     connection
         .prepare_cached(

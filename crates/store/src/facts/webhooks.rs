@@ -11,7 +11,7 @@ use crate::facts::forms::health::HealthForm;
 use crate::facts::forms::kind::KindsForm;
 use crate::facts::seal::{self, Sealer};
 use crate::facts::teams::team_no;
-use crate::sqlite::row::{Cells, all, first, integer, to_json};
+use crate::sqlite::row::{Cells, all, first, integer, only, to_json};
 use crate::sqlite::writer::Tx;
 use crate::{Deliveries, StoreError};
 
@@ -96,7 +96,7 @@ pub(crate) fn insert(
     if webhook.options.sandbox_id.is_none() {
         let n: u32 = tx
             .prepare_cached("SELECT COUNT(*) FROM webhooks WHERE team_no = ? AND sandbox_id IS NULL")?
-            .query_row([team_no], |row| row.get(0))?;
+            .query_row([team_no], only)?;
         if n >= max {
             return Ok(false);
         }
@@ -166,7 +166,7 @@ fn update(tx: &mut Tx<'_>, webhook: &Webhook, sealer: Option<&Sealer>) -> Result
              WHERE w.id = ? AND t.id = ?",
         )?
         .query_row(params![id, webhook.team_id.as_uuid().as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get("enabled")?, row.get("cursor")?, row.get("last_sequence")?))
         })
         .optional()?;
     let Some((was_enabled, cursor, last)) = found else { return Ok(false) };
@@ -238,9 +238,8 @@ fn reseal(tx: &mut Tx<'_>, sealer: &Sealer) -> Result<u64, StoreError> {
     let mut n = 0;
     for webhook in webhooks {
         let id = webhook.id.as_uuid().as_bytes();
-        let stored: Option<Vec<u8>> = tx
-            .prepare_cached("SELECT secrets FROM webhooks WHERE id = ?")?
-            .query_row([id], |row| row.get(0))?;
+        let stored: Option<Vec<u8>> =
+            tx.prepare_cached("SELECT secrets FROM webhooks WHERE id = ?")?.query_row([id], only)?;
         if stored.is_none_or(|stored| !seal::is_current(sealer, &stored)) {
             tx.prepare_cached("UPDATE webhooks SET signature_secret = '', secrets = ? WHERE id = ?")?
                 .execute(params![Secrets::seal(&webhook, Some(sealer))?, id])?;
@@ -366,7 +365,7 @@ pub(crate) fn unskip(tx: &Tx<'_>, id: &[u8], low: u64, high: u64) -> Result<(), 
     let (low, high) = (integer(low), integer(high));
     let ranges: Vec<(i64, i64)> = tx
         .prepare_cached("SELECT first, last FROM skipped WHERE webhook_id = ? AND first <= ? AND last >= ?")?
-        .query_map(params![id, high, low], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![id, high, low], |row| Ok((row.get("first")?, row.get("last")?)))?
         .collect::<Result<_, _>>()?;
     for (first, last) in ranges {
         tx.prepare_cached("DELETE FROM skipped WHERE webhook_id = ? AND first = ?")?

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sandscope_model::{LogEntry, SandboxId, TeamId};
 
 use crate::logs::streams::decode_entry;
-use crate::sqlite::row::{all, integer};
+use crate::sqlite::row::{all, integer, only};
 use crate::sqlite::writer::Tx;
 use crate::{Logs, StoreError};
 
@@ -33,7 +33,7 @@ pub struct NumberedEntry {
 
 fn find(connection: &Connection, what: &str) -> Result<Option<u64>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT upto FROM exports WHERE what = ?")?;
-    let upto: Option<i64> = statement.query_row([what], |row| row.get(0)).optional()?;
+    let upto: Option<i64> = statement.query_row([what], only).optional()?;
     Ok(upto.map(|upto| u64::try_from(upto).unwrap_or(0)))
 }
 
@@ -45,7 +45,7 @@ fn set(tx: &Tx<'_>, what: &str, upto: u64) -> Result<(), StoreError> {
 
 fn newest(connection: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT COALESCE(MAX(no), 0) FROM entries";
-    let no: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let no: i64 = connection.prepare_cached(sql)?.query_row([], only)?;
     Ok(u64::try_from(no).unwrap_or(0))
 }
 

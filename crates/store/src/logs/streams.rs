@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sandscope_model::{EventType, LogEntry, LogLevel, LogSource, SandboxId, Timestamp};
 
 use crate::logs::bounds::LogBounds;
-use crate::sqlite::row::{Cells, all, first, integer};
+use crate::sqlite::row::{Cells, all, first, integer, only};
 use crate::sqlite::writer::Tx;
 use crate::{Logs, Order, StoreError};
 
@@ -273,7 +273,7 @@ fn keep_stream_in_bounds(tx: &Tx<'_>, stream: &Stream, bounds: LogBounds) -> Res
 
 fn keep_total_in_bounds(tx: &Tx<'_>, bounds: LogBounds) -> Result<(), StoreError> {
     loop {
-        let total: i64 = tx.prepare_cached("SELECT n_bytes FROM total")?.query_row([], |row| row.get(0))?;
+        let total: i64 = tx.prepare_cached("SELECT n_bytes FROM total")?.query_row([], only)?;
         let mut surplus = total - integer(bounds.max_total_bytes);
         if surplus <= 0 {
             return Ok(());
@@ -295,7 +295,7 @@ fn forget(tx: &Tx<'_>, cutoff: i64, batch: u32) -> Result<u64, StoreError> {
     let mut at = tx.prepare_cached(times)?;
     let mut expired = Vec::new();
     for entry in oldest(tx, None, i64::from(batch))? {
-        let at: Option<i64> = at.query_row([entry.no], |row| row.get(0)).optional()?;
+        let at: Option<i64> = at.query_row([entry.no], only).optional()?;
         if at.is_none_or(|at| at >= cutoff) {
             break;
         }

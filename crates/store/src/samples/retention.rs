@@ -5,6 +5,7 @@ use rusqlite::params;
 use sandscope_model::Timestamp;
 
 use crate::samples::sealed::forget_if_empty;
+use crate::sqlite::row::only;
 use crate::sqlite::writer::Tx;
 use crate::{Samples, StoreError};
 
@@ -24,7 +25,7 @@ struct Walk {
 fn forget_samples(tx: &Tx<'_>, after: i64, cutoff: i64) -> Result<Walk, StoreError> {
     let series: Vec<i64> = tx
         .prepare_cached("SELECT no FROM series WHERE no > ? ORDER BY no LIMIT ?")?
-        .query_map(params![after, SERIES_BATCH], |row| row.get(0))?
+        .query_map(params![after, SERIES_BATCH], only)?
         .collect::<Result<_, _>>()?;
     let mut deleted = 0;
     for no in &series {
@@ -33,7 +34,7 @@ fn forget_samples(tx: &Tx<'_>, after: i64, cutoff: i64) -> Result<Walk, StoreErr
             .prepare_cached(
                 "SELECT MAX(at) FROM (SELECT at FROM samples WHERE series = ? AND at < ? ORDER BY at LIMIT ?)",
             )?
-            .query_row(params![no, cutoff, BATCH], |row| row.get(0))?;
+            .query_row(params![no, cutoff, BATCH], only)?;
         let Some(last) = last else { continue };
         let n = count(
             tx.prepare_cached("DELETE FROM samples WHERE series = ? AND at <= ?")?.execute([*no, last])?,

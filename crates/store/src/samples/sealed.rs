@@ -21,7 +21,7 @@ use sandscope_model::Timestamp;
 use crate::failure::Failure;
 use crate::samples::point::{Block, Point, SECOND, Spans, encode_samples, encode_spans};
 use crate::samples::sample_row;
-use crate::sqlite::row::{all, integer};
+use crate::sqlite::row::{all, integer, only};
 use crate::sqlite::writer::Tx;
 use crate::{Samples, StoreError};
 
@@ -122,7 +122,7 @@ fn seal(tx: &Tx<'_>, from: i64, before: i64) -> Result<Step, StoreError> {
         let Some(series) = step.next else { break };
         let oldest: Option<(i64, i64)> = tx
             .prepare_cached("SELECT series, at FROM samples WHERE series >= ? ORDER BY series, at LIMIT 1")?
-            .query_row([series], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([series], |row| Ok((row.get("series")?, row.get("at")?)))
             .optional()?;
         step.next = match oldest {
             None => None,
@@ -217,9 +217,9 @@ pub(crate) fn forget_if_empty(tx: &Tx<'_>, series: i64) -> Result<(), StoreError
 /// Bytes of all blocks and rows. Not those of the file's pages: one that holds several small blocks is not free before
 /// all of them are gone, so that by pages much would be dropped that makes no room.
 fn held_bytes(connection: &Connection) -> Result<u64, StoreError> {
-    let sql = "SELECT COUNT(*), COALESCE(SUM(LENGTH(data)), 0), (SELECT COUNT(*) FROM samples) FROM blocks";
+    let sql = "SELECT COUNT(*) AS n_blocks, COALESCE(SUM(LENGTH(data)), 0) AS data, (SELECT COUNT(*) FROM samples) AS n_rows FROM blocks";
     let (n_blocks, data, n_rows) = connection.query_row(sql, [], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        Ok((row.get::<_, i64>("n_blocks")?, row.get::<_, i64>("data")?, row.get::<_, i64>("n_rows")?))
     })?;
     let number = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(number(data) + number(n_blocks) * BLOCK_BYTES + number(n_rows) * ROW_BYTES)
@@ -227,7 +227,7 @@ fn held_bytes(connection: &Connection) -> Result<u64, StoreError> {
 
 /// Bytes of the file that hold something.
 fn used_bytes(connection: &Connection) -> Result<u64, StoreError> {
-    let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], only::<i64>);
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
     Ok(u64::try_from(pages.saturating_mul(pragma("page_size")?)).unwrap_or(0))
 }

@@ -9,14 +9,14 @@ use sandscope_model::{Sample, SandboxId, Timestamp, Values};
 use crate::samples::point::{Aggregate, Point, SECOND, Spans, sample};
 use crate::samples::sample_row;
 use crate::samples::sealed::{SAMPLES, SPANS, read_block, read_blocks};
-use crate::sqlite::row::{all, first};
+use crate::sqlite::row::{all, first, only};
 use crate::sqlite::writer::Tx;
 use crate::{Samples, StoreError};
 
 fn insert(tx: &Tx<'_>, sample: &Sample) -> Result<(), StoreError> {
     let id = sample.sandbox_id.as_str();
     let mut find = tx.prepare_cached("SELECT no FROM series WHERE sandbox_id = ?")?;
-    let known: Option<i64> = rusqlite::OptionalExtension::optional(find.query_row([id], |row| row.get(0)))?;
+    let known: Option<i64> = rusqlite::OptionalExtension::optional(find.query_row([id], only))?;
     let series = match known {
         Some(series) => series,
         None => {

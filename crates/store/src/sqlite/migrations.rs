@@ -7,6 +7,7 @@
 use rusqlite::Connection;
 
 use crate::StoreError;
+use crate::sqlite::row::only;
 
 /// The schema of one file.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +63,7 @@ pub(crate) const LOGS: Schema = Schema {
 };
 
 fn version(connection: &Connection) -> Result<u32, StoreError> {
-    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+    Ok(connection.query_row("PRAGMA user_version", [], only)?)
 }
 
 /// Whether the file is exactly at the version known here; an error if it is newer.

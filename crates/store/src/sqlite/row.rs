@@ -168,6 +168,12 @@ pub(crate) fn first<T, P: Params>(
     rows.next()?.map(|row| decode(&mut Cells::new(row, &columns))).transpose()
 }
 
+/// The cell of a row of one column, where a name would say nothing: the one place that reads by position. For
+/// `query_row` and `query_map`.
+pub(crate) fn only<T: FromSql>(row: &Row<'_>) -> rusqlite::Result<T> {
+    row.get(0)
+}
+
 /// Whether there is a row.
 pub(crate) fn exists<P: Params>(connection: &Connection, sql: &str, params: P) -> Result<bool, StoreError> {
     Ok(connection.prepare_cached(sql)?.exists(params)?)
