@@ -101,4 +101,8 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::Unsupported`] for a stray of another engine, or the step that failed.
     async fn remove(&self, stray: &Stray) -> Result<(), EngineError>;
+
+    /// Finishes what this engine does in the background, before the server's process ends. Sandboxes live on. Called
+    /// last and once.
+    async fn close(&self) {}
 }

@@ -1,4 +1,4 @@
-//! What makes the sandboxes: the Linux runtime, whose launcher is this same binary.
+//! What makes the sandboxes. The one place of the server that names an engine: everything else holds the three traits.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,9 +12,11 @@ use sandscope_engine_namespaces::linux::{self, LinuxOptions, LinuxRuntime, WarmO
 use sandscope_config as config;
 use sandscope_tasks::Tasks;
 
-/// A running engine.
+/// A running engine, as each part of the server holds it.
 pub(crate) struct Engine {
-    runtime: Arc<LinuxRuntime>,
+    engine: Arc<dyn sandscope_engine::Engine>,
+    readings: Arc<dyn Readings>,
+    door: Arc<dyn Dial>,
 }
 
 impl Engine {
@@ -35,32 +37,46 @@ impl Engine {
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         sandscope_system::raise_descriptor_limit();
-        let launcher = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
-        options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
-            n: sandbox.n_warm,
-            memory_mb: sandbox.memory_mb,
-            disk_mb: sandbox.disk_mb,
-        });
-        let runtime =
-            LinuxRuntime::start(options, tasks.clone()).await.context("cannot start the sandbox runtime")?;
-        Ok(Self { runtime: Arc::new(runtime) })
+        let engine =
+            namespaces(data_dir, sandbox, tasks).await.context("cannot start the sandbox runtime")?;
+        Ok(Self::of(engine))
+    }
+
+    fn of(engine: impl sandscope_engine::Engine + Readings + Dial) -> Self {
+        let engine = Arc::new(engine);
+        Self { readings: Arc::clone(&engine) as _, door: Arc::clone(&engine) as _, engine }
     }
 
     pub(crate) fn engine(&self) -> Arc<dyn sandscope_engine::Engine> {
-        Arc::clone(&self.runtime) as Arc<dyn sandscope_engine::Engine>
+        Arc::clone(&self.engine)
     }
 
     pub(crate) fn readings(&self) -> Arc<dyn Readings> {
-        Arc::clone(&self.runtime) as Arc<dyn Readings>
+        Arc::clone(&self.readings)
     }
 
     pub(crate) fn door(&self) -> Arc<dyn Dial> {
-        Arc::clone(&self.runtime) as Arc<dyn Dial>
+        Arc::clone(&self.door)
     }
 
-    /// Finishes what is being removed. Sandboxes live on.
-    pub(crate) async fn shutdown(&self) {
-        self.runtime.shutdown().await;
+    /// Finishes what it does in the background. Sandboxes live on.
+    pub(crate) async fn close(&self) {
+        self.engine.close().await;
     }
+}
+
+/// The engine of namespaces, whose launcher is this same binary.
+async fn namespaces(
+    data_dir: &Path,
+    sandbox: &config::Sandbox,
+    tasks: &Tasks,
+) -> anyhow::Result<LinuxRuntime> {
+    let launcher = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
+    options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
+        n: sandbox.n_warm,
+        memory_mb: sandbox.memory_mb,
+        disk_mb: sandbox.disk_mb,
+    });
+    Ok(LinuxRuntime::start(options, tasks.clone()).await?)
 }

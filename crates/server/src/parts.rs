@@ -249,7 +249,7 @@ impl Parts {
             }
         });
         tasks.at_drain(Phase::Deliver, |left| webhooks.drain(left));
-        tasks.at_drain(Phase::Engine, |_| async move { engine.shutdown().await });
+        tasks.at_drain(Phase::Engine, |_| async move { engine.close().await });
         health
     }
 }

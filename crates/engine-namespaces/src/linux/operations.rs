@@ -89,4 +89,8 @@ impl Engine for LinuxRuntime {
     async fn remove(&self, stray: &Stray) -> Result<(), EngineError> {
         survey::remove_stray(&self.shared, stray).await
     }
+
+    async fn close(&self) {
+        self.shutdown().await;
+    }
 }
