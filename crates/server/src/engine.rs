@@ -12,17 +12,16 @@ use sandscope_engine_namespaces::linux::{self, LinuxOptions, LinuxRuntime, WarmO
 use sandscope_config as config;
 use sandscope_tasks::Tasks;
 
-/// A running engine, as each part of the server holds it.
-pub(crate) struct Engine {
-    engine: Arc<dyn sandscope_engine::Engine>,
-    readings: Arc<dyn Readings>,
-    door: Arc<dyn Dial>,
+/// An engine that this host can run.
+pub(crate) struct Planned {
+    sandbox: config::Sandbox,
 }
 
-impl Engine {
+impl Planned {
     /// Refuses a host on which sandboxes cannot be made, saying everything that is missing and how to mend it.
-    pub(crate) fn check_host() -> anyhow::Result<()> {
-        let Err(problems) = linux::check_host(&CgroupOptions::default()) else { return Ok(()) };
+    pub(crate) fn on_this_host(sandbox: &config::Sandbox) -> anyhow::Result<Self> {
+        let planned = Self { sandbox: sandbox.clone() };
+        let Err(problems) = linux::check_host(&CgroupOptions::default()) else { return Ok(planned) };
         let mut message = "sandboxes cannot be made on this host:".to_owned();
         for problem in problems {
             let _ = write!(message, "\n  - {}\n    fix: {}", problem.what, problem.fix);
@@ -31,17 +30,21 @@ impl Engine {
     }
 
     /// Starts it over the state kept below `data_dir`.
-    pub(crate) async fn start(
-        data_dir: &Path,
-        sandbox: &config::Sandbox,
-        tasks: &Tasks,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn start(self, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Engine> {
         sandscope_system::raise_descriptor_limit();
-        let engine =
-            namespaces(data_dir, sandbox, tasks).await.context("cannot start the sandbox runtime")?;
-        Ok(Self::of(engine))
+        let engine = namespaces(data_dir, &self.sandbox, tasks).await;
+        Ok(Engine::of(engine.context("cannot start the sandbox runtime")?))
     }
+}
 
+/// A running engine, as each part of the server holds it.
+pub(crate) struct Engine {
+    engine: Arc<dyn sandscope_engine::Engine>,
+    readings: Arc<dyn Readings>,
+    door: Arc<dyn Dial>,
+}
+
+impl Engine {
     fn of(engine: impl sandscope_engine::Engine + Readings + Dial) -> Self {
         let engine = Arc::new(engine);
         Self { readings: Arc::clone(&engine) as _, door: Arc::clone(&engine) as _, engine }

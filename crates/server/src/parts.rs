@@ -30,7 +30,7 @@ use sandscope_webhooks::{RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::sync::watch;
 
 use crate::bootstrap;
-use crate::engine::Engine;
+use crate::engine::{Engine, Planned};
 use crate::export::{self, ExportFigures};
 use crate::node::Node;
 use crate::operator::Operator;
@@ -58,11 +58,16 @@ pub(crate) struct SamplerFigures {
 
 impl Parts {
     /// Opens the store, starts the engine, and takes over what the last run left.
-    pub(crate) async fn start(config: &Config, data_dir: &DataDir, tasks: &Tasks) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        config: &Config,
+        data_dir: &DataDir,
+        planned: Planned,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let store = open_store(config, data_dir, &clock, &entropy, tasks).await?;
-        let engine = Engine::start(data_dir.path(), &config.sandbox, tasks).await?;
+        let engine = planned.start(data_dir.path(), tasks).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             engine: engine.engine(),
             readings: engine.readings(),

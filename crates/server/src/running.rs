@@ -13,7 +13,7 @@ use sandscope_tasks::{Failure, Tasks};
 use tokio::sync::watch;
 
 use crate::egress::egress_rules;
-use crate::engine::Engine;
+use crate::engine::Planned;
 use crate::exports::Addresses;
 use crate::http::Tls;
 use crate::parts::Parts;
@@ -44,12 +44,12 @@ impl Running {
     /// a key cannot be used, or the store cannot be opened or written.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let tasks = Tasks::new(SystemClock);
-        Engine::check_host()?;
+        let planned = Planned::on_this_host(&config.sandbox)?;
         let tls = config.server.tls().as_ref().map(Tls::load).transpose()?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
         let ports = Ports::reserve(config, tls.as_ref())?;
         let (addresses, own_port) = (ports.addresses.clone(), ports.own);
-        let parts = Parts::start(config, &data_dir, &tasks).await?;
+        let parts = Parts::start(config, &data_dir, planned, &tasks).await?;
         let guard = EgressGuard::with_rules(egress_rules(config, own_port));
         let sampler = parts.sample(config);
         parts.collect_logs();
