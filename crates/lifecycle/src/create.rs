@@ -13,6 +13,7 @@ use crate::CreateError;
 use crate::driver::{self, Begin};
 use crate::lifecycle::Lifecycle;
 use crate::slots::Slot;
+use crate::undriven::{Undriven, take_back};
 
 impl Lifecycle {
     /// Makes a sandbox. It runs, is recorded and has told `created` when this returns. Once admitted it is made even
@@ -30,11 +31,24 @@ impl Lifecycle {
         }
         let lifecycle = self.clone();
         let team = team.clone();
-        let making = self.context.tasks.spawn(async move { lifecycle.make(&team, request).await });
+        let making = self.context.tasks.spawn(async move {
+            let undriven = Undriven::default();
+            let making = lifecycle.make(&team, request, &undriven);
+            let made = lifecycle.context.drivers.run(&"a create", making).await;
+            if let Some(sandbox) = undriven.take() {
+                take_back(&lifecycle.context, sandbox).await;
+            }
+            made.unwrap_or_else(|_| Err(lifecycle.unmade()))
+        });
         making.await.unwrap_or_else(|_| Err(self.unmade()))
     }
 
-    async fn make(&self, team: &Team, request: CreateRequest) -> Result<Created, CreateError> {
+    async fn make(
+        &self,
+        team: &Team,
+        request: CreateRequest,
+        undriven: &Undriven,
+    ) -> Result<Created, CreateError> {
         let resolved = self.context.facts.resolve_template(team.id, &request.template).await?;
         let Some((template, build)) = resolved else {
             return Err(CreateError::TemplateNotFound { reference: request.template });
@@ -46,9 +60,13 @@ impl Lifecycle {
         let places = if slot.is_some() { limit } else { 0 };
         let key =
             request.idempotency.map(|key| IdempotencyKey { key: key.key, request_hash: key.request_hash });
+        undriven.hold(&sandbox);
         let admission = self.context.admissions.admit_sandbox(&sandbox, places, key).await?;
+        if admission != Admission::Admitted {
+            undriven.take();
+        }
         match admission {
-            Admission::Admitted => self.launch(sandbox, slot).await,
+            Admission::Admitted => self.launch(sandbox, slot, undriven).await,
             Admission::LimitReached { .. } => Err(CreateError::LimitReached { limit }),
             Admission::Replay(id) => self.replay(&id).await,
             Admission::InProgress => Err(CreateError::IdempotencyInProgress),
@@ -56,7 +74,12 @@ impl Lifecycle {
         }
     }
 
-    async fn launch(&self, sandbox: Sandbox, slot: Option<Slot>) -> Result<Created, CreateError> {
+    async fn launch(
+        &self,
+        sandbox: Sandbox,
+        slot: Option<Slot>,
+        undriven: &Undriven,
+    ) -> Result<Created, CreateError> {
         let spec = &sandbox.spec;
         let launch = LaunchSpec {
             id: sandbox.id.clone(),
@@ -73,6 +96,7 @@ impl Lifecycle {
         let begin = Begin::Create { launch: Box::new(launch), reply };
         self.context.creates.begin();
         driver::spawn(&self.context, sandbox, slot, begin);
+        undriven.take();
         let made = answer.await.unwrap_or_else(|_| Err(self.unmade()));
         self.context.creates.end(made.is_ok());
         let sandbox = made?;

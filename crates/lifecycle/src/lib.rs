@@ -40,6 +40,7 @@ mod recovery;
 mod request;
 mod slots;
 mod start;
+mod undriven;
 mod upkeep;
 
 pub use error::{CreateError, RequestError, StartError};

@@ -3,22 +3,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sandscope_engine::{Dial, Readings};
-use sandscope_model::{Clock, Event, SandboxId};
-use sandscope_store::{EventLog, LogBatch, NodeFacts, Tail};
+use sandscope_model::{Clock, SandboxId};
+use sandscope_store::{EventLog, NodeFacts};
 use sandscope_tasks::{Crew, Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::follower::follow;
 use crate::pace::Pace;
-use crate::story;
+use crate::story::Story;
 
 /// How often the collector looks for sandboxes it does not follow.
 const LOOK: Duration = Duration::from_millis(250);
-/// Events taken at once.
-const EVENTS: u32 = 256;
-/// How long the store is left alone after it failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a sandbox is left alone after its follower failed.
 const PENALTY: Duration = Duration::from_secs(30);
 
@@ -61,12 +57,10 @@ pub(crate) struct Shared {
 pub fn start(options: LogsOptions, tasks: &Tasks) {
     let stop = tasks.stopping(Phase::Collect);
     let LogsOptions { facts, log, readings, door, clock } = options;
-    // One tail for all lives of the task: a failure costs the lines of one batch at the most.
-    let tail = Arc::new(tokio::sync::Mutex::new(log.tail_from_now()));
-    let (telling, waiting, stopped) = (Arc::clone(&facts), Arc::clone(&clock), stop.clone());
-    tasks.start(Task::restart("log-story", Phase::Collect), move || {
-        tell(Arc::clone(&tail), Arc::clone(&telling), Arc::clone(&waiting), stopped.clone())
-    });
+    let story = Arc::new(Story::new(&log, Arc::clone(&facts), Arc::clone(&clock)));
+    let stopped = stop.clone();
+    tasks
+        .start(Task::restart("log-story", Phase::Collect), move || Arc::clone(&story).write(stopped.clone()));
     let under_way = TaskTracker::new();
     let shared = Arc::new(Shared {
         facts,
@@ -132,45 +126,5 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-    }
-}
-
-/// Writes what happens to sandboxes into their logs, until it is stopped and everything that happened is written.
-async fn tell(
-    tail: Arc<tokio::sync::Mutex<Tail>>,
-    facts: Arc<dyn NodeFacts>,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
-    let mut tail = tail.lock().await;
-    loop {
-        let batch = tokio::select! {
-            biased;
-            batch = tail.next(EVENTS) => batch,
-            () = stop.cancelled() => break,
-        };
-        match batch {
-            Ok(batch) => write(&*facts, &batch.events).await,
-            Err(error) => {
-                tracing::warn!(%error, "lifecycle lines cannot be written for now: the events cannot be read");
-                if stop.run_until_cancelled(clock.sleep(STORE_PAUSE)).await.is_none() {
-                    return;
-                }
-            }
-        }
-    }
-    while let Ok(Some(batch)) = tail.try_next(EVENTS).await {
-        write(&*facts, &batch.events).await;
-    }
-}
-
-async fn write(facts: &dyn NodeFacts, events: &[Arc<Event>]) {
-    for event in events {
-        let Some(sandbox) = event.subject.sandbox() else { continue };
-        let Some(entry) = story::entry(event) else { continue };
-        let batch = LogBatch { sandbox_id: sandbox.id.clone(), entries: vec![entry], taken_upto: None };
-        if let Err(error) = facts.append_logs(batch).await {
-            tracing::debug!(sandbox_id = %sandbox.id, %error, "a lifecycle line is missing in a log");
-        }
     }
 }

@@ -25,8 +25,9 @@
 //! Failure cases: an agent that does not answer sensibly is asked again after a while, less and less often. A paused
 //! sandbox keeps its connection until the answer is overdue, and gets a new follower when it is resumed. If the store
 //! cannot be written the lines stay with the agent as long as there is room. What was written within the last moments
-//! before a kill may be missing: nobody waits for it. Lifecycle lines are written from the feed, best effort; the record
-//! is the event log.
+//! before a kill may be missing: nobody waits for it. Lifecycle lines are written in the order of
+//! the event log; one that the store refuses is tried again until it is written, and those behind it wait in the log. What
+//! cannot be written by the time the server ends is missing here; the record is the event log.
 
 #![warn(clippy::disallowed_methods)]
 
@@ -34,6 +35,7 @@ mod collector;
 mod entry;
 mod follower;
 mod pace;
+mod sentence;
 mod story;
 mod text;
 

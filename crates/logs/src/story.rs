@@ -1,97 +1,85 @@
-//! What happened to a sandbox, as a line of its log.
+//! Writes what happens to sandboxes into their logs, in the order in which it happened, skipping nothing.
 
-use std::fmt::Write as _;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
-use sandscope_model::{
-    Death, EventDraft, ExitStatus, Fact, KillReason, LogEntry, LogLevel, LogSource, Update,
-};
+use sandscope_model::{Clock, Event};
+use sandscope_store::{EventLog, LogBatch, NodeFacts, StoreError, Tail};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
-/// `None` for what does not happen to sandboxes.
-pub(crate) fn entry(event: &EventDraft) -> Option<LogEntry> {
-    let (level, message) = tell(&event.fact)?;
-    Some(LogEntry {
-        at: event.timestamp,
-        level,
-        source: LogSource::Server,
-        pid: None,
-        event_type: Some(event.event_type()),
-        message,
-    })
+use crate::sentence;
+
+/// Events taken at once.
+const EVENTS: u32 = 256;
+/// How long the store is left alone after it failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who writes it, over all lives of its task: one that panics leaves to the next what is not written.
+pub(crate) struct Story {
+    place: Mutex<Place>,
+    facts: Arc<dyn NodeFacts>,
+    clock: Arc<dyn Clock>,
 }
 
-fn tell(fact: &Fact) -> Option<(LogLevel, String)> {
-    Some(match fact {
-        Fact::Created => (LogLevel::Info, "sandbox created".to_owned()),
-        Fact::Paused { .. } => (LogLevel::Info, "sandbox paused".to_owned()),
-        Fact::Resumed => (LogLevel::Info, "sandbox resumed".to_owned()),
-        // Clients that keep a sandbox alive do that every few seconds.
-        Fact::Updated(Update::TimeoutMoved { end_at }) => {
-            (LogLevel::Debug, format!("sandbox updated: it times out at {end_at:.3}"))
-        }
-        Fact::Checkpointed { snapshot } => (LogLevel::Info, format!("snapshot {snapshot} taken")),
-        Fact::Killed(death) => killed(death),
-        Fact::OutOfMemory(kills) => {
-            (LogLevel::Warn, format!("out of memory: {} processes killed", kills.n_new))
-        }
-        Fact::Webhook { .. } | Fact::Alert { .. } => return None,
-    })
+/// How far it is: a batch at most waits here, all else in the log.
+struct Place {
+    tail: Tail,
+    unwritten: VecDeque<Arc<Event>>,
 }
 
-fn killed(death: &Death) -> (LogLevel, String) {
-    let level = match death.reason {
-        KillReason::Request | KillReason::Timeout | KillReason::Admin => LogLevel::Info,
-        _ => LogLevel::Error,
-    };
-    let mut message = format!("sandbox killed: {}", death.reason.as_str());
-    // Writing to a String cannot fail.
-    if let Some(exit) = &death.exit {
-        let _ = match exit.status {
-            Some(ExitStatus::Code(code)) => write!(message, ", exit code {code}"),
-            Some(ExitStatus::Signal(signal)) => write!(message, ", signal {signal}"),
-            None => Ok(()),
-        };
-        if let Some(n) = exit.n_oom_kills.filter(|n| *n > 0) {
-            let _ = write!(message, ", {n} OOM kills");
+impl Story {
+    /// Of what happens from now on.
+    pub(crate) fn new(log: &EventLog, facts: Arc<dyn NodeFacts>, clock: Arc<dyn Clock>) -> Self {
+        let place = Place { tail: log.tail_from_now(), unwritten: VecDeque::new() };
+        Self { place: Mutex::new(place), facts, clock }
+    }
+
+    /// Writes until it is stopped and everything that happened is written, or cannot be.
+    pub(crate) async fn write(self: Arc<Self>, stop: CancellationToken) {
+        let mut place = self.place.lock().await;
+        while !stop.is_cancelled() {
+            let Err(error) = self.step(&mut place, &stop).await else { continue };
+            tracing::warn!(%error, n_waiting = place.unwritten.len(), "lifecycle lines are not written yet");
+            let pause = self.clock.sleep(STORE_PAUSE);
+            let _ = stop.run_until_cancelled(pause).await;
+        }
+        if let Err(error) = self.finish(&mut place).await {
+            tracing::warn!(%error, n_missing = place.unwritten.len(), "lifecycle lines are missing in logs");
         }
     }
-    if let Some(execution) = &death.execution {
-        let ms = execution.execution_time_ms;
-        let _ = write!(message, ", after {}.{:03} s", ms / 1000, ms % 1000);
-    }
-    (level, message)
-}
 
-#[cfg(test)]
-mod tests {
-    use sandscope_model::{EventType, Exit, SandboxRef, Timestamp};
-
-    use super::*;
-
-    #[test]
-    fn a_death_says_why() {
-        let exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: Some(2), ..Exit::default() };
-        let death = Death { exit: Some(exit), ..Death::of(KillReason::Oom) };
-        let told = tell(&Fact::Killed(death));
-        assert_eq!(told, Some((LogLevel::Error, "sandbox killed: oom, signal 9, 2 OOM kills".to_owned())));
-        assert_eq!(tell(&Fact::Killed(Death::of(KillReason::Timeout))).unwrap().0, LogLevel::Info);
-    }
-
-    #[test]
-    fn every_event_of_a_sandbox_has_its_line() {
-        let uuid = uuid::Uuid::from_u128;
-        let sandbox = SandboxRef {
-            id: "i00000000000000000001".parse().unwrap(),
-            execution_id: uuid(2).into(),
-            template_id: "t0000000000000000001".parse().unwrap(),
-            build_id: uuid(3).into(),
-            metadata: [].into(),
-        };
-        for kind in EventType::ALL {
-            let ids = (uuid(1).into(), uuid(4).into());
-            let event = EventDraft::example(kind, ids, sandbox.clone(), Timestamp::UNIX_EPOCH);
-            let entry = entry(&event);
-            assert_eq!(entry.is_none(), kind.is_operational());
-            assert!(entry.is_none_or(|entry| entry.event_type == Some(kind)));
+    /// Writes what waits, then takes more. Returns early when stopped.
+    async fn step(&self, place: &mut Place, stop: &CancellationToken) -> Result<(), StoreError> {
+        self.append(&mut place.unwritten).await?;
+        if let Some(batch) = stop.run_until_cancelled(place.tail.next(EVENTS)).await {
+            place.unwritten.extend(batch?.events);
         }
+        Ok(())
+    }
+
+    /// Writes all that has happened. One attempt: the server is about to end.
+    async fn finish(&self, place: &mut Place) -> Result<(), StoreError> {
+        self.append(&mut place.unwritten).await?;
+        while let Some(batch) = place.tail.try_next(EVENTS).await? {
+            place.unwritten.extend(batch.events);
+            self.append(&mut place.unwritten).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes in order; stops at the first that is refused, which is then the first to be tried again. One that was
+    /// written although its answer was lost is there twice.
+    async fn append(&self, unwritten: &mut VecDeque<Arc<Event>>) -> Result<(), StoreError> {
+        while let Some(event) = unwritten.front() {
+            if let (Some(sandbox), Some(entry)) = (event.subject.sandbox(), sentence::entry(event)) {
+                let batch =
+                    LogBatch { sandbox_id: sandbox.id.clone(), entries: vec![entry], taken_upto: None };
+                self.facts.append_logs(batch).await?;
+            }
+            unwritten.pop_front();
+        }
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@ use sandscope_model::{
 };
 use sandscope_store::{LogQuery, Order, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{FakeRuntime, FarFacts, PoisonClock, SeededEntropy, StepClock};
+use sandscope_testbed::{FactsCall, FakeRuntime, FarFacts, Loss, PoisonClock, SeededEntropy, StepClock};
 use tokio::net::TcpListener;
 
 /// How long a drain may take.
@@ -279,4 +279,44 @@ async fn a_collector_that_fails_is_seen_and_starts_over() {
     world.until("it is followed", async || world.messages(&sandbox.id).await.contains(&found)).await;
     assert!(logs.in_trouble().is_empty());
     logs.drain(LIMIT).await;
+}
+
+#[tokio::test]
+async fn a_line_that_the_store_refuses_is_tried_again_and_none_is_skipped() {
+    for loss in [Loss::Question, Loss::Panic] {
+        let world = World::new().await;
+        let logs = world.collect();
+        let sandbox = world.sandbox().await;
+        let created = "sandbox created".to_owned();
+        world.until("it is told", async || world.messages(&sandbox.id).await == [created.clone()]).await;
+        world.facts.lose(FactsCall::AppendLogs, loss);
+        world.lifecycle.pause(world.team.id, &sandbox.id).await.unwrap();
+        world.lifecycle.resume(&world.team, &sandbox.id, Duration::from_secs(300)).await.unwrap();
+        world.lifecycle.kill(world.team.id, &sandbox.id, KillReason::Request).await.unwrap();
+        let last = async || world.messages(&sandbox.id).await.pop().unwrap();
+        world.until("the end is told", async || last().await.starts_with("sandbox killed: request")).await;
+        let mut told = world.messages(&sandbox.id).await;
+        told.pop();
+        // What was carried out before whoever asked for it panicked is there twice.
+        told.dedup();
+        assert_eq!(told, ["sandbox created", "sandbox paused", "sandbox resumed"], "{loss:?}");
+        assert_eq!(world.facts.n_left(), 0);
+        logs.drain(LIMIT).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_lines_does_not_keep_the_server_from_ending() {
+    let world = World::new().await;
+    let logs = world.collect();
+    let sandbox = world.sandbox().await;
+    let created = "sandbox created".to_owned();
+    world.until("it is told", async || world.messages(&sandbox.id).await == [created.clone()]).await;
+    for _ in 0..100 {
+        world.facts.lose(FactsCall::AppendLogs, Loss::Question);
+    }
+    world.lifecycle.kill(world.team.id, &sandbox.id, KillReason::Request).await.unwrap();
+    world.until("it was tried", async || world.facts.n_left() < 100).await;
+    logs.drain(LIMIT).await;
+    assert!(world.facts.n_left() > 0);
 }
