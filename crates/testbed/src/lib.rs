@@ -4,6 +4,7 @@
 mod contract;
 mod fake_runtime;
 mod far_facts;
+mod far_lives;
 mod invariants;
 mod ledger_check;
 mod poison_clock;
@@ -14,6 +15,7 @@ mod step_tasks;
 pub use contract::{Subject, check_engine_contract};
 pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
 pub use far_facts::{FactsCall, FarFacts, Loss};
+pub use far_lives::FarLives;
 pub use invariants::{check_invariants, fold, whole_log};
 pub use poison_clock::PoisonClock;
 pub use seeded_entropy::SeededEntropy;

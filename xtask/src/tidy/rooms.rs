@@ -40,7 +40,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("edge", &["model", "agent-protocol", "lives"]),
     ("otlp", &["model", "outbound", "tasks", "wire", "store", "sampler"]),
     ("config", &["model", "telemetry", "outbound"]),
-    ("testbed", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),
+    ("testbed", &["model", "agent-protocol", "tasks", "lives", "store", "engine", "agent-link"]),
     ("cli", &["model", "console", "system", "wire", "client"]),
     (
         "operator",

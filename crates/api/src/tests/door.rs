@@ -15,7 +15,7 @@ use sandscope_model::{
     Template, TemplateId, TemplateKind, keys,
 };
 use sandscope_store::{FaultPlan, NewApiKey, Store};
-use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeRuntime, FarLives, SeededEntropy, StepClock};
 use sandscope_wire::details::PressureMetrics;
 use sandscope_wire::node::{
     CLUSTER_ID, MachineInfo, NodeExtra, NodeMetrics, NodeSandboxes, NodeUse, NodeView, ReconcilerView,
@@ -98,7 +98,7 @@ impl Door {
         let live = sandscope_sampler::Live::default();
         let (health, watched) = watch::channel(Health::Serving);
         let router = router(ApiOptions {
-            lives: Arc::new(lifecycle.clone()),
+            lives: Arc::new(FarLives::new(Arc::new(lifecycle.clone()))),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             entropy: seeded(3),

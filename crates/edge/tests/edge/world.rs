@@ -1,4 +1,4 @@
-//! A real router, real connections, a real lifecycle and store over the testbed's runtime.
+//! A real router, real connections through a tunnel, a real lifecycle and store over the testbed's runtime.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use sandscope_model::{
     Timestamp,
 };
 use sandscope_store::Store;
-use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeRuntime, FarLives, SeededEntropy, StepClock};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
@@ -95,7 +95,7 @@ impl World {
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let edge = Edge::new(EdgeOptions {
-            lives: Arc::new(lifecycle.clone()),
+            lives: Arc::new(FarLives::new(Arc::new(lifecycle.clone()))),
             clock: clock.clone(),
             domain: "localhost".into(),
         });
