@@ -54,7 +54,7 @@ fn every_commit_is_lost_once() {
 
 /// What is taken of a team by a create that came to nothing is given back before that is said.
 fn gives_back(world: &World) {
-    assert_eq!(world.run_still(world.store.live_sandboxes()).unwrap(), []);
+    assert_eq!(world.run_still(world.store.facts.live_sandboxes()).unwrap(), []);
     world.assert_settled();
     assert_eq!(world.log(), []);
     world.create();
