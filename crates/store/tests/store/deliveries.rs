@@ -195,6 +195,19 @@ async fn attempts_are_found_by_time_outcome_and_type() {
 }
 
 #[tokio::test]
+async fn attempts_go_after_seven_days() {
+    let house = House::new().await;
+    let (hook, week) = (uuid(), 7 * 24 * 3600);
+    let attempts = (0..1_203).map(|second| attempt(&house.team, hook, second, true)).collect();
+    house.store.attempts.insert_attempts(attempts).await.unwrap();
+    assert_eq!(house.store.attempts.delete_expired(at(week)).await.unwrap(), 0, "to the second");
+    assert_eq!(house.store.attempts.delete_expired(at(week + 1_201)).await.unwrap(), 1_201);
+    let left =
+        house.store.attempts.attempt_stats(house.team.id, hook, at(0), at(2_000), 86_400).await.unwrap();
+    assert_eq!(left.iter().map(|bucket| bucket.total).sum::<u64>(), 2);
+}
+
+#[tokio::test]
 async fn webhooks_of_a_sandbox_go_with_it_once_everything_is_delivered() {
     let house = House::new().await;
     let hour = 3600;
