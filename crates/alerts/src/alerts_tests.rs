@@ -150,6 +150,26 @@ impl House {
         alerts.collect()
     }
 
+    /// A webhook of the team.
+    async fn webhook(&self) -> WebhookId {
+        let id = WebhookId::generate(&*self.options.entropy);
+        let webhook = Webhook {
+            id,
+            team_id: self.team,
+            name: "w".to_owned(),
+            url: "http://127.0.0.1:9/".to_owned(),
+            events: [EventType::Killed].into(),
+            enabled: true,
+            signature_secret: Secret::new("s".to_owned()),
+            previous_secret: None,
+            headers: BTreeMap::new(),
+            options: WebhookOptions::default(),
+            created_at: self.clock.now(),
+        };
+        self.options.deliveries.insert_webhook(webhook, 10).await.unwrap();
+        id
+    }
+
     async fn own(&self, rule: AlertRule) -> TeamAlertRule {
         let new = TeamAlertRule {
             id: AlertRuleId::generate(&*self.options.entropy),
@@ -297,21 +317,7 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     let behind = rule("behind", AlertMetric::WebhookBehind, 2.0, 0, AlertBy::Webhook);
     let mut house = House::new(vec![failing, behind]).await;
     let options = house.options.clone();
-    let id = WebhookId::generate(&*house.options.entropy);
-    let webhook = Webhook {
-        id,
-        team_id: house.team,
-        name: "w".to_owned(),
-        url: "http://127.0.0.1:9/".to_owned(),
-        events: [EventType::Killed].into(),
-        enabled: true,
-        signature_secret: Secret::new("s".to_owned()),
-        previous_secret: None,
-        headers: BTreeMap::new(),
-        options: WebhookOptions::default(),
-        created_at: house.clock.now(),
-    };
-    options.deliveries.insert_webhook(webhook, 10).await.unwrap();
+    let id = house.webhook().await;
     let running = house.sandbox(1, &[]).await;
     let health =
         |failing_since: Option<Timestamp>| WebhookHealth { failing_since, ..WebhookHealth::default() };
@@ -346,6 +352,34 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     expected.push(told(false, "behind", &subject));
     assert_eq!(house.told().await, expected);
     assert_eq!(options.alerts.firing_alerts(house.team, 9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_alert_of_a_team_without_events_is_the_first_event_of_its_log_and_borrows_no_sandbox() {
+    let failing = rule("failing", AlertMetric::WebhookFailingS, 300.0, 0, AlertBy::Webhook);
+    let mut house = House::new(vec![failing]).await;
+    let options = house.options.clone();
+    let id = house.webhook().await;
+    let health = WebhookHealth { failing_since: Some(house.clock.now()), ..WebhookHealth::default() };
+    options
+        .deliveries
+        .record_deliveries(DeliveryProgress { health: Some(health), ..DeliveryProgress::of(id) })
+        .await
+        .unwrap();
+    assert!(
+        options.events.events_after(house.team, 0, 10).await.unwrap().is_empty(),
+        "nothing ever happened"
+    );
+    house.clock.advance(Duration::from_secs(300));
+    house.metered().await;
+    let events = options.events.events_after(house.team, 0, 10).await.unwrap();
+    let [event] = &events[..] else { panic!("one event: {events:?}") };
+    let Fact::Alert { change: AlertChange::Firing, notice } = &event.fact else { panic!("{event:?}") };
+    assert_eq!((event.sequence, event.subject.key().to_string()), (1, format!("webhook:{id}")));
+    assert_eq!((notice.rule.as_str(), &notice.sandbox), ("failing", &None));
+    house.restart().await;
+    house.metered().await;
+    assert_eq!(house.told().await.len(), 1, "reported once");
 }
 
 #[tokio::test]

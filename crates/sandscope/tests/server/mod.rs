@@ -28,9 +28,14 @@ pub(crate) fn skip_without_root(what: &str) -> bool {
     let root =
         status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
     if !root {
-        eprintln!("SKIPPED {what}: real sandboxes need root");
+        skip(what, "real sandboxes need root");
     }
     !root
+}
+
+/// Says that `what` is not tested here, and why.
+pub(crate) fn skip(what: &str, why: &str) {
+    eprintln!("SKIPPED {what}: {why}");
 }
 
 /// Asks `question` until it answers yes; an error after `limit`.

@@ -1,44 +1,21 @@
 //! The operator's port, judged by Prometheus's own tool.
 
+#[path = "../server/mod.rs"]
 mod server;
+
+mod poisoned;
+mod port;
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use port::{get, operator_address, scrape};
 use sandscope_client::{ClientError, NewSandbox};
 use server::{Server, eventually};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The whole answer to a plain request.
-async fn get(address: &str, path: &str) -> Result<String> {
-    let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
-    };
-    tokio::time::timeout(PATIENCE, exchange).await?
-}
-
-/// The figures alone.
-async fn scrape(address: &str) -> Result<String> {
-    let answer = get(address, "/metrics").await?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
-    ensure!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
-    Ok(body.to_owned())
-}
-
-/// Where the port is, from the log.
-fn operator_address(server: &Server) -> Option<String> {
-    let log = std::fs::read_to_string(server.data().join("server.log")).ok()?;
-    let (_, after) = log.split_once("/metrics").map(|(before, _)| before.rsplit_once("http://"))??;
-    Some(after.to_owned())
-}
 
 async fn judge(figures: &str) -> Result<()> {
     let mut command = tokio::process::Command::new("promtool");
@@ -142,11 +119,11 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
 #[test]
 fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
     let dashboard: serde_json::Value =
-        serde_json::from_str(include_str!("../../../deploy/grafana/sandscope.json"))?;
+        serde_json::from_str(include_str!("../../../../deploy/grafana/sandscope.json"))?;
     let source = concat!(
-        include_str!("../../server/src/operator.rs"),
-        include_str!("../../server/src/operator/own.rs"),
-        include_str!("../../server/src/export.rs")
+        include_str!("../../../server/src/operator.rs"),
+        include_str!("../../../server/src/operator/own.rs"),
+        include_str!("../../../server/src/export.rs")
     );
     let panels = dashboard["panels"].as_array().context("panels")?;
     ensure!(panels.len() >= 10);

@@ -1,0 +1,126 @@
+//! A watched task of the real server that fails for a cause from outside: the group of processes that the server is in
+//! is full, as with a `TasksMax` that is too small. The kernel then refuses new threads, and whoever asks the runtime for
+//! one, when none is idle, panics.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sandscope_client::NewSandbox;
+
+use crate::port::{get, operator_address, scrape};
+use crate::server::{self, Server, eventually};
+
+/// Idle threads leave after ten seconds, and a task waits for up to a minute before it starts again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A group of processes that can be full.
+struct Group(PathBuf);
+
+impl Group {
+    /// Where the kernel has such groups and lets us make one.
+    fn new() -> Option<Self> {
+        let name = format!("sandscope-test-{}", std::process::id());
+        let unified = Path::new("/sys/fs/cgroup");
+        let is_unified = fs::read_to_string(unified.join("cgroup.subtree_control"))
+            .is_ok_and(|controllers| controllers.split_whitespace().any(|controller| controller == "pids"));
+        let parent = if is_unified { unified.to_owned() } else { unified.join("pids") };
+        let group = parent.join(name);
+        (parent.join("cgroup.procs").exists() && fs::create_dir(&group).is_ok()).then_some(Self(group))
+    }
+
+    fn add(&self, pid: u32) -> Result<()> {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("cannot move the server")
+    }
+
+    /// From now on it is as large as it is.
+    fn close(&self) -> Result<()> {
+        let n = fs::read_to_string(self.0.join("pids.current"))?;
+        fs::write(self.0.join("pids.max"), n).context("cannot bound the group")
+    }
+
+    fn open(&self) -> Result<()> {
+        fs::write(self.0.join("pids.max"), "max").context("cannot open the group")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes are gone by now, or on their way.
+        let _left_behind = fs::remove_dir(&self.0);
+    }
+}
+
+/// Threads of the runtime beside those that it always has.
+fn n_idle(pid: u32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    let n = names.filter(|name| name.trim() == "tokio-rt-worker").count();
+    n.saturating_sub(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// What the operator's port says of the task that keeps sandboxes ready.
+async fn shelf(address: &str) -> Result<serde_json::Value> {
+    let answer = get(address, "/tasks").await?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
+    let tasks: Vec<serde_json::Value> = serde_json::from_str(body)?;
+    tasks.into_iter().find(|task| task["name"] == "warm-shelf").context("no such task")
+}
+
+/// Asks until the task is in `state`.
+async fn shelf_in(address: &str, state: &str) -> Result<serde_json::Value> {
+    let in_state = async {
+        loop {
+            let task = shelf(address).await?;
+            if task["state"] == state {
+                return Ok(task);
+            }
+            // sleep: the pause between two looks
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, in_state).await.with_context(|| format!("never {state}"))?
+}
+
+#[tokio::test]
+async fn a_task_that_panics_for_want_of_threads_is_seen_everywhere_and_starts_again() -> Result<()> {
+    if server::skip_without_root("a server out of threads") {
+        return Ok(());
+    }
+    let mut server =
+        Server::start_with(&["--operator-listen", "127.0.0.1:0", "--warm-sandboxes", "1"]).await?;
+    let address = operator_address(&server).context("the log does not say where the port is")?;
+    let (pid, client) = (server.pid()?, server.client()?);
+    let public = server.environment().get("E2B_API_URL").context("no address")?.replace("http://", "");
+    let Some(group) = Group::new() else {
+        server::skip("a server out of threads", "no group of processes can be made");
+        return server.stop_softly().await;
+    };
+    group.add(pid)?;
+    ensure!(get(&public, "/health").await?.starts_with("HTTP/1.1 20"));
+    eventually("the shelf is full and idle threads have left", PATIENCE, || n_idle(pid) == 0).await?;
+
+    group.close()?;
+    let wanted = NewSandbox { template_id: "base".to_owned(), timeout: Some(300), ..NewSandbox::default() };
+    // Whether it can be made or not: the shelf has to make another.
+    let made = client.create_sandbox(&wanted).await;
+    let task = shelf_in(&address, "waiting").await?;
+    let failure = task["lastExit"]["failure"].as_str().context("no failure")?;
+    ensure!(failure.starts_with("panicked: "), "{task}");
+    ensure!(scrape(&address).await?.contains("sandscope_task_up{task=\"warm-shelf\"} 0\n"));
+    for address in [&public, &address] {
+        let health = get(address, "/health").await?;
+        ensure!(health.starts_with("HTTP/1.1 503"), "{address}: {health}");
+    }
+
+    group.open()?;
+    let task = shelf_in(&address, "running").await?;
+    ensure!(task["restarts"].as_u64().is_some_and(|n| n >= 1), "{task}");
+    ensure!(get(&public, "/health").await?.starts_with("HTTP/1.1 20"));
+    let after = client.create_sandbox(&wanted).await?;
+    for sandbox in made.into_iter().chain([after]) {
+        client.kill(&sandbox.sandbox_id).await?;
+    }
+    server.stop_softly().await
+}
