@@ -37,6 +37,9 @@ pub(crate) use child::Child;
 pub(crate) use row::{Row, row};
 
 /// Runs the figures asked for, or all.
+///
+/// # Errors
+/// If a figure that was asked for cannot be measured.
 pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let wanted = |figure| args.figures.is_empty() || args.figures.contains(&figure);
     sandscope_telemetry::init("warn", sandscope_telemetry::LogFormat::Auto)?;

@@ -9,26 +9,41 @@ use crate::{Client, ClientError};
 
 impl Client {
     /// The rules that hold for the team, and what fires.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn alerts(&self) -> Result<Alerts, ClientError> {
         self.get("/alerts").await
     }
 
     /// The rules that hold for the team.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn alert_rules(&self) -> Result<Vec<AlertRuleView>, ClientError> {
         self.get("/alerts/rules").await
     }
 
     /// One rule: the team's by its id, the operator's by its name.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn alert_rule(&self, reference: &str) -> Result<AlertRuleView, ClientError> {
         self.get(&format!("/alerts/rules/{}", segment(reference))).await
     }
 
     /// Makes a rule.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn create_alert_rule(&self, rule: &AlertRuleBody) -> Result<AlertRuleView, ClientError> {
         self.post("/alerts/rules", &without_nulls(rule)?).await
     }
 
     /// Changes what is given of a rule.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn update_alert_rule(
         &self,
         id: &str,
@@ -40,6 +55,9 @@ impl Client {
     }
 
     /// Deletes a rule.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn delete_alert_rule(&self, id: &str) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("/alerts/rules/{}", segment(id)), None).await.map(|_| ())
     }

@@ -41,11 +41,18 @@ pub struct Client {
 
 impl Client {
     /// A client; connects at the first request.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] if the base URL cannot be used, [`ClientError::Certificates`] if there are no trusted
+    /// certificates.
     pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
         Self::trusting(options, None)
     }
 
     /// Like [`new`](Self::new), trusting besides the system's authorities those in `ca_file` (PEM).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); also if `ca_file` cannot be read.
     pub fn trusting(options: &ClientOptions, ca_file: Option<&Path>) -> Result<Self, ClientError> {
         let to = |url: &str| Transport::trusting(url, ca_file);
         let control = to(&options.api_url)?;
@@ -103,16 +110,25 @@ impl Client {
     }
 
     /// Whether the server serves.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the server does not answer or is not ready.
     pub async fn health(&self) -> Result<(), ClientError> {
         self.ask(Method::GET, "/health", None).await.map(|_| ())
     }
 
     /// Makes a sandbox.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn create_sandbox(&self, sandbox: &NewSandbox) -> Result<Sandbox, ClientError> {
         self.post("/v2/sandboxes", sandbox).await
     }
 
     /// Every sandbox, running and paused, newest first; follows pages up to `limit`.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn sandboxes(&self, state: &str, limit: usize) -> Result<Vec<ListedSandbox>, ClientError> {
         let mut all: Vec<ListedSandbox> = Vec::new();
         let mut next: Option<String> = None;
@@ -133,11 +149,17 @@ impl Client {
     }
 
     /// One sandbox.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or there is no such sandbox (404).
     pub async fn sandbox(&self, id: &str) -> Result<SandboxDetail, ClientError> {
         self.get(&format!("/sandboxes/{}", segment(id))).await
     }
 
     /// What is needed to work inside a sandbox. Neither resumes it nor changes when it times out.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or there is no such sandbox (404).
     pub async fn access(&self, id: &str) -> Result<(Sandbox, String), ClientError> {
         #[derive(serde::Deserialize)]
         struct Access {
@@ -150,26 +172,41 @@ impl Client {
     }
 
     /// One sandbox, with every key the server sent.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn sandbox_raw(&self, id: &str) -> Result<Value, ClientError> {
         self.get(&format!("/sandboxes/{}", segment(id))).await
     }
 
     /// Ends a sandbox.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or there is no such sandbox (404).
     pub async fn kill(&self, id: &str) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("/sandboxes/{}", segment(id)), None).await.map(|_| ())
     }
 
     /// Pauses a sandbox.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails, there is no such sandbox (404) or it is not running (409).
     pub async fn pause(&self, id: &str) -> Result<(), ClientError> {
         self.post_for_nothing(&format!("/sandboxes/{}/pause", segment(id)), &json!({})).await
     }
 
     /// Resumes a paused sandbox, or extends a running one, for `timeout_s` seconds from now.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn connect(&self, id: &str, timeout_s: u32) -> Result<Sandbox, ClientError> {
         self.post(&format!("/v2/sandboxes/{}/connect", segment(id)), &json!({ "timeout": timeout_s })).await
     }
 
     /// Sets when a sandbox times out: `timeout_s` seconds from now.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn set_timeout(&self, id: &str, timeout_s: u32) -> Result<(), ClientError> {
         self.post_for_nothing(
             &format!("/sandboxes/{}/timeout", segment(id)),
@@ -179,17 +216,26 @@ impl Client {
     }
 
     /// Captures a sandbox's filesystem.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn snapshot(&self, id: &str, name: Option<&str>) -> Result<Snapshot, ClientError> {
         let body = name.map_or_else(|| json!({}), |name| json!({ "name": name }));
         self.post(&format!("/sandboxes/{}/snapshots", segment(id)), &body).await
     }
 
     /// Deletes a template or snapshot.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn delete_template(&self, reference: &str) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("/templates/{}", segment(reference)), None).await.map(|_| ())
     }
 
     /// A sandbox's metrics, oldest first; `start` in seconds since 1970, inclusive.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn metrics(&self, id: &str, start: Option<i64>) -> Result<Vec<Metric>, ClientError> {
         let query = start.map_or_else(String::new, |start| format!("?start={start}"));
         self.get(&format!("/sandboxes/{}/metrics{query}", segment(id))).await

@@ -91,11 +91,17 @@ pub struct EventPage {
 
 impl Client {
     /// The history.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, ClientError> {
         self.event_page(query).await.map(|page| page.events)
     }
 
     /// The history, with where to go on.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn event_page(&self, query: &EventQuery) -> Result<EventPage, ClientError> {
         let EventQuery { sandbox_id, filter, offset, limit, ascending, cursor, wait_s } = query;
         let of = sandbox_id.as_deref().map_or_else(String::new, |id| format!("/{}", segment(id)));
@@ -121,21 +127,33 @@ impl Client {
     }
 
     /// Registers a webhook.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn create_webhook(&self, webhook: &NewWebhook) -> Result<Webhook, ClientError> {
         self.post("/events/webhooks", webhook).await
     }
 
     /// Every webhook of the team.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn webhooks(&self) -> Result<Vec<Webhook>, ClientError> {
         self.get("/events/webhooks").await
     }
 
     /// Deletes a webhook.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("/events/webhooks/{}", segment(id)), None).await.map(|_| ())
     }
 
     /// The newest attempts at delivering to a webhook, by event; `limit` counts attempts, 1 to 100.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn deliveries(
         &self,
         webhook_id: &str,

@@ -31,6 +31,9 @@ pub struct Download {
 
 impl Download {
     /// The next piece; `None` at the end. A file that arrives incomplete is an error.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks or the file arrives incomplete.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame?.into_data() {
@@ -48,6 +51,9 @@ fn files(path: &str, user: Option<&str>) -> String {
 
 impl Client {
     /// The contents of the file at `path`, as `user`.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn download(
         &self,
         sandbox: &Sandbox,
@@ -65,6 +71,9 @@ impl Client {
 
     /// Writes the file at `path`, as `user`, making directories where they are missing. An error among the pieces
     /// breaks the upload off.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused, or a piece is an error.
     pub async fn upload(
         &self,
         sandbox: &Sandbox,
@@ -80,6 +89,9 @@ impl Client {
     }
 
     /// What is at `path`; `None` where nothing is.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn stat(
         &self,
         sandbox: &Sandbox,
@@ -97,6 +109,9 @@ impl Client {
     }
 
     /// What is in the directory at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn list_directory(
         &self,
         sandbox: &Sandbox,
@@ -110,6 +125,9 @@ impl Client {
     }
 
     /// Makes the directory at `path` and those above it. One that is there already is fine.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn make_directory(
         &self,
         sandbox: &Sandbox,

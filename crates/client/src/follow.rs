@@ -73,6 +73,9 @@ impl Client {
 impl Follow {
     /// What comes next; waits for it as long as it takes. Broken connections and servers that are busy or away are
     /// tried again for ever, once the stream has worked.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the server refuses, the first connection fails or a message cannot be parsed.
     pub async fn next(&mut self) -> Result<Followed, ClientError> {
         loop {
             if let Some(message) = self.ready.pop_front() {

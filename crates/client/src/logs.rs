@@ -34,6 +34,9 @@ pub struct LogQuery {
 
 impl Client {
     /// A page of a sandbox's log, also of one that is gone.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn logs(&self, id: &str, query: &LogQuery) -> Result<Vec<LogEntry>, ClientError> {
         #[derive(Deserialize)]
         struct Page {

@@ -37,21 +37,33 @@ impl<T> std::fmt::Debug for Seconds<T> {
 
 impl Client {
     /// Everything the kernel knows about a sandbox now.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn details(&self, id: &str) -> Result<SandboxDetails, ClientError> {
         self.get(&format!("/sandboxes/{}/metrics/extended", segment(id))).await
     }
 
     /// What runs in a sandbox, the busiest first. Takes the server a second.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn processes(&self, id: &str, limit: u32) -> Result<Vec<SandboxProcess>, ClientError> {
         self.get(&format!("/sandboxes/{}/processes?limit={limit}", segment(id))).await
     }
 
     /// A sandbox's metrics every second, after the `last` seconds from memory.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn follow_metrics(&self, id: &str, last: u32) -> Result<Seconds<LiveMetric>, ClientError> {
         self.seconds(&format!("/sandboxes/{}/metrics/stream?last={last}", segment(id))).await
     }
 
     /// The metrics of all running sandboxes every second.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn follow_all_metrics(&self) -> Result<Seconds<LiveTeam>, ClientError> {
         self.seconds("/sandboxes/metrics/stream").await
     }
@@ -70,6 +82,9 @@ impl Client {
 
 impl<T: DeserializeOwned> Seconds<T> {
     /// The next second; `None` once the stream has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks or a second cannot be parsed.
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             while let Some(message) = self.ready.pop_front() {

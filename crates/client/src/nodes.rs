@@ -10,6 +10,9 @@ use crate::{Client, ClientError};
 
 impl Client {
     /// The machines, for whoever has the server's admin token; the client's API key is not sent.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn nodes(&self, admin_token: &str) -> Result<Vec<NodeView>, ClientError> {
         let request = Request::builder()
             .method(Method::GET)

@@ -114,6 +114,9 @@ pub struct ProcessStream {
 
 impl Client {
     /// Starts `command` in `sandbox`.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or the agent cannot start the command.
     pub async fn start(&self, sandbox: &Sandbox, command: &Command) -> Result<ProcessStream, ClientError> {
         let message = StartRequest {
             process: Some(ProcessConfig {
@@ -143,6 +146,9 @@ impl Client {
 
     /// Runs `command` to its end and returns its exit code and what it wrote to standard output, of which at most
     /// 1 MiB is kept.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the command cannot be started or its stream ends before it does.
     pub async fn run(&self, sandbox: &Sandbox, command: &Command) -> Result<(i32, String), ClientError> {
         let mut stream = self.start(sandbox, command).await?;
         let mut output = Vec::new();
@@ -159,11 +165,17 @@ impl Client {
     }
 
     /// Hands `bytes` to a command's standard input. Waits while it does not read.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn send_stdin(&self, sandbox: &Sandbox, pid: u32, bytes: Bytes) -> Result<(), ClientError> {
         self.send_input(sandbox, pid, ProcessInput::Stdin(bytes.into())).await
     }
 
     /// Types `bytes` on a command's terminal.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn send_keys(&self, sandbox: &Sandbox, pid: u32, bytes: Bytes) -> Result<(), ClientError> {
         self.send_input(sandbox, pid, ProcessInput::Pty(bytes.into())).await
     }
@@ -174,12 +186,18 @@ impl Client {
     }
 
     /// Ends a command's standard input.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn close_stdin(&self, sandbox: &Sandbox, pid: u32) -> Result<(), ClientError> {
         let message = ProcessRequest { process: Some(ProcessSelector::Pid(pid)) };
         self.tell(sandbox, "process.Process/CloseStdin", &message, CALL_DEADLINE).await
     }
 
     /// Asks a command, and whatever it started, to end.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn signal(&self, sandbox: &Sandbox, pid: u32, signal: Signal) -> Result<(), ClientError> {
         let signal = match signal {
             Signal::Terminate => process::Signal::Sigterm,
@@ -190,6 +208,9 @@ impl Client {
     }
 
     /// Changes the size of a command's terminal.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
     pub async fn resize(&self, sandbox: &Sandbox, pid: u32, size: TerminalSize) -> Result<(), ClientError> {
         let message = UpdateRequest { process: Some(ProcessSelector::Pid(pid)), pty: Some(size.into()) };
         self.tell(sandbox, "process.Process/Update", &message, CALL_DEADLINE).await
@@ -208,6 +229,9 @@ impl Client {
 
 impl ProcessStream {
     /// The next event; `None` once the stream has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks or the agent reports an error.
     pub async fn next(&mut self) -> Result<Option<ProcessEvent>, ClientError> {
         loop {
             while let Some(frame) = self.decoder.next()? {

@@ -5,6 +5,9 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 /// Writes one line to standard output, flushed: whoever reads along sees it now.
+///
+/// # Errors
+/// What the system says if the stream cannot be written.
 pub fn line(text: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     // In one piece: a reader that stops at some line has got the whole of what it wanted.
@@ -19,6 +22,9 @@ pub fn note(text: impl Display) {
 }
 
 /// Writes bytes to standard output as they are, flushed.
+///
+/// # Errors
+/// What the system says if the stream cannot be written.
 pub fn raw_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
@@ -26,6 +32,9 @@ pub fn raw_stdout(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes bytes to standard error as they are.
+///
+/// # Errors
+/// What the system says if the stream cannot be written.
 pub fn raw_stderr(bytes: &[u8]) -> io::Result<()> {
     io::stderr().lock().write_all(bytes)
 }

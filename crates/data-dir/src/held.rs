@@ -39,6 +39,9 @@ pub enum DataDirError {
 
 impl DataDir {
     /// Makes the directory where missing (for the owner only) and takes its lock.
+    ///
+    /// # Errors
+    /// [`DataDirError`] if the directory cannot be made or read, or another server holds its lock.
     pub fn hold(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Unusable { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;

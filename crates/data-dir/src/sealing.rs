@@ -31,6 +31,9 @@ pub struct Sealing {
 
 /// The sealer that holds: the first configured key, else the data directory's, which is made where missing. Every
 /// other one still opens.
+///
+/// # Errors
+/// If a configured key is invalid, or the key file cannot be read or made.
 pub fn sealer(
     data_dir: &DataDir,
     configured: &[Secret],
@@ -47,6 +50,9 @@ pub fn sealer(
 }
 
 /// What opens secrets that were sealed earlier, for those who only look; none where nothing can be sealed yet.
+///
+/// # Errors
+/// If a configured key is invalid or the key file cannot be read.
 pub fn opener(
     data_dir: &Path,
     configured: &[Secret],

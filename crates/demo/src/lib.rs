@@ -31,6 +31,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 const CLEAN_UP: Duration = Duration::from_secs(20);
 
 /// Runs it.
+///
+/// # Errors
+/// If the server does not start or a step of the demo fails.
 pub async fn run() -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take(false)?;
     let directory = tempfile::Builder::new().prefix("sandscope-demo-").tempdir()?;

@@ -248,6 +248,9 @@ impl State {
 
     /// Applies `transition`: the new state and, if it is one, the fact to be recorded with it, or a refusal that leaves
     /// everything as it was.
+    ///
+    /// # Errors
+    /// [`Denied`] if the state does not allow the transition.
     pub fn apply(&self, transition: Transition) -> Result<(Self, Option<Fact>), Denied> {
         use Transition as T;
         let moved = match (self.clone(), transition) {

@@ -25,6 +25,9 @@ pub struct Made {
 
 /// Makes a certificate for `localhost`, the loopback addresses, `domain` and every name one label below it, from the
 /// day before `now` until `days` after it.
+///
+/// # Errors
+/// If `domain` is no valid name, `days` reach beyond the calendar, or a key cannot be made.
 pub fn make(domain: &str, now: Timestamp, days: u16) -> anyhow::Result<Made> {
     let (from, today, until) = (day(now, -1)?, day(now, 0)?, day(now, days.into())?);
     let mut ca = CertificateParams::default();

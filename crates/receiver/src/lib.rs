@@ -50,6 +50,9 @@ struct Inbox {
 
 impl Receiver {
     /// Listens on a free loopback port for deliveries signed with `secret`.
+    ///
+    /// # Errors
+    /// What the system says if no port can be bound.
     pub async fn start(secret: &str) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/webhook", listener.local_addr()?);

@@ -45,6 +45,9 @@ pub use signals::Signals;
 use signals::Told;
 
 /// Runs the server until it is told to stop.
+///
+/// # Errors
+/// If the configuration is invalid, or the server cannot start or fails while it runs.
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let args = args.with_environment();
     let config = Config::resolve(args.clone())?;

@@ -22,6 +22,9 @@ pub enum Told {
 
 impl Signals {
     /// Takes the signals over from their default, which is to end the process; SIGHUP only if asked to.
+    ///
+    /// # Errors
+    /// What the system says if a handler cannot be installed.
     pub fn take(with_hang_up: bool) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -71,6 +71,9 @@ pub enum TelemetryError {
 }
 
 /// Whether `filter` can be read, for example `info,sandscope_webhooks=debug`.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] with the reason if it cannot be parsed.
 pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
     parse(filter).map(|_| ())
 }
@@ -80,6 +83,9 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 }
 
 /// Sends this process's records to standard error. To be called once.
+///
+/// # Errors
+/// [`TelemetryError`] if the filter cannot be parsed or the process already has a subscriber.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);

@@ -24,6 +24,9 @@ pub fn encode(at: Timestamp, id: impl Display, ascending: bool) -> String {
 }
 
 /// Reads a cursor of a list in the same direction.
+///
+/// # Errors
+/// [`MalformedCursor`] if `text` is no cursor of a list in this direction.
 pub fn decode<Id: FromStr>(text: &str, ascending: bool) -> Result<(Timestamp, Id), MalformedCursor> {
     if text.len() > MAX_LEN {
         return Err(MalformedCursor);
@@ -52,6 +55,9 @@ pub fn encode_position(sequence: u64, ascending: bool) -> String {
 }
 
 /// Reads the cursor of a position in the same direction.
+///
+/// # Errors
+/// [`MalformedPosition`] if `text` is no position in this direction.
 pub fn decode_position(text: &str, ascending: bool) -> Result<u64, MalformedPosition> {
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(text.get(..MAX_LEN).map_or(text, |_| "!")).ok()?;

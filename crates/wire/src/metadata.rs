@@ -12,6 +12,9 @@ use percent_encoding::percent_decode_str;
 pub struct MalformedFilter;
 
 /// Reads a filter from which the ordinary query decoding has already been taken off.
+///
+/// # Errors
+/// [`MalformedFilter`] if an escape sequence is incomplete or not UTF-8.
 pub fn decode_filter(text: &str) -> Result<Vec<(String, String)>, MalformedFilter> {
     let whole = unescape(text)?;
     whole

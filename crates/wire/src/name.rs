@@ -27,6 +27,9 @@ pub struct MalformedName;
 
 impl QualifiedName {
     /// Reads a name; capital letters become small ones.
+    ///
+    /// # Errors
+    /// [`MalformedName`] if a part is empty, too long or has a character that is not allowed.
     pub fn parse(text: &str) -> Result<Self, MalformedName> {
         let text = text.trim().to_ascii_lowercase();
         let (path, tag) = text.split_once(':').unwrap_or((&text, DEFAULT_TAG));

@@ -40,6 +40,9 @@ impl Write for Counting {
 }
 
 /// `n` seconds of `n_sandboxes`, each of which is busy differently every second.
+///
+/// # Errors
+/// If the board cannot be drawn.
 pub fn redraw(n_sandboxes: u32, n: u32) -> anyhow::Result<Redraws> {
     let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, WIDTH, HEIGHT)) };
     let mut counting = Counting(0);
