@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .arg(&target_dir)
         .current_dir(workspace)
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    // What Cargo tells this build must not leak into that one, nor a checker stand in for its compiler.
+    // What Cargo sets for this build must not leak into that one, nor a checker stand in for its compiler.
     for (name, _) in env::vars() {
         let of_this_build = name.starts_with("CARGO_")
             && !matches!(name.as_str(), "CARGO_HOME" | "CARGO_NET_OFFLINE" | "CARGO_HTTP_CAINFO")

@@ -1,5 +1,5 @@
 //! What tests may leave on a host without anybody noticing: processes, mounts, loop devices, control groups. Counted
-//! before and after everything; what each server of the end-to-end tests leaves is told more exactly by `trail`. A
+//! before and after everything; what each server of the end-to-end tests leaves is found more exactly by `trail`. A
 //! namespace lasts as long as a process, a descriptor or a mount holds it: here it shows as one of those.
 
 use std::collections::BTreeSet;

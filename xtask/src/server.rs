@@ -15,7 +15,7 @@ use crate::footprint::Footprint;
 use crate::trail::Trail;
 use crate::{install, shell};
 
-/// How long a server may take to stop, and to let go of what it held. Threads that wait for blocking work stay ten
+/// How long a server may take to stop, and to release what it held. Threads that wait for blocking work stay ten
 /// seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -142,7 +142,7 @@ impl Server {
             if Instant::now() > deadline {
                 let more = excess(&self.before, &now).join("\n  ");
                 bail!(
-                    "the server does not let go of what it held, or never rests:\n  {more}\n{}",
+                    "the server does not release what it held, or never rests:\n  {more}\n{}",
                     tail(&self.log)
                 );
             }
@@ -244,7 +244,7 @@ fn announced(child: &mut Child) -> Result<BTreeMap<String, String>> {
             return Ok(environment);
         }
     }
-    bail!("it told no key")
+    bail!("it printed no key")
 }
 
 fn excess(before: &[Footprint; 2], now: &[Footprint; 2]) -> Vec<String> {
@@ -256,7 +256,7 @@ fn excess(before: &[Footprint; 2], now: &[Footprint; 2]) -> Vec<String> {
         .collect()
 }
 
-/// The numbers of tasks the server told in its log.
+/// The numbers of tasks the server wrote to its log.
 fn reports(log: &str) -> Vec<u64> {
     let records = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     records

@@ -53,7 +53,7 @@ impl Skipped {
                 self.note(&name, &reason.unwrap_or_else(|| "no reason given".to_owned()));
             }
             for line in case.lines() {
-                // The first line of an output stands behind its tag.
+                // The first line of an output is behind its tag.
                 let line = line.rsplit('>').next().filter(|rest| !rest.is_empty()).unwrap_or(line);
                 if let Some(reason) = line.trim_start().strip_prefix("SKIPPED") {
                     let reason = reason.split('<').next().unwrap_or_default();

@@ -9,7 +9,7 @@
 //! Every engine gives its agent the same first words, so they are here and not in an engine. Traffic of the sandbox's
 //! users does not pass here: the edge carries it.
 //!
-//! Ownership: whoever holds an [`AgentLink`] owns the connection, which ends when it is dropped. It has no task of its
+//! Ownership: the owner of an [`AgentLink`] owns the connection, which ends when it is dropped. It has no task of its
 //! own: it is driven while somebody waits for an answer.
 //!
 //! Failure cases: a sandbox is hostile. Answers are bounded and checked. A paused agent never answers, so callers set

@@ -18,7 +18,7 @@ pub const KEEPALIVE_HEADER: &str = "keepalive-ping-interval";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// The caller gave up.
+    /// The caller canceled the call.
     Canceled,
     /// Nobody knows.
     Unknown,

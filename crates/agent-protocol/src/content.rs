@@ -121,7 +121,7 @@ pub struct Version {
 
 /// Whether to answer with contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Precondition {
     /// Yes, with contents.
     Send,
     /// No: the reader has them already.
@@ -152,19 +152,19 @@ impl Version {
     }
 
     /// What the conditions of a request to read come to.
-    pub fn judge(&self, headers: &HeaderMap) -> Verdict {
+    pub fn judge(&self, headers: &HeaderMap) -> Precondition {
         let failed = match self.listed(headers, IF_MATCH, false) {
             Some(listed) => !listed,
             None => date(headers, IF_UNMODIFIED_SINCE).is_some_and(|date| self.modified > date),
         };
         if failed {
-            return Verdict::Failed;
+            return Precondition::Failed;
         }
         let known = match self.listed(headers, IF_NONE_MATCH, true) {
             Some(listed) => listed,
             None => date(headers, IF_MODIFIED_SINCE).is_some_and(|date| self.modified <= date),
         };
-        if known { Verdict::NotModified } else { Verdict::Send }
+        if known { Precondition::NotModified } else { Precondition::Send }
     }
 
     /// Whether `If-Range`, where there is one, lets `Range` count.
@@ -255,23 +255,23 @@ mod tests {
         assert_eq!(same, "Mon, 28 Jul 2025 08:04:05 GMT");
         let (before, after) = ("Mon, 28 Jul 2025 08:04:04 GMT", "Mon, 28 Jul 2025 08:04:06 GMT");
         let weak = format!("\"x\", W/{tag}");
-        for (lines, verdict) in [
-            (vec![], Verdict::Send),
-            (vec![(IF_NONE_MATCH, tag.as_str())], Verdict::NotModified),
-            (vec![(IF_NONE_MATCH, weak.as_str())], Verdict::NotModified),
-            (vec![(IF_NONE_MATCH, "*")], Verdict::NotModified),
-            (vec![(IF_NONE_MATCH, "\"x\"")], Verdict::Send),
-            (vec![(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, after)], Verdict::Send),
-            (vec![(IF_MODIFIED_SINCE, same.as_str())], Verdict::NotModified),
-            (vec![(IF_MODIFIED_SINCE, before)], Verdict::Send),
-            (vec![(IF_MODIFIED_SINCE, "yesterday")], Verdict::Send),
-            (vec![(IF_MATCH, tag.as_str())], Verdict::Send),
-            (vec![(IF_MATCH, weak.as_str())], Verdict::Failed),
-            (vec![(IF_MATCH, "*")], Verdict::Send),
-            (vec![(IF_UNMODIFIED_SINCE, before)], Verdict::Failed),
-            (vec![(IF_UNMODIFIED_SINCE, same.as_str())], Verdict::Send),
+        for (lines, expected) in [
+            (vec![], Precondition::Send),
+            (vec![(IF_NONE_MATCH, tag.as_str())], Precondition::NotModified),
+            (vec![(IF_NONE_MATCH, weak.as_str())], Precondition::NotModified),
+            (vec![(IF_NONE_MATCH, "*")], Precondition::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\"")], Precondition::Send),
+            (vec![(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, after)], Precondition::Send),
+            (vec![(IF_MODIFIED_SINCE, same.as_str())], Precondition::NotModified),
+            (vec![(IF_MODIFIED_SINCE, before)], Precondition::Send),
+            (vec![(IF_MODIFIED_SINCE, "yesterday")], Precondition::Send),
+            (vec![(IF_MATCH, tag.as_str())], Precondition::Send),
+            (vec![(IF_MATCH, weak.as_str())], Precondition::Failed),
+            (vec![(IF_MATCH, "*")], Precondition::Send),
+            (vec![(IF_UNMODIFIED_SINCE, before)], Precondition::Failed),
+            (vec![(IF_UNMODIFIED_SINCE, same.as_str())], Precondition::Send),
         ] {
-            assert_eq!(version.judge(&headers(&lines)), verdict, "{lines:?}");
+            assert_eq!(version.judge(&headers(&lines)), expected, "{lines:?}");
             assert_eq!(Version::is_conditional(&headers(&lines)), !lines.is_empty());
         }
         for (value, counts) in [

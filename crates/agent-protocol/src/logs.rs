@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The route. Only the server itself may call it: asking for what follows a line gives up that line.
+/// The route. Only the server itself may call it: asking for what follows a line discards that line.
 pub const PATH: &str = "/logs";
 
 /// Longest text of a line, in bytes; the rest is counted.

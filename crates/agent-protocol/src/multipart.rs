@@ -32,7 +32,7 @@ pub enum MultipartError {
     /// The content type names none, or a senseless one.
     #[error("the multipart body has no boundary")]
     NoBoundary,
-    /// Between two boundaries stands no head of a part.
+    /// Between two boundaries there is no head of a part.
     #[error("the head of a part is malformed or larger than {MAX_HEAD_BYTES} bytes")]
     Head,
     /// Before the last boundary.
@@ -72,7 +72,7 @@ impl Multipart {
         if boundary.is_empty() || boundary.len() > MAX_BOUNDARY_BYTES {
             return Err(MultipartError::NoBoundary);
         }
-        // The first boundary may stand at the very beginning: give it the line end that the others have.
+        // The first boundary may be at the very beginning: give it the line end that the others have.
         let buffer = BytesMut::from(&b"\r\n"[..]);
         Ok(Self { delimiter: format!("\r\n--{boundary}").into_bytes(), buffer, state: State::Preamble })
     }
@@ -119,7 +119,7 @@ impl Multipart {
                         self.state = State::End;
                         return Ok(Some(Event::End));
                     }
-                    // Spaces may stand between a boundary and the end of its line.
+                    // Spaces may follow a boundary and the end of its line.
                     let Some(at) = find(&self.buffer, b"\r\n") else {
                         return if self.buffer.len() > MAX_HEAD_BYTES {
                             Err(MultipartError::Head)

@@ -35,7 +35,7 @@ mod metrics;
 mod now;
 mod options;
 mod paths;
-mod places;
+mod permits;
 mod pool;
 mod process;
 mod random;

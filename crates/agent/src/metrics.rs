@@ -85,7 +85,7 @@ fn measure(limits: Limits) -> Reading {
     let memory = match limits.memory_bytes {
         Some(total) => {
             let files: u64 = IN_MEMORY.iter().map(|path| space(path).0).sum();
-            // Its cache is the kernel's business, which does not tell it here.
+            // Its cache is the kernel's business, which does not report it here.
             Memory { total, used: usage.memory.saturating_add(files).min(total), cache: 0 }
         }
         None => meminfo(&small_file::read("/proc/meminfo", MAX_BYTES).unwrap_or_default()),

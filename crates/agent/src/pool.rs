@@ -5,7 +5,7 @@
 //!                    └─► up to seven more while there is much to do; each leaves after a pause
 //! ```
 //!
-//! Own code, because the runtime's pool gives up with a panic when the kernel refuses it a thread, and inside a
+//! Own code, because the runtime's pool panics when the kernel refuses it a thread, and inside a
 //! sandbox anybody can bring that about (a fork bomb does). Here work then waits for the threads there are, and there
 //! is always one. The queue is bounded by the number of connections: each has one piece of work under way.
 
@@ -44,7 +44,7 @@ static POOL: Pool =
 
 /// The work was begun by nobody: only where a thread has died.
 #[derive(Debug, thiserror::Error)]
-#[error("the work was given up")]
+#[error("the work was canceled")]
 pub(crate) struct GivenUp;
 
 /// Starts the first thread. To be called before anything else of this module.
@@ -55,7 +55,7 @@ pub(crate) fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Has `work` done. Dropping the receiver gives up the result, not the work.
+/// Has `work` done. Dropping the receiver discards the result, not the work.
 pub(crate) fn submit<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (sender, receiver) = oneshot::channel();
     let mut state = POOL.lock();

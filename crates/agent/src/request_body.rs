@@ -1,5 +1,5 @@
 //! Bodies of requests. What a refusal leaves of one is taken in before the answer goes out: a connection closed on
-//! somebody who still writes is reset, and they hear of that instead of the refusal.
+//! somebody who still writes is reset, and receive that instead of the refusal.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::framing::{self, Kind};
-use crate::places::Place;
+use crate::permits::Permit;
 
 /// How long the rest of a refused request is still taken in.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -56,10 +56,10 @@ pub(crate) fn keep(request: Request<Incoming>) -> (Request<RequestBody>, Rest) {
 }
 
 impl Rest {
-    /// Takes in what is left, within bounds; who writes on for longer learns of the refusal the hard way.
+    /// Takes in what is left, within bounds; a client that writes on for longer is reset before it reads the refusal.
     pub(crate) async fn discard(self) {
         let Some(mut body) = self.body.take() else { return };
-        let Some(_place) = Place::take(&DISCARDED, MAX_DISCARDED) else { return };
+        let Some(_place) = Permit::take(&DISCARDED, MAX_DISCARDED) else { return };
         let rest = async { while let Some(Ok(_)) = body.frame().await {} };
         let _ = tokio::time::timeout(self.limit, rest).await;
     }

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::log::Log;
 use crate::meters::Meters;
 use crate::options::AlertOptions;
+use crate::publisher::Publisher;
 use crate::rulebook::Rulebook;
 use crate::seconds::Seconds;
-use crate::telling::Telling;
 
 /// Rounds between two looks for alerts of sandboxes that are gone.
 const SWEEP: u64 = 15;
@@ -51,7 +51,7 @@ async fn run(options: AlertOptions, stop: CancellationToken) {
             }
         }
         if let Err(error) = alerts.round(&round, n_rounds).await {
-            alerts.telling.options.stats.failed();
+            alerts.publisher.options.stats.failed();
             tracing::warn!(%error, "alerts cannot be decided; the next second tries again");
         }
         n_rounds += 1;
@@ -59,7 +59,7 @@ async fn run(options: AlertOptions, stop: CancellationToken) {
 }
 
 struct Alerts {
-    telling: Telling,
+    publisher: Publisher,
     rulebook: Rulebook,
     seconds: Seconds,
     log: Log,
@@ -70,7 +70,7 @@ impl Alerts {
     fn new(options: AlertOptions) -> Self {
         Self {
             rulebook: Rulebook::new(options.rules.clone()),
-            telling: Telling { options },
+            publisher: Publisher { options },
             seconds: Seconds::default(),
             log: Log::default(),
             meters: Meters::default(),
@@ -79,12 +79,12 @@ impl Alerts {
 
     /// Takes up the rules as they are now, and what fires by them.
     async fn read_rules(&mut self) -> Result<(), StoreError> {
-        let options = &self.telling.options;
+        let options = &self.publisher.options;
         let teams: Vec<_> = options.facts.teams().await?.into_iter().map(|team| team.id).collect();
         let own = options.alerts.alert_rules(None).await?;
         self.rulebook.take(&teams, own);
         for team in teams {
-            let firing = self.telling.firing(team, &self.rulebook).await?;
+            let firing = self.publisher.firing(team, &self.rulebook).await?;
             self.seconds.take_up(team, &self.rulebook, &firing);
             self.log.take_up(team, &self.rulebook, &firing);
             self.meters.take_up(team, &self.rulebook, &firing);
@@ -95,17 +95,17 @@ impl Alerts {
     async fn round(&mut self, round: &LiveRound, n: u64) -> Result<(), StoreError> {
         let may_have_more_teams = self.rulebook.teams().is_empty() || n.is_multiple_of(METER);
         if may_have_more_teams
-            && self.telling.options.facts.teams().await?.len() != self.rulebook.teams().len()
+            && self.publisher.options.facts.teams().await?.len() != self.rulebook.teams().len()
         {
             self.read_rules().await?;
         }
-        self.seconds.round(&self.telling, &self.rulebook, round).await;
-        self.log.round(&self.telling, &self.rulebook).await?;
+        self.seconds.round(&self.publisher, &self.rulebook, round).await;
+        self.log.round(&self.publisher, &self.rulebook).await?;
         if n.is_multiple_of(METER) {
-            self.meters.round(&self.telling, &self.rulebook).await?;
+            self.meters.round(&self.publisher, &self.rulebook).await?;
         }
         if n % SWEEP == SWEEP - 1 {
-            self.seconds.sweep(&self.telling, &self.rulebook).await?;
+            self.seconds.sweep(&self.publisher, &self.rulebook).await?;
         }
         Ok(())
     }

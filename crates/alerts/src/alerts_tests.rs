@@ -140,8 +140,8 @@ impl House {
         self.end(sandbox, reason).await;
     }
 
-    /// What was told: whether it fires, by which rule, about what.
-    async fn told(&self) -> Vec<(bool, String, String)> {
+    /// What was published: whether it fires, by which rule, about what.
+    async fn published(&self) -> Vec<(bool, String, String)> {
         let events = self.options.events.events_after(self.team, 0, 10_000).await.unwrap();
         let alerts = events.iter().filter_map(|event| {
             let Fact::Alert { change, notice } = &event.fact else { return None };
@@ -184,7 +184,7 @@ impl House {
     }
 }
 
-fn told(is_firing: bool, rule: &str, subject: &str) -> (bool, String, String) {
+fn published(is_firing: bool, rule: &str, subject: &str) -> (bool, String, String) {
     (is_firing, rule.to_owned(), subject.to_owned())
 }
 
@@ -200,23 +200,23 @@ async fn deaths_are_counted_for_each_template_and_label_and_only_those_nobody_as
     house.die(1, &[("user", "bob")], KillReason::AgentLost).await;
     house.die(2, &ann, KillReason::Timeout).await;
     house.round().await.unwrap();
-    assert_eq!(house.told().await, []);
+    assert_eq!(house.published().await, []);
     house.die(2, &ann, KillReason::Crashed).await;
     house.round().await.unwrap();
-    let mut expected = vec![told(true, "by-user", "metadata.user=ann")];
-    assert_eq!(house.told().await, expected);
+    let mut expected = vec![published(true, "by-user", "metadata.user=ann")];
+    assert_eq!(house.published().await, expected);
     house.clock.advance(Duration::from_secs(30));
     house.die(1, &[], KillReason::Oom).await;
     house.round().await.unwrap();
-    expected.push(told(true, "crash-loop", &format!("template:{}", template(1))));
-    expected.push(told(true, "memory", "team"));
-    assert_eq!(house.told().await, expected);
+    expected.push(published(true, "crash-loop", &format!("template:{}", template(1))));
+    expected.push(published(true, "memory", "team"));
+    assert_eq!(house.published().await, expected);
     // The first three are over; of the second, one is not.
     house.clock.advance(Duration::from_secs(30));
     house.round().await.unwrap();
     house.clock.advance(Duration::from_secs(30));
     house.round().await.unwrap();
-    let all = house.told().await;
+    let all = house.published().await;
     assert_eq!(all.len(), 6, "{all:?}");
     assert!(all[3..].iter().all(|(is_firing, ..)| !is_firing), "{all:?}");
     assert_eq!(all[5].1, "memory", "the youngest lasts longest");
@@ -241,7 +241,7 @@ async fn what_came_to_its_threshold_while_the_server_was_down_is_told() {
     house.round().await.unwrap();
     house.restart().await;
     house.round().await.unwrap();
-    let all = house.told().await;
+    let all = house.published().await;
     assert_eq!(all.iter().map(|(is_firing, ..)| *is_firing).collect::<Vec<_>>(), [true, false]);
 }
 
@@ -256,28 +256,28 @@ async fn a_rule_holds_at_once_and_what_it_fired_resolves_when_it_is_changed_or_g
     house.alerts.read_rules().await.unwrap();
     house.round().await.unwrap();
     let subject = format!("template:{}", template(1));
-    let mut expected = vec![told(true, "crash-loop", &subject)];
-    assert_eq!(house.told().await, expected, "what has happened already counts");
+    let mut expected = vec![published(true, "crash-loop", &subject)];
+    assert_eq!(house.published().await, expected, "what has happened already counts");
 
     let options = house.options.clone();
     let changed = AlertRule { threshold: 2.0, clear: 2.0, ..crash_loop() };
     let (at, entropy) = (house.clock.now(), Arc::clone(&house.options.entropy));
     options.alerts.update_alert_rule(house.team, own.id, changed, at, Arc::clone(&entropy)).await.unwrap();
-    expected.push(told(false, "crash-loop", &subject));
-    assert_eq!(house.told().await, expected, "in the same transaction");
+    expected.push(published(false, "crash-loop", &subject));
+    assert_eq!(house.published().await, expected, "in the same transaction");
     // Still by the old revision: it decides nothing any more.
     house.die(1, &[], KillReason::Crashed).await;
     house.round().await.unwrap();
-    assert_eq!(house.told().await, expected);
+    assert_eq!(house.published().await, expected);
     house.alerts.read_rules().await.unwrap();
     house.round().await.unwrap();
-    expected.push(told(true, "crash-loop", &subject));
-    assert_eq!(house.told().await, expected, "it still has to fire");
+    expected.push(published(true, "crash-loop", &subject));
+    assert_eq!(house.published().await, expected, "it still has to fire");
     assert!(options.alerts.delete_alert_rule(house.team, own.id, at, entropy).await.unwrap());
     house.alerts.read_rules().await.unwrap();
     house.round().await.unwrap();
-    expected.push(told(false, "crash-loop", &subject));
-    assert_eq!(house.told().await, expected);
+    expected.push(published(false, "crash-loop", &subject));
+    assert_eq!(house.published().await, expected);
     assert_eq!(options.alerts.alert_cursor(house.team).await.unwrap(), None, "nothing is followed");
 }
 
@@ -290,23 +290,23 @@ async fn a_budget_fires_when_it_is_used_up_and_resolves_when_that_is_long_ago() 
     house.clock.advance(Duration::from_secs(1_800));
     house.end(first, KillReason::Request).await;
     house.metered().await;
-    assert_eq!(house.told().await, [], "two CPUs for half an hour, twice");
+    assert_eq!(house.published().await, [], "two CPUs for half an hour, twice");
     house.clock.advance(Duration::from_secs(1_800));
     house.metered().await;
-    let mut expected = vec![told(true, "hours", "team")];
-    assert_eq!(house.told().await, expected);
+    let mut expected = vec![published(true, "hours", "team")];
+    assert_eq!(house.published().await, expected);
     house.restart().await;
     house.clock.advance(Duration::from_secs(1_800));
     house.metered().await;
-    expected.push(told(true, "cost", "team"));
-    assert_eq!(house.told().await, expected, "four hours at a half each");
+    expected.push(published(true, "cost", "team"));
+    assert_eq!(house.published().await, expected, "four hours at a half each");
     house.end(second, KillReason::Request).await;
     house.metered().await;
     house.clock.advance(Duration::from_secs(4 * 3600));
     house.metered().await;
     house.clock.advance(Duration::from_secs(3600));
     house.metered().await;
-    let resolved = house.told().await;
+    let resolved = house.published().await;
     assert_eq!(resolved.len(), 4, "{resolved:?}");
     assert!(resolved[2..].iter().all(|(is_firing, ..)| !is_firing), "{resolved:?}");
 }
@@ -328,29 +328,29 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     };
     options.deliveries.record_deliveries(progress(health(Some(house.clock.now())), 1)).await.unwrap();
     house.metered().await;
-    assert_eq!(house.told().await, []);
+    assert_eq!(house.published().await, []);
     house.clock.advance(Duration::from_secs(300));
     house.metered().await;
     let subject = format!("webhook:{id}");
-    let mut expected = vec![told(true, "failing", &subject)];
-    assert_eq!(house.told().await, expected);
+    let mut expected = vec![published(true, "failing", &subject)];
+    assert_eq!(house.published().await, expected);
     house.restart().await;
     house.end(running, KillReason::Request).await;
     house.metered().await;
-    expected.push(told(true, "behind", &subject));
-    assert_eq!(house.told().await, expected);
+    expected.push(published(true, "behind", &subject));
+    assert_eq!(house.published().await, expected);
     options.deliveries.record_deliveries(progress(health(None), 4)).await.unwrap();
     house.metered().await;
-    expected.push(told(false, "failing", &subject));
-    expected.push(told(false, "behind", &subject));
-    assert_eq!(house.told().await, expected);
+    expected.push(published(false, "failing", &subject));
+    expected.push(published(false, "behind", &subject));
+    assert_eq!(house.published().await, expected);
     house.die(2, &[], KillReason::Request).await;
     house.metered().await;
     options.deliveries.delete_webhook(house.team, id).await.unwrap();
     house.metered().await;
-    expected.push(told(true, "behind", &subject));
-    expected.push(told(false, "behind", &subject));
-    assert_eq!(house.told().await, expected);
+    expected.push(published(true, "behind", &subject));
+    expected.push(published(false, "behind", &subject));
+    assert_eq!(house.published().await, expected);
     assert_eq!(options.alerts.firing_alerts(house.team, 9).await.unwrap(), []);
 }
 
@@ -428,7 +428,11 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
     let round = LiveRound { at, points: vec![point(&long, at), point(&short, at)] };
     house.alerts.round(&round, 1).await.unwrap();
     let subject = format!("sandbox:{}", long.id);
-    assert_eq!(house.told().await, [told(true, "busy", &subject)], "a minute, and a restart within it");
+    assert_eq!(
+        house.published().await,
+        [published(true, "busy", &subject)],
+        "a minute, and a restart within it"
+    );
 }
 
 /// What becomes of the server after a death.
@@ -445,22 +449,23 @@ enum Fate {
     IsDown,
 }
 
-/// What is told of deaths, each so many seconds after the one before, by the definition: events are looked at one by
+/// What is published of deaths, each so many seconds after the one before, by the definition: events are looked at one by
 /// one, each at its own time, and what fires resolves when a server looks and it is long ago.
 fn naive(deaths: &[(u64, Fate)]) -> Vec<bool> {
-    let (mut at, mut seen, mut n_walked, mut is_firing, mut told) = (0, Vec::new(), 0, false, Vec::new());
+    let (mut at, mut seen, mut n_walked, mut is_firing, mut published) =
+        (0, Vec::new(), 0, false, Vec::new());
     let mut round = |at: u64, seen: &[u64]| {
         for n in n_walked..seen.len() {
             let lately = seen[..=n].iter().filter(|other| **other + 60 > seen[n]).count();
             if lately >= 3 && !is_firing {
                 is_firing = true;
-                told.push(true);
+                published.push(true);
             }
         }
         n_walked = seen.len();
         if is_firing && seen.iter().filter(|other| **other + 60 > at).count() < 3 {
             is_firing = false;
-            told.push(false);
+            published.push(false);
         }
     };
     let mut is_up = true;
@@ -475,7 +480,7 @@ fn naive(deaths: &[(u64, Fate)]) -> Vec<bool> {
             round(at, &seen);
         }
     }
-    told
+    published
 }
 
 fn fates() -> impl Strategy<Value = Fate> {
@@ -520,7 +525,7 @@ proptest! {
                 }
                 house.round().await.unwrap();
             }
-            house.told().await.into_iter().map(|(is_firing, ..)| is_firing).collect()
+            house.published().await.into_iter().map(|(is_firing, ..)| is_firing).collect()
         });
         prop_assert_eq!(seen, naive(&deaths));
     }

@@ -15,14 +15,14 @@ use sandscope_model::{
 };
 use sandscope_store::{AlertDecision, EventLog, EventQuery, Order, StoreError};
 
+use crate::publisher::{Firing, Publisher};
 use crate::rulebook::{Rule, Rulebook};
-use crate::telling::{Firing, Telling};
 use crate::windows::{Window, counts};
 
 /// Events read at once.
 const BATCH: u32 = 500;
-/// Events the cursor may be behind what was looked at while there was nothing to tell: they are looked at again, to the
-/// same end.
+/// Events the cursor may be behind what was looked at while there was nothing to publish: they are looked at again, to
+/// the same end.
 const UNSTORED: u64 = 1_000;
 
 #[derive(Default)]
@@ -60,10 +60,14 @@ impl Log {
         (log.rules, log.firing, log.is_built) = (rules, firing, false);
     }
 
-    pub(crate) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+    pub(crate) async fn round(
+        &mut self,
+        publisher: &Publisher,
+        rulebook: &Rulebook,
+    ) -> Result<(), StoreError> {
         for team in rulebook.teams() {
             let Some(log) = self.teams.get_mut(&team) else { continue };
-            let outcome = log.round(telling, team).await;
+            let outcome = log.round(publisher, team).await;
             if outcome.is_err() {
                 // What was counted but not stored is counted again.
                 (log.is_built, log.cursor) = (false, log.stored);
@@ -75,8 +79,8 @@ impl Log {
 }
 
 impl TeamLog {
-    async fn round(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
-        let options = &telling.options;
+    async fn round(&mut self, publisher: &Publisher, team: TeamId) -> Result<(), StoreError> {
+        let options = &publisher.options;
         if self.rules.is_empty() {
             if !self.is_built {
                 if options.alerts.alert_cursor(team).await?.is_some() {
@@ -87,22 +91,22 @@ impl TeamLog {
             return Ok(());
         }
         if !self.is_built {
-            self.build(telling, team).await?;
+            self.build(publisher, team).await?;
         }
-        self.walk(telling, team).await?;
-        self.resolve(telling, team).await
+        self.walk(publisher, team).await?;
+        self.resolve(publisher, team).await
     }
 
     /// Counts what the log says up to the cursor, and fires what has come to its threshold by now: for a new rule.
-    async fn build(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
-        let options = &telling.options;
+    async fn build(&mut self, publisher: &Publisher, team: TeamId) -> Result<(), StoreError> {
+        let options = &publisher.options;
         let found = options.alerts.alert_cursor(team).await?;
         let cursor = match found {
             // A rule made meanwhile is not held against what was looked at before it was there.
             Some(stored) => stored.max(self.cursor),
             None => options.events.last_sequence(team).await?,
         };
-        let now = telling.now();
+        let now = publisher.now();
         let next =
             options.events.event(team, cursor + 1).await?.map_or(now, |event| event.timestamp.min(now));
         for Followed { rule, window } in &mut self.rules {
@@ -127,12 +131,12 @@ impl TeamLog {
                 if let Some(newest) = window.newest(subject)
                     && !self.firing.contains(&(rule.slot, subject.clone()))
                 {
-                    fired.push((rule.slot, telling.fire(team, rule, newest.clone(), n, now)));
+                    fired.push((rule.slot, publisher.fire(team, rule, newest.clone(), n, now)));
                 }
             }
         }
         let is_new = found.is_none();
-        self.tell(telling, team, fired, is_new).await?;
+        self.publish(publisher, team, fired, is_new).await?;
         self.is_built = true;
         Ok(())
     }
@@ -171,7 +175,7 @@ impl TeamLog {
     }
 
     /// Looks at what is new.
-    async fn walk(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
+    async fn walk(&mut self, publisher: &Publisher, team: TeamId) -> Result<(), StoreError> {
         let filter =
             EventFilter { types: vec![EventType::Killed, EventType::OutOfMemory], ..EventFilter::default() };
         loop {
@@ -182,8 +186,8 @@ impl TeamLog {
                 order: Order::Asc,
                 offset: 0,
             };
-            let page = telling.options.events.event_page(team, query).await?;
-            telling.options.stats.events(page.events.len());
+            let page = publisher.options.events.event_page(team, query).await?;
+            publisher.options.stats.events(page.events.len());
             let mut fired = Vec::new();
             let mut seen = HashSet::new();
             for event in &page.events {
@@ -196,14 +200,14 @@ impl TeamLog {
                         && let Some(newest) = window.newest(&key.1)
                         && seen.insert(key.clone())
                     {
-                        fired.push((key.0, telling.fire(team, rule, newest.clone(), n, telling.now())));
+                        fired.push((key.0, publisher.fire(team, rule, newest.clone(), n, publisher.now())));
                     }
                 }
             }
-            telling.options.stats.evaluated(page.events.len() * self.rules.len());
+            publisher.options.stats.evaluated(page.events.len() * self.rules.len());
             self.cursor = page.position;
             let is_far = self.cursor.saturating_sub(self.stored) >= UNSTORED;
-            self.tell(telling, team, fired, is_far).await?;
+            self.publish(publisher, team, fired, is_far).await?;
             if !page.has_more {
                 return Ok(());
             }
@@ -211,8 +215,8 @@ impl TeamLog {
     }
 
     /// Resolves what has fallen below.
-    async fn resolve(&mut self, telling: &Telling, team: TeamId) -> Result<(), StoreError> {
-        let now = telling.now();
+    async fn resolve(&mut self, publisher: &Publisher, team: TeamId) -> Result<(), StoreError> {
+        let now = publisher.now();
         let (mut resolved, mut gone) = (Vec::new(), Vec::new());
         for (slot, subject) in &self.firing {
             let Some(Followed { rule, window }) = self.rules.iter().find(|f| f.rule.slot == *slot) else {
@@ -220,13 +224,13 @@ impl TeamLog {
             };
             let n = float(window.count(subject, now));
             if rule.rule.is_clear(n) {
-                resolved.push(telling.resolve(rule.key(subject.clone()), Some(n), None));
+                resolved.push(publisher.resolve(rule.key(subject.clone()), Some(n), None));
                 gone.push((*slot, subject.clone()));
             }
         }
         if !resolved.is_empty() {
             // With the cursor: what was looked at while it fired must not fire again.
-            telling.tell(team, resolved, Some(self.cursor)).await?;
+            publisher.publish(team, resolved, Some(self.cursor)).await?;
             self.stored = self.cursor;
             gone.iter().for_each(|key| {
                 self.firing.remove(key);
@@ -240,9 +244,9 @@ impl TeamLog {
         self.rules.iter_mut().for_each(|followed| followed.window.expire(now));
     }
 
-    async fn tell(
+    async fn publish(
         &mut self,
-        telling: &Telling,
+        publisher: &Publisher,
         team: TeamId,
         fired: Vec<(u64, AlertDecision)>,
         even_if_nothing: bool,
@@ -258,7 +262,7 @@ impl TeamLog {
             })
             .collect();
         let decisions = fired.into_iter().map(|(_, decision)| decision).collect();
-        telling.tell(team, decisions, Some(self.cursor)).await?;
+        publisher.publish(team, decisions, Some(self.cursor)).await?;
         self.stored = self.cursor;
         self.firing.extend(keys);
         Ok(())

@@ -8,8 +8,8 @@ use sandscope_model::{
 };
 use sandscope_store::{Standing, StoreError};
 
+use crate::publisher::{Firing, Publisher};
 use crate::rulebook::{Rule, Rulebook};
-use crate::telling::{Firing, Telling};
 use crate::usage::UsageMeter;
 
 #[derive(Default)]
@@ -38,17 +38,21 @@ impl Meters {
         }
     }
 
-    pub(crate) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+    pub(crate) async fn round(
+        &mut self,
+        publisher: &Publisher,
+        rulebook: &Rulebook,
+    ) -> Result<(), StoreError> {
         for team in rulebook.teams() {
-            self.usage(telling, rulebook, team).await?;
-            self.webhooks(telling, rulebook, team).await?;
+            self.usage(publisher, rulebook, team).await?;
+            self.webhooks(publisher, rulebook, team).await?;
         }
         Ok(())
     }
 
     async fn usage(
         &mut self,
-        telling: &Telling,
+        publisher: &Publisher,
         rulebook: &Rulebook,
         team: TeamId,
     ) -> Result<(), StoreError> {
@@ -57,14 +61,14 @@ impl Meters {
             self.usage.remove(&team);
             return Ok(());
         };
-        let now = telling.now();
+        let now = publisher.now();
         let meter = self.usage.entry(team).or_default();
-        let open = meter.read(&telling.options.events, team, longest_s, now).await?;
+        let open = meter.read(&publisher.options.events, team, longest_s, now).await?;
         let numbers: Vec<_> = rules
             .into_iter()
             .map(|rule| {
                 let usage = meter.sum(&open, rule.rule.within_s, now);
-                let value = match (rule.rule.metric, &telling.options.prices) {
+                let value = match (rule.rule.metric, &publisher.options.prices) {
                     (AlertMetric::Cost, Some(prices)) => prices.cost(&usage).as_f64(),
                     (AlertMetric::Cost, None) => 0.0,
                     _ => hours(usage.vcpu_ms),
@@ -73,14 +77,14 @@ impl Meters {
             })
             .collect();
         for (rule, value) in numbers {
-            self.see(telling, team, &rule, Subject::Team, value, now).await?;
+            self.see(publisher, team, &rule, Subject::Team, value, now).await?;
         }
         Ok(())
     }
 
     async fn webhooks(
         &mut self,
-        telling: &Telling,
+        publisher: &Publisher,
         rulebook: &Rulebook,
         team: TeamId,
     ) -> Result<(), StoreError> {
@@ -88,13 +92,13 @@ impl Meters {
         if rules.is_empty() {
             return Ok(());
         }
-        let (options, now) = (&telling.options, telling.now());
+        let (options, now) = (&publisher.options, publisher.now());
         let webhooks = options.deliveries.webhooks(team).await?;
         for webhook in &webhooks {
             let Some(standing) = options.deliveries.webhook_standing(webhook.id).await? else { continue };
             for rule in &rules {
                 let value = value(rule.rule.metric, &standing, webhook.enabled, now);
-                self.see(telling, team, rule, Subject::Webhook(webhook.id), value, now).await?;
+                self.see(publisher, team, rule, Subject::Webhook(webhook.id), value, now).await?;
             }
         }
         let is_gone = |subject: &SubjectKey| match subject {
@@ -105,8 +109,8 @@ impl Meters {
             self.watches.keys().filter(|(of, _, subject)| *of == team && is_gone(subject)).cloned().collect();
         for key in gone {
             if let Some(rule) = rules.iter().find(|rule| rule.slot == key.1) {
-                let decision = telling.resolve(rule.key(key.2.clone()), None, Some("the webhook is gone"));
-                telling.tell(team, vec![decision], None).await?;
+                let decision = publisher.resolve(rule.key(key.2.clone()), None, Some("the webhook is gone"));
+                publisher.publish(team, vec![decision], None).await?;
             }
             self.watches.remove(&key);
         }
@@ -115,26 +119,26 @@ impl Meters {
 
     async fn see(
         &mut self,
-        telling: &Telling,
+        publisher: &Publisher,
         team: TeamId,
         rule: &Arc<Rule>,
         subject: Subject,
         value: f64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        telling.options.stats.evaluated(1);
+        publisher.options.stats.evaluated(1);
         let watch = self.watches.entry((team, rule.slot, subject.key())).or_default();
         let before = watch.clone();
         let decision = match watch.see(&rule.rule, value, now) {
             None => return Ok(()),
-            Some(AlertChange::Firing) => telling.fire(team, rule, (subject, None), value, now),
-            Some(AlertChange::Resolved) => telling.resolve(rule.key(subject.key()), Some(value), None),
+            Some(AlertChange::Firing) => publisher.fire(team, rule, (subject, None), value, now),
+            Some(AlertChange::Resolved) => publisher.resolve(rule.key(subject.key()), Some(value), None),
         };
-        let told = telling.tell(team, vec![decision], None).await;
-        if told.is_err() {
+        let published = publisher.publish(team, vec![decision], None).await;
+        if published.is_err() {
             *watch = before;
         }
-        told
+        published
     }
 }
 

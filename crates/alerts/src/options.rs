@@ -27,7 +27,7 @@ pub struct AlertOptions {
     pub clock: Arc<dyn Clock>,
     /// Where events' ids come from.
     pub entropy: Arc<dyn Entropy>,
-    /// Whose seconds are watched.
+    /// The sandboxes that samples are read of every second.
     pub live: Live,
     /// Where it is counted what was done.
     pub stats: Arc<AlertStats>,

@@ -12,8 +12,8 @@ use sandscope_model::{
 };
 use sandscope_store::StoreError;
 
+use crate::publisher::{Firing, Publisher};
 use crate::rulebook::{Rule, Rulebook};
-use crate::telling::{Firing, Telling};
 use sandscope_sampler::{LivePoint, LiveRound};
 
 /// Rounds after the start in which what was pending is looked for: the sandboxes there are then outlived a server.
@@ -46,38 +46,42 @@ impl Seconds {
         }
     }
 
-    pub(crate) async fn round(&mut self, telling: &Telling, rulebook: &Rulebook, round: &LiveRound) {
+    pub(crate) async fn round(&mut self, publisher: &Publisher, rulebook: &Rulebook, round: &LiveRound) {
         self.n_rounds = self.n_rounds.saturating_add(1);
         let mut n = 0;
         for point in &round.points {
             for rule in rulebook.of(point.team_id, AlertSource::Samples) {
                 n += 1;
-                self.see(telling, rule, point).await;
+                self.see(publisher, rule, point).await;
             }
         }
-        telling.options.stats.evaluated(n);
+        publisher.options.stats.evaluated(n);
     }
 
-    async fn see(&mut self, telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) {
+    async fn see(&mut self, publisher: &Publisher, rule: &Arc<Rule>, point: &LivePoint) {
         let value = value(rule.rule.metric, point);
         let id = &point.sample.sandbox_id;
         if self.n_rounds <= RECALLING && !self.watches.contains_key(&(rule.slot, id.clone())) {
-            let watch = recall(telling, rule, point).await;
+            let watch = recall(publisher, rule, point).await;
             self.watches.insert((rule.slot, id.clone()), (point.team_id, watch));
         }
         let key = (rule.slot, point.sample.sandbox_id.clone());
         let (_, watch) = self.watches.entry(key).or_insert_with(|| (point.team_id, AlertWatch::default()));
         let before = watch.clone();
         let Some(change) = watch.see(&rule.rule, value, point.sample.at) else { return };
-        if let Err(error) = tell(telling, rule, point, value, change).await {
-            tracing::warn!(rule = rule.rule.name, %error, "an alert cannot be told yet");
-            telling.options.stats.failed();
+        if let Err(error) = publish(publisher, rule, point, value, change).await {
+            tracing::warn!(rule = rule.rule.name, %error, "an alert cannot be published yet");
+            publisher.options.stats.failed();
             *watch = before;
         }
     }
 
     /// Resolves what fires for sandboxes that have ended, and forgets what they were watched with.
-    pub(crate) async fn sweep(&mut self, telling: &Telling, rulebook: &Rulebook) -> Result<(), StoreError> {
+    pub(crate) async fn sweep(
+        &mut self,
+        publisher: &Publisher,
+        rulebook: &Rulebook,
+    ) -> Result<(), StoreError> {
         let firing: Vec<_> = self
             .watches
             .iter()
@@ -85,26 +89,26 @@ impl Seconds {
             .map(|((slot, id), (team, _))| (*slot, id.clone(), *team))
             .collect();
         for (slot, id, team) in firing {
-            let sandbox = telling.options.facts.sandbox(&id).await?;
+            let sandbox = publisher.options.facts.sandbox(&id).await?;
             if sandbox.is_some_and(|sandbox| !matches!(sandbox.state, State::Killed { .. })) {
                 continue;
             }
             if let Some(rule) = rulebook.of(team, AlertSource::Samples).find(|rule| rule.slot == slot) {
                 let key = rule.key(SubjectKey::Sandbox(id.clone()));
-                let decision = telling.resolve(key, None, Some("the sandbox has ended"));
-                telling.tell(team, vec![decision], None).await?;
+                let decision = publisher.resolve(key, None, Some("the sandbox has ended"));
+                publisher.publish(team, vec![decision], None).await?;
             }
             self.watches.remove(&(slot, id));
         }
-        let newest = telling.options.live.newest(telling.now(), LATELY_S);
+        let newest = publisher.options.live.newest(publisher.now(), LATELY_S);
         let lately: HashSet<SandboxId> = newest.into_iter().map(|point| point.sample.sandbox_id).collect();
         self.watches.retain(|(_, id), (_, watch)| watch.is_firing() || lately.contains(id));
         Ok(())
     }
 }
 
-/// The eye of the server before this one, as far as the samples it stored tell.
-async fn recall(telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) -> AlertWatch {
+/// The eye of the server before this one, as far as its stored samples show.
+async fn recall(publisher: &Publisher, rule: &Arc<Rule>, point: &LivePoint) -> AlertWatch {
     let mut watch = AlertWatch::default();
     let of_sample: fn(&Sample) -> f64 = match rule.rule.metric {
         AlertMetric::CpuPct => Sample::cpu_used_pct,
@@ -118,7 +122,7 @@ async fn recall(telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) -> Alert
     }
     let span = std::time::Duration::from_secs(u64::from(rule.rule.for_s) + 60);
     let start = point.sample.at.checked_sub(span).ok();
-    match telling.options.samples.samples(&point.sample.sandbox_id, start, None, None).await {
+    match publisher.options.samples.samples(&point.sample.sandbox_id, start, None, None).await {
         Ok(samples) => samples
             .iter()
             .filter(|sample| sample.at < point.sample.at)
@@ -128,8 +132,8 @@ async fn recall(telling: &Telling, rule: &Arc<Rule>, point: &LivePoint) -> Alert
     watch
 }
 
-async fn tell(
-    telling: &Telling,
+async fn publish(
+    publisher: &Publisher,
     rule: &Arc<Rule>,
     point: &LivePoint,
     value: f64,
@@ -138,14 +142,14 @@ async fn tell(
     let id = &point.sample.sandbox_id;
     let decision = match change {
         AlertChange::Firing => {
-            let Some(sandbox) = telling.options.facts.sandbox(id).await? else { return Ok(()) };
-            telling.fire(point.team_id, rule, (Subject::of(&sandbox), None), value, point.sample.at)
+            let Some(sandbox) = publisher.options.facts.sandbox(id).await? else { return Ok(()) };
+            publisher.fire(point.team_id, rule, (Subject::of(&sandbox), None), value, point.sample.at)
         }
         AlertChange::Resolved => {
-            telling.resolve(rule.key(SubjectKey::Sandbox(id.clone())), Some(value), None)
+            publisher.resolve(rule.key(SubjectKey::Sandbox(id.clone())), Some(value), None)
         }
     };
-    telling.tell(point.team_id, vec![decision], None).await
+    publisher.publish(point.team_id, vec![decision], None).await
 }
 
 #[expect(clippy::cast_precision_loss, reason = "only the quotient matters")]

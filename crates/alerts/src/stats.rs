@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct AlertStats {
     n_evaluated: AtomicU64,
-    n_told: AtomicU64,
+    n_published: AtomicU64,
     n_failed: AtomicU64,
     n_events: AtomicU64,
 }
@@ -16,8 +16,8 @@ pub struct AlertStats {
 pub struct AlertCounts {
     /// Numbers held against a rule.
     pub n_evaluated: u64,
-    /// Alerts told: firing or resolved.
-    pub n_told: u64,
+    /// Alerts published: firing or resolved.
+    pub n_published: u64,
     /// Looks that could not be finished.
     pub n_failed: u64,
     /// Events of the log looked at.
@@ -30,7 +30,7 @@ impl AlertStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         AlertCounts {
             n_evaluated: read(&self.n_evaluated),
-            n_told: read(&self.n_told),
+            n_published: read(&self.n_published),
             n_failed: read(&self.n_failed),
             n_events: read(&self.n_events),
         }
@@ -40,8 +40,8 @@ impl AlertStats {
         add(&self.n_evaluated, n);
     }
 
-    pub(crate) fn told(&self, n: u32) {
-        self.n_told.fetch_add(n.into(), Ordering::Relaxed);
+    pub(crate) fn published(&self, n: u32) {
+        self.n_published.fetch_add(n.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self) {

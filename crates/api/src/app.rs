@@ -10,8 +10,8 @@ use sandscope_tasks::Tasks;
 use sandscope_wire::node::NodeView;
 use tokio::sync::watch;
 
+use crate::event_readers::{EventReaders, StreamOptions};
 use crate::health::Health;
-use crate::live::{Live, StreamOptions};
 use crate::live_metrics::LiveMetrics;
 
 /// Decides whether a webhook may point to a URL; the error is one sentence for the webhook's owner.
@@ -40,7 +40,7 @@ pub struct ApiOptions {
     pub webhook_url_check: WebhookUrlCheck,
     /// Tries webhooks out.
     pub webhook_tester: WebhookTester,
-    /// Domain under which sandboxes' ports are reached, told to clients; `None` leaves it to their own settings.
+    /// Domain under which sandboxes' ports are reached, reported to clients; `None` leaves it to their own settings.
     pub domain: Option<String>,
     /// What usage costs, if the operator set prices.
     pub prices: Option<Prices>,
@@ -61,7 +61,7 @@ pub struct ApiOptions {
 /// What the endpoints share.
 pub(crate) struct Shared {
     pub(crate) options: ApiOptions,
-    pub(crate) live: Live,
+    pub(crate) event_readers: EventReaders,
 }
 
 impl std::ops::Deref for Shared {

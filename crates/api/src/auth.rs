@@ -31,7 +31,7 @@ const UNKNOWN: &str = "Invalid API key, please visit https://e2b.dev/docs/api-ke
 /// Longest part of a request's id that events repeat.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Where a request came from: whoever serves the router says so by this extension of the request.
+/// Where a request came from: the server of the router sets this extension of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddress(pub IpAddr);
 

@@ -14,7 +14,7 @@ pub(crate) struct ApiError {
     status: StatusCode,
     message: String,
     error_code: Option<&'static str>,
-    /// Trying again cannot help: clients are told not to.
+    /// Trying again cannot help: the answer asks clients not to.
     permanent: bool,
 }
 
@@ -67,7 +67,7 @@ impl ApiError {
         Self { error_code: Some(error_code), ..self }
     }
 
-    /// Clients are told not to try again.
+    /// The answer asks clients not to try again.
     pub(crate) fn permanent(self) -> Self {
         Self { permanent: true, ..self }
     }

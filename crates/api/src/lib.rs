@@ -12,7 +12,7 @@
 //!
 //! What is the operator's is asked for with the admin token instead, which opens nothing else.
 //!
-//! New events reach streams and waiting requests through `live`, which follows the store's feed.
+//! New events reach streams and waiting requests through `event_readers`, which follows the store's feed.
 //!
 //! Bounds: bodies are read up to [`MAX_BODY_BYTES`] and for at most [`BODY_TIMEOUT`]; lists are paged. An endpoint
 //! owns nothing: a request that is dropped half way leaves the sandbox's driver to finish what was admitted.
@@ -26,9 +26,9 @@ mod body;
 mod endpoints;
 mod error;
 mod event_filter;
+mod event_readers;
 mod health;
 mod layers;
-mod live;
 mod live_metrics;
 mod not_implemented;
 mod openapi;
@@ -44,8 +44,8 @@ use axum::routing::get;
 pub use app::{ApiOptions, NodeReader, WebhookTester, WebhookUrlCheck};
 pub use auth::RemoteAddress;
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
+pub use event_readers::{Hangup, StreamOptions};
 pub use health::Health;
-pub use live::{Hangup, StreamOptions};
 pub use live_metrics::LiveMetrics;
 pub use openapi::openapi;
 
@@ -54,8 +54,9 @@ pub(crate) use app::{App, Shared};
 /// Every endpoint, with JSON answers for unknown routes, unknown methods and panics.
 pub fn router(options: ApiOptions) -> Router {
     let (store, health, tasks) = (options.store.clone(), options.health.clone(), options.tasks.clone());
-    let live = live::Live::new(store.events.clone(), health, options.streams, tasks);
-    let app: App = Arc::new(Shared { options, live });
+    let event_readers =
+        event_readers::EventReaders::new(store.events.clone(), health, options.streams, tasks);
+    let app: App = Arc::new(Shared { options, event_readers });
     let (router, _) = endpoints::router().split_for_parts();
     let router = not_implemented::add_routes(router)
         .route(paths::OPENAPI, get(openapi::serve))

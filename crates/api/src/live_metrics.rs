@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Ownership: a stream's task ends with its stream; it holds one of its team's places. Nothing waits for a reader but
-//! its own task: one that does not read fills the connection, then the queue, and after `StreamOptions::stall` is cut off.
+//! its own task: one that does not read fills the connection, then the queue, and after `StreamOptions::stall` is cut
+//! off.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +26,7 @@ use serde::Serialize;
 use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::live::Hangup;
+use crate::event_readers::Hangup;
 
 /// Pieces that wait for the connection.
 const QUEUE: usize = 4;
@@ -44,7 +45,7 @@ impl LiveMetrics {
     }
 
     /// A place for one more stream of the team.
-    pub(crate) fn place(&self, team: TeamId, max: usize) -> Result<Place, ApiError> {
+    pub(crate) fn place(&self, team: TeamId, max: usize) -> Result<StreamPermit, ApiError> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let n = streams.entry(team).or_default();
         if *n >= max {
@@ -52,18 +53,18 @@ impl LiveMetrics {
             return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
         *n += 1;
-        Ok(Place { team, streams: Arc::clone(&self.streams) })
+        Ok(StreamPermit { team, streams: Arc::clone(&self.streams) })
     }
 }
 
 /// Counts as a stream while it lives.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct StreamPermit {
     team: TeamId,
     streams: Arc<Mutex<HashMap<TeamId, usize>>>,
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(n) = streams.get_mut(&self.team) {
@@ -80,7 +81,7 @@ pub(crate) struct Stream {
     sender: Sender<Bytes>,
     stall: Duration,
     hangup: Option<Hangup>,
-    _place: Place,
+    _place: StreamPermit,
 }
 
 /// The stream is over: its reader is gone, or does not read.
@@ -94,7 +95,7 @@ pub(crate) fn open(app: &App, caller: &Caller, parts: &Parts) -> Result<(Stream,
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // What stands between would wait for more before it passes anything on.
+        // A proxy between would wait for more before it passes anything on.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     let hangup = parts.extensions.get::<Hangup>().cloned();

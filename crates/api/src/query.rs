@@ -101,7 +101,7 @@ impl Query {
         text.replace(' ', "+").parse().map(Some).map_err(|_| message())
     }
 
-    /// `orderAsc`.
+    /// The order that `orderAsc` asks for; newest first without it.
     pub(crate) fn order_asc(&self) -> Result<Order, ApiError> {
         self.flag("orderAsc").map(|ascending| if ascending { Order::Asc } else { Order::Desc })
     }

@@ -151,7 +151,7 @@ pub(crate) struct TeamPath(pub(crate) NamedTeam);
 pub(crate) struct NamedTeam(Option<TeamId>);
 
 impl NamedTeam {
-    /// Refuses whoever asks for another team.
+    /// Refuses a caller that asks for another team.
     pub(crate) fn check(&self, caller: &Caller) -> Result<(), ApiError> {
         if self.0 == Some(caller.team.id) {
             return Ok(());

@@ -19,7 +19,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 const HELD_MIB: u32 = 200;
 const WRITTEN_MIB: u32 = 256;
 
-/// One row for each load: known, told, and the difference.
+/// One row for each load: known, reported, and the difference.
 pub(super) async fn measure() -> anyhow::Result<Vec<Row>> {
     let server = Child::start().await?;
     let outcome = all(server.client()).await;
@@ -53,16 +53,16 @@ async fn cpu(client: &Client, sandbox: &Sandbox, workers: u32, load: u32) -> any
         tokio::time::sleep(MARGIN).await;
         ran
     });
-    let (mut told, mut last) = (0.0, None);
+    let (mut reported, mut last) = (0.0, None);
     let (code, output) = loop {
         tokio::select! {
             ran = &mut running => break ran.context("the load could not be run")??,
             second = seconds.next() => {
                 let metric = second?.context("the stream of metrics ended")?.metric;
-                // A point stands for the time since the one before; a second that was missed is in the next.
+                // A point covers the time since the one before; a second that was missed is in the next.
                 let span = last.map_or(1, |last| metric.timestamp_unix - last);
                 last = Some(metric.timestamp_unix);
-                told += metric.cpu_used_pct / 100.0 * f64::from(metric.cpu_count) * span as f64;
+                reported += metric.cpu_used_pct / 100.0 * f64::from(metric.cpu_count) * span as f64;
             }
         }
     };
@@ -71,7 +71,7 @@ async fn cpu(client: &Client, sandbox: &Sandbox, workers: u32, load: u32) -> any
     Ok(compared(
         format!("CPU, stress-ng at {} %", workers * load),
         known,
-        told,
+        reported,
         "CPU-s",
         format!("{:.0} % of a CPU got", known / f64::from(LOAD_S) * 100.0),
     ))
@@ -87,7 +87,7 @@ fn children_time(output: &str) -> Option<f64> {
     Some(seconds(parts.next()?)? + seconds(parts.next()?)?)
 }
 
-/// The program is there before it holds anything, so that the interpreter's own memory is not told as what it holds.
+/// The program is there before it holds anything, so that the interpreter's own memory is not counted as what it holds.
 async fn memory(client: &Client, sandbox: &Sandbox) -> anyhow::Result<Row> {
     let program = format!(
         "import os, time\n\
@@ -104,14 +104,14 @@ async fn memory(client: &Client, sandbox: &Sandbox) -> anyhow::Result<Row> {
     step(client, sandbox, "until [ -e /tmp/started ]; do sleep 0.1; done").await?;
     let before = used(client, sandbox).await?.0;
     step(client, sandbox, "touch /tmp/go; until [ -e /tmp/held ]; do sleep 0.1; done").await?;
-    let told = used(client, sandbox).await?.0 - before;
+    let reported = used(client, sandbox).await?.0 - before;
     step(client, sandbox, "touch /tmp/done").await?;
     let (code, output) = running.await.context("the program could not be run")??;
     ensure!(code == 0, "the program failed: {output}");
     Ok(compared(
         "memory, python3 holding a known amount".to_owned(),
         f64::from(HELD_MIB),
-        told / MIB,
+        reported / MIB,
         "MiB",
         "beyond the same program holding nothing".to_owned(),
     ))
@@ -132,12 +132,12 @@ async fn disk(client: &Client, sandbox: &Sandbox) -> anyhow::Result<Vec<Row>> {
     let (code, output) = client.run(sandbox, &Command::shell(&script)).await?;
     ensure!(code == 0, "dd failed: {output}");
     tokio::time::sleep(MARGIN).await;
-    let told = (used(client, sandbox).await?.1, client.details(&sandbox.sandbox_id).await?.disk);
+    let reported = (used(client, sandbox).await?.1, client.details(&sandbox.sandbox_id).await?.disk);
     let known = f64::from(WRITTEN_MIB);
-    let written = told.1.written_bytes.zip(before.1.written_bytes);
+    let written = reported.1.written_bytes.zip(before.1.written_bytes);
     let written = written.context("the kernel does not say what was written")?;
     Ok(vec![
-        compared("disk used, dd".to_owned(), known, (told.0 - before.0) / MIB, "MiB", String::new()),
+        compared("disk used, dd".to_owned(), known, (reported.0 - before.0) / MIB, "MiB", String::new()),
         compared(
             "disk written, dd".to_owned(),
             known,
@@ -155,10 +155,14 @@ async fn used(client: &Client, sandbox: &Sandbox) -> anyhow::Result<(f64, f64)> 
     Ok((metric.mem_used as f64, metric.disk_used as f64))
 }
 
-fn compared(figure: String, known: f64, told: f64, unit: &str, remark: String) -> Row {
-    let difference = (told - known) / known * 100.0;
+fn compared(figure: String, known: f64, reported: f64, unit: &str, remark: String) -> Row {
+    let difference = (reported - known) / known * 100.0;
     let remark = if remark.is_empty() { remark } else { format!("; {remark}") };
-    row(figure, format!("{difference:+.2} %"), format!("known {known:.2} {unit}, told {told:.2}{remark}"))
+    row(
+        figure,
+        format!("{difference:+.2} %"),
+        format!("known {known:.2} {unit}, reported {reported:.2}{remark}"),
+    )
 }
 
 #[cfg(test)]

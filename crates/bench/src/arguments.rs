@@ -3,7 +3,7 @@ use clap::{Args, ValueEnum};
 /// What `sandscope bench` measures, and how much of it.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Which figures; all where none is named
+    /// Figures to measure [default: all]
     #[arg(value_enum)]
     pub figures: Vec<Figure>,
     /// Sandboxes made per create figure
@@ -15,10 +15,10 @@ pub struct BenchArgs {
     /// Sandboxes whose metrics are stored before ranges are queried
     #[arg(long, default_value_t = 1_000)]
     pub stored: usize,
-    /// Days of them
+    /// Days of stored metrics
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=7))]
     pub days: u32,
-    /// Minutes after which storing them ends, however many days there are
+    /// Maximum minutes for storing them
     #[arg(long, default_value_t = 15)]
     pub fill_minutes: u64,
     /// Events stored before the history is queried

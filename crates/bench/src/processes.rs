@@ -1,4 +1,4 @@
-//! What processes take, as the kernel tells it.
+//! What processes take, as the kernel reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

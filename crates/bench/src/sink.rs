@@ -51,14 +51,14 @@ impl Sinks {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::Builder::new().name("sinks".to_owned()).spawn(move || {
             let thread = rustix::thread::gettid().as_raw_nonzero().get();
             // Whoever asked is waiting; and ends this by going away.
-            let _ = tell.send(u32::try_from(thread).unwrap_or_default());
+            let _ = sender.send(u32::try_from(thread).unwrap_or_default());
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Self { runtime: handle, thread: told.recv()?, _stop: stop })
+        Ok(Self { runtime: handle, thread: receiver.recv()?, _stop: stop })
     }
 
     /// CPU time they have used.

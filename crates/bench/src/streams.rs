@@ -8,7 +8,7 @@ use super::{Child, Row, quantiles, row};
 use sandscope_console::output;
 use sandscope_system::raise_descriptor_limit;
 
-/// Events told to every reader.
+/// Events sent to every reader.
 const N_EVENTS: u64 = 50;
 
 /// Between two of them.

@@ -28,7 +28,7 @@ const READY: Duration = Duration::from_secs(30);
 const PORT: u16 = 8000;
 const AGENT: u16 = 49983;
 
-/// Reads and forgets what is sent; sends so many zeroes to whoever asks for `/<length>`.
+/// Reads and forgets what is sent; sends so many zeroes to a client that asks for `/<length>`.
 const PROGRAM: &str = r#"
 import socket, threading
 def serve(conn):

@@ -1,5 +1,5 @@
 //! The deliverer by itself: a store, receivers on loopback, and nothing between them. Receivers have a thread of their
-//! own, which does not count where CPU time is told; the store's threads and the commits of new events do.
+//! own, which does not count where CPU time is reported; the store's threads and the commits of new events do.
 //!
 //! Everything waits for the disk that temporary files are on: `TMPDIR=/dev/shm` shows what is left without one.
 
@@ -260,11 +260,11 @@ async fn bad_company(sinks: &Sinks, n: usize) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// From the start of the real server after a `kill -9` to the first delivery of what it owed.
+/// From the start of the real server after a `kill -9` to the first delivery of what was pending.
 async fn restart(sinks: &Sinks) -> anyhow::Result<Row> {
     const N_KILLS: usize = 10;
     let mut server = Child::start().await?;
-    // So slow that something is owed whenever the server is killed.
+    // So slow that something is pending whenever the server is killed.
     let sink = sinks.open(Manner::After(Duration::from_secs(1)), false).await?;
     let webhook = NewWebhook {
         name: "bench".to_owned(),

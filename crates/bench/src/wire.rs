@@ -91,7 +91,7 @@ impl Inside {
         Ok(())
     }
 
-    /// Starts a shell command that goes on; its process id, and the stream that tells of it.
+    /// Starts a shell command that goes on; its process id, and the stream of its events.
     pub(super) async fn start(&self, command: &str) -> anyhow::Result<(u64, Response<Incoming>)> {
         let mut sender = connect(self.server).await?;
         let mut response = self.stream(&mut sender, "Start", &shell(command)).await?;

@@ -1,6 +1,6 @@
 //! Everything the kernel says about a set, read on request: about fifteen files, opened for each reading.
 //!
-//! What a kernel, a mount or a version does not have is `None`, never zero. Which is which stands in `docs/metrics.md`.
+//! What a kernel, a mount or a version does not have is `None`, never zero. `docs/metrics.md` says which is which.
 
 use sandscope_model::{CpuDetails, MemoryDetails, Pressures};
 

@@ -4,7 +4,7 @@ use sandscope_model::{Pressure, Stall};
 
 use crate::stalled::Stalled;
 
-/// The number a file holds; `max`, which stands for no limit, is the largest number.
+/// The number a file holds; `max`, which means no limit, is the largest number.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
     if text == b"max" { Some(u64::MAX) } else { decimal(text) }

@@ -45,7 +45,7 @@ fn freezer(groups: &[Group]) -> Result<&Group, CgroupError> {
         .ok_or(CgroupError::FreezerMissing)
 }
 
-/// Stops every process. If they do not all stand still within `limit`, none does.
+/// Stops every process. If they are not all frozen within `limit`, all run on.
 pub(crate) fn freeze(groups: &[Group], limit: Duration) -> Result<(), CgroupError> {
     let group = freezer(groups)?;
     let frozen = match group.version {
@@ -58,7 +58,7 @@ pub(crate) fn freeze(groups: &[Group], limit: Duration) -> Result<(), CgroupErro
         Version::V1 => {
             let state = group.keep("freezer.state")?;
             wait_until(&group.path, "frozen", limit, || {
-                // A process that was being started can hold FREEZING up until it is told again.
+                // A process that was being started can hold FREEZING up until the state is written again.
                 group.write("freezer.state", "FROZEN")?;
                 state.text_is("FROZEN")
             })

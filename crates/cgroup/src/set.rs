@@ -15,7 +15,7 @@ use crate::oom::OomWatch;
 use crate::waits::{WaitFiles, Waits};
 use crate::{directories, limits, power};
 
-/// How long processes may take to stand still.
+/// How long processes may take to freeze.
 pub const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 
 /// One sandbox's control groups: one directory in each hierarchy that has a part in it.
@@ -75,7 +75,7 @@ impl CgroupSet {
         &self.groups
     }
 
-    /// Its name.
+    /// The last part of its path, the same in every hierarchy.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -127,7 +127,7 @@ impl CgroupSet {
         self.groups.iter().find(|group| group.version == Version::V2).map(Group::dir)
     }
 
-    /// Stops every process and waits until all stand still, at most [`FREEZE_LIMIT`]; after that everything runs on
+    /// Stops every process and waits until all are frozen, at most [`FREEZE_LIMIT`]; after that everything runs on
     /// and the answer is [`CgroupError::Timeout`].
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl CgroupSet {
         power::thaw(&self.groups)
     }
 
-    /// Whether every process stands still.
+    /// Whether every process is frozen.
     ///
     /// # Errors
     ///

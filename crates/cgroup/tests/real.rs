@@ -1,10 +1,6 @@
 //! On this host's own kernel, with whatever hierarchies it has mounted. Needs root; says so loudly where it cannot run.
 
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test may give up and must say what it skips"
-)]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test may panic and must say what it skips")]
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -274,7 +270,7 @@ fn forks_beyond_the_limit_fail(host: &Host) {
     set.set_limits(&Limits { pids_max: 4, ..LIMITS }).expect("set");
     let mut child = spawn(&set, "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; wait");
     let status = child.wait().expect("ended");
-    assert!(!status.success(), "the shell gave up forking");
+    assert!(!status.success(), "the shell stopped forking");
     assert_eq!(set.readings().expect("read").n_pids, 3, "those that it could start");
     set.kill_all().expect("killed");
     set.wait_empty(SOON).expect("ended");

@@ -17,26 +17,26 @@ pub(crate) use webhook::{CreateWebhookArgs, UpdateWebhookArgs, WebhookCommand};
 /// Which server, and who is asking.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
-    /// Control plane's address [default: https://api.<domain> if there is one, else http://127.0.0.1:3000]
+    /// Address of the control plane [default: https://api.<domain> if there is one, else http://127.0.0.1:3000]
     #[arg(long, env = "E2B_API_URL", value_name = "URL")]
     pub api_url: Option<String>,
-    /// Data plane's address, if it differs
+    /// Address of the data plane, if it differs
     #[arg(long, env = "E2B_SANDBOX_URL", value_name = "URL")]
     pub sandbox_url: Option<String>,
-    /// The server's domain, where its addresses are not given
+    /// The server's domain, if you give no addresses
     #[arg(long, env = "E2B_DOMAIN", value_name = "NAME")]
     pub domain: Option<String>,
     /// API key
     #[arg(long, env = "E2B_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub api_key: Option<String>,
-    /// Authority (PEM) to trust beside the system's, for an https address with a certificate of your own
+    /// Authority (PEM) to trust in addition to the system's, for a certificate of your own
     #[arg(long, env = "SANDSCOPE_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// A table
     Pretty,
     /// One JSON value per line
     Json,
@@ -60,31 +60,31 @@ impl FormatArgs {
 
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Of this sandbox only
+    /// Only events of this sandbox
     #[arg(long, value_name = "ID")]
     pub sandbox: Option<String>,
-    /// Of these types only, for example killed or sandbox.lifecycle.killed
+    /// Only these types, for example killed or sandbox.lifecycle.killed
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
     /// Only kills for these reasons, for example timeout,oom
     #[arg(long = "reason", value_name = "REASON", value_delimiter = ',')]
     pub reasons: Vec<String>,
-    /// Of sandboxes of this template only
+    /// Only sandboxes of this template
     #[arg(long, value_name = "TEMPLATE")]
     pub template: Option<String>,
-    /// Of sandboxes with this label only, `key=value`; may be repeated
+    /// Only sandboxes with this label, `key=value`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
-    /// Only what happened since then: a time (RFC 3339), or how long ago (90s, 10m, 2h, 3d)
+    /// Only events since a time (RFC 3339) or an age (90s, 10m, 2h, 3d)
     #[arg(long, value_name = "WHEN", value_parser = since)]
     pub since: Option<String>,
-    /// Go on: show every event as it happens, and take up again where it was if the connection breaks
+    /// Follow: show every event as it is committed; reconnects and loses nothing
     #[arg(short, long, conflicts_with_all = ["offset", "asc"])]
     pub follow: bool,
-    /// How many to skip
+    /// Number of events to skip
     #[arg(long, default_value_t = 0)]
     pub offset: u32,
-    /// How many to show, 1 to 100
+    /// Number of events to show, 1 to 100
     #[arg(long, default_value_t = 10)]
     pub limit: u32,
     /// Oldest first

@@ -16,7 +16,7 @@ use sandscope_client::{Client, ClientOptions, Command, Sandbox};
 
 use crate::arguments::{ProcessArgs, ServerArgs};
 
-/// Where a server listens that was not told otherwise.
+/// Where a server listens without a setting.
 const DEFAULT_API_URL: &str = "http://127.0.0.1:3000";
 
 /// A client for the server the user named.

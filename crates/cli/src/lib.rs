@@ -26,23 +26,23 @@ pub use metrics_line::pretty as metrics_line;
 /// One of the user's commands, with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Work with sandboxes of a running server
+    /// Manage sandboxes of a running server
     #[command(subcommand, visible_alias = "sbx")]
     Sandbox(Box<SandboxCommand>),
     /// Copy files into and out of sandboxes
     #[command(subcommand)]
     Files(FilesCommand),
-    /// Show what happened to sandboxes, newest first, or as it happens
+    /// Show lifecycle events, newest first, or follow them live
     Events(EventsArgs),
-    /// Work with webhooks: register, test, see deliveries, replay, listen locally
+    /// Manage webhooks: register, test, see deliveries, replay, listen locally
     #[command(subcommand, visible_alias = "wh")]
     Webhook(WebhookCommand),
-    /// See what fires, and make the rules by which it does
+    /// List firing alerts and manage rules
     #[command(subcommand)]
     Alert(AlertCommand),
-    /// Show the machine, for operators: sandboxes, what they were given and use, load, what the server does about it
+    /// Show the machine, for operators: sandboxes, their limits and use, load, the server's state
     Node(NodeArgs),
-    /// Show all sandboxes on one screen, every second
+    /// Watch all sandboxes live
     Top(TopArgs),
 }
 

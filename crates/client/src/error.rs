@@ -56,7 +56,7 @@ pub enum ClientError {
     /// The agent's stream cannot be understood.
     #[error("the agent's stream cannot be understood")]
     Frame(#[from] sandscope_agent_protocol::FrameError),
-    /// The agent refused or gave up.
+    /// The agent refused, or stopped trying.
     #[error("the agent could not do it")]
     Agent(#[from] sandscope_agent_protocol::ConnectError),
     /// The request cannot be made of these values.

@@ -27,7 +27,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// Longest event taken, in bytes.
 const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// What following tells.
+/// What following a stream yields.
 #[derive(Debug)]
 pub enum Followed {
     /// The next event.

@@ -9,7 +9,7 @@ use crate::control::{DEFAULT_DEADLINE, decode, refusal};
 use crate::{Client, ClientError};
 
 impl Client {
-    /// The machines, for whoever has the server's admin token; the client's API key is not sent.
+    /// The machines, for holders of the server's admin token; the client's API key is not sent.
     ///
     /// # Errors
     /// [`ClientError`] if the request fails or is refused.

@@ -29,7 +29,7 @@ const INPUT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// A command to be run.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
-    /// Program.
+    /// The program: a name looked up in `PATH`, or a path.
     pub cmd: String,
     /// Its arguments.
     pub args: Vec<String>,
@@ -50,9 +50,9 @@ pub struct Command {
 /// A terminal's size in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TerminalSize {
-    /// Columns.
+    /// Width, in columns.
     pub cols: u16,
-    /// Rows.
+    /// Height, in rows.
     pub rows: u16,
 }
 
@@ -65,9 +65,9 @@ impl From<TerminalSize> for Pty {
 /// How a command is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// Please.
+    /// SIGTERM, which a process may handle.
     Terminate,
-    /// Now.
+    /// SIGKILL, which ends a process at once.
     Kill,
 }
 
@@ -82,7 +82,7 @@ impl Command {
     }
 }
 
-/// What a running command tells.
+/// What a running command reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessEvent {
     /// It runs.
@@ -182,7 +182,7 @@ impl Client {
 
     async fn send_input(&self, sandbox: &Sandbox, pid: u32, input: ProcessInput) -> Result<(), ClientError> {
         let message = SendInputRequest { process: Some(ProcessSelector::Pid(pid)), input: Some(input) };
-        self.tell(sandbox, "process.Process/SendInput", &message, INPUT_DEADLINE).await
+        self.send_input_message(sandbox, "process.Process/SendInput", &message, INPUT_DEADLINE).await
     }
 
     /// Ends a command's standard input.
@@ -191,7 +191,7 @@ impl Client {
     /// [`ClientError`] if the request fails or is refused.
     pub async fn close_stdin(&self, sandbox: &Sandbox, pid: u32) -> Result<(), ClientError> {
         let message = ProcessRequest { process: Some(ProcessSelector::Pid(pid)) };
-        self.tell(sandbox, "process.Process/CloseStdin", &message, CALL_DEADLINE).await
+        self.send_input_message(sandbox, "process.Process/CloseStdin", &message, CALL_DEADLINE).await
     }
 
     /// Asks a command, and whatever it started, to end.
@@ -204,7 +204,7 @@ impl Client {
             Signal::Kill => process::Signal::Sigkill,
         };
         let message = SendSignalRequest { process: Some(ProcessSelector::Pid(pid)), signal };
-        self.tell(sandbox, "process.Process/SendSignal", &message, CALL_DEADLINE).await
+        self.send_input_message(sandbox, "process.Process/SendSignal", &message, CALL_DEADLINE).await
     }
 
     /// Changes the size of a command's terminal.
@@ -213,10 +213,10 @@ impl Client {
     /// [`ClientError`] if the request fails or is refused.
     pub async fn resize(&self, sandbox: &Sandbox, pid: u32, size: TerminalSize) -> Result<(), ClientError> {
         let message = UpdateRequest { process: Some(ProcessSelector::Pid(pid)), pty: Some(size.into()) };
-        self.tell(sandbox, "process.Process/Update", &message, CALL_DEADLINE).await
+        self.send_input_message(sandbox, "process.Process/Update", &message, CALL_DEADLINE).await
     }
 
-    async fn tell(
+    async fn send_input_message(
         &self,
         sandbox: &Sandbox,
         procedure: &str,

@@ -19,7 +19,7 @@ pub struct NewSandbox {
     /// Whether it is paused rather than killed when its time is up.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_pause: bool,
-    /// Labels.
+    /// Labels, by key.
     pub metadata: BTreeMap<String, String>,
     /// Environment of every process in it.
     pub env_vars: BTreeMap<String, String>,
@@ -32,7 +32,7 @@ pub struct NewSandbox {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
-    /// Its id.
+    /// The sandbox's id.
     #[serde(rename = "sandboxID")]
     pub sandbox_id: String,
     /// Its template's id.
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Sandbox {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedSandbox {
-    /// Its id.
+    /// The sandbox's id.
     #[serde(rename = "sandboxID")]
     pub sandbox_id: String,
     /// Its template's id.
@@ -68,7 +68,7 @@ pub struct ListedSandbox {
     pub started_at: String,
     /// When it times out (RFC 3339).
     pub end_at: String,
-    /// CPUs.
+    /// The CPU limit, in CPUs.
     pub cpu_count: u32,
     /// Memory limit, in MiB.
     #[serde(rename = "memoryMB")]
@@ -80,7 +80,7 @@ pub struct ListedSandbox {
     pub state: String,
     /// Version of its agent's protocol.
     pub envd_version: String,
-    /// Labels.
+    /// Labels, by key.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
@@ -98,7 +98,7 @@ pub struct Metric {
     pub timestamp_unix: i64,
     /// CPU used over all CPUs together, 0 to 100.
     pub cpu_used_pct: f64,
-    /// CPUs.
+    /// The CPU limit, in CPUs.
     pub cpu_count: u32,
     /// Memory used, in bytes.
     pub mem_used: u64,

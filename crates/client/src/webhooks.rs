@@ -1,4 +1,4 @@
-//! Operating webhooks. Answers are JSON as the server sends them: whoever asks shows them to people.
+//! Operating webhooks. Answers are JSON as the server sends them: the caller shows them to people.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -48,9 +48,9 @@ impl Uses for DataDirectory {
 
 /// The data directory and the address listened on.
 #[derive(Debug, Clone, Copy)]
-pub struct Place;
+pub struct DirectoryAndAddress;
 
-impl Uses for Place {
+impl Uses for DirectoryAndAddress {
     fn uses(flag: &str) -> bool {
         matches!(flag, "data-dir" | "listen")
     }

@@ -302,7 +302,7 @@ fn one_line_of_a_section_makes_flag_environment_file_and_page() {
             let argument =
                 command.get_arguments().find(|argument| argument.get_long() == Some(flag)).unwrap();
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), setting.environment, "{name}");
-            assert!(names.insert(flag.to_owned()), "--{flag} stands for two settings");
+            assert!(names.insert(flag.to_owned()), "--{flag} names two settings");
             assert_eq!(
                 setting.environment,
                 Some(&*format!("SANDSCOPE_{}", flag.replace('-', "_").to_uppercase())),

@@ -12,7 +12,7 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// What stands for "this machine, nobody else".
+    /// The placeholder for "this machine, nobody else".
     pub const LOCAL: &str = "localhost";
 
     /// Whether it is the placeholder.

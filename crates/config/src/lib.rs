@@ -34,7 +34,7 @@ mod tests;
 
 use sandscope_model::{AlertBounds, AlertRule, Prices, TeamLimits};
 
-pub use arguments::{Arguments, DataDirectory, Everything, Place, ServeArgs, Uses};
+pub use arguments::{Arguments, DataDirectory, DirectoryAndAddress, Everything, ServeArgs, Uses};
 pub use domain::Domain;
 pub use reference::reference;
 pub use rules::ConfigError;

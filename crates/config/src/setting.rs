@@ -16,7 +16,7 @@ pub(crate) struct Setting {
     pub(crate) key: &'static str,
     /// What it decides.
     pub(crate) doc: String,
-    /// The flag without hyphens, and what stands for its value in help.
+    /// The flag without hyphens, and the placeholder of its value in help.
     pub(crate) flag: Option<(&'static str, &'static str)>,
     /// The variable of the environment.
     pub(crate) environment: Option<&'static str>,
@@ -98,8 +98,8 @@ pub(crate) trait Section: Sized {
     fn take(rules: &mut Rules<'_>) -> Self;
 }
 
-/// A section: `pub Struct in "table" said "word before the key in errors" { field: Type = kind, key "…", flag "…" "VALUE",
-/// env "…"; … }`. Each line is all there is to a setting; its doc comment is help and reference.
+/// A section: `pub Struct in "table" said "word before the key in errors" { field: Type = kind, key "…", flag "…"
+/// "VALUE", env "…"; … }`. Each line is all there is to a setting; its doc comment is help and reference.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-/// Writes one line to standard output, flushed: whoever reads along sees it now.
+/// Writes one line to standard output, flushed: a reader sees it at once.
 ///
 /// # Errors
 /// What the system says if the stream cannot be written.
@@ -15,9 +15,9 @@ pub fn line(text: impl Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells whoever watches something that is not a result, on standard error.
+/// Prints a remark that is not a result, on standard error.
 pub fn note(text: impl Display) {
-    // If standard error is gone there is nobody left to tell.
+    // If standard error is gone there is nowhere to report it.
     let _ = writeln!(io::stderr(), "{}", Paint::for_stderr().dim(text));
 }
 
@@ -74,7 +74,7 @@ pub fn complain(error: &anyhow::Error) {
         return;
     }
     let paint = Paint::for_stderr();
-    // If standard error is gone there is nobody left to tell.
+    // If standard error is gone there is nowhere to report it.
     let _ = writeln!(io::stderr(), "{} {error:#}", paint.red("error:"));
 }
 

@@ -1,4 +1,4 @@
-//! One directory, one server: whoever holds the lock may write.
+//! One directory, one server: the holder of the lock may write.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -32,7 +32,7 @@ pub enum DataDirError {
     Unusable {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 }
@@ -59,7 +59,7 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // Who holds it is a courtesy; the refusal stands without it.
+                // Who holds it is a courtesy; the refusal is valid without it.
                 let _ = lock.read_to_string(&mut holder);
                 return Err(DataDirError::Held { path, holder: holder.trim().to_owned() });
             }

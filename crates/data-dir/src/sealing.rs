@@ -73,6 +73,9 @@ fn known(data_dir: &Path, configured: &[Secret]) -> anyhow::Result<Vec<Key>> {
 }
 
 /// Seals everything with the current key. A store that cannot be written serves reads all the same.
+///
+/// # Errors
+/// If the key that sealed a webhook's secret is missing, or the store cannot be read.
 pub async fn reseal(deliveries: &Deliveries, made: Option<PathBuf>) -> anyhow::Result<()> {
     match deliveries.reseal_webhooks().await {
         Ok(0) => Ok(()),

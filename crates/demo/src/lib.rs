@@ -58,15 +58,15 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let options = ClientOptions { api_url, sandbox_url: None, api_key: key.expose().to_owned() };
     let client = Client::new(&options)?;
 
-    let told = tokio::select! {
-        told = tokio::time::timeout(LIMIT, story::tell(&client, &mut stage)) =>
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("the demo did not end within {} s", LIMIT.as_secs()))),
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(LIMIT, story::show(&client, &mut stage)) =>
+            outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the demo did not end within {} s", LIMIT.as_secs()))),
         name = signals.stop() => Err(anyhow::anyhow!("stopped by {name}")),
         failure = server.failed() => Err(failure.into()),
     };
     let cleaned = tokio::time::timeout(CLEAN_UP, clean_up(&client, server)).await;
     let cleaned = cleaned.context("cleaning up took too long").and_then(|done| done);
-    told?;
+    outcome?;
     cleaned?;
     directory.close().context("cannot remove the temporary data directory")?;
     stage.done("cleaned up: sandboxes killed, server stopped, data removed")?;

@@ -40,7 +40,7 @@ while :; do :; done
 const EVENT_TYPES: [&str; 6] = ["created", "updated", "paused", "resumed", "checkpointed", "killed"];
 
 /// Tells it. An error ends the story; a broken promise is a miss and the story goes on.
-pub(super) async fn tell(client: &Client, stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn show(client: &Client, stage: &mut Stage) -> anyhow::Result<()> {
     let secret = sandscope_model::keys::draw(&OsEntropy);
     let receiver = Receiver::start(secret.expose()).await?;
     let webhook = NewWebhook {
@@ -99,7 +99,7 @@ async fn load(client: &Client, stage: &Stage, sandbox: &Sandbox) -> anyhow::Resu
             break;
         }
     }
-    // The stream is let go; the process goes on without it.
+    // The stream is closed; the process goes on without it.
     stage.timed("load started: a 200 MiB file, 64 MiB of memory, one busy CPU", began.elapsed())?;
     pid.context("the agent did not say which process it started")
 }

@@ -1,4 +1,4 @@
-//! What the edge itself answers: JSON that the clients tell apart by status and by the words in `message`, a page for
+//! What the edge itself answers: JSON that the clients distinguish by status and by the words in `message`, a page for
 //! people who opened an address in a browser.
 
 use axum::body::Body;

@@ -8,8 +8,8 @@ use sandscope_model::SandboxId;
 
 use crate::Target;
 
-/// What is counted together. The agent apart from the programs inside: whoever a program keeps waiting, or lets in
-/// without a key, must not lock the sandbox's owner out.
+/// What is counted together. The agent apart from the programs inside: a client that a program keeps waiting, or lets
+/// in without a key, must not lock the sandbox's owner out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Door {
     id: SandboxId,

@@ -155,7 +155,7 @@ impl Inside {
         Self::Away
     }
 
-    /// What goes wrong is told by the answer or its body.
+    /// The answer or its body reports failures.
     fn poll(&mut self, context: &mut Context<'_>) {
         if let Self::Here(connection) = self
             && connection.as_mut().poll(context).is_ready()

@@ -105,7 +105,7 @@ pub(crate) fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Ite
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// Whether whoever asks can take headers that follow a body.
+/// Whether the client can take headers that follow a body.
 fn takes_trailers(headers: &HeaderMap) -> bool {
     listed(headers, TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
 }

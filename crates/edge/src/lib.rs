@@ -11,7 +11,7 @@
 //!            one HTTP/1.1 connection into the sandbox, bodies streamed both ways, upgrades passed through
 //! ```
 //!
-//! One port serves both planes; only the host name, the `E2b-Sandbox-*` headers or a signature tell them apart (even
+//! One port serves both planes; only the host name, the `E2b-Sandbox-*` headers or a signature distinguish them (even
 //! `/health` exists on both). Each request owns its connection into the sandbox: it ends when either side does, and a
 //! client that goes away takes it along. Nothing is buffered, so memory does not grow with a body; connections are
 //! counted per sandbox, so one sandbox cannot use up the server's, and its programs not the agent's.

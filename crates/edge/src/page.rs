@@ -44,7 +44,7 @@ fn hint(status: StatusCode) -> &'static str {
         }
         StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => "Reload the page in a few seconds.",
         StatusCode::TOO_MANY_REQUESTS => "Try again once others are done.",
-        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => "Whoever runs the sandbox can give you access.",
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => "The owner of the sandbox can give you access.",
         _ => "Check the address.",
     }
 }

@@ -86,7 +86,7 @@ fn host(parts: &Parts) -> Result<&str, Refusal> {
     }
     let mut values = parts.headers.get_all(HOST).iter();
     let Some(value) = values.next() else { return Ok("") };
-    // Two hosts: whoever stands in front of us may have looked at the other.
+    // Two hosts: a proxy in front of us may have looked at the other.
     if values.next().is_some() {
         return Err(Refusal::InvalidHost);
     }
@@ -112,9 +112,9 @@ fn asks_for_routing(headers: &HeaderMap) -> bool {
     names.any(|name| name.trim().eq_ignore_ascii_case(ID_HEADER))
 }
 
-/// The left-most label of `host`, if it names a port of a sandbox. Under our own domain it is enough that it starts like
-/// a port, so that a mistyped id is said to be one; elsewhere (the client knows us under another domain than we do) it
-/// must be whole.
+/// The left-most label of `host`, if it names a port of a sandbox. Under our own domain it is enough that it starts
+/// like a port, so that a mistyped id is said to be one; elsewhere (the client knows us under another domain than we
+/// do) it must be whole.
 fn sandbox_label<'h>(host: &'h str, domain: &str) -> Option<&'h str> {
     let (label, rest) = host.split_once('.')?;
     let (port, _) = label.split_once('-')?;

@@ -2,10 +2,10 @@
 //!
 //! The signature is over path, operation, user, token and time limit, so the token must be tried: one short hash for
 //! each sandbox that lives, whatever the length of the path (see [`Signed`]), all on memory, compared in a time that
-//! does not tell how much was right. With 1,000 sandboxes that is well below a millisecond. It is work that anybody may
-//! ask for, so at most [`SEARCHES`] go on at once; others wait their turn, [`WAIT`] at most, and no search keeps its
-//! thread for longer than [`STRIDE`] hashes. What has expired by its own words is refused before any search. Under a
-//! host name or with the routing headers nothing is searched: the agent alone checks.
+//! does not reveal how much was right. With 1,000 sandboxes that is well below a millisecond. It is work that anybody
+//! may ask for, so at most [`SEARCHES`] go on at once; others wait their turn, [`WAIT`] at most, and no search keeps
+//! its thread for longer than [`STRIDE`] hashes. What has expired by its own words is refused before any search. Under
+//! a host name or with the routing headers nothing is searched: the agent alone checks.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Connections that become something else than HTTP: WebSockets, and whatever a sandbox's program switches to.
 //!
 //! Two ways in: HTTP/1.1's `Upgrade`, of any protocol, and over HTTP/2 the extended CONNECT of RFC 8441, of WebSockets.
-//! Inside it is always the former. Once switched, bytes are copied both ways until both sides have ended; one that stops
-//! sending is passed on as such. A WebSocket has no halves: it is over when the program inside has closed it.
+//! Inside it is always the former. Once switched, bytes are copied both ways until both sides have ended; one that
+//! stops sending is passed on as such. A WebSocket has no halves: it is over when the program inside has closed it.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -97,7 +97,7 @@ impl Upgrade {
         headers.insert(UPGRADE, protocol);
     }
 
-    /// The sandbox has switched: joins both connections and tells the client.
+    /// The sandbox has switched: joins both connections and answers the client.
     pub(crate) fn complete(
         self,
         mut response: http::Response<Incoming>,
@@ -111,7 +111,7 @@ impl Upgrade {
                 let _counted = connection;
                 let Outside { connection: outside, _tied } = outside;
                 if let (Ok(outside), Ok(inside)) = tokio::join!(outside, inside) {
-                    // Ends once both directions have, or either breaks; there is nobody to tell.
+                    // Ends once both directions have, or either breaks; there is nobody to report to.
                     let _ = join(TokioIo::new(outside), TokioIo::new(inside), is_websocket).await;
                 }
             });

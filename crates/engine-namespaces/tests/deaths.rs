@@ -1,4 +1,4 @@
-//! Ways to die, told apart; and what is left on the host, found and removed.
+//! Ways to die, distinguished; and what is left on the host, found and removed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -182,7 +182,7 @@ async fn what_died_with_its_groups_or_in_another_boot_is_found_with_nothing_made
     runtime.shutdown().await;
     drop(runtime);
     let dir = |id: &SandboxId| state.dir.path().join("sandboxes").join(id.as_str());
-    // As if the host had been restarted: what ran is gone, and so is whoever would have seen it.
+    // As if the host had been restarted: what ran is gone, and so is the shim that would have seen it.
     for id in [&rebooted, &ungrouped] {
         kill_process(shim_pid(state.dir.path(), id));
     }

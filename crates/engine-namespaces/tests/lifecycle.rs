@@ -142,7 +142,7 @@ async fn an_end_nobody_asked_for_is_announced_once_and_truly() {
     assert_eq!(host.runtime.kill(&id).await.unwrap(), Some(Exit { cause: None, ..exit }));
     host.runtime.shutdown().await;
     assert_nothing_left(host.state.dir.path(), &id).await;
-    assert!(notices.try_recv().is_err(), "told twice");
+    assert!(notices.try_recv().is_err(), "reported twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,7 @@ fn on_the_shelf(state: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(state.join("warm")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// The shelf is full and everybody on it listens: what is being made has no loop device yet, so the disk tells.
+/// The shelf is full and everybody on it listens: what is being made has no loop device yet, so the disk shows it.
 async fn full(state: &Path) {
     eventually("the shelf is full", async || on_the_shelf(state).len() == N).await;
 }
@@ -119,10 +119,8 @@ fn killed_server(state: &State, wait_for: usize) {
         warm(&mut options);
         let runtime = LinuxRuntime::start(options, support::tasks()).await.unwrap();
         assert_eq!(runtime.recover().await.unwrap(), []);
-        eventually("something stands on the shelf", async || {
-            on_the_shelf(state.dir.path()).len() >= wait_for
-        })
-        .await;
+        eventually("something is on the shelf", async || on_the_shelf(state.dir.path()).len() >= wait_for)
+            .await;
         let made = |dir: &PathBuf| dir.join("disk.ext4").exists();
         eventually("it is made", async || on_the_shelf(state.dir.path()).iter().any(made)).await;
     });

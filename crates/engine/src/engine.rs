@@ -53,7 +53,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// Captures the sandbox's writable layer under `build`, for later [`create`](Self::create)s from
-    /// [`Rootfs::Snapshot`](sandscope_model::Rootfs::Snapshot). The sandbox stays as it was; its processes stand still
+    /// [`Rootfs::Snapshot`](sandscope_model::Rootfs::Snapshot). The sandbox stays as it was; its processes are frozen
     /// while the layer is copied. Returns the bytes that the copy takes on disk.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ pub trait Engine: Send + Sync + 'static {
     /// What happens to sandboxes although nobody asked, for each sandbox in order. `None` if taken before.
     fn take_notices(&self) -> Option<mpsc::Receiver<Notice>>;
 
-    /// Asks a running sandbox's agent whether it answers, within a few seconds. Sandboxes that stand still on purpose
+    /// Asks a running sandbox's agent whether it answers, within a few seconds. Sandboxes that are frozen on purpose
     /// or do not exist count as well.
     ///
     /// # Errors

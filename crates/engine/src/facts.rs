@@ -5,7 +5,7 @@ pub struct Facts {
     pub engine: &'static str,
     /// Its version, or the kernel's where the kernel is the engine.
     pub version: String,
-    /// What stands between a sandbox and the host.
+    /// The boundary between a sandbox and the host.
     pub isolation: Isolation,
     /// What it can do.
     pub can: Capabilities,
@@ -15,7 +15,7 @@ pub struct Facts {
     pub envd_version: &'static str,
 }
 
-/// What stands between a sandbox and the host.
+/// The boundary between a sandbox and the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
     /// The host's kernel serves the sandbox's system calls.

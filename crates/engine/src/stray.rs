@@ -2,7 +2,7 @@ use std::fmt;
 
 use sandscope_model::SandboxId;
 
-/// Something left behind on the host. Only the engine that found it knows what it stands for.
+/// Something left behind on the host. Only the engine that found it knows what it refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stray {
     /// The engine that found it.

@@ -28,7 +28,7 @@ pub struct ActivityPoint {
 pub struct Activity {
     start_ms: i64,
     step_ms: i64,
-    /// Where the steps already told of end, exclusive.
+    /// Where the steps already reported end, exclusive.
     end_ms: i64,
     n_running: i64,
     /// Before this time, up to the event before it, `n_running` ran.
@@ -174,8 +174,8 @@ mod tests {
         activity.take(event(12, 1));
         activity.take(event(3, 1));
         let (points, peak) = activity.finish();
-        let told: Vec<_> = points.iter().map(|point| (point.max_concurrent, point.n_created)).collect();
-        assert_eq!(told, [(1, 1), (2, 1), (1, 0)]);
+        let found: Vec<_> = points.iter().map(|point| (point.max_concurrent, point.n_created)).collect();
+        assert_eq!(found, [(1, 1), (2, 1), (1, 0)]);
         assert_eq!(points[1].at, at(10));
         assert_eq!(peak, Some((at(12), 2)));
     }

@@ -1,8 +1,8 @@
-//! Alerts: when something is worth telling. Pure.
+//! Alerts: when something is worth reporting. Pure.
 //!
-//! A rule looks at one number ([`AlertMetric`]) of each of its subjects ([`SubjectKey`]): of a sandbox every second, of a
-//! template, a label or the team by counting what the log says, of a webhook by how its deliveries go. What is given for
-//! a rule, in a file or by the API, is checked in one place ([`AlertGiven::check`]).
+//! A rule looks at one number ([`AlertMetric`]) of each of its subjects ([`SubjectKey`]): of a sandbox every second, of
+//! a template, a label or the team by counting what the log says, of a webhook by how its deliveries go. What is given
+//! for a rule, in a file or by the API, is checked in one place ([`AlertGiven::check`]).
 
 mod by;
 mod given;
@@ -35,7 +35,7 @@ pub enum AlertMetric {
     Processes,
     /// Processes of a running sandbox killed for lack of memory so far.
     OomKills,
-    /// How often the log told within the rule's time that memory ran out: of one that lived on, or died of it.
+    /// How often the log recorded within the rule's time that memory ran out: of one that lived on, or died of it.
     OutOfMemory,
     /// Deaths within the rule's time that nobody asked for.
     Crashes,
@@ -78,7 +78,7 @@ impl AlertMetric {
         Self::WebhookBehind,
     ];
 
-    /// Its name.
+    /// Its name in configuration, API and store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CpuPct => "cpuPct",
@@ -129,7 +129,7 @@ impl FromStr for AlertMetric {
 
 /// On which side of its threshold a rule fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum AlertSide {
     /// At it or above.
     Above,
@@ -161,15 +161,15 @@ pub struct AlertRule {
 /// A rule a team made for itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TeamAlertRule {
-    /// Its id.
+    /// The rule's id.
     pub id: AlertRuleId,
-    /// Whose it is.
+    /// The owner of the rule.
     pub team_id: TeamId,
     /// How often it was changed.
     pub revision: u64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// It.
+    /// When it fires, as of the newest revision.
     pub rule: AlertRule,
 }
 

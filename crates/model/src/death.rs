@@ -1,4 +1,4 @@
-//! How sandboxes end: the reason a client is told, the cause behind it, and what the kernel said at the end.
+//! How sandboxes end: the reason that clients see, the cause behind it, and what the kernel said at the end.
 
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +108,7 @@ impl Cause {
         }
     }
 
-    /// What a client is told.
+    /// The reason that clients see for it.
     pub const fn reason(self) -> KillReason {
         match self {
             Self::AgentExited

@@ -1,4 +1,4 @@
-//! Everything the host knows about one sandbox at one moment, for whoever asks. What the kernel does not say is `None`,
+//! Everything the host knows about one sandbox at one moment, on request. What the kernel does not say is `None`,
 //! never zero.
 
 /// All readings of one sandbox.
@@ -6,9 +6,9 @@
 pub struct Details {
     /// CPU time since the sandbox was created.
     pub cpu: CpuDetails,
-    /// Memory.
+    /// Memory in use, by kind, in bytes.
     pub memory: MemoryDetails,
-    /// Stalls.
+    /// Time in which processes waited for CPU, memory or I/O.
     pub pressures: Pressures,
     /// The writable layer's size and use.
     pub disk: DiskDetails,
@@ -63,9 +63,9 @@ pub struct MemoryDetails {
 /// What processes waited for; `None` where the kernel does not count it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pressures {
-    /// CPU.
+    /// Waits for CPU.
     pub cpu: Option<Pressure>,
-    /// Memory.
+    /// Waits for memory.
     pub memory: Option<Pressure>,
     /// I/O.
     pub io: Option<Pressure>,
@@ -122,7 +122,7 @@ pub struct DiskTraffic {
 /// A network interface's counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
+    /// The interface's name inside the sandbox.
     pub name: String,
     /// What came in.
     pub received: LinkTraffic,
@@ -133,9 +133,9 @@ pub struct Interface {
 /// One direction of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkTraffic {
-    /// Bytes.
+    /// Bytes so far.
     pub n_bytes: u64,
-    /// Packets.
+    /// Packets so far.
     pub n_packets: u64,
     /// Packets thrown away.
     pub n_dropped: u64,
@@ -146,7 +146,7 @@ pub struct LinkTraffic {
 pub struct ProcessReading {
     /// Its number on the host.
     pub host_pid: i32,
-    /// When it started, in clock ticks since the host booted: tells it from a later one of the same number.
+    /// When it started, in clock ticks since the host booted: distinguishes it from a later one of the same number.
     pub started_ticks: u64,
     /// Its number inside the sandbox.
     pub pid: i32,

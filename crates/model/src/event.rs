@@ -22,7 +22,7 @@ static UNLABELLED: BTreeMap<String, String> = BTreeMap::new();
 /// An event about to be committed; the store gives it its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventDraft {
-    /// Its id.
+    /// The event's id; receivers deduplicate by it.
     pub id: EventId,
     /// In which team's log.
     pub team_id: TeamId,

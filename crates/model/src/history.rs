@@ -11,14 +11,14 @@ use crate::{
 
 /// What the log says about one sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct LoggedSandbox {
     /// `Running`, `Paused` or `Killed`.
     pub state: StateName,
     /// The current or last execution.
     pub execution_id: ExecutionId,
-    /// The end time last told, if the current execution was given another one.
+    /// The end time last recorded, if the current execution was given another one.
     pub set_timeout: Option<Timestamp>,
-    /// Processes it was told to have lost for lack of memory.
+    /// Processes it is recorded to have lost for lack of memory.
     pub n_oom_kills: Option<u64>,
 }
 
@@ -41,14 +41,14 @@ pub struct History {
     /// Whether nothing was removed before the first event read.
     is_whole: bool,
     ids: HashSet<EventId>,
-    told: BTreeMap<SandboxId, Told>,
+    sandboxes: BTreeMap<SandboxId, LoggedSandbox>,
 }
 
 impl History {
     /// A log about to be read after `last_sequence`; 0 is its beginning. What came before has been removed: of a
     /// sandbox that is older than that only what follows is checked.
     pub fn after(last_sequence: u64) -> Self {
-        Self { last_sequence, is_whole: last_sequence == 0, ids: HashSet::new(), told: BTreeMap::new() }
+        Self { last_sequence, is_whole: last_sequence == 0, ids: HashSet::new(), sandboxes: BTreeMap::new() }
     }
 
     /// Reads the next event. Everything wrong with it is returned; it is taken for what it says all the same, so that
@@ -61,7 +61,7 @@ impl History {
         }
         self.last_sequence = event.sequence;
         if !self.ids.insert(event.id) {
-            wrong.push(format!("id {} was told before", event.id));
+            wrong.push(format!("id {} was recorded before", event.id));
         }
         self.follow(event, &mut wrong);
         let of_event = |what| Complaint { sequence: event.sequence, subject: event.subject.key(), what };
@@ -78,15 +78,15 @@ impl History {
             return;
         };
         wrong.extend(wrong_execution_time(event));
-        let before = self.told.get(&sandbox.id);
+        let before = self.sandboxes.get(&sandbox.id);
         let may_begin_anywhere = !self.is_whole && before.is_none();
         match follow(before, sandbox, &event.fact) {
-            Ok(told) => drop(self.told.insert(sandbox.id.clone(), told)),
+            Ok(logged) => drop(self.sandboxes.insert(sandbox.id.clone(), logged)),
             Err(complaint) => {
                 if !may_begin_anywhere {
                     wrong.push(complaint);
                 }
-                self.told.insert(sandbox.id.clone(), at_face_value(sandbox, &event.fact));
+                self.sandboxes.insert(sandbox.id.clone(), at_face_value(sandbox, &event.fact));
             }
         }
     }
@@ -97,8 +97,8 @@ impl History {
     }
 
     /// What the log says about each sandbox, those that are gone included.
-    pub const fn told(&self) -> &BTreeMap<SandboxId, Told> {
-        &self.told
+    pub const fn sandboxes(&self) -> &BTreeMap<SandboxId, LoggedSandbox> {
+        &self.sandboxes
     }
 }
 
@@ -112,7 +112,7 @@ fn wrong_execution_time(event: &Event) -> Option<String> {
 }
 
 /// What a fact says on its own.
-fn at_face_value(sandbox: &SandboxRef, fact: &Fact) -> Told {
+fn at_face_value(sandbox: &SandboxRef, fact: &Fact) -> LoggedSandbox {
     let (mut set_timeout, mut n_oom_kills) = (None, None);
     let state = match fact {
         Fact::Paused { .. } => StateName::Paused,
@@ -131,26 +131,30 @@ fn at_face_value(sandbox: &SandboxRef, fact: &Fact) -> Told {
         | Fact::Webhook { .. }
         | Fact::Alert { .. } => StateName::Running,
     };
-    Told { state, execution_id: sandbox.execution_id, set_timeout, n_oom_kills }
+    LoggedSandbox { state, execution_id: sandbox.execution_id, set_timeout, n_oom_kills }
 }
 
-/// What is told after `fact`, if it can follow what was told before.
-fn follow(before: Option<&Told>, sandbox: &SandboxRef, fact: &Fact) -> Result<Told, String> {
+/// The state after `fact`, if it can follow the state before.
+fn follow(
+    before: Option<&LoggedSandbox>,
+    sandbox: &SandboxRef,
+    fact: &Fact,
+) -> Result<LoggedSandbox, String> {
     let kind = fact.event_type();
     let Some(before) = before else {
         return match fact {
-            Fact::Created => Ok(Told { n_oom_kills: Some(0), ..at_face_value(sandbox, fact) }),
-            _ => Err(format!("{kind} of a sandbox nobody was told of")),
+            Fact::Created => Ok(LoggedSandbox { n_oom_kills: Some(0), ..at_face_value(sandbox, fact) }),
+            _ => Err(format!("{kind} of a sandbox that was never created")),
         };
     };
     let same_execution = before.execution_id == sandbox.execution_id;
-    let after = |state, set_timeout| Told {
+    let after = |state, set_timeout| LoggedSandbox {
         state,
         execution_id: sandbox.execution_id,
         set_timeout,
         n_oom_kills: before.n_oom_kills,
     };
-    let told = match (before.state, fact) {
+    let logged = match (before.state, fact) {
         (StateName::Paused, Fact::Resumed) if !same_execution => {
             return Ok(after(StateName::Running, None));
         }
@@ -162,17 +166,17 @@ fn follow(before: Option<&Told>, sandbox: &SandboxRef, fact: &Fact) -> Result<To
         (StateName::Running, Fact::Killed(Death { execution: Some(_), .. }))
         | (StateName::Paused, Fact::Killed(Death { execution: None, .. })) => after(StateName::Killed, None),
         (state @ (StateName::Running | StateName::Paused), Fact::OutOfMemory(kills)) => {
-            if before.n_oom_kills.is_some_and(|told| told + kills.n_new != kills.n_total) {
+            if before.n_oom_kills.is_some_and(|logged| logged + kills.n_new != kills.n_total) {
                 return Err(format!(
-                    "{} kills were told before, it says {kills:?}",
+                    "{} kills were recorded before, it says {kills:?}",
                     before.n_oom_kills.unwrap_or(0)
                 ));
             }
-            Told { n_oom_kills: Some(kills.n_total), ..after(state, before.set_timeout) }
+            LoggedSandbox { n_oom_kills: Some(kills.n_total), ..after(state, before.set_timeout) }
         }
         (state, _) => return Err(format!("{kind} with {fact:?} cannot follow {state}")),
     };
-    if same_execution { Ok(told) } else { Err(format!("{kind} of another execution")) }
+    if same_execution { Ok(logged) } else { Err(format!("{kind} of another execution")) }
 }
 
 #[cfg(test)]

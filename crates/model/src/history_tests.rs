@@ -62,11 +62,11 @@ fn a_whole_life_folds_to_its_state() {
         event(5, 2, Fact::Resumed),
     ];
     assert_eq!(complaints(&mut history, &events), [""; 0]);
-    let told = &history.told()[&SANDBOX.parse().unwrap()];
-    assert_eq!((told.state, told.n_oom_kills), (StateName::Running, Some(3)));
+    let logged = &history.sandboxes()[&SANDBOX.parse().unwrap()];
+    assert_eq!((logged.state, logged.n_oom_kills), (StateName::Running, Some(3)));
     let end = event(6, 2, killed(Some(ran(5000, 1000))));
     assert_eq!(complaints(&mut history, &[end]), [""; 0]);
-    assert_eq!(history.told()[&SANDBOX.parse().unwrap()].state, StateName::Killed);
+    assert_eq!(history.sandboxes()[&SANDBOX.parse().unwrap()].state, StateName::Killed);
     assert_eq!(history.last_sequence(), 6);
 }
 
@@ -78,7 +78,7 @@ fn what_contradicts_itself_is_named_once() {
         (event(2, 9, paused(1000, 1000)), "another execution"),
         (event(2, 1, paused(1000, 999)), "took 1000 ms, it says 999"),
         (event(2, 1, killed(None)), "cannot follow running"),
-        (event(2, 1, oom(1, 2)), "0 kills were told before"),
+        (event(2, 1, oom(1, 2)), "0 kills were recorded before"),
     ];
     for (second, expected) in cases {
         let mut history = History::after(0);
@@ -90,7 +90,7 @@ fn what_contradicts_itself_is_named_once() {
     let mut history = History::after(0);
     let twice = Event { sequence: 2, ..event(1, 1, Fact::Created) };
     let found = complaints(&mut history, &[event(1, 1, Fact::Created), twice]);
-    assert!(found.iter().any(|what| what.contains("told before")), "{found:?}");
+    assert!(found.iter().any(|what| what.contains("recorded before")), "{found:?}");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn where_the_beginning_was_removed_a_sandbox_may_begin_with_any_event() {
     let mut history = History::after(40);
     let events = [event(41, 1, paused(40_500, 500)), event(42, 2, Fact::Resumed)];
     assert_eq!(complaints(&mut history, &events), [""; 0]);
-    assert_eq!(history.told().len(), 1);
+    assert_eq!(history.sandboxes().len(), 1);
     let mut whole = History::after(0);
     let early = event(1, 1, paused(500, 500));
     assert_eq!(complaints(&mut whole, &[early]).len(), 1);

@@ -18,7 +18,8 @@ pub enum Presence {
     Paused,
 }
 
-/// Where a sandbox is after `event`; `None`: gone. Events that belong to no lifecycle say nothing of it: not to be asked about.
+/// Where a sandbox is after `event`; `None`: gone. Events that belong to no lifecycle say nothing of it: not to be
+/// asked about.
 pub const fn after(event: &Event) -> Option<Presence> {
     match event.draft.fact {
         Fact::Created | Fact::Resumed | Fact::Updated(_) | Fact::Checkpointed { .. } => {
@@ -56,7 +57,7 @@ pub const fn open_execution(state: &State) -> Option<&Execution> {
 pub struct Segment {
     /// In which state.
     pub presence: Presence,
-    /// When it began; `None`: retention has removed what would tell.
+    /// When it began; `None`: retention has removed what would show it.
     pub start: Option<Timestamp>,
     /// When it ended; `None`: it has not.
     pub end: Option<Timestamp>,

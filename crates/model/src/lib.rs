@@ -47,7 +47,7 @@ pub use event::{
     UnknownEventType, Update, Visibility, WebhookChange, WebhookNotice,
 };
 pub use event_filter::EventFilter;
-pub use history::{Complaint, History, Told};
+pub use history::{Complaint, History, LoggedSandbox};
 pub use id::{
     AlertRuleId, ApiKeyId, BuildId, DeliveryId, EventId, ExecutionId, MalformedId, NodeId, ReplayId,
     SandboxId, TeamId, TemplateId, WebhookId,

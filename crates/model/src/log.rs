@@ -5,7 +5,7 @@ use crate::{EventType, Timestamp};
 /// How much an entry matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
-    /// For whoever looks closely.
+    /// Details for debugging.
     Debug,
     /// The usual.
     Info,
@@ -30,7 +30,7 @@ impl LogLevel {
     }
 }
 
-/// Whose words an entry holds.
+/// The source of an entry's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogSource {
     /// A process's standard output.
@@ -57,12 +57,12 @@ pub struct LogEntry {
     pub at: Timestamp,
     /// How much it matters.
     pub level: LogLevel,
-    /// Whose words it holds.
+    /// The source of its text.
     pub source: LogSource,
     /// The process, inside the sandbox.
     pub pid: Option<u32>,
-    /// The lifecycle event it tells of, on the server's own.
+    /// The lifecycle event it reports, on the server's own.
     pub event_type: Option<EventType>,
-    /// The line. A sandbox's words are nobody's promise: whoever shows them has to mind what they contain.
+    /// The line. A sandbox's words are nobody's promise: code that shows them has to mind what they contain.
     pub message: String,
 }

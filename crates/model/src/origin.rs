@@ -1,4 +1,4 @@
-//! Who caused a transition: kept with the intent while it is carried out, and told by the event it ends in.
+//! Who caused a transition: kept with the intent while it is carried out, and reported by the event it ends in.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,9 +10,9 @@ use crate::ApiKeyId;
 /// Who caused a transition, and through which request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Who.
+    /// The key of the request, or the part of the server.
     pub actor: Actor,
-    /// Under which id the request stands in the server's log.
+    /// The id of the request in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Box<str>>,
     /// From where the request came.

@@ -11,9 +11,9 @@ use crate::{
 /// A sandbox as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sandbox {
-    /// Its id.
+    /// The sandbox's id.
     pub id: SandboxId,
-    /// Whose it is.
+    /// The team that owns it.
     pub team_id: TeamId,
     /// What it is, unchanged over its life.
     pub spec: SandboxSpec,
@@ -42,7 +42,7 @@ pub struct SandboxSpec {
     pub alias: Option<String>,
     /// What the root filesystem starts from.
     pub rootfs: Rootfs,
-    /// CPUs.
+    /// The CPU limit, in CPUs.
     pub vcpu_count: u32,
     /// Memory limit, in MiB.
     pub memory_mb: u32,
@@ -56,8 +56,8 @@ pub struct SandboxSpec {
     pub envd_access_token: Option<Secret>,
     /// Token the edge asks for on ports other than the agent's, when public traffic is off.
     pub traffic_access_token: Option<Secret>,
-    /// How long it was to run when it was made, in seconds; 0 in records from before this was kept. Traffic that resumes
-    /// it gives it as long.
+    /// How long it was to run when it was made, in seconds; 0 in records from before this was kept. Traffic that
+    /// resumes it gives it as long.
     #[serde(default)]
     pub timeout_s: u32,
     /// What happens at `end_at`.

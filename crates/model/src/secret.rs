@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A text that must not reach logs, errors or lists. `Debug` prints a placeholder and there is no `Display`;
-/// whoever needs the text says so with [`expose`](Self::expose).
+/// code that needs the text says so with [`expose`](Self::expose).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -17,7 +17,7 @@
 //! `Creating`, `Pausing`, `Resuming` and `Killing` are intents: they are persisted before the runtime is asked, so
 //! that a restart finds out what was under way. Each variant holds exactly what exists in that state: an
 //! [`Execution`] only where something runs. A sandbox that fails while `Creating` was never promised to anybody: its
-//! row is dropped and no event is owed.
+//! row is dropped and no event is due.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +49,12 @@ pub struct Paused {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// Asked for; nobody has been told yet.
+    /// Asked for; nothing has been reported yet.
     Creating {
         /// The execution it is about to start.
         execution: Execution,
     },
-    /// Running.
+    /// Its processes run.
     Running {
         /// The current execution.
         execution: Execution,
@@ -78,7 +78,7 @@ pub enum State {
     },
     /// Being killed.
     Killing {
-        /// Why.
+        /// The reason that its event will give.
         reason: KillReason,
         /// What lies behind it, if nobody asked for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,13 +88,13 @@ pub enum State {
         /// The last execution's id, for the event.
         last_execution_id: ExecutionId,
     },
-    /// Gone.
+    /// Ended for good; only its record is kept.
     Killed {
-        /// Why.
+        /// The reason that its event gave.
         reason: KillReason,
         /// What is known about its end.
         exit: Option<Exit>,
-        /// When.
+        /// When its end was recorded.
         killed_at: Timestamp,
         /// The last execution.
         last_execution_id: ExecutionId,
@@ -110,7 +110,7 @@ pub enum Transition {
     PauseRequested,
     /// The runtime paused it.
     Paused {
-        /// When.
+        /// When its processes stopped.
         at: Timestamp,
     },
     /// The runtime could not pause it; it still runs.
@@ -126,7 +126,7 @@ pub enum Transition {
     ResumeFailed,
     /// A kill was admitted.
     KillRequested {
-        /// Why.
+        /// The reason for its event.
         reason: KillReason,
         /// What lies behind it, if nobody asked for it.
         cause: Option<Cause>,
@@ -135,16 +135,16 @@ pub enum Transition {
     Ended {
         /// What is known about its end.
         exit: Option<Exit>,
-        /// When.
+        /// When its end was seen.
         at: Timestamp,
     },
     /// It ended although nobody asked.
     Died {
-        /// Why.
+        /// The reason for its event.
         reason: KillReason,
         /// What is known about its end.
         exit: Option<Exit>,
-        /// When.
+        /// When its end was seen.
         at: Timestamp,
     },
 }
@@ -186,7 +186,7 @@ impl StateName {
 }
 
 impl StateName {
-    /// Whether anybody was ever told of a sandbox in this state.
+    /// Whether an event has reported a sandbox in this state.
     pub const fn is_known(self) -> bool {
         !matches!(self, Self::Creating)
     }
@@ -299,7 +299,7 @@ impl State {
         Ok(moved)
     }
 
-    /// The execution whose time the ledger counts: one that was told to the client. While resuming, the new one has
+    /// The execution whose time the ledger counts: one that was reported to the client. While resuming, the new one has
     /// not begun as far as anybody knows.
     const fn running_execution(&self) -> Option<&Execution> {
         match self {

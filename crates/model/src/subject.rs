@@ -11,7 +11,7 @@ use crate::{BuildId, ExecutionId, SandboxId, TemplateId, WebhookId};
 /// A sandbox at the time of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SandboxRef {
-    /// Which.
+    /// The sandbox's id.
     pub id: SandboxId,
     /// During which execution; between two of them the last one.
     pub execution_id: ExecutionId,
@@ -98,7 +98,7 @@ impl Subject {
     }
 }
 
-/// The text names no subject, or nothing that subjects are told apart by.
+/// The text names no subject, or nothing that distinguishes subjects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be sandbox, template, metadata.<key>, team or webhook")]
 pub struct MalformedSubject;

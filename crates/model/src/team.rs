@@ -5,7 +5,7 @@ use crate::{ApiKeyId, TeamId, Timestamp};
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Team {
-    /// Its id.
+    /// The team's id.
     pub id: TeamId,
     /// What people call it.
     pub name: String,
@@ -46,7 +46,7 @@ impl Default for TeamLimits {
 pub struct ApiKey {
     /// Its public handle.
     pub id: ApiKeyId,
-    /// Whose it is.
+    /// The team that owns it.
     pub team_id: TeamId,
     /// What people call it.
     pub name: String,

@@ -5,9 +5,9 @@ use crate::{BuildId, SandboxId, TeamId, TemplateId, Timestamp};
 /// Something sandboxes are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    /// Its id.
+    /// The template's id.
     pub id: TemplateId,
-    /// Whose it is; `None` means it comes with the server and everybody may use it.
+    /// The team that owns it; `None` means it comes with the server and everybody may use it.
     pub team_id: Option<TeamId>,
     /// Its name without namespace and tag, if it has one: unique within a team.
     pub name: Option<String>,
@@ -30,7 +30,7 @@ pub enum TemplateKind {
 /// One build of a template, found by template and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// Its id.
+    /// The build's id.
     pub id: BuildId,
     /// Of which template.
     pub template_id: TemplateId,

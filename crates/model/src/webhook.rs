@@ -10,9 +10,9 @@ use crate::{
 /// A registration: where a team wants which events sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Its id.
+    /// The webhook's id.
     pub id: WebhookId,
-    /// Whose it is.
+    /// The team that owns it.
     pub team_id: TeamId,
     /// What people call it.
     pub name: String,
@@ -40,7 +40,8 @@ impl Webhook {
         self.events.contains(&event.event_type())
             && self.options.sandbox_id.as_ref().is_none_or(|id| event.sandbox_id() == Some(id))
             && self.options.filter.passes(event)
-            // What is said about it goes to others: a failure to tell it of its failures would have no end.
+            // What is said about it goes to others: an event about its own failed delivery would fail in turn, without
+            // end.
             && event.subject != Subject::Webhook(self.id)
     }
 }
@@ -186,7 +187,7 @@ pub struct WebhookHealth {
 /// Events sent again on request: a cursor of its own over a part of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// Its id.
+    /// The replay's id.
     pub id: ReplayId,
     /// To which webhook.
     pub webhook_id: WebhookId,
@@ -200,7 +201,7 @@ pub struct Replay {
     pub next: u64,
     /// Events started per second at most.
     pub rate_per_second: Option<u32>,
-    /// How it stands.
+    /// The state of its deliveries.
     pub state: ReplayState,
     /// Events selected so far.
     pub n_selected: u64,
@@ -226,13 +227,13 @@ pub enum Selection {
     All,
 }
 
-/// How a replay stands.
+/// The state of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayState {
     /// It is under way, or waits for the one before it.
     Running,
-    /// Everything selected was delivered or gave up.
+    /// Everything selected was delivered or exhausted.
     Done,
     /// Somebody ended it.
     Canceled,
@@ -241,7 +242,7 @@ pub enum ReplayState {
 /// A delivery that did not succeed at once: the exception to "everything up to the cursor is delivered".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
-    /// Which webhook it is owed to.
+    /// The webhook it is due to.
     pub webhook_id: WebhookId,
     /// The event, by its number in the team's log.
     pub sequence: u64,
@@ -251,7 +252,7 @@ pub struct Exception {
     pub next_due_at: Option<Timestamp>,
     /// The replay it is part of, by the store's number.
     pub replay_no: Option<i64>,
-    /// Whether it had been given up before that replay took it up.
+    /// Whether it was exhausted before that replay took it up.
     pub was_exhausted: bool,
 }
 
@@ -260,7 +261,7 @@ pub struct Exception {
 pub struct Attempt {
     /// The wire's `e2b-delivery-id`.
     pub id: DeliveryId,
-    /// Whose it is.
+    /// The webhook it belongs to.
     pub team_id: TeamId,
     /// Which webhook.
     pub webhook_id: WebhookId,
@@ -276,7 +277,7 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// How long it took, from first DNS query to last body byte, in milliseconds.
     pub duration_ms: u32,
-    /// How it ended.
+    /// Success, or the class of the failure.
     pub outcome: AttemptOutcome,
     /// The URL used.
     pub request_url: String,

@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use sandscope_config::{Arguments, DataDirectory, Place};
+use sandscope_config::{Arguments, DataDirectory, DirectoryAndAddress};
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a key and print it: the only time it can be seen
+    /// Create a key and print it, only this once
     Create {
-        /// What people call it
+        /// Name of the key
         #[arg(long, default_value = "key")]
         name: String,
         #[command(flatten)]
         settings: Box<Arguments<DataDirectory>>,
     },
-    /// List keys: id, what may be shown of the key, name, when it was last used
+    /// List keys: id, masked key, name, last use
     List {
         #[command(flatten)]
         settings: Box<Arguments<DataDirectory>>,
@@ -31,9 +31,9 @@ pub enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum TlsCommand {
-    /// Make an authority for this machine and, by it, a certificate for localhost and a domain; prints what clients need
+    /// Create an authority and a certificate for localhost and a domain; prints what clients need
     SelfSigned {
-        /// Where they are written: ca.pem, cert.pem, key.pem; none of them may be there yet
+        /// Directory for ca.pem, cert.pem and key.pem, none of which may exist
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// Domain of sandboxes' host names
@@ -47,16 +47,16 @@ pub enum TlsCommand {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// One JSON document instead of words
+    /// Print one JSON document
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub settings: Arguments<Place>,
+    pub settings: Arguments<DirectoryAndAddress>,
 }
 
 #[derive(Debug, Args)]
 pub struct FsckArgs {
-    /// One JSON document instead of words
+    /// Print one JSON document
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Certificates for a machine that has none: an authority made for the occasion and one certificate by it.
 //!
-//! The authority's key is never kept, so that whoever trusts `ca.pem` trusts this one certificate and nothing that could
-//! be made later.
+//! The authority's key is never kept, so that a client that trusts `ca.pem` trusts this one certificate and nothing
+//! that could be made later.
 
 use anyhow::Context as _;
 use jiff::civil::Date;
@@ -15,7 +15,7 @@ use rcgen::{
 /// What was made, each as PEM.
 #[derive(Debug)]
 pub struct Made {
-    /// What clients are told to trust.
+    /// What clients have to trust.
     pub ca: String,
     /// The server's certificate.
     pub cert: String,
@@ -39,7 +39,7 @@ pub fn make(domain: &str, now: Timestamp, days: u16) -> anyhow::Result<Made> {
     let ca_cert = ca.self_signed(&ca_key).context("cannot make the authority")?;
 
     let names = ["localhost", domain, &format!("*.{domain}"), "127.0.0.1", "::1"].map(str::to_owned);
-    let mut leaf = CertificateParams::new(names).context("the domain cannot stand in a certificate")?;
+    let mut leaf = CertificateParams::new(names).context("the domain is not valid in a certificate")?;
     leaf.distinguished_name.push(DnType::CommonName, domain);
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -15,7 +15,7 @@ use sandscope_console::output::{self, Paint};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Severity {
     Fine,
     /// Works, but not as well or not for as many sandboxes as it could.
     Warning,
@@ -23,7 +23,7 @@ enum Verdict {
     Problem,
 }
 
-impl Verdict {
+impl Severity {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Fine => "ok",
@@ -37,7 +37,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Check {
     name: &'static str,
-    verdict: Verdict,
+    severity: Severity,
     /// What was found.
     says: String,
     /// What to do about it.
@@ -46,15 +46,15 @@ struct Check {
 
 impl Check {
     fn fine(name: &'static str, says: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Fine, says: says.into(), fix: None }
+        Self { name, severity: Severity::Fine, says: says.into(), fix: None }
     }
 
     fn warning(name: &'static str, says: impl Into<String>, fix: &str) -> Self {
-        Self { name, verdict: Verdict::Warning, says: says.into(), fix: Some(fix.to_owned()) }
+        Self { name, severity: Severity::Warning, says: says.into(), fix: Some(fix.to_owned()) }
     }
 
     fn problem(name: &'static str, says: impl Into<String>, fix: &str) -> Self {
-        Self { name, verdict: Verdict::Problem, says: says.into(), fix: Some(fix.to_owned()) }
+        Self { name, severity: Severity::Problem, says: says.into(), fix: Some(fix.to_owned()) }
     }
 
     fn of(name: &'static str, problem: Option<HostProblem>, fine: impl Into<String>) -> Self {
@@ -65,7 +65,7 @@ impl Check {
     }
 }
 
-/// Looks at everything and tells; success if nothing keeps sandboxes from being made and kept.
+/// Checks everything and reports; success if nothing keeps sandboxes from being made and kept.
 pub(crate) async fn run(arguments: DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(arguments.settings.with_environment())?;
     let checks = tokio::task::spawn_blocking(move || {
@@ -75,18 +75,18 @@ pub(crate) async fn run(arguments: DoctorArgs) -> anyhow::Result<ExitCode> {
     })
     .await?;
     print(&checks, arguments.json)?;
-    let is_well = checks.iter().all(|check| check.verdict != Verdict::Problem);
+    let is_well = checks.iter().all(|check| check.severity != Severity::Problem);
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
-    let n_of = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
-    let (n_problems, n_warnings) = (n_of(Verdict::Problem), n_of(Verdict::Warning));
+    let n_of = |severity| checks.iter().filter(|check| check.severity == severity).count();
+    let (n_problems, n_warnings) = (n_of(Severity::Problem), n_of(Severity::Warning));
     if as_json {
         let check = |check: &Check| {
             json!({
                 "name": check.name,
-                "status": check.verdict.as_str(),
+                "status": check.severity.as_str(),
                 "says": check.says,
                 "fix": check.fix,
             })
@@ -100,10 +100,10 @@ fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
     }
     let paint = Paint::for_stdout();
     for check in checks {
-        let mark = match check.verdict {
-            Verdict::Fine => paint.green("ok     "),
-            Verdict::Warning => paint.cyan("warning"),
-            Verdict::Problem => paint.red("PROBLEM"),
+        let mark = match check.severity {
+            Severity::Fine => paint.green("ok     "),
+            Severity::Warning => paint.cyan("warning"),
+            Severity::Problem => paint.red("PROBLEM"),
         };
         output::line(format_args!("{mark}  {}: {}", paint.bold(check.name), check.says))?;
         if let Some(fix) = &check.fix {

@@ -1,14 +1,14 @@
 //! `sandscope fsck`: proves that store, kernel and event log agree, or says where they do not.
 //!
 //! ```text
-//!   log ──fold──► what was told ─┐
+//!   log ──fold──► what was said ─┐
 //!   rows ────────────────────────┼──► compared several times, a moment apart ──► what disagrees every time
 //!   kernel (a look, no lock) ────┘
 //! ```
 //!
 //! Beside a running server everything moves while it is read: only what is found in every look, of a row that did not
-//! change meanwhile, counts. Without a server nothing moves, and what the next start owes (a death nobody was there to
-//! record, an intent that was cut short) is said as *pending*, which is no disagreement.
+//! change meanwhile, counts. Without a server nothing moves, and what the next start corrects (a death nobody was there
+//! to record, an intent that was cut short) is said as *pending*, which is no disagreement.
 //!
 //! Changes nothing but what opening the store changes: a schema of an earlier version is brought up to date.
 
@@ -33,7 +33,7 @@ use sandscope_config::Config;
 use sandscope_data_dir::sealing;
 use sandscope_system::{OsEntropy, SystemClock};
 
-/// Looks that must agree on a disagreement: ten seconds' worth, as a busy host takes its time to let go of things.
+/// Looks that must agree on a disagreement: ten seconds' worth, as a busy host takes its time to release things.
 const LOOKS: u32 = 20;
 /// A database has at least its head.
 const LEAST_DATABASE_BYTES: u64 = 100;

@@ -67,7 +67,7 @@ pub(crate) enum Path {
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum SendOutcome {
     /// Taken, but for so many.
     Taken { n_rejected: u64, words: String },
     /// Not now.
@@ -100,7 +100,7 @@ impl Collector {
     }
 
     /// Sends a packed request.
-    pub(crate) async fn post(&self, path: Path, body: Bytes, now: SystemTime) -> Verdict {
+    pub(crate) async fn post(&self, path: Path, body: Bytes, now: SystemTime) -> SendOutcome {
         let uri = match path {
             Path::Logs => "/v1/logs",
             Path::Metrics => "/v1/metrics",
@@ -116,11 +116,11 @@ impl Collector {
         }
         let request = match request.body(Full::new(body)).and_then(|request| self.base.aim(request)) {
             Ok(request) => request,
-            Err(error) => return Verdict::Later { why: error.to_string(), after: None },
+            Err(error) => return SendOutcome::Later { why: error.to_string(), after: None },
         };
         match self.http.send(self.base.url(), request, self.target.timeout).await {
             Ok(reply) => judge(path, &reply, now),
-            Err(error) => Verdict::Later { why: chain(&error), after: None },
+            Err(error) => SendOutcome::Later { why: chain(&error), after: None },
         }
     }
 }
@@ -139,21 +139,21 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn judge(path: Path, reply: &Reply, now: SystemTime) -> Verdict {
+fn judge(path: Path, reply: &Reply, now: SystemTime) -> SendOutcome {
     let status = reply.status;
     if status == StatusCode::OK {
         return taken(path, &reply.body);
     }
     let why = format!("it answered {status}");
     match status {
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Verdict::Unfit { why },
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => SendOutcome::Unfit { why },
         // Also what the protocol calls final: a wrong key or a wrong path is no reason to lose anything.
-        _ => Verdict::Later { why, after: retry_after(reply, now) },
+        _ => SendOutcome::Later { why, after: retry_after(reply, now) },
     }
 }
 
 /// An answer that is not understood is one nonetheless: it was 200.
-fn taken(path: Path, body: &Bytes) -> Verdict {
+fn taken(path: Path, body: &Bytes) -> SendOutcome {
     let partial = match path {
         Path::Logs => ExportLogsServiceResponse::decode(body.clone())
             .ok()
@@ -167,7 +167,7 @@ fn taken(path: Path, body: &Bytes) -> Verdict {
     let (n_rejected, words) = partial.unwrap_or_default();
     // Somebody else's words end up in a terminal.
     let words = words.chars().filter(|char| !char.is_control()).take(MAX_WORDS).collect();
-    Verdict::Taken { n_rejected: u64::try_from(n_rejected).unwrap_or(0), words }
+    SendOutcome::Taken { n_rejected: u64::try_from(n_rejected).unwrap_or(0), words }
 }
 
 fn retry_after(reply: &Reply, now: SystemTime) -> Option<Duration> {
@@ -190,7 +190,7 @@ mod tests {
         Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: body.into() }
     }
 
-    fn verdict(status: u16, headers: &[(header::HeaderName, &'static str)]) -> Verdict {
+    fn outcome(status: u16, headers: &[(header::HeaderName, &'static str)]) -> SendOutcome {
         let now = httpdate::parse_http_date("Thu, 01 Jan 2026 00:00:00 GMT").unwrap();
         judge(Path::Logs, &reply(status, headers, Vec::new()), now)
     }
@@ -198,12 +198,12 @@ mod tests {
     #[test]
     fn what_the_protocol_calls_final_loses_nothing_unless_the_data_is_at_fault() {
         for status in [429, 502, 503, 504, 301, 401, 404, 500] {
-            assert!(matches!(verdict(status, &[]), Verdict::Later { after: None, .. }), "{status}");
+            assert!(matches!(outcome(status, &[]), SendOutcome::Later { after: None, .. }), "{status}");
         }
         for status in [400, 413] {
-            assert!(matches!(verdict(status, &[]), Verdict::Unfit { .. }), "{status}");
+            assert!(matches!(outcome(status, &[]), SendOutcome::Unfit { .. }), "{status}");
         }
-        assert_eq!(verdict(200, &[]), Verdict::Taken { n_rejected: 0, words: String::new() });
+        assert_eq!(outcome(200, &[]), SendOutcome::Taken { n_rejected: 0, words: String::new() });
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
             ("Wed, 31 Dec 2025 00:00:00 GMT", Some(0)),
             ("soon", None),
         ] {
-            let Verdict::Later { after, .. } = verdict(503, &[(header::RETRY_AFTER, text)]) else {
+            let SendOutcome::Later { after, .. } = outcome(503, &[(header::RETRY_AFTER, text)]) else {
                 panic!("503 is not final");
             };
             assert_eq!(after, seconds.map(Duration::from_secs), "{text}");
@@ -229,7 +229,7 @@ mod tests {
             error_message: format!("\x1b[31mtoo\nold{}", "!".repeat(1000)),
         });
         let body = ExportLogsServiceResponse { partial_success }.encode_to_vec();
-        let Verdict::Taken { n_rejected, words } =
+        let SendOutcome::Taken { n_rejected, words } =
             judge(Path::Logs, &reply(200, &[], body), SystemTime::UNIX_EPOCH)
         else {
             panic!("200 is taken");
@@ -238,6 +238,6 @@ mod tests {
         assert!(words.starts_with("[31mtooold!"));
         // Not protobuf at all.
         let odd = judge(Path::Metrics, &reply(200, &[], b"{}ok".to_vec()), SystemTime::UNIX_EPOCH);
-        assert_eq!(odd, Verdict::Taken { n_rejected: 0, words: String::new() });
+        assert_eq!(odd, SendOutcome::Taken { n_rejected: 0, words: String::new() });
     }
 }

@@ -9,7 +9,7 @@ use sandscope_model::{Clock, Entropy, Signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::OtlpStats;
-use crate::collector::{Collector, Path, Verdict};
+use crate::collector::{Collector, Path, SendOutcome};
 use crate::record::{Record, Source, nanos};
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) async fn post(&self, path: Path, body: bytes::Bytes) -> Verdict {
+    pub(crate) async fn post(&self, path: Path, body: bytes::Bytes) -> SendOutcome {
         let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos(self.clock.now()));
         self.collector.post(path, body, now).await
     }
@@ -114,16 +114,16 @@ impl Courier {
             let request = self.source.request(&records[part.clone()]);
             let body = self.shared.collector.pack(&request);
             match self.shared.post(Path::Logs, body).await {
-                Verdict::Taken { n_rejected, words } => {
+                SendOutcome::Taken { n_rejected, words } => {
                     is_suspect = false;
                     self.taken(part.len(), n_rejected, &words);
                 }
-                Verdict::Later { why, after } => {
+                SendOutcome::Later { why, after } => {
                     is_suspect = false;
                     self.fail(&why, after).await?;
                     parts.push(part);
                 }
-                Verdict::Unfit { why } if part.len() > 1 => {
+                SendOutcome::Unfit { why } if part.len() > 1 => {
                     self.shared.stats.failed(self.signal);
                     tracing::debug!(signal = %self.signal, why, n = part.len(), "in halves");
                     let middle = part.start + part.len() / 2;
@@ -131,26 +131,26 @@ impl Courier {
                     parts.push(middle..part.end);
                     parts.push(part.start..middle);
                 }
-                Verdict::Unfit { why } => {
+                SendOutcome::Unfit { why } => {
                     self.shared.stats.failed(self.signal);
                     // Is it this record, or would it refuse anything?
                     let nothing = self.shared.collector.pack(&ExportLogsServiceRequest::default());
                     match self.shared.post(Path::Logs, nothing).await {
-                        Verdict::Taken { .. } if is_suspect => {
+                        SendOutcome::Taken { .. } if is_suspect => {
                             self.set_aside(&records[part.start], &why);
                             is_suspect = false;
                         }
                         // It may have come to itself between the two: only a second refusal is about the record.
-                        Verdict::Taken { .. } => {
+                        SendOutcome::Taken { .. } => {
                             is_suspect = true;
                             parts.push(part);
                         }
-                        Verdict::Later { after, .. } => {
+                        SendOutcome::Later { after, .. } => {
                             is_suspect = false;
                             self.fail(&why, after).await?;
                             parts.push(part);
                         }
-                        Verdict::Unfit { .. } => {
+                        SendOutcome::Unfit { .. } => {
                             is_suspect = false;
                             self.fail(&why, None).await?;
                             parts.push(part);

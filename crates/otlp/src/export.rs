@@ -38,7 +38,7 @@ pub struct OtlpOptions {
     pub signals: Signals,
     /// Between two measurements.
     pub interval: Duration,
-    /// Single sandboxes told of in metrics, the busiest first.
+    /// Single sandboxes reported in metrics, the busiest first.
     pub n_sandboxes: usize,
     /// What every resource says of this server, beside `service.name` and `service.version` or instead.
     pub attributes: Vec<(String, String)>,

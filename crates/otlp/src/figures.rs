@@ -18,14 +18,14 @@ use sandscope_sampler::{FLEET_STATES, LivePoint, busiest, fleet};
 use crate::OtlpStats;
 use crate::record::{Source, Subject, nanos, text};
 
-/// What is told of, at one moment.
+/// What is reported, at one moment.
 pub(crate) struct Moment<'a> {
     pub(crate) at: Timestamp,
     /// Since when the server counts.
     pub(crate) started_at: Timestamp,
     pub(crate) sandboxes: &'a [Arc<Sandbox>],
     pub(crate) points: &'a [LivePoint],
-    /// Single sandboxes told of, the busiest first.
+    /// Single sandboxes reported, the busiest first.
     pub(crate) n_sandboxes: usize,
     pub(crate) stats: &'a OtlpStats,
 }
@@ -178,11 +178,11 @@ impl Moment<'_> {
         let points = busiest(self.points.iter().collect(), self.n_sandboxes);
         let sandboxes: BTreeMap<&SandboxId, &Sandbox> =
             self.sandboxes.iter().map(|sandbox| (&sandbox.id, &**sandbox)).collect();
-        let told = points.into_iter().filter_map(|point| {
+        let reported = points.into_iter().filter_map(|point| {
             let sandbox = sandboxes.get(&point.sample.sandbox_id)?;
             Some(wrap(source, Some(&subject(sandbox)), self.of_sandbox(sandbox, point)))
         });
-        told.collect()
+        reported.collect()
     }
 
     /// Names of the semantic conventions for containers, where there is one.

@@ -23,7 +23,7 @@ pub(crate) struct LogPump {
     pub(crate) courier: Courier,
     /// Up to where it is taken, as read when the pump begins.
     pub(crate) cursor: u64,
-    /// Whether lines that tell of events are left out: the events themselves are sent.
+    /// Whether lines that repeat events are left out: the events themselves are sent.
     pub(crate) leaves_events_out: bool,
     pub(crate) subjects: HashMap<SandboxId, Arc<Subject>>,
 }
@@ -54,7 +54,7 @@ impl LogPump {
         }
     }
 
-    /// Everything that is owed. `Some` if it was stopped on the way.
+    /// Everything that is pending. `Some` if it was stopped on the way.
     async fn page(&mut self) -> Result<Option<Stopped>, StoreError> {
         loop {
             let newest = self.logs.newest_log().await?;

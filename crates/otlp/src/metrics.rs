@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sandscope_model::{Signal, Timestamp};
 use sandscope_sampler::Live;
 
-use crate::collector::{Path, Verdict};
+use crate::collector::{Path, SendOutcome};
 use crate::courier::{Backoff, Shared};
 use crate::figures::Moment;
 use crate::record::Source;
@@ -110,7 +110,7 @@ impl MetricPump {
         let stats = self.shared.stats.clone();
         while let Some((body, n_points)) = self.queue.front().cloned() {
             match self.shared.post(Path::Metrics, body).await {
-                Verdict::Taken { n_rejected, words } => {
+                SendOutcome::Taken { n_rejected, words } => {
                     self.shared.tell_success(Signal::Metrics, backoff);
                     stats.sent(Signal::Metrics, n_points.saturating_sub(n_rejected));
                     stats.rejected(Signal::Metrics, n_rejected);
@@ -118,14 +118,14 @@ impl MetricPump {
                         tracing::warn!(signal = %Signal::Metrics, n_rejected, words, "the collector refused some for good");
                     }
                 }
-                Verdict::Unfit { why } => {
+                SendOutcome::Unfit { why } => {
                     self.shared.tell_failure(Signal::Metrics, backoff, &why);
                     stats.rejected(Signal::Metrics, n_points);
                     self.queue.pop();
                     stats.waiting(Signal::Metrics, self.queue.len());
                     return Some(backoff.next(None, &*self.shared.entropy));
                 }
-                Verdict::Later { why, after } => {
+                SendOutcome::Later { why, after } => {
                     self.shared.tell_failure(Signal::Metrics, backoff, &why);
                     return Some(backoff.next(after, &*self.shared.entropy));
                 }

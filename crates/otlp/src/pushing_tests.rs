@@ -369,7 +369,7 @@ async fn metrics_come_every_interval_with_units_and_whose_they_are() {
     assert_eq!((kills.is_monotonic, kills.aggregation_temporality), (true, 2));
     let resource = sandbox.resource.clone().unwrap().attributes;
     assert_eq!(text_of(&resource, "sandscope.sandbox.id"), world.sandbox.id.as_str());
-    // The second measurement: nothing is new of the sandbox, so it is not told of again.
+    // The second measurement: nothing is new of the sandbox, so it is not reported again.
     assert_eq!(metrics[1].resource_metrics.len(), 1);
     assert!(world.stats.counts(Signal::Metrics).n_sent > 20);
 }

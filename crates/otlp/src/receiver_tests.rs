@@ -1,4 +1,4 @@
-//! A collector for tests: takes what it is told to take, and remembers it.
+//! A collector for tests: takes what a test lets it take, and remembers it.
 
 use std::collections::VecDeque;
 use std::io::Read as _;

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use sandscope_model::{SandboxId, TeamId, TemplateId, Timestamp};
 
-/// Whose telemetry it is.
+/// The sandbox or team that the telemetry is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subject {
     /// None where it is about the team, a template or a webhook.

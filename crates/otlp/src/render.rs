@@ -26,11 +26,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> Record {
         attributes.push(text("sandscope.execution.id", &sandbox.execution_id.to_string()));
         attributes.push(text("sandscope.build.id", &sandbox.build_id.to_string()));
     }
-    if let Json::Object(rendered) = sandscope_wire::event::render(event)
-        && let Some(data) = rendered.get("eventData")
-    {
-        flatten(DATA.to_owned(), data, &mut attributes);
-    }
+    flatten(DATA.to_owned(), &sandscope_wire::event::event_data(event), &mut attributes);
     let subject = Subject {
         sandbox_id: event.sandbox_id().cloned(),
         team_id: Some(event.team_id),
@@ -83,7 +79,7 @@ pub(crate) fn entry(entry: &LogEntry, no: u64, subject: Arc<Subject>, now: Times
     Record { subject, name: no.to_string(), log }
 }
 
-/// As the lines that tell of events have it: who was asked for is no trouble, who died otherwise is.
+/// As the lines that repeat events have it: who was asked for is no trouble, who died otherwise is.
 fn severity_of_event(event: &Event) -> SeverityNumber {
     match &event.fact {
         Fact::Killed(death) => match death.reason {

@@ -1,4 +1,4 @@
-//! Which addresses belong to the public internet, and are therefore fit to be told to by a stranger's URL.
+//! Which addresses belong to the public internet, and are therefore allowed in a stranger's URL.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

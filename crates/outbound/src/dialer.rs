@@ -44,8 +44,8 @@ pub struct Clearance {
     rules: Arc<EgressRules>,
 }
 
-/// Dials for one owner of URLs (a webhook, say): names are resolved one after the other, so that a name server that hangs costs others
-/// nothing.
+/// Dials for one owner of URLs (a webhook, say): names are resolved one after the other, so that a name server that
+/// hangs costs others nothing.
 #[derive(Debug, Clone)]
 pub struct Dialer {
     guard: EgressGuard,
@@ -139,8 +139,8 @@ async fn connect(addresses: &[IpAddr], port: u16) -> Result<(TcpStream, SocketAd
     Err(DialError::Connect(last_error))
 }
 
-/// Connects to wherever `url` leads, without asking a guard: whoever chose it may go there. Names below `localhost` are
-/// this machine (RFC 6761), whatever its resolver knows of them.
+/// Connects to wherever `url` leads, without asking a guard: the operator or user who chose it may go there. Names
+/// below `localhost` are this machine (RFC 6761), whatever its resolver knows of them.
 pub(crate) async fn dial_anywhere(url: &Url) -> Result<TcpStream, DialError> {
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
         return Err(GuardError::Url(UrlError::Malformed).into());

@@ -132,7 +132,7 @@ async fn one_forbidden_address_in_the_answer_refuses_it_whole() {
         let guard = EgressGuard::with_resolver(EgressRules::default(), Scripted::new(&[answer]));
         let refused = dial(&guard, "http://rebind.example/").await.unwrap_err();
         assert!(matches!(refused, DialError::Refused(GuardError::Forbidden)), "{answer:?}: {refused:?}");
-        assert!(!refused.to_string().contains(answer[0]), "the error tells what the name resolved to");
+        assert!(!refused.to_string().contains(answer[0]), "the error reveals what the name resolved to");
     }
 }
 

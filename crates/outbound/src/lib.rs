@@ -15,7 +15,7 @@
 //! Ownership: an [`HttpClient`] owns the connections it keeps, and each connection the task that drives it. Guards
 //! share their rules with their clones, so that replaced rules hold everywhere at once.
 //!
-//! Failure cases: whoever is called may be slow, broken or hostile. Heads, bodies, kept connections and lookups are
+//! Failure cases: the other side may be slow, broken or hostile. Heads, bodies, kept connections and lookups are
 //! bounded; one deadline covers everything from the first DNS query to the last byte of the answer, and dropping a
 //! request's future closes its connection.
 

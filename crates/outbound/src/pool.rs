@@ -51,11 +51,11 @@ struct Idle {
 /// How long and how many connections are kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keep {
-    /// So many.
+    /// Idle connections kept at most.
     pub(crate) n: usize,
-    /// Without use.
+    /// Longest time without use.
     pub(crate) idle: Duration,
-    /// Altogether.
+    /// Longest life of a connection, busy or idle.
     pub(crate) age: Duration,
 }
 

@@ -29,7 +29,7 @@ pub fn web_url(text: &str) -> Result<Url, UrlError> {
     if text.len() > MAX_URL_BYTES {
         return Err(UrlError::TooLong);
     }
-    // The parser drops or mends these without a word; whoever sends them has something in mind.
+    // The parser drops or mends these silently; a sender of them has something in mind.
     if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
         return Err(UrlError::Malformed);
     }

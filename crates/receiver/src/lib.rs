@@ -31,7 +31,7 @@ const MAX_DELIVERIES: usize = 10_000;
 pub struct Delivery {
     /// Whether the signature was right.
     pub valid: bool,
-    /// When.
+    /// When its last byte arrived, by the machine's clock.
     pub received_at: jiff::Timestamp,
 }
 
@@ -136,7 +136,7 @@ async fn listen(listener: TcpListener, inbox: Arc<Inbox>) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(30))
                 .serve_connection(TokioIo::new(socket), service);
-            // A sender that breaks off tries again; there is nobody to tell.
+            // A sender that breaks off tries again; there is nobody to report to.
             let _ = connection.await;
         });
     }

@@ -52,7 +52,7 @@ fn alert(event: &Event) -> Value {
     event.event_data.as_ref().map(|data| data["alert"].clone()).unwrap_or_default()
 }
 
-/// Waits until a rule has told `n` times.
+/// Waits until a rule has published `n` events.
 async fn wait_told(client: &Client, name: &str, n: usize) -> Result<Vec<Event>> {
     let deadline = Instant::now() + BOUND;
     loop {
@@ -61,7 +61,7 @@ async fn wait_told(client: &Client, name: &str, n: usize) -> Result<Vec<Event>> 
         if events.len() >= n {
             return Ok(events);
         }
-        ensure!(Instant::now() < deadline, "{name} told {} times, not {n}", events.len());
+        ensure!(Instant::now() < deadline, "{name} published {} events, not {n}", events.len());
         // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -146,7 +146,7 @@ async fn what_happens_to_real_sandboxes_fires_arrives_everywhere_and_resolves() 
     ensure!(rules.lines().count() == 3 && rules.contains("\"metric\":\"cpuPct\""), "{rules}");
 
     let heard = tokio::time::timeout(BOUND, streamed).await???;
-    ensure!(heard.len() == 2, "whoever follows hears of it as it happens");
+    ensure!(heard.len() == 2, "a follower receives it as it happens");
 
     // Made again and again, and each time it dies.
     for n in 0..3 {
@@ -179,7 +179,7 @@ async fn what_happens_to_real_sandboxes_fires_arrives_everywhere_and_resolves() 
         ensure!(types == TYPES, "{name}: {types:?}");
     }
     let owed: BTreeSet<String> = told(&client).await?.into_iter().map(|event| event.id).collect();
-    eventually("the webhook is told of all", BOUND, || receiver.has_all(&owed)).await?;
+    eventually("the webhook receives all", BOUND, || receiver.has_all(&owed)).await?;
     let heard = tokio::time::timeout(BOUND, follow(client.clone(), owed.len())).await??;
     ensure!(heard == owed, "the stream says the same");
     ensure!(owed.len() == 6, "each fires once and resolves once");

@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, ensure};
 use sandscope_client::{Client, ClientError, EventQuery, NewSandbox, NewWebhook};
 use server::{Receiver, Server, eventually};
 
-/// What a client was told: sandbox, and what it was told has happened to it.
+/// What answers said to a client: sandbox, and what had happened to it.
 type Told = Arc<Mutex<BTreeMap<String, Vec<&'static str>>>>;
 
 /// Enough clients that creates, pauses and kills overlap, few enough for a small machine.
@@ -227,8 +227,8 @@ async fn lead_lives(client: Result<Client>, told: Told, seed: u64) {
     }
 }
 
-/// Everything a client was told is in the history, in order; and the history's last word is what the sandbox is.
-/// Returns how many changes that were.
+/// Everything that answers said to a client is in the history, in order; and the history's last word is what the
+/// sandbox is. Returns how many changes that were.
 async fn check_history(client: &Client, told: &Told) -> Result<usize> {
     let told = std::mem::take(&mut *told.lock().expect("not poisoned"));
     for (id, answers) in &told {
@@ -237,7 +237,7 @@ async fn check_history(client: &Client, told: &Told) -> Result<usize> {
         let events = client.events(&query).await.with_context(|| format!("events of {id}"))?;
         let history: Vec<&str> =
             events.iter().map(|event| event.event_type.trim_start_matches("sandbox.lifecycle.")).collect();
-        ensure!(history.starts_with(answers), "{id}: told {answers:?}, the history says {history:?}");
+        ensure!(history.starts_with(answers), "{id}: answered {answers:?}, the history says {history:?}");
         let state = match client.sandbox(id).await {
             Ok(sandbox) => sandbox.state,
             Err(error) if error.status() == Some(404) => "gone".into(),

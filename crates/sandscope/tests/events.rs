@@ -62,7 +62,7 @@ async fn following_survives_broken_connections_and_a_killed_server() -> Result<(
         .client()?
         .create_sandbox(&NewSandbox { template_id: "base".to_owned(), ..NewSandbox::default() })
         .await?;
-    // The way may break before anything was heard: then it is not there yet, and the command says so.
+    // The way may break before anything was received: then it is not there yet, and the command says so.
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
     command.args(["events", "-f", "--json", "--since", "1h", "--api-url", &format!("http://{way}")]);
     command.env("E2B_API_KEY", &key).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -93,7 +93,7 @@ async fn following_survives_broken_connections_and_a_killed_server() -> Result<(
         }
         anyhow::bail!("it ended: {:?}", complaints.next_line().await)
     };
-    tokio::time::timeout(BOUND, reading).await.context("not everything was told in time")??;
+    tokio::time::timeout(BOUND, reading).await.context("not everything was sent in time")??;
     assert_eq!(seen, (1..=77).collect::<Vec<u64>>());
     let noted = complaints.next_line().await?.context("nothing broke")?;
     ensure!(noted.contains("connecting again"), "{noted}");

@@ -5,11 +5,12 @@
 //!                                             on it, until the peer closes, is too slow, or a drain asks it to end
 //! ```
 //!
-//! A peer has `header_timeout` for the handshake and for each request's head, also on a kept connection, and may keep an
-//! HTTP/2 connection with nothing under way for as long, so an idle or dripping one cannot hold its permit for long.
-//! While no more than an eighth of the permits are left, kept connections are let go as soon as they have nothing under
-//! way: whoever comes new is served first. While every permit is taken, new connections wait in the kernel's queue. A
-//! head above [`MAX_HEAD_BYTES`] is refused with the API's JSON. Each request is told where it came from (`remote`). Dropping [`Http`] ends every connection.
+//! A peer has `header_timeout` for the handshake and for each request's head, also on a kept connection, and may keep
+//! an HTTP/2 connection with nothing under way for as long, so an idle or dripping one cannot hold its permit for long.
+//! While no more than an eighth of the permits are left, kept connections are closed as soon as they have nothing under
+//! way: new clients are served first. While every permit is taken, new connections wait in the kernel's queue. A head
+//! above [`MAX_HEAD_BYTES`] is refused with the API's JSON. Each request carries where it came from (`remote`).
+//! Dropping [`Http`] ends every connection.
 
 mod activity;
 mod connection;
@@ -44,7 +45,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// It is crowded while no more than one in so many permits are left.
 const CROWDED: usize = 8;
 
-/// How often connections are told at most that it is crowded.
+/// Shortest time between two notices to connections that permits are scarce.
 const CROWDED_EVERY: Duration = Duration::from_secs(1);
 
 /// Bounds of the listening side.
@@ -66,8 +67,8 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Serves `router` on `listener`, over TLS if there is a certificate. What accepts connections is a task of `watched`
-    /// under `name`; when it fails it starts again on the same listener, and connections go on meanwhile.
+    /// Serves `router` on `listener`, over TLS if there is a certificate. What accepts connections is a task of
+    /// `watched` under `name`; when it fails it starts again on the same listener, and connections go on meanwhile.
     pub(crate) fn start(
         (name, watched): (&'static str, &Tasks),
         listener: TcpListener,
@@ -130,8 +131,8 @@ struct Places {
 }
 
 impl Places {
-    /// Waits for a place, telling those who only keep theirs, each time it has waited for long. `None` never happens:
-    /// the semaphore is not closed; were it, serving without a bound would be worse than not serving.
+    /// Waits for a place, asking those who only keep theirs to close, each time it has waited for long. `None` never
+    /// happens: the semaphore is not closed; were it, serving without a bound would be worse than not serving.
     async fn take(&self, told_at: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
         loop {
             let is_crowded = self.permits.available_permits() <= self.most / CROWDED;

@@ -15,14 +15,14 @@
 //! the store flushes. Sandboxes are not part of it: they live on and are found again by the next start.
 //!
 //! Everything that must never end is started through `tasks`. When one of them fails for good the server stops in the
-//! same order and exits with an error, so that whoever keeps it running starts it again.
+//! same order and exits with an error, so that its service manager starts it again.
 
+mod addresses;
 mod bootstrap;
 mod check;
 mod egress;
 mod engine;
 mod export;
-mod exports;
 mod http;
 mod node;
 mod operator;
@@ -42,9 +42,9 @@ pub use check::{ConfigCommand, run as config};
 pub use running::Running;
 pub use signals::Signals;
 
-use signals::Told;
+use signals::Asked;
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it is asked to stop.
 ///
 /// # Errors
 /// If the configuration is invalid, or the server cannot start or fails while it runs.
@@ -68,19 +68,19 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let url = &server.addresses().api_url;
     tracing::info!(url, address = %server.address(), data_dir = %config.server.data_dir.display(), "ready");
     loop {
-        let told = tokio::select! {
-            told = signals.next() => told,
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
             failure = server.failed() => {
                 tracing::error!(%failure, "draining, because the server cannot go on; a signal stops at once");
                 break;
             }
         };
-        match told {
-            Told::Stop(name) => {
+        match asked {
+            Asked::Stop(name) => {
                 tracing::info!(signal = name, "draining; a second signal stops at once");
                 break;
             }
-            Told::Reload => server.reload(Config::resolve(args.clone())),
+            Asked::Reload => server.reload(Config::resolve(args.clone())),
         }
     }
     tokio::select! {

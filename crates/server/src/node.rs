@@ -1,7 +1,7 @@
-//! This machine, as `GET /nodes` tells of it: what sandboxes were given, what is used, and how the server itself does.
+//! This machine, as `GET /nodes` shows it: what sandboxes were given, what is used, and how the server itself does.
 //!
-//! Read when it is asked for, from `/proc` and the file system of the data directory; what cannot be read is 0 where the
-//! contract knows no `null`, and `null` elsewhere.
+//! Read when it is asked for, from `/proc` and the file system of the data directory; what cannot be read is 0 where
+//! the contract knows no `null`, and `null` elsewhere.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

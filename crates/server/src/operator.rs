@@ -1,5 +1,5 @@
-//! The operator's port: `GET /metrics` for Prometheus, `GET /nodes`, `GET /reconciler`, `GET /tasks`, `GET /health`. Off unless an address is given, and without a key:
-//! give it one that only the operator reaches.
+//! The operator's port: `GET /metrics` for Prometheus, `GET /nodes`, `GET /reconciler`, `GET /tasks`, `GET /health`.
+//! Off unless an address is given, and without a key: give it one that only the operator reaches.
 //!
 //! Nothing is read from the kernel for a scrape: the sandboxes' figures are the sampler's of the last second. The
 //! number of series is bounded: sandboxes are added up by team and template, [`MAX_GROUPS`] of them, the rest as
@@ -36,7 +36,7 @@ use super::export::ExportFigures;
 /// Seconds after which a point is no longer the present.
 const MAX_AGE_S: i64 = 5;
 
-/// What the port tells of.
+/// What the port reports.
 pub(crate) struct Operator {
     pub(crate) node: Arc<Node>,
     pub(crate) lifecycle: Lifecycle,
@@ -47,7 +47,7 @@ pub(crate) struct Operator {
     pub(crate) alert_stats: Arc<AlertStats>,
     /// What the reconciler says of itself.
     pub(crate) reconciled: watch::Receiver<Reconciled>,
-    /// Single sandboxes told of, the busiest first.
+    /// Single sandboxes reported, the busiest first.
     pub(crate) n_sandboxes: usize,
     pub(crate) started_at: jiff::Timestamp,
     /// The export, if there is one.
@@ -80,7 +80,7 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
         export.write(&mut text);
     }
     if let Err(error) = operator.stored(&mut text).await {
-        // What is known is told all the same; the missing families tell the rest.
+        // What is known is reported all the same; the missing families show what failed.
         tracing::warn!(%error, "the store cannot be asked for its figures");
     }
     text.family("sandscope_scrape_duration_seconds", Kind::Gauge, "Time it took to answer this scrape.")
@@ -247,12 +247,12 @@ fn totals(text: &mut Exposition, points: &[&LivePoint], field: F) {
         MetricUnit::Milliseconds => (format!("{}_seconds", entry.name.trim_end_matches("_ms")), 1e-3),
         MetricUnit::Bytes | MetricUnit::Count | MetricUnit::CentiPercent => (entry.name.to_owned(), 1.0),
     };
-    let told =
+    let reported =
         points.iter().filter_map(|point| Some((point.sample.sandbox_id.as_str(), point.totals.get(field)?)));
-    let mut told = told.peekable();
-    if told.peek().is_some() {
+    let mut reported = reported.peekable();
+    if reported.peek().is_some() {
         text.family(format!("sandscope_sandbox_{name}_total"), Kind::Counter, entry.doc);
-        for (id, total) in told {
+        for (id, total) in reported {
             text.sample(&[("sandbox_id", id)], float(total) * scale);
         }
     }

@@ -196,7 +196,7 @@ impl Parts {
         Webhooks::start(options)
     }
 
-    /// Both planes on one router; `domain` is what clients are told as their sandboxes' domain.
+    /// Both planes on one router; `domain` is the domain reported to clients for their sandboxes.
     pub(crate) fn router(
         &self,
         config: &Config,

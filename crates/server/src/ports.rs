@@ -1,5 +1,5 @@
-//! The ports of a server: reserved early, so that a start that must fail does so before it changed anything, listened on
-//! last, so that whoever can connect is served.
+//! The ports of a server: reserved early, so that a start that must fail does so before it changed anything, listened
+//! on last, so that every client that can connect is served.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sandscope_config::{self as config, Config};
 use sandscope_tasks::{Phase, Tasks};
 use tokio::net::TcpSocket;
 
-use crate::exports::Addresses;
+use crate::addresses::Addresses;
 use crate::http::{Http, Limits, Tls};
 use crate::operator::{self, Operator};
 
@@ -39,7 +39,7 @@ impl Ports {
     pub(crate) fn reserve(config: &Config, tls: Option<&Tls>) -> anyhow::Result<Self> {
         let taken = |listen| reserve(listen).with_context(|| format!("cannot listen on {listen}"));
         let socket = taken(config.server.listen)?;
-        let address = socket.local_addr().context("cannot tell the port")?;
+        let address = socket.local_addr().context("cannot read the port")?;
         let addresses = Addresses::of(address, &config.server.domain, tls.is_some());
         if let Some(tls) = tls {
             warn_about_names(tls, &config.server.domain);

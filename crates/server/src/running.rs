@@ -12,9 +12,9 @@ use sandscope_system::SystemClock;
 use sandscope_tasks::{Failure, Tasks};
 use tokio::sync::watch;
 
+use crate::addresses::Addresses;
 use crate::egress::egress_rules;
 use crate::engine::Planned;
-use crate::exports::Addresses;
 use crate::http::Tls;
 use crate::parts::Parts;
 use crate::ports::Ports;
@@ -35,8 +35,8 @@ pub struct Running {
 
 impl Running {
     /// Starts everything. The address is reserved early, so that a start that must fail does so before it changed
-    /// anything, but listens last, so that whoever can connect is served. The first key is made when hardly anything
-    /// can fail any more: it can be printed only once.
+    /// anything, but listens last, so that every client that can connect is served. The first key is made when hardly
+    /// anything can fail any more: it can be printed only once.
     ///
     /// # Errors
     ///

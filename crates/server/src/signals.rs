@@ -13,7 +13,7 @@ pub struct Signals {
 
 /// What was asked of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Asked {
     /// To stop, by the signal of this name.
     Stop(&'static str),
     /// To read again what may change while it runs.
@@ -35,7 +35,7 @@ impl Signals {
     }
 
     /// Waits for being asked to stop or to reload.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> Asked {
         loop {
             let hang_up = async {
                 match &mut self.hang_up {
@@ -44,9 +44,9 @@ impl Signals {
                 }
             };
             tokio::select! {
-                _ = self.terminate.recv() => return Told::Stop("SIGTERM"),
-                _ = self.interrupt.recv() => return Told::Stop("SIGINT"),
-                _ = hang_up => return Told::Reload,
+                _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
+                _ = hang_up => return Asked::Reload,
                 _ = self.report.recv() => report("as asked by SIGUSR1"),
             }
         }
@@ -55,7 +55,7 @@ impl Signals {
     /// Waits for being asked to stop; the signal's name.
     pub async fn stop(&mut self) -> &'static str {
         loop {
-            if let Told::Stop(name) = self.next().await {
+            if let Asked::Stop(name) = self.next().await {
                 return name;
             }
         }

@@ -11,13 +11,14 @@
 //! ```
 //!
 //! Ownership: [`Tasks`] is a cheap handle to the registry. A supervisor owns the life of its task and polls it in
-//! place, so a watched task costs no second task. Whoever starts a task under [`Policy::Restart`] passes a factory, which
-//! makes the next life from what is durable or shared; where that is not possible the policy is [`Policy::Fatal`].
+//! place, so a watched task costs no second task. Whoever starts a task under [`Policy::Restart`] passes a factory,
+//! which makes the next life from what is durable or shared; where that is not possible the policy is
+//! [`Policy::Fatal`].
 //!
 //! Failure cases: a panic is caught, logged once with the task's name, and counted. A life that returns although nobody
-//! stopped it counts as a failure, too. The number of names is that of the calls in the program, so what is told of
-//! tasks is bounded. Members of a [`Crew`] (a driver per sandbox, a deliverer per webhook) share one name; whoever
-//! starts them starts them anew.
+//! stopped it counts as a failure, too. The number of names is that of the calls in the program, so what is reported of
+//! tasks is bounded. Members of a [`Crew`] (a driver per sandbox, a deliverer per webhook) share one name; the code
+//! that starts them starts them anew.
 
 #![warn(clippy::disallowed_methods)]
 

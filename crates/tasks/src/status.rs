@@ -35,7 +35,7 @@ impl TaskState {
 /// How a life of a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskExit {
-    /// When.
+    /// When it ended, by the machine's clock.
     pub at: SystemTime,
     /// Why, if it failed: one sentence of bounded length. `None`: it was asked to end.
     pub failure: Option<String>,

@@ -26,8 +26,8 @@ impl Watched {
 }
 
 impl Tasks {
-    /// Starts a task. `make` makes each of its lives: the first one now, another whenever one has failed. A life ends by
-    /// itself only once it is stopped. Must be called within a tokio runtime.
+    /// Starts a task. `make` makes each of its lives: the first one now, another whenever one has failed. A life ends
+    /// by itself only once it is stopped. Must be called within a tokio runtime.
     pub fn start<F, L>(&self, task: Task, mut make: F) -> Watched
     where
         F: FnMut() -> L + Send + 'static,
@@ -43,8 +43,8 @@ impl Tasks {
         })
     }
 
-    /// Starts a task that cannot begin anew from its middle: if it fails the server has to end. It ends by itself only once
-    /// `phase` is drained. Must be called within a tokio runtime.
+    /// Starts a task that cannot begin anew from its middle: if it fails the server has to end. It ends by itself only
+    /// once `phase` is drained. Must be called within a tokio runtime.
     pub fn fatal<L>(&self, name: &'static str, phase: Phase, life: L) -> Watched
     where
         L: Future<Output = ()> + Send + 'static,
@@ -55,8 +55,8 @@ impl Tasks {
         })
     }
 
-    /// Watches what runs elsewhere, a thread for example: `ended` completes when that ends, with the reason if it failed
-    /// (as the rest of a sentence that begins with "it"). It cannot be started again.
+    /// Watches what runs elsewhere, a thread for example: `ended` completes when that ends, with the reason if it
+    /// failed (as the rest of a sentence that begins with "it"). It cannot be started again.
     pub fn watch<L>(&self, name: &'static str, phase: Phase, ended: L) -> Watched
     where
         L: Future<Output = Result<(), String>> + Send + 'static,
@@ -141,7 +141,7 @@ impl Supervisor {
                 wait_ms = wait.as_millis(),
                 "a task that must not end has failed and starts again after a wait"
             );
-            // Begun before it is seen: whoever steps a clock may count on it.
+            // Begun before it is seen: a test that steps a clock may count on it.
             let again = self.tasks.sleep(wait);
             self.entry.change(TaskState::Waiting, now, Some(exit));
             tokio::select! {

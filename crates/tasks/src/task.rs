@@ -7,9 +7,9 @@ use crate::{Backoff, Phase};
 pub enum Policy {
     /// It starts again, ever later; too often within a while counts as fatal.
     Restart(Backoff),
-    /// The server drains and exits with an error, so that whoever keeps it running starts it again.
+    /// The server drains and exits with an error, so that its service manager starts it again.
     Fatal,
-    /// One name for many members; whoever started a member starts it again.
+    /// One name for many members; the code that started a member starts it again.
     Crew,
 }
 

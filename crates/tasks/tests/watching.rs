@@ -1,6 +1,6 @@
 //! Tasks that fail: seen, started again, fatal, drained.
 
-#![expect(clippy::unwrap_used, reason = "a test may give up")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,8 +1,9 @@
-//! What must hold whenever nothing is under way: the log tells exactly what is, and what is has been told.
+//! What must hold whenever nothing is under way: the log describes exactly what exists, and everything that exists is
+//! in the log.
 
 use std::collections::BTreeMap;
 
-use sandscope_model::{Event, History, Rootfs, Sandbox, SandboxId, State, StateName, TeamId, Told};
+use sandscope_model::{Event, History, LoggedSandbox, Rootfs, Sandbox, SandboxId, State, StateName, TeamId};
 use sandscope_store::{Page, SnapshotFilter, Store, StoreError};
 
 use crate::ledger_check::ledger_faults;
@@ -12,11 +13,11 @@ use crate::{FakeRuntime, Shape};
 ///
 /// # Errors
 /// Everything in it that contradicts itself: gaps, repetitions, events that cannot follow each other.
-pub fn fold(events: &[Event]) -> Result<BTreeMap<SandboxId, Told>, Vec<String>> {
+pub fn fold(events: &[Event]) -> Result<BTreeMap<SandboxId, LoggedSandbox>, Vec<String>> {
     let mut history = History::after(0);
     let complaints = events.iter().flat_map(|event| history.push(event));
     let wrong: Vec<String> = complaints.map(|complaint| complaint.to_string()).collect();
-    if wrong.is_empty() { Ok(history.told().clone()) } else { Err(wrong) }
+    if wrong.is_empty() { Ok(history.sandboxes().clone()) } else { Err(wrong) }
 }
 
 /// The whole log of a team.
@@ -36,15 +37,15 @@ pub async fn whole_log(store: &Store, team: TeamId) -> Result<Vec<Event>, StoreE
 }
 
 /// Checks log, rows and host of a system in which nothing is under way, with one team:
-/// the log is gapless and folds to exactly the rows' states; the ledger says the same; every live row is on the host in that state and nothing
-/// else is; every snapshot's layer is there.
+/// the log is gapless and folds to exactly the rows' states; the ledger says the same; every live row is on the host in
+/// that state and nothing else is; every snapshot's layer is there.
 ///
 /// # Errors
 /// Everything that is not so.
 pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId) -> Result<(), Vec<String>> {
     let unreadable = |error: StoreError| vec![format!("the store cannot be read: {error}")];
     let log = whole_log(store, team).await.map_err(unreadable)?;
-    let told = fold(&log)?;
+    let logged = fold(&log)?;
     let live = store.facts.live_sandboxes().await.map_err(unreadable)?;
     let mut wrong = Vec::new();
     let last = store.events.last_sequence(team).await.map_err(unreadable)?;
@@ -52,17 +53,17 @@ pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId
         wrong.push(format!("the last sequence is {last} in a log of {}", log.len()));
     }
     for sandbox in &live {
-        compare_told(sandbox, told.get(&sandbox.id), &mut wrong);
+        compare_logged(sandbox, logged.get(&sandbox.id), &mut wrong);
     }
-    for (id, told) in &told {
+    for (id, logged) in &logged {
         let is_live = live.iter().any(|sandbox| sandbox.id == *id);
-        if is_live == (told.state == StateName::Killed) {
-            wrong.push(format!("{id} is live: {is_live}, but the log says {}", told.state));
+        if is_live == (logged.state == StateName::Killed) {
+            wrong.push(format!("{id} is live: {is_live}, but the log says {}", logged.state));
         }
-        if told.state == StateName::Killed {
+        if logged.state == StateName::Killed {
             let row = store.facts.sandbox(id).await.map_err(unreadable)?;
             if !row.is_some_and(|row| matches!(row.state, State::Killed { .. })) {
-                wrong.push(format!("{id} was told killed, but its row does not say so"));
+                wrong.push(format!("{id} was reported killed, but its row does not say so"));
             }
         }
     }
@@ -72,20 +73,20 @@ pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-fn compare_told(sandbox: &Sandbox, told: Option<&Told>, wrong: &mut Vec<String>) {
+fn compare_logged(sandbox: &Sandbox, logged: Option<&LoggedSandbox>, wrong: &mut Vec<String>) {
     let (id, state) = (&sandbox.id, sandbox.state.name());
-    let Some(told) = told else {
-        wrong.push(format!("{id} is {state}, but nobody was told of it"));
+    let Some(logged) = logged else {
+        wrong.push(format!("{id} is {state}, but no event says so"));
         return;
     };
-    if told.state != state {
-        wrong.push(format!("{id} is {state}, but the log says {}", told.state));
+    if logged.state != state {
+        wrong.push(format!("{id} is {state}, but the log says {}", logged.state));
     }
-    if told.execution_id != sandbox.state.execution_id() {
+    if logged.execution_id != sandbox.state.execution_id() {
         wrong.push(format!("{id} is in another execution than the log says"));
     }
-    if state == StateName::Running && told.set_timeout.is_some_and(|told| told != sandbox.end_at) {
-        wrong.push(format!("{id} ends at {}, but the log says {:?}", sandbox.end_at, told.set_timeout));
+    if state == StateName::Running && logged.set_timeout.is_some_and(|logged| logged != sandbox.end_at) {
+        wrong.push(format!("{id} ends at {}, but the log says {:?}", sandbox.end_at, logged.set_timeout));
     }
 }
 

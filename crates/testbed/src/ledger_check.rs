@@ -24,14 +24,16 @@ pub(crate) async fn ledger_faults(
     let mut said = 0_u64;
     for (id, events) in lives {
         let row = live.iter().find(|sandbox| sandbox.id == *id);
-        let told = events.iter().filter_map(|event| event.ended_execution());
-        let told: u64 = told.map(|execution| execution.execution_time_ms).sum();
-        said += told;
+        let said_by_events = events.iter().filter_map(|event| event.ended_execution());
+        let said_by_events: u64 = said_by_events.map(|execution| execution.execution_time_ms).sum();
+        said += said_by_events;
         let life = segments(&events, row.map(|row| &row.state));
         let ran = life.iter().filter(|segment| segment.presence == Presence::Running);
         let ran: u64 = ran.filter_map(|segment| segment.duration_ms).sum();
-        if ran != told {
-            wrong.push(format!("{id} ran for {ran} ms by its segments, for {told} ms by its events"));
+        if ran != said_by_events {
+            wrong.push(format!(
+                "{id} ran for {ran} ms by its segments, for {said_by_events} ms by its events"
+            ));
         }
         if life.windows(2).any(|pair| pair[0].end != pair[1].start || pair[0].presence == pair[1].presence) {
             wrong.push(format!("{id} has segments that do not adjoin: {life:?}"));

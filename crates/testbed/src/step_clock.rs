@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandscope_model::{Clock, Sleep, Timestamp};
 use tokio::sync::{oneshot, watch};
 
-/// A clock that stands still until it is told to move.
+/// A clock that moves only when a test moves it.
 ///
 /// Clones share the same time.
 ///
@@ -75,7 +75,7 @@ impl StepClock {
         self.lock().sleepers.len()
     }
 
-    /// Completes once at least `n` sleeps are under way: whoever was to fall asleep has done so.
+    /// Completes once at least `n` sleeps are under way: every task that was to fall asleep has done so.
     pub async fn wait_for_sleepers(&self, n: usize) {
         let mut watched = self.n_sleepers.subscribe();
         // The sender lives in `self`, so waiting cannot fail.

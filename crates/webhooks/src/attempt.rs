@@ -192,7 +192,7 @@ fn judge(outcome: AttemptOutcome, reply: &PartialReply) -> AttemptOutcome {
     }
 }
 
-/// What is never kept of headers, whoever sent them.
+/// What is never kept of headers, whichever side sent them.
 const SECRETS: [HeaderName; 8] = [
     SIGNATURE,
     PREVIOUS_SIGNATURE,

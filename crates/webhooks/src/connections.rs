@@ -1,8 +1,8 @@
 //! The server's connections beyond one per webhook, handed out so that no tenant can take them all.
 //!
 //! A tenant may hold as many as it would get if all that hold any, and one more, had equal shares. Whoever comes new
-//! therefore always finds some, and whoever is alone has at most half. Nobody waits: a webhook that gets none goes on
-//! with the connection that every webhook has of its own.
+//! therefore always finds some, and a tenant that is alone has at most half. Nobody waits: a webhook that gets none
+//! goes on with the connection that every webhook has of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -16,7 +16,7 @@ pub struct Defaults {
     pub window: usize,
     /// After how long without a success a webhook is disabled; `None` is never.
     pub disable_after: Option<Duration>,
-    /// How long an event may be owed before its webhook counts as lagging.
+    /// How long an event may be pending before its webhook counts as lagging.
     pub lag_after: Duration,
 }
 

@@ -1,13 +1,13 @@
 //! The one task that serves a webhook.
 //!
 //! ```text
-//!  inbox / log ──fill──▶ ┌────────┐          ┌──────┐
-//!  replays ─────────────▶│ Ledger │──start──▶│ Gate │──▶ attempts (≤ window) ──▶ receiver
-//!                        │ Watch  │          └──────┘        │
-//!    record_deliveries ◀─└────────┘◀────────settle───────────┴─▶ Recorder
+//!  inbox / log ──fill──▶ ┌─────────┐          ┌──────┐
+//!  replays ─────────────▶│ Backlog │──start──▶│ Gate │──▶ attempts (≤ window) ──▶ receiver
+//!                        │ Watch   │          └──────┘        │
+//!    record_deliveries ◀─└─────────┘◀────────settle───────────┴─▶ Recorder
 //! ```
 //!
-//! Ownership: the task owns ledger, gate and watch, its attempts and its idle connections; nothing else writes this
+//! Ownership: the task owns backlog, gate and watch, its attempts and its idle connections; nothing else writes this
 //! webhook's cursor and exceptions. Of everything shared it takes either what needs no waiting or what is handed out
 //! in shares: the first attempt in flight needs no permit, further ones take one of the server's connections if its
 //! tenant's share allows and otherwise wait for an attempt of their own to end. So a webhook always makes progress,
@@ -15,7 +15,7 @@
 //!
 //! Failures: what the store refuses is tried again a second later; meanwhile at most a bounded number of deliveries
 //! goes on. A panic anywhere ends the task and the supervisor starts another from what is stored. A deleted webhook
-//! ends it at once. Disabling cancels what is owed: attempts in flight are canceled, what awaited a retry counts as
+//! ends it at once. Disabling cancels what is pending: attempts in flight are canceled, what awaited a retry counts as
 //! exhausted, and enabling again starts at the end of the log.
 
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, after};
+use crate::backlog::{Backlog, Progress};
 use crate::connections::Connections;
 use crate::defaults::Defaults;
 use crate::delivery::{Delivery, Ended, STORE_PAUSE};
 use crate::gate::Gate;
 use crate::health::{News, Watch};
 use crate::inbox::{Inbox, Next};
-use crate::ledger::{Ledger, Progress};
 use crate::recorder::Recorder;
 use crate::shift::{Books, Recording, Shift, recorded};
 
-/// How everything is told to end.
+/// How everything is asked to end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// Start nothing new.
@@ -119,15 +119,15 @@ impl Deliverer {
         self.inbox.replays();
         let webhook = self.config.borrow().clone();
         let (limit, ordering) = (self.defaults.window(&webhook), webhook.options.ordering);
-        let ledger = Ledger::new(self.id, limit, ordering, cursor, owed);
-        Ok(Some(Books { ledger, watch: Watch::new(health) }))
+        let backlog = Backlog::new(self.id, limit, ordering, cursor, owed);
+        Ok(Some(Books { backlog, watch: Watch::new(health) }))
     }
 
-    /// Cancels what a disabled webhook was owed. The cursor stays: enabling moves it.
+    /// Cancels what is pending for a disabled webhook. The cursor stays: enabling moves it.
     async fn cancel_owed(&self, books: Books) -> Result<(), StoreError> {
-        let Books { mut ledger, mut watch } = books;
-        ledger.exhaust_pending();
-        let progress = ledger.progress(self.clock.now(), false).unwrap_or_default();
+        let Books { mut backlog, mut watch } = books;
+        backlog.exhaust_pending();
+        let progress = backlog.progress(self.clock.now(), false).unwrap_or_default();
         let news = watch.take();
         if progress == Progress::default() && news.is_empty() {
             return Ok(());
@@ -170,7 +170,7 @@ impl Deliverer {
                         }
                         let window = self.defaults.window(&webhook);
                         shift.gate.configure(window, webhook.options.rate_per_second);
-                        shift.books.ledger.configure(window, webhook.options.ordering);
+                        shift.books.backlog.configure(window, webhook.options.ordering);
                     }
                 },
                 () = self.inbox.changed(), if !stopping => {}
@@ -197,51 +197,51 @@ impl Deliverer {
         if shift.recording.is_some() {
             return;
         }
-        let progress = shift.books.ledger.progress(now, scanned || stopping);
+        let progress = shift.books.backlog.progress(now, scanned || stopping);
         let news = shift.books.watch.take();
         if progress.is_none() && news.is_empty() {
             return;
         }
-        let has_ledger = progress.is_some();
+        let has_backlog = progress.is_some();
         let recording = self.record(progress.unwrap_or_default(), news.clone());
-        shift.record(recording, has_ledger, news);
+        shift.record(recording, has_backlog, news);
     }
 
-    /// Reads events into the ledger until it is full or has them all.
+    /// Reads events into the backlog until it is full or has them all.
     async fn fill(&self, shift: &mut Shift, now: Timestamp) -> Result<(), StoreError> {
         let config = self.config.borrow().clone();
-        let ledger = &mut shift.books.ledger;
+        let backlog = &mut shift.books.backlog;
         // While nothing gets through there is nobody to make room for.
         if !shift.gate.is_open() {
-            ledger.make_room(now);
+            backlog.make_room(now);
         }
-        while ledger.room() > 0 {
-            let room = ledger.room();
-            match self.inbox.next(ledger.fetched(), room, || ledger.wants_to_read()) {
+        while backlog.room() > 0 {
+            let room = backlog.room();
+            match self.inbox.next(backlog.fetched(), room, || backlog.wants_to_read()) {
                 Next::Nothing => break,
                 Next::Events(events) => {
                     for event in events {
                         let wanted = config.wants(&event);
-                        ledger.offer(event, wanted);
+                        backlog.offer(event, wanted);
                     }
                 }
                 Next::ReadLog => {
                     let limit = u32::try_from(room).unwrap_or(u32::MAX);
-                    let page = self.events.events_after(self.team_id, ledger.fetched(), limit).await?;
+                    let page = self.events.events_after(self.team_id, backlog.fetched(), limit).await?;
                     if page.len() >= room {
                         self.inbox.missed();
                     }
                     for event in page {
                         let wanted = config.wants(&event);
-                        ledger.offer(Arc::new(event), wanted);
+                        backlog.offer(Arc::new(event), wanted);
                     }
                 }
             }
         }
         if self.inbox.take_replays() {
-            shift.replaying.look(&self.deliveries, self.id, ledger).await?;
+            shift.replaying.look(&self.deliveries, self.id, backlog).await?;
         }
-        shift.replaying.walk(&self.deliveries, &config, ledger, now).await
+        shift.replaying.walk(&self.deliveries, &config, backlog, now).await
     }
 
     fn start_due(&self, shift: &mut Shift, now: Timestamp) {
@@ -255,7 +255,7 @@ impl Deliverer {
                     None => return,
                 },
             };
-            let Some(job) = shift.books.ledger.next(now) else { return };
+            let Some(job) = shift.books.backlog.next(now) else { return };
             shift.gate.started(now);
             let delivery = Delivery {
                 webhook: Arc::clone(&webhook),

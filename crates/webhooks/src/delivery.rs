@@ -8,9 +8,9 @@ use sandscope_store::EventLog;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempter, Made, after};
+use crate::backlog::{Job, Settled};
 use crate::connections::Permit;
-use crate::gate::Verdict;
-use crate::ledger::{Job, Settled};
+use crate::gate::ReceiverState;
 use crate::recorder::Recorder;
 
 /// How long to leave the store alone after it failed.
@@ -33,7 +33,7 @@ pub(crate) struct Ended {
     pub(crate) job: Job,
     pub(crate) settled: Settled,
     /// About the receiver.
-    pub(crate) verdict: Verdict,
+    pub(crate) receiver: ReceiverState,
     /// How long the receiver asked to wait.
     pub(crate) hold: Option<Duration>,
     /// The receiver wants nothing any more.
@@ -44,7 +44,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     const fn untried(job: Job, settled: Settled) -> Self {
-        Self { job, settled, verdict: Verdict::Nothing, hold: None, gone: false, event: None }
+        Self { job, settled, receiver: ReceiverState::Nothing, hold: None, gone: false, event: None }
     }
 }
 
@@ -68,30 +68,32 @@ impl Delivery {
         let attempting = self.attempter.attempt(&self.webhook, &event, self.timeout, &self.canceled);
         let Made { attempt, hold } = Box::pin(attempting).await;
         let status = attempt.response_status;
-        let (settled, verdict) = match &attempt.outcome {
-            AttemptOutcome::Success | AttemptOutcome::Cut => (Settled::Delivered, Verdict::Well),
+        let (settled, receiver) = match &attempt.outcome {
+            AttemptOutcome::Success | AttemptOutcome::Cut => (Settled::Delivered, ReceiverState::Well),
             AttemptOutcome::Failed { class, .. } => {
                 tracing::debug!(
                     webhook_id = %self.webhook.id, event_id = %event.id, class = class.as_str(), "an attempt failed"
                 );
-                (Settled::Failed, verdict(*class, status))
+                (Settled::Failed, receiver_state(*class, status))
             }
         };
         self.recorder.record(attempt).await;
-        Ended { job, settled, verdict, hold, gone: status == Some(410), event: Some(event) }
+        Ended { job, settled, receiver, hold, gone: status == Some(410), event: Some(event) }
     }
 }
 
-const fn verdict(class: ErrorClass, status: Option<u16>) -> Verdict {
+const fn receiver_state(class: ErrorClass, status: Option<u16>) -> ReceiverState {
     match (class, status) {
         (ErrorClass::Timeout, _) | (ErrorClass::HttpError, Some(429 | 502 | 503 | 504)) => {
-            Verdict::Overloaded
+            ReceiverState::Overloaded
         }
-        (ErrorClass::HttpError, Some(500..)) => Verdict::Broken,
-        (ErrorClass::HttpError, _) => Verdict::Unwilling,
-        (ErrorClass::DnsError | ErrorClass::TransportError | ErrorClass::RequestError, _) => Verdict::Broken,
+        (ErrorClass::HttpError, Some(500..)) => ReceiverState::Broken,
+        (ErrorClass::HttpError, _) => ReceiverState::Unwilling,
+        (ErrorClass::DnsError | ErrorClass::TransportError | ErrorClass::RequestError, _) => {
+            ReceiverState::Broken
+        }
         (ErrorClass::SignatureError | ErrorClass::Canceled | ErrorClass::ResponseTooLarge, _) => {
-            Verdict::Nothing
+            ReceiverState::Nothing
         }
     }
 }

@@ -91,7 +91,7 @@ async fn a_black_hole_with_a_thousand_owed_events_delays_nobody() {
     let healthy = ok().await;
     let dead = world.webhook(&black_hole.url()).await;
     world.happen(1_000).await;
-    // Not even one connection to share; the clock stands still, so the black hole's attempts never end.
+    // Not even one connection to share; the clock does not move, so the black hole's attempts never end.
     let webhooks = Webhooks::start(WebhooksOptions { max_connections: 0, ..world.options() });
     black_hole.wait_for(1).await;
     world.webhook(&healthy.url()).await;
@@ -107,7 +107,7 @@ async fn a_black_hole_with_a_thousand_owed_events_delays_nobody() {
     healthy.wait_for(300).await;
     assert_eq!(black_hole.received().len(), 9);
     webhooks.drain(Duration::ZERO).await;
-    assert_eq!(world.cursor(&dead).await, 0, "what was given up is still owed");
+    assert_eq!(world.cursor(&dead).await, 0, "what was exhausted is still due");
 }
 
 /// Everything that is killed with the process: the tasks of a delivery system on a runtime of their own.

@@ -30,7 +30,7 @@ const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 
 /// What an attempt says about its receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ReceiverState {
     /// It took the event.
     Well,
     /// It has too much to do, or is not there: timeouts, 429, 502, 503, 504.
@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
     Broken,
     /// It works and does not want this: any other status.
     Unwilling,
-    /// Nothing: the attempt was not made, or given up by us.
+    /// Nothing: the attempt was not made, or canceled by us.
     Nothing,
 }
 
@@ -128,7 +128,7 @@ impl Gate {
         (at > now).then_some(at)
     }
 
-    /// Bursts of up to a second's worth are let through.
+    /// Bursts of up to a second's worth are allowed.
     fn paced_at(&self) -> Timestamp {
         if self.rate.is_none() {
             return Timestamp::MIN;
@@ -150,7 +150,7 @@ impl Gate {
     /// An attempt ended. `hold` is how long the receiver asked to wait.
     pub(crate) fn ended(
         &mut self,
-        verdict: Verdict,
+        receiver: ReceiverState,
         hold: Option<Duration>,
         now: Timestamp,
         entropy: &dyn Entropy,
@@ -158,16 +158,18 @@ impl Gate {
         if let Some(hold) = hold {
             self.held_until = self.held_until.max(after(now, hold.min(LONGEST_HOLD)));
         }
-        match verdict {
-            Verdict::Well | Verdict::Unwilling => self.got_through(verdict == Verdict::Well),
-            Verdict::Overloaded => {
+        match receiver {
+            ReceiverState::Well | ReceiverState::Unwilling => {
+                self.got_through(receiver == ReceiverState::Well);
+            }
+            ReceiverState::Overloaded => {
                 self.ramp_to = (self.window / 2).max(1);
                 self.window = self.ramp_to;
                 self.n_successes = 0;
                 self.failed(now, entropy);
             }
-            Verdict::Broken => self.failed(now, entropy),
-            Verdict::Nothing => {
+            ReceiverState::Broken => self.failed(now, entropy),
+            ReceiverState::Nothing => {
                 if let Breaker::Probing { pause } = self.breaker {
                     self.breaker = Breaker::Open { until: now, pause };
                 }

@@ -1,11 +1,11 @@
-//! How deliveries to one webhook have been going, and what is told of it: pure bookkeeping, stored with the progress
-//! it comes from, so that a crash neither forgets nor repeats it.
+//! How deliveries to one webhook have been going, and what is published about it: pure bookkeeping, stored with the
+//! progress it comes from, so that a crash neither forgets nor repeats it.
 //!
 //! ```text
-//! well ──first failure──▶ failing ──exhausted──▶ told `webhook.exhausted`  (once until it is well again)
-//!   ▲                        │ ────owed too long─▶ told `webhook.lagging`
-//!   │                        └─────failing too long, or 410──▶ disabled, told `webhook.disabled`
-//!   └──── success, and nothing is owed for long: told `webhook.recovered`, if anything had been told
+//! well ──first failure──▶ failing ──exhausted──▶ event `webhook.exhausted` (once until it is well again)
+//!   ▲                        │ ─pending too long─▶ event `webhook.lagging`
+//!   │                        └─────failing too long, or 410──▶ disabled, event `webhook.disabled`
+//!   └──── success, and nothing is pending for long: event `webhook.recovered`, if one of these was published
 //! ```
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use sandscope_model::{
 /// A webhook is not disabled for fewer failures than this, however long ago the first was.
 const LEAST_FAILURES: u32 = 10;
 
-/// What has to be stored and told.
+/// What has to be stored and published.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct News {
     pub(crate) health: Option<WebhookHealth>,
@@ -53,7 +53,7 @@ impl Watch {
         self.disabling
     }
 
-    /// Something arrived; `behind` says whether anything is owed for long.
+    /// Something arrived; `behind` says whether anything is pending for long.
     pub(crate) fn delivered(
         &mut self,
         webhook: &Webhook,
@@ -68,7 +68,7 @@ impl Watch {
             self.changed();
         }
         if !self.health.told.is_empty() && !behind {
-            self.tell(WebhookChange::Recovered, "deliveries succeed again", webhook, event, now, entropy);
+            self.publish(WebhookChange::Recovered, "deliveries succeed again", webhook, event, now, entropy);
             self.health.told.clear();
             self.changed();
         }
@@ -107,7 +107,7 @@ impl Watch {
         self.tell_once(WebhookChange::Exhausted, reason, webhook, event, now, entropy);
     }
 
-    /// Something is owed for long.
+    /// Something is pending for long.
     pub(crate) fn behind(&mut self, webhook: &Webhook, event: &Event, now: Timestamp, entropy: &dyn Entropy) {
         let reason = "an event has been waiting for long";
         self.tell_once(WebhookChange::Lagging, reason, webhook, event, now, entropy);
@@ -125,7 +125,7 @@ impl Watch {
         if !self.disabling {
             self.disabling = true;
             self.news.disable = true;
-            self.tell(WebhookChange::Disabled, &reason, webhook, event, now, entropy);
+            self.publish(WebhookChange::Disabled, &reason, webhook, event, now, entropy);
             self.health.told.insert(WebhookChange::Disabled);
             self.health.disabled_reason = Some(reason);
             self.changed();
@@ -162,11 +162,11 @@ impl Watch {
     ) {
         if self.health.told.insert(change) {
             self.changed();
-            self.tell(change, reason, webhook, event, now, entropy);
+            self.publish(change, reason, webhook, event, now, entropy);
         }
     }
 
-    fn tell(
+    fn publish(
         &mut self,
         change: WebhookChange,
         reason: &str,
@@ -175,7 +175,7 @@ impl Watch {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) {
-        // A webhook that is told of others' troubles and cannot be reached must not make more of them.
+        // A webhook that receives events about others' failures and cannot be reached must not make more of them.
         if event.event_type().is_operational() {
             return;
         }

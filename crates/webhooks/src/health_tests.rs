@@ -38,7 +38,7 @@ fn event(kind: EventType) -> Event {
     Event { sequence: 1, draft }
 }
 
-fn told(news: &News) -> Vec<EventType> {
+fn published(news: &News) -> Vec<EventType> {
     news.notices.iter().map(EventDraft::event_type).collect()
 }
 
@@ -54,17 +54,17 @@ fn a_bad_spell_is_told_once_and_its_end_too() {
         watch.behind(&hook, &event, at(n), &entropy);
     }
     let news = watch.take();
-    assert_eq!(told(&news), [EventType::WebhookExhausted, EventType::WebhookLagging]);
+    assert_eq!(published(&news), [EventType::WebhookExhausted, EventType::WebhookLagging]);
     let health = news.health.unwrap();
     assert_eq!((health.failing_since, health.n_failed), (Some(at(0)), 20));
     let mut again = Watch::new(health);
     again.exhausted(&hook, &event, at(30), &entropy);
-    assert!(again.take().is_empty(), "a restart does not tell it again");
+    assert!(again.take().is_empty(), "a restart does not publish it again");
     again.delivered(&hook, &event, true, at(31), &entropy);
-    assert_eq!(told(&again.take()), [], "something is still owed for long");
+    assert_eq!(published(&again.take()), [], "something is still pending for long");
     again.delivered(&hook, &event, false, at(32), &entropy);
     let news = again.take();
-    assert_eq!(told(&news), [EventType::WebhookRecovered]);
+    assert_eq!(published(&news), [EventType::WebhookRecovered]);
     assert_eq!(news.health, Some(WebhookHealth::default()));
     again.delivered(&hook, &event, false, at(33), &entropy);
     assert!(again.take().is_empty());
@@ -88,7 +88,7 @@ fn failing_for_too_long_disables_and_a_single_success_starts_the_time_anew() {
     assert!(watch.is_disabling());
     let news = watch.take();
     assert!(news.disable);
-    assert_eq!(told(&news), [EventType::WebhookDisabled]);
+    assert_eq!(published(&news), [EventType::WebhookDisabled]);
     assert_eq!(news.health.unwrap().disabled_reason.as_deref(), Some("every attempt failed for 3600 s"));
 }
 
@@ -112,7 +112,7 @@ fn a_failure_to_tell_of_failures_is_not_told() {
     watch.failed(&hook, &event, PATIENCE, at(0), &entropy);
     watch.exhausted(&hook, &event, at(0), &entropy);
     watch.behind(&hook, &event, at(0), &entropy);
-    assert_eq!(told(&watch.take()), []);
+    assert_eq!(published(&watch.take()), []);
 }
 
 #[test]
@@ -124,6 +124,6 @@ fn news_that_could_not_be_stored_are_part_of_the_next() {
     watch.disable("because".to_owned(), &hook, &event, at(1), &entropy);
     watch.take_back(first);
     let news = watch.take();
-    assert_eq!(told(&news), [EventType::WebhookExhausted, EventType::WebhookDisabled]);
+    assert_eq!(published(&news), [EventType::WebhookExhausted, EventType::WebhookDisabled]);
     assert!(news.disable && news.health.unwrap().disabled_reason.is_some());
 }

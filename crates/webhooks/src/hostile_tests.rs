@@ -135,7 +135,7 @@ async fn whatever_a_receiver_does_ends_as_one_logged_attempt_in_time_and_in_litt
         assert!(attempts.len() <= 1, "tried more than once");
         attempts.into_iter().next()
     };
-    // The clock stands still: what ends now ends by itself, and nobody waits for those that do not.
+    // The clock does not move: what ends now ends by itself, and nobody waits for those that do not.
     healthy.wait_for(1).await;
     for (name, receiver, webhook, end) in &played {
         let (class, status) = match end {

@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 /// Events an inbox holds for a webhook that has no room for them yet.
 const CAPACITY: usize = 64;
 
-/// Where a webhook hears of its team's new events. It holds a bounded run of the newest and never blocks whoever puts
-/// them in; whatever does not fit, or was missed, is read from the log instead.
+/// Where a webhook receives its team's new events. It holds a bounded run of the newest and never blocks the code that
+/// puts them in; whatever does not fit, or was missed, is read from the log instead.
 pub(crate) struct Inbox {
     inner: Mutex<Inner>,
     changed: Notify,
@@ -33,7 +33,7 @@ pub(crate) enum Next {
     Events(Vec<Arc<Event>>),
     /// The log has to be read.
     ReadLog,
-    /// Nothing.
+    /// No event yet.
     Nothing,
 }
 
@@ -94,7 +94,8 @@ impl Inbox {
     }
 
     /// What follows event number `fetched`, at most `room` events. [`Next::ReadLog`] is said once for each reason, and
-    /// only to whoever may read: whoever could not read the whole rest of the log has to say [`missed`](Self::missed).
+    /// only to a caller that may read: one that could not read the whole rest of the log has to say
+    /// [`missed`](Self::missed).
     pub(crate) fn next(&self, fetched: u64, room: usize, may_read: impl FnOnce() -> bool) -> Next {
         let mut inner = self.lock();
         inner.taken = fetched;

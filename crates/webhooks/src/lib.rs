@@ -5,14 +5,14 @@
 //!      │ feed, nudges, periodic scan                         ▲            ▲
 //!      ▼                                                     │ progress   │ attempts, in batches
 //!  Supervisor ──inbox──▶ Deliverer (one task per webhook) ───┘            │
-//!                          │  Ledger: what is owed, pure                  │
+//!                          │  Backlog: what is due, pure                  │
 //!                          └─▶ attempts (≤ window) ─▶ HttpClient, guarded ─▶ receiver
 //!                                                   └─▶ Recorder ────────┘
 //! ```
 //!
 //! **The log is the queue.** Nothing is written when an event occurs; a webhook's cursor says up to where everything is
 //! delivered or set aside, and its exceptions say what was set aside, how often it was tried and when it is due.
-//! Cursor and exceptions are stored in one transaction, always after the attempts they tell of. Kill the process
+//! Cursor and exceptions are stored in one transaction, always after the attempts they are about. Kill the process
 //! anywhere and the next start continues from the rows: a receiver may see an event twice, with the same event id, and
 //! never zero times while the webhook is enabled and attempts remain.
 //!
@@ -26,6 +26,7 @@
 #![warn(clippy::disallowed_methods)]
 
 mod attempt;
+mod backlog;
 mod connections;
 mod defaults;
 mod deliverer;
@@ -33,7 +34,6 @@ mod delivery;
 mod gate;
 mod health;
 mod inbox;
-mod ledger;
 mod policy;
 mod receiver_client;
 mod recorder;

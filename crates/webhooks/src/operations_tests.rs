@@ -168,7 +168,7 @@ async fn what_ran_out_of_attempts_is_a_dead_letter_until_a_replay_delivers_it() 
     let (receiver, mended) = mendable(Answer::Status(400)).await;
     let mut webhook = world.webhook(&receiver.url()).await;
     change(&world, &mut webhook, |hook| hook.options.retry = Retry::Custom(Vec::new())).await;
-    // Before anything is told of the webhook itself, which takes a number too.
+    // Before anything is published about the webhook itself, which takes a number too.
     let owed = world.happen(40).await;
     let webhooks = world.start();
     eventually("all are exhausted", || async {

@@ -1,4 +1,4 @@
-//! A receiver on the loopback that can be told to misbehave, for the other test files.
+//! A receiver on the loopback that can be made to misbehave, for the other test files.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(30);
 pub(crate) enum Answer {
     /// A well-formed answer with this status; the connection is kept.
     Status(u16),
-    /// A well-formed answer, and the connection is closed without a word.
+    /// A well-formed answer, and the connection is closed without an answer.
     StatusThenClose(u16),
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),

@@ -6,7 +6,7 @@ use sandscope_tasks::{Phase, Task, Tasks, Watched};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Attempts that wait to be written; whoever made the next one waits. With bodies at their largest this is the
+/// Attempts that wait to be written; the maker of the next one waits. With bodies at their largest this is the
 /// memory they may take: 32 MiB.
 const CAPACITY: usize = 256;
 /// Attempts written at once.

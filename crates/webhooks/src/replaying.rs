@@ -1,4 +1,4 @@
-//! Walking a replay: its selection is handed to the ledger in small portions, so that what is in memory stays small,
+//! Walking a replay: its selection is handed to the backlog in small portions, so that what is in memory stays small,
 //! what comes for the first time is not held up, and a replay can be ended at any time.
 
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use sandscope_model::{Replay, Timestamp, Webhook, WebhookId};
 use sandscope_store::{Deliveries, StoreError};
 
 use crate::attempt::after;
-use crate::ledger::Ledger;
+use crate::backlog::Backlog;
 
-/// Deliveries of replays in the ledger at once.
+/// Deliveries of replays in the backlog at once.
 const PORTION: usize = 128;
 
 /// The replay that is being walked.
@@ -27,12 +27,12 @@ impl Replaying {
         &mut self,
         deliveries: &Deliveries,
         id: WebhookId,
-        ledger: &mut Ledger,
+        backlog: &mut Backlog,
     ) -> Result<(), StoreError> {
         let running = deliveries.running_replays(id).await?;
-        for no in ledger.replays() {
+        for no in backlog.replays() {
             if !running.iter().any(|(running, _)| *running == no) {
-                ledger.cancel_replay(no);
+                backlog.cancel_replay(no);
             }
         }
         let walked = self.current.take();
@@ -51,16 +51,16 @@ impl Replaying {
         self.next_at.filter(|at| self.current.is_some() && *at > now)
     }
 
-    /// Hands the ledger what it has room for.
+    /// Hands the backlog what it has room for.
     pub(crate) async fn walk(
         &mut self,
         deliveries: &Deliveries,
         webhook: &Webhook,
-        ledger: &mut Ledger,
+        backlog: &mut Backlog,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         while let Some((no, replay)) = &mut self.current {
-            let room = PORTION.saturating_sub(ledger.n_replayed());
+            let room = PORTION.saturating_sub(backlog.n_replayed());
             if room < PORTION / 2 || self.next_at.is_some_and(|at| at > now) {
                 return Ok(());
             }
@@ -78,7 +78,7 @@ impl Replaying {
                 self.next_at = Some(after(now, Duration::from_secs(1) / rate.max(1) * n));
             }
             replay.next = page.next;
-            ledger.replay(*no, events, page.next, now);
+            backlog.replay(*no, events, page.next, now);
             if replay.next > replay.last {
                 self.current = None;
                 self.next_at = None;

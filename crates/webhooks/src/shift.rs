@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::after;
+use crate::backlog::{Backlog, Settled};
 use crate::defaults::Defaults;
 use crate::delivery::{Ended, STORE_PAUSE};
-use crate::gate::{Gate, Verdict};
+use crate::gate::{Gate, ReceiverState};
 use crate::health::{News, Watch};
-use crate::ledger::{Ledger, Settled};
 use crate::replaying::Replaying;
 
 /// Progress on its way into the store.
@@ -23,7 +23,7 @@ pub(crate) type Recording = Pin<Box<dyn Future<Output = Result<(), StoreError>> 
 
 /// What outlives one spell of serving.
 pub(crate) struct Books {
-    pub(crate) ledger: Ledger,
+    pub(crate) backlog: Backlog,
     pub(crate) watch: Watch,
 }
 
@@ -35,8 +35,8 @@ pub(crate) struct Shift {
     pub(crate) attempts: JoinSet<Ended>,
     pub(crate) canceled: CancellationToken,
     pub(crate) recording: Option<Recording>,
-    /// Whether what is being recorded has to do with the ledger.
-    recorded_ledger: bool,
+    /// Whether what is being recorded has to do with the backlog.
+    recorded_backlog: bool,
     /// What is being recorded of the webhook's health.
     news: News,
     /// When the store may be asked again, after it failed.
@@ -52,7 +52,7 @@ impl Shift {
             attempts: JoinSet::new(),
             canceled: CancellationToken::new(),
             recording: None,
-            recorded_ledger: false,
+            recorded_backlog: false,
             news: News::default(),
             store_due_at: None,
         }
@@ -61,7 +61,7 @@ impl Shift {
     /// When there is something to do that nothing else announces. What was due at `now`, when jobs were last started,
     /// waits for something that will.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let retry = self.books.ledger.next_due_at().filter(|at| *at > now);
+        let retry = self.books.backlog.next_due_at().filter(|at| *at > now);
         let opens_at = self.gate.opens_at(now);
         let replay = self.replaying.next_at(now);
         retry.into_iter().chain(self.store_due_at).chain(opens_at).chain(replay).min()
@@ -71,10 +71,10 @@ impl Shift {
     pub(crate) fn behind(&self, lag_after: Duration, now: Timestamp) -> Option<Arc<Event>> {
         let since =
             |event: &Event| Duration::try_from(now.duration_since(event.timestamp)).unwrap_or_default();
-        self.books.ledger.oldest().filter(|event| since(event) >= lag_after).cloned()
+        self.books.backlog.oldest().filter(|event| since(event) >= lag_after).cloned()
     }
 
-    /// Enters what an attempt came to: in the gate, the ledger and the webhook's health.
+    /// Enters what an attempt came to: in the gate, the backlog and the webhook's health.
     pub(crate) fn settle(
         &mut self,
         ended: Ended,
@@ -83,10 +83,10 @@ impl Shift {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) {
-        let Ended { job, settled, verdict, hold, gone, event } = ended;
+        let Ended { job, settled, receiver, hold, gone, event } = ended;
         let policy = defaults.retry.of(webhook);
-        self.gate.ended(verdict, hold, now, entropy);
-        let exhausted = self.books.ledger.settle(&job, settled, |n_attempts| {
+        self.gate.ended(receiver, hold, now, entropy);
+        let exhausted = self.books.backlog.settle(&job, settled, |n_attempts| {
             if gone { None } else { policy.next_due_at(n_attempts, hold, now, entropy) }
         });
         let Some(event) = event else { return };
@@ -94,7 +94,7 @@ impl Shift {
         let watch = &mut self.books.watch;
         match settled {
             Settled::Delivered => watch.delivered(webhook, &event, is_behind, now, entropy),
-            Settled::Failed if verdict != Verdict::Nothing => {
+            Settled::Failed if receiver != ReceiverState::Nothing => {
                 watch.failed(webhook, &event, defaults.patience(webhook), now, entropy);
                 if exhausted {
                     watch.exhausted(webhook, &event, now, entropy);
@@ -108,9 +108,9 @@ impl Shift {
         }
     }
 
-    /// `recording` begins: of the ledger, where it `has_ledger`, and of `news`.
-    pub(crate) fn record(&mut self, recording: Recording, has_ledger: bool, news: News) {
-        self.recorded_ledger = has_ledger;
+    /// `recording` begins: of the backlog, where it `has_backlog`, and of `news`.
+    pub(crate) fn record(&mut self, recording: Recording, has_backlog: bool, news: News) {
+        self.recorded_backlog = has_backlog;
         self.news = news;
         self.recording = Some(recording);
     }
@@ -123,15 +123,15 @@ impl Shift {
     ) -> Result<(), StoreError> {
         self.recording = None;
         let news = std::mem::take(&mut self.news);
-        let of_ledger = std::mem::take(&mut self.recorded_ledger);
+        let of_backlog = std::mem::take(&mut self.recorded_backlog);
         if stored.is_err() {
-            if of_ledger {
-                self.books.ledger.not_recorded();
+            if of_backlog {
+                self.books.backlog.not_recorded();
             }
             self.books.watch.take_back(news);
             self.store_due_at = Some(after(now, STORE_PAUSE));
-        } else if of_ledger {
-            self.books.ledger.recorded();
+        } else if of_backlog {
+            self.books.backlog.recorded();
         }
         stored
     }

@@ -18,11 +18,11 @@ use crate::receiver_client;
 use crate::recorder::Recorder;
 use crate::tester::Tester;
 
-/// How often to look for what no nudge told of.
+/// How often to look for what no nudge reported.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon to look again when the store could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long tasks get to end once their attempts are given up.
+/// How long tasks get to end once their attempts are canceled.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What deliveries need.
@@ -81,7 +81,7 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Starts delivering, from where the store says deliveries stand. Must be called within a tokio runtime.
+    /// Starts delivering, from where the store says deliveries are. Must be called within a tokio runtime.
     pub fn start(options: WebhooksOptions) -> Self {
         let stop = Stop::default();
         let (recorder, recording) =
@@ -124,7 +124,7 @@ impl Webhooks {
     }
 
     /// Starts no further attempt, waits up to `limit` for those in flight and stores how they ended. Those that are
-    /// not done by then are given up and made again at the next start.
+    /// not done by then are canceled and made again at the next start.
     pub async fn drain(self, limit: Duration) {
         let Self { mut supervisor, mut recording, stop, tester: _ } = self;
         stop.starting.cancel();
@@ -164,8 +164,8 @@ struct Member {
 
 impl Supervisor {
     async fn run(mut self) {
-        // Two deliverers of one webhook would undo each other's progress: those of a supervisor that failed are aborted,
-        // and end where they are.
+        // Two deliverers of one webhook would undo each other's progress: those of a supervisor that failed are
+        // aborted, and end where they are.
         self.hired.close();
         self.hired.wait().await;
         // Before anything is read, so that nothing is missed in between.
@@ -193,7 +193,7 @@ impl Supervisor {
                         changes_open = changed.is_ok();
                         break;
                     }
-                    heard = events.next(), if feed_open => feed_open = self.route(heard),
+                    news = events.next(), if feed_open => feed_open = self.route(news),
                 }
             }
         }
@@ -203,8 +203,8 @@ impl Supervisor {
     /// Hands a new event to the webhooks that may want it; whether there will be more. A webhook reads its team's log
     /// itself where its inbox has a gap, as far as it has room, so this needs no `Tail` of the store: one that fell
     /// behind would read each event once for all webhooks and hand it to inboxes that are full.
-    fn route(&self, heard: Option<Heard>) -> bool {
-        match heard {
+    fn route(&self, news: Option<Heard>) -> bool {
+        match news {
             Some(Heard::Event(event)) => {
                 for inbox in self.by_team.get(&event.team_id).into_iter().flatten() {
                     inbox.push(&event);
@@ -221,7 +221,7 @@ impl Supervisor {
         true
     }
 
-    /// Makes the tasks match the registrations; on a `scan` also tells them how far the log goes.
+    /// Makes the tasks match the registrations; on a `scan` also passes them how far the log goes.
     async fn reconcile(&mut self, scan: bool) -> Result<(), StoreError> {
         let mut registered: HashMap<_, _> = self
             .options
@@ -304,7 +304,7 @@ impl Supervisor {
     /// Waits until every task has ended. Their registrations stay until then, or they would take them for deleted.
     async fn finish(self) {
         for member in self.members.into_values() {
-            // A panic was reported when it happened; whoever starts it anew continues from what is stored.
+            // A panic was reported when it happened; its successor continues from what is stored.
             let _ = member.task.await;
             drop(member.config);
         }

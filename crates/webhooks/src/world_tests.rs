@@ -1,4 +1,5 @@
-//! A store with a team, sandboxes to which things happen and a clock that stands still, for the other test files.
+//! A store with a team, sandboxes to which things happen and a clock that does not move by itself, for the other test
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ pub(crate) fn id<T: From<uuid::Uuid>>() -> T {
     uuid::Uuid::from_u128(u128::from(N.fetch_add(1, Ordering::SeqCst))).into()
 }
 
-/// A store with a team, sandboxes to which things happen, and a clock that stands still.
+/// A store with a team, sandboxes to which things happen, and a clock that does not move by itself.
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) clock: StepClock,

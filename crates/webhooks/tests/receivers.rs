@@ -1,4 +1,4 @@
-//! The receivers of the guide, run as they stand there, against what deliveries are signed with.
+//! The receivers of the guide, run as printed there, against what deliveries are signed with.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -123,8 +123,8 @@ fn camel_case(event: &Event, data: &Value) -> Map<String, Value> {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// `null` when there is nothing to say.
-fn event_data(event: &EventDraft) -> Value {
+/// What the API shows as `eventData`: an object; `null` if the event carries nothing.
+pub fn event_data(event: &EventDraft) -> Value {
     let mut fields = Map::new();
     if !event.metadata().is_empty() {
         fields.insert("sandbox_metadata".to_owned(), json!(event.metadata()));

@@ -15,7 +15,7 @@ pub const CLIENT_ID: &str = "6532622b";
 pub enum SandboxState {
     /// Its processes run.
     Running,
-    /// They stand still.
+    /// They are frozen.
     Paused,
 }
 

@@ -20,7 +20,7 @@ pub fn v1(secret: &Secret, body: &[u8]) -> String {
     STANDARD_NO_PAD.encode(hash.finalize())
 }
 
-/// The signature of the Standard Webhooks specification, as it stands in `webhook-signature`: `v1,` and the base64 of
+/// The signature of the Standard Webhooks specification, as in `webhook-signature`: `v1,` and the base64 of
 /// HMAC-SHA256 over id, time in seconds and body, joined by dots. The key is what follows `whsec_`, decoded; a secret
 /// without it is its own key.
 pub fn standard(secret: &Secret, id: EventId, at: Timestamp, body: &[u8]) -> String {

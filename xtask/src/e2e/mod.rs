@@ -15,7 +15,7 @@ use crate::server::Server;
 use crate::shell::{self, cargo, output};
 use crate::skipped::Skipped;
 
-use suites::Place;
+use suites::ServerKind;
 
 /// What can be asked for by name.
 const SUITES: [&str; 4] = ["js", "python", "tls", "fuzz"];
@@ -36,18 +36,20 @@ pub(crate) fn run(selected: &[&str], skipped: &mut Skipped) -> Result<()> {
     let binary = build()?;
     if wanted("js") {
         javascript()?;
-        for file in Language::JavaScript.at(Place::Own)? {
+        for file in Language::JavaScript.at(ServerKind::Own)? {
             against(Server::start(&binary)?, &binary, Tests::node(&[file]), skipped)?;
         }
-        let shared = Tests::node(&Language::JavaScript.at(Place::Shared)?);
+        let shared = Tests::node(&Language::JavaScript.at(ServerKind::Shared)?);
         against(Server::start(&binary)?, &binary, shared, skipped)?;
     }
     if wanted("python") {
-        for file in Language::Python.at(Place::Own)? {
+        for file in Language::Python.at(ServerKind::Own)? {
             against(Server::start(&binary)?, &binary, Tests::pytest("newest", &[file])?, skipped)?;
         }
-        let shared = Language::Python.at(Place::Shared)?;
-        for (generation, more) in [("newest", Language::Python.at(Place::Newest)?), ("older", Vec::new())] {
+        let shared = Language::Python.at(ServerKind::Shared)?;
+        for (generation, more) in
+            [("newest", Language::Python.at(ServerKind::Newest)?), ("older", Vec::new())]
+        {
             let tests = Tests::pytest(generation, &[shared.clone(), more].concat())?;
             against(Server::start(&binary)?, &binary, tests, skipped)?;
         }
@@ -57,7 +59,7 @@ pub(crate) fn run(selected: &[&str], skipped: &mut Skipped) -> Result<()> {
     }
     if wanted("fuzz") {
         // On a server of its own: what the fuzzer makes and deletes is nobody else's.
-        let tests = Tests::pytest("newest", &Language::Python.at(Place::Fuzz)?)?;
+        let tests = Tests::pytest("newest", &Language::Python.at(ServerKind::Fuzz)?)?;
         against(Server::start(&binary)?, &binary, tests, skipped)?;
     }
     Ok(())
@@ -76,11 +78,11 @@ fn tls(binary: &Path, skipped: &mut Skipped) -> Result<()> {
     let made = install::home().join(format!("e2e-tls-{}", std::process::id()));
     shell::run(Command::new(binary).args(["tls", "self-signed", "--out"]).arg(&made))?;
     let resolve = format!("--import=file://{}", js.join("resolve-localhost.mjs").display());
-    let mut node = Tests::node(&Language::JavaScript.at(Place::Tls)?);
+    let mut node = Tests::node(&Language::JavaScript.at(ServerKind::Tls)?);
     node.command.env("NODE_OPTIONS", resolve);
     against(Server::start_tls(binary, &made)?, binary, node, skipped)?;
     for generation in ["newest", "older"] {
-        let python = Tests::pytest(generation, &Language::Python.at(Place::Tls)?)?;
+        let python = Tests::pytest(generation, &Language::Python.at(ServerKind::Tls)?)?;
         against(Server::start_tls(binary, &made)?, binary, python, skipped)?;
     }
     std::fs::remove_dir_all(&made)?;

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// The server a file runs against, and with whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ServerKind {
     Shared,
     Own,
     Newest,
@@ -79,17 +79,17 @@ impl Language {
     }
 
     /// Where the test in `text` belongs, by its first line.
-    fn place(self, text: &str) -> Result<Place> {
+    fn place(self, text: &str) -> Result<ServerKind> {
         let first = text.lines().next().unwrap_or_default();
         let Some(mark) = first.strip_prefix(self.comment()).and_then(|rest| rest.strip_prefix("e2e: "))
         else {
-            return Ok(Place::Shared);
+            return Ok(ServerKind::Shared);
         };
         Ok(match (mark, self) {
-            ("own server", _) => Place::Own,
-            ("newest", Self::Python) => Place::Newest,
-            ("tls", _) => Place::Tls,
-            ("fuzz", Self::Python) => Place::Fuzz,
+            ("own server", _) => ServerKind::Own,
+            ("newest", Self::Python) => ServerKind::Newest,
+            ("tls", _) => ServerKind::Tls,
+            ("fuzz", Self::Python) => ServerKind::Fuzz,
             _ => bail!("`{first}`: nothing runs there"),
         })
     }
@@ -98,7 +98,7 @@ impl Language {
     ///
     /// # Errors
     /// A file with tests that its name keeps from being run, or a first line that asks for what there is not.
-    pub(crate) fn files(self) -> Result<Vec<(String, Place)>> {
+    pub(crate) fn files(self) -> Result<Vec<(String, ServerKind)>> {
         let folder = self.folder();
         let mut files = Vec::new();
         collect(&folder, &folder, &mut files)?;
@@ -120,7 +120,7 @@ impl Language {
     ///
     /// # Errors
     /// Those of [`files`](Self::files).
-    pub(crate) fn at(self, place: Place) -> Result<Vec<String>> {
+    pub(crate) fn at(self, place: ServerKind) -> Result<Vec<String>> {
         let files = self.files()?.into_iter().filter(|(_, found)| *found == place);
         Ok(files.map(|(file, _)| file).collect())
     }
@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn the_first_line_says_where_a_file_runs() {
         let place = |language: Language, text: &str| language.place(text).ok();
-        assert_eq!(place(Language::JavaScript, "import a from 'b'\n"), Some(Place::Shared));
-        assert_eq!(place(Language::JavaScript, "// e2e: own server\n"), Some(Place::Own));
-        assert_eq!(place(Language::Python, "# e2e: newest\n\"\"\"What.\"\"\"\n"), Some(Place::Newest));
-        assert_eq!(place(Language::Python, "# e2e: tls\n"), Some(Place::Tls));
+        assert_eq!(place(Language::JavaScript, "import a from 'b'\n"), Some(ServerKind::Shared));
+        assert_eq!(place(Language::JavaScript, "// e2e: own server\n"), Some(ServerKind::Own));
+        assert_eq!(place(Language::Python, "# e2e: newest\n\"\"\"What.\"\"\"\n"), Some(ServerKind::Newest));
+        assert_eq!(place(Language::Python, "# e2e: tls\n"), Some(ServerKind::Tls));
         assert_eq!(place(Language::Python, "# e2e: nowhere\n"), None);
         assert_eq!(place(Language::JavaScript, "// e2e: newest\n"), None, "all generations are in each file");
     }
@@ -174,9 +174,9 @@ mod tests {
     fn every_file_here_has_its_place_and_every_place_its_files() {
         for language in Language::ALL {
             let files = language.files().unwrap();
-            assert!(files.iter().any(|(_, place)| *place == Place::Shared), "{language:?}: {files:?}");
-            assert!(files.iter().any(|(_, place)| *place == Place::Tls), "{language:?}: {files:?}");
+            assert!(files.iter().any(|(_, place)| *place == ServerKind::Shared), "{language:?}: {files:?}");
+            assert!(files.iter().any(|(_, place)| *place == ServerKind::Tls), "{language:?}: {files:?}");
         }
-        assert!(!Language::Python.at(Place::Newest).unwrap().is_empty());
+        assert!(!Language::Python.at(ServerKind::Newest).unwrap().is_empty());
     }
 }

@@ -19,7 +19,7 @@ const UNREACHED: &[(&str, &str, &str)] = &[
     ("wire", "store", "public forms are the wire's own"),
 ];
 
-/// Crates that do not depend on others of ours directly: they ask whoever stands between.
+/// Crates that do not depend on others of ours directly: they go through the crate between.
 const UNASKED: &[(&str, &str, &str)] = &[
     ("api", "engine", "it asks `lives`"),
     ("api", "engine-namespaces", "it asks `lives`"),
@@ -30,8 +30,8 @@ const UNASKED: &[(&str, &str, &str)] = &[
     ("config", "store", "it names settings; `server` makes the parts' options of them"),
     ("config", "otlp", "it names settings; `server` makes the parts' options of them"),
     ("sampler", "alerts", "rules look at what it publishes"),
-    ("webhooks", "lifecycle", "it learns of events from the store"),
-    ("webhooks", "api", "it learns of events from the store"),
+    ("webhooks", "lifecycle", "it reads events from the store"),
+    ("webhooks", "api", "it reads events from the store"),
 ];
 
 /// Crates of others, and who alone depends on them.

@@ -1,4 +1,4 @@
-//! No circle of imports is larger than three files: whoever wants to understand one of them would have to read them all.
+//! No circle of imports is larger than three files: to understand one of them a reader would have to read them all.
 
 use std::collections::{BTreeMap, BTreeSet};
 

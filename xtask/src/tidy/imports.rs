@@ -18,11 +18,11 @@ struct Module {
     /// From the crate's `src`.
     file: String,
     code: String,
-    /// What it re-exports: name and the path it stands for.
+    /// What it re-exports: name and its full path.
     exports: BTreeMap<String, Vec<String>>,
     /// Modules of which it re-exports everything.
     globs: Vec<Vec<String>>,
-    /// What else it brings in: name and the path it stands for.
+    /// What else it brings in: name and its full path.
     brought: BTreeMap<String, Vec<String>>,
     /// The other paths it names.
     paths: BTreeSet<Vec<String>>,
@@ -70,7 +70,8 @@ impl Modules {
         self.by_path.iter().map(|entry| (entry.1.file.as_str(), of(entry))).collect()
     }
 
-    /// The module that defines what `named` names in the module at `from`; `None` for what is no module's of this crate.
+    /// The module that defines what `named` names in the module at `from`; `None` for what is no module's of this
+    /// crate.
     fn target(&self, from: &str, named: &[String], depth: usize) -> Option<&str> {
         let mut at: Vec<&str> = from.split("::").filter(|part| !part.is_empty()).collect();
         let mut rest = named.iter().map(String::as_str).peekable();
@@ -133,7 +134,7 @@ fn module_of(file: &str) -> String {
     }
 }
 
-/// `line` without a comment behind it and without what stands between quotation marks.
+/// `line` without a comment behind it and without the text between quotation marks.
 fn bare(line: &str) -> String {
     let line = line.split("//").next().unwrap_or_default();
     line.split('"').step_by(2).collect()
@@ -221,7 +222,7 @@ fn split(tree: &str) -> Vec<&str> {
     parts
 }
 
-/// Paths that stand in the code itself.
+/// Paths in the code itself.
 fn written_out(code: &str) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     for line in code.lines().filter(|line| !line.contains("use ") && !line.starts_with("mod ")) {

@@ -10,7 +10,7 @@ use crate::shell::root;
 const UNSAFE: [&str; 2] = ["agent", "engine-namespaces"];
 
 /// Crates that read the machine's clock and make ids themselves, and why. All others carry [`BAN`] and take a `Clock`
-/// and an `Entropy`; what is refused stands in `clippy.toml`.
+/// and an `Entropy`; `clippy.toml` lists what is refused.
 pub(super) const AMBIENT: &[(&str, &str)] = &[
     ("agent", "runs inside a sandbox, where the machine's clock is the only one"),
     ("bench", "measures in real time"),
@@ -69,7 +69,7 @@ fn unsafe_fault(source: &Source) -> Option<String> {
     Some(format!("{}:{n}: only {} may hold `unsafe`", source.path, UNSAFE.join(", ")))
 }
 
-/// Whether `unsafe` stands in a string (a header of HTTP knows the word too).
+/// Whether `unsafe` is in a string (a header of HTTP knows the word too).
 fn quoted(line: &str) -> bool {
     line.find("unsafe").is_some_and(|at| line[..at].matches('"').count() % 2 == 1)
 }

@@ -16,6 +16,7 @@
 //! sleeps        no test sleeps to synchronise
 //! duplicates    one version of each crate in the lock file
 //! names         no drawers
+//! keys          who spells the API's JSON keys
 //! ```
 
 mod absences;
@@ -26,6 +27,7 @@ mod dials;
 mod duplicates;
 mod floors;
 mod imports;
+mod keys;
 mod lints;
 mod names;
 mod rooms;
@@ -60,6 +62,7 @@ pub(crate) fn run() -> Result<()> {
     faults.extend(floors::faults(&sources));
     faults.extend(time::faults(&sources));
     faults.extend(sleeps::faults(&sources, &files)?);
+    faults.extend(keys::faults(&sources));
     faults.extend(duplicates::faults()?);
     faults.extend(files.iter().filter_map(|file| names::fault(file)));
     faults.extend(

@@ -48,7 +48,7 @@ impl Source {
             || self.path.split('/').any(|part| folders.contains(&part))
     }
 
-    /// How long it is, with everything that stands in it.
+    /// How long it is, with everything in it.
     pub(super) fn n_lines(&self) -> usize {
         self.text.lines().count()
     }

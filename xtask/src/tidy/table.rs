@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The heading that the table stands below.
+/// The heading above the table.
 const HEADING: &str = "## Who may know whom";
 
 /// One line of the table.

@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use sandscope_agent_protocol::content::Coding;
 use tokio::sync::oneshot;
 
-use crate::places::Place;
+use crate::permits::Permit;
 use crate::pool;
 
 /// Read at a time, at first.
@@ -45,8 +45,8 @@ pub(super) struct Source {
     left: u64,
     chunk: usize,
     spare: Spare,
-    large: Option<Place>,
-    gzip: Option<(GzEncoder<Vec<u8>>, Place)>,
+    large: Option<Permit>,
+    gzip: Option<(GzEncoder<Vec<u8>>, Permit)>,
 }
 
 impl Source {
@@ -54,11 +54,11 @@ impl Source {
     pub(super) fn open(mut file: File, start: u64, length: u64, coding: Coding) -> io::Result<Self> {
         file.seek(SeekFrom::Start(start))?;
         let gzip = match coding {
-            Coding::Gzip if worth_it(&file)? => Place::take(&COMPRESSED, MAX_COMPRESSED)
+            Coding::Gzip if worth_it(&file)? => Permit::take(&COMPRESSED, MAX_COMPRESSED)
                 .map(|place| (GzEncoder::new(Vec::new(), Compression::fast()), place)),
             _ => None,
         };
-        let large = Place::take(&LARGE, MAX_LARGE);
+        let large = Permit::take(&LARGE, MAX_LARGE);
         let chunk = if large.is_some() { CHUNK_BYTES } else { SMALL_CHUNK_BYTES };
         Ok(Self { file, left: length, chunk, spare: Spare::default(), large, gzip })
     }

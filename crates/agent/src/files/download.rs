@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{HeaderValue, Request, StatusCode};
 use rustix::fs::{Mode, OFlags};
-use sandscope_agent_protocol::content::{Accepted, Coding, Extent, Verdict, Version};
+use sandscope_agent_protocol::content::{Accepted, Coding, Extent, Precondition, Version};
 
 use super::contents::{Contents, Source};
 use super::refusal::{blocking, of_io};
@@ -21,9 +21,9 @@ pub(super) async fn answer(path: String, request: &Request<RequestBody>) -> Resu
         blocking(move || open(&opened)).await?.map_err(|error| of_io("cannot read", &path, &error))?;
     let headers = request.headers();
     match version.judge(headers) {
-        Verdict::Send => {}
-        Verdict::NotModified => return Ok(described(StatusCode::NOT_MODIFIED, &version)),
-        Verdict::Failed => {
+        Precondition::Send => {}
+        Precondition::NotModified => return Ok(described(StatusCode::NOT_MODIFIED, &version)),
+        Precondition::Failed => {
             let message = format!("path '{path}' has changed");
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, message));
         }

@@ -12,12 +12,12 @@ const MAX_WAITING_BYTES: usize = 256 * 1024;
 /// A file that is being uploaded: while some of its bytes are written on the pool, more are taken in.
 pub(super) struct Target {
     pub(super) path: String,
-    place: Place,
+    sink: SinkState,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
 }
 
-enum Place {
+enum SinkState {
     Here(Sink),
     /// On the pool.
     Away(oneshot::Receiver<(Sink, io::Result<()>)>),
@@ -27,7 +27,7 @@ enum Place {
 
 impl Target {
     pub(super) fn new(path: String, sink: Sink) -> Self {
-        Self { path, place: Place::Here(sink), waiting: Vec::new(), waiting_bytes: 0 }
+        Self { path, sink: SinkState::Here(sink), waiting: Vec::new(), waiting_bytes: 0 }
     }
 
     /// Waits only while too much is waiting already. What fails may be said by a later call.
@@ -52,7 +52,7 @@ impl Target {
             return Err((self, error));
         }
         let bytes = self.bytes();
-        if let Place::Here(sink) = self.place {
+        if let SinkState::Here(sink) = self.sink {
             sink.keep();
         }
         Ok(bytes)
@@ -60,21 +60,21 @@ impl Target {
 
     /// Bytes that were to be written so far.
     pub(super) fn bytes(&self) -> u64 {
-        match &self.place {
-            Place::Here(sink) => sink.bytes(),
-            Place::Away(_) | Place::Lost => 0,
+        match &self.sink {
+            SinkState::Here(sink) => sink.bytes(),
+            SinkState::Away(_) | SinkState::Lost => 0,
         }
     }
 
     fn is_under_way(&self) -> bool {
-        matches!(&self.place, Place::Away(work) if work.is_empty())
+        matches!(&self.sink, SinkState::Away(work) if work.is_empty())
     }
 
     fn send(&mut self, last: bool) {
-        let Place::Here(mut sink) = std::mem::replace(&mut self.place, Place::Lost) else { return };
+        let SinkState::Here(mut sink) = std::mem::replace(&mut self.sink, SinkState::Lost) else { return };
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        self.place = Place::Away(pool::submit(move || {
+        self.sink = SinkState::Away(pool::submit(move || {
             let written = waiting.iter().try_for_each(|bytes| sink.write(bytes));
             let result = if last { written.and_then(|()| sink.finish()) } else { written };
             (sink, result)
@@ -83,11 +83,11 @@ impl Target {
 
     /// Waits until nothing is under way.
     async fn settle(&mut self) -> io::Result<()> {
-        let Place::Away(work) = &mut self.place else { return Ok(()) };
+        let SinkState::Away(work) = &mut self.sink else { return Ok(()) };
         let done = work.await;
-        self.place = Place::Lost;
+        self.sink = SinkState::Lost;
         let (sink, result) = done.map_err(io::Error::other)?;
-        self.place = Place::Here(sink);
+        self.sink = SinkState::Here(sink);
         result
     }
 }

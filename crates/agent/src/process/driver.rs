@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::fanout::Message;
 use super::input::Terminal;
 use super::launch::Outputs;
-use super::table::{Place, Process, ProcessTable};
+use super::table::{Process, ProcessPermit, ProcessTable};
 use crate::connect;
 
 /// How long the end of a process waits for descendants that still hold its output open.
@@ -30,7 +30,7 @@ pub(crate) async fn drive(
     outputs: Outputs,
     mut exit: oneshot::Receiver<WaitStatus>,
     deadline: Option<Instant>,
-    place: Place,
+    place: ProcessPermit,
 ) {
     let mut pumps = pin!(pump_all(&process, outputs));
     let mut pumping = true;

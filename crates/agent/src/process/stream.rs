@@ -57,7 +57,7 @@ impl EventStream {
             self.next = Next::Close(None);
             return Poll::Ready(Some(end));
         }
-        // Before the messages: at the time limit the process is killed, and the caller must be told why.
+        // Before the messages: at the time limit the process is killed, and the caller must learn why.
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()
         {

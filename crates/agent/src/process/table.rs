@@ -58,9 +58,9 @@ pub(crate) struct ProcessTable {
 }
 
 /// Room for one more process; given back when dropped.
-pub(crate) struct Place(Rc<Cell<usize>>);
+pub(crate) struct ProcessPermit(Rc<Cell<usize>>);
 
-impl Drop for Place {
+impl Drop for ProcessPermit {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
@@ -78,13 +78,13 @@ impl ProcessTable {
         }
     }
 
-    pub(crate) fn reserve(&self) -> Result<Place, ConnectError> {
+    pub(crate) fn reserve(&self) -> Result<ProcessPermit, ConnectError> {
         if self.drivers.get() >= MAX_PROCESSES {
             let message = format!("no more than {MAX_PROCESSES} processes can be tracked at a time");
             return Err(ConnectError::new(Code::ResourceExhausted, message));
         }
         self.drivers.set(self.drivers.get() + 1);
-        Ok(Place(Rc::clone(&self.drivers)))
+        Ok(ProcessPermit(Rc::clone(&self.drivers)))
     }
 
     /// An ended process whose id the kernel gave away again is forgotten.

@@ -1,4 +1,4 @@
-//! What a watcher, or who asked for one, hears of limits.
+//! What a watcher, or a request for one, is answered about limits.
 
 use sandscope_agent_protocol::{Code, ConnectError};
 

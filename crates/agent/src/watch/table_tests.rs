@@ -90,7 +90,7 @@ async fn a_tree_with_what_becomes_part_of_it() {
                 pairs(&seen),
                 [("CREATE", "n"), ("CREATE", "n/e"), ("CREATE", "n/e/w"), ("CREATE", "n/e/w/f")]
             );
-            // And watched from then on, without telling anything twice.
+            // And watched from then on, without a repeated event.
             std::fs::remove_file(at("n/e/w/f")).unwrap();
             std::fs::write(at("n/e/w/f"), "").unwrap();
             assert_eq!(pairs(&events(&watching, 2).await), [("REMOVE", "n/e/w/f"), ("CREATE", "n/e/w/f")]);
@@ -179,7 +179,7 @@ async fn after_more_than_the_kernel_keeps_everything_is_watched_again() {
             let mut told = false;
             let mut number = 0;
             while !told {
-                assert!(number < 3000, "never told");
+                assert!(number < 3000, "never reported");
                 number += 1;
                 std::fs::write(root.path().join(format!("late/deep/{number}")), "").unwrap();
                 // sleep: the pause between two tries

@@ -39,7 +39,7 @@ pub(crate) fn me() -> String {
 }
 
 impl Agent {
-    /// Started and not yet told whose it is.
+    /// Started and not yet configured.
     pub(crate) fn bare() -> Self {
         // A shell moves the token from standard input to the descriptor where the agent looks for it.
         let mut child = Command::new("/bin/sh")

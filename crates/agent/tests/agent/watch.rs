@@ -104,7 +104,7 @@ fn whoever_takes_events_too_slowly_is_told() {
         std::fs::write(format!("{root}/{number}"), "").unwrap();
     }
     let mut seen = Vec::new();
-    wait_until("the loss is told", || {
+    wait_until("the loss is reported", || {
         let (status, answer) = call(&agent, "GetWatcherEvents", &named);
         if status == 200 {
             seen.extend(answer["events"].as_array().cloned().unwrap_or_default());

@@ -112,7 +112,7 @@ pub(super) async fn answer(
         return Err(ApiError::bad_request(BEYOND));
     }
     if !wait.is_zero() && is_empty(&page) {
-        let mut reader = app.live.join(team).ok_or_else(|| too_many(app))?;
+        let mut reader = app.event_readers.join(team).ok_or_else(|| too_many(app))?;
         let waiting = async {
             loop {
                 query.position = Some(page.position);
@@ -150,7 +150,7 @@ fn headers(page: &EventPage, ascending: bool) -> HeaderMap {
 pub(super) fn too_many(app: &App) -> ApiError {
     let message = format!(
         "you have reached the maximum number of concurrent event streams and waiting requests ({})",
-        app.live.max_readers()
+        app.event_readers.max_readers()
     );
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
 }

@@ -1,8 +1,8 @@
 //! `GET /events/stream`: the team's events as they are committed, as server-sent events.
 //!
 //! A task fills a bounded queue from which the connection is fed. Whoever does not read fills first the connection's
-//! buffers, then the queue; after `StreamOptions::stall` without room the stream is cut, and goes on elsewhere from the last `id`
-//! that arrived. Nothing waits for a reader but its own task.
+//! buffers, then the queue; after `StreamOptions::stall` without room the stream is cut, and goes on elsewhere from the
+//! last `id` that arrived. Nothing waits for a reader but its own task.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::events_list::too_many;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::live::{Hangup, Next, Reader, frame};
+use crate::event_readers::{Hangup, Next, Reader, frame};
 use crate::query::Query;
 use crate::{App, event_filter, paths};
 
@@ -67,7 +67,7 @@ pub(crate) async fn stream_events(
 ) -> Result<Response, ApiError> {
     let team = caller.team.id;
     let filter = event_filter::read(&app, team, &query, None).await?;
-    let reader = app.live.join(team).ok_or_else(|| too_many(&app))?;
+    let reader = app.event_readers.join(team).ok_or_else(|| too_many(&app))?;
     let position = start(&app, &caller, &query, &headers).await?;
     let hangup = parts.extensions.get::<Hangup>().cloned();
     let (pieces, body) = mpsc::channel(QUEUE);
@@ -76,7 +76,7 @@ pub(crate) async fn stream_events(
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // What stands between would wait for more before it passes anything on.
+        // A proxy between would wait for more before it passes anything on.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((head, Body::new(Pieces(body))).into_response())
@@ -214,7 +214,7 @@ impl Stream {
         self.send(format!("event: reset\nid: {position}\ndata: {data}\n\n").into()).await
     }
 
-    /// Waits for something new, telling the client now and then that it is still there and how far it has come.
+    /// Waits for something new, and sends the client now and then a heartbeat with its position.
     async fn wait(&mut self) -> Result<(), End> {
         loop {
             tokio::select! {

@@ -11,7 +11,7 @@ use crate::error::{ApiError, of_request};
 use crate::segments::SandboxPath;
 use crate::{App, paths};
 
-/// Clients tell "already paused" from other conflicts by this text's status alone, people by its words.
+/// Clients distinguish "already paused" from other conflicts by the status alone, people by the words.
 fn denied(id: &SandboxId, state: StateName) -> String {
     match state {
         StateName::Paused | StateName::Pausing => {

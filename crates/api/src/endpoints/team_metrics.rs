@@ -13,7 +13,7 @@ use crate::query::Query;
 use crate::segments::TeamPath;
 use crate::{App, paths};
 
-/// What is told where nothing is asked.
+/// The range where the request names none.
 const DEFAULT_RANGE_S: i64 = 7 * 24 * 3600;
 /// Steps at most: more than a year at the coarsest step.
 const MAX_POINTS: usize = 40_000;

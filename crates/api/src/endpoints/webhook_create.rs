@@ -93,7 +93,7 @@ pub(super) async fn build(
     Ok(webhook)
 }
 
-/// Everything wrong with a registration: told at once, joined by `; `.
+/// Everything wrong with a registration: reported at once, joined by `; `.
 #[derive(Debug, Default)]
 pub(super) struct Violations(Vec<String>);
 

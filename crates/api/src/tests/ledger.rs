@@ -219,7 +219,7 @@ async fn the_state_at_a_time_is_what_it_was() {
 #[tokio::test]
 async fn what_retention_has_removed_is_refused_and_what_is_left_is_still_right() {
     let story = Story::tell().await;
-    // Everything but the kill of the one that is gone, which was told last.
+    // Everything but the kill of the one that is gone, which was recorded last.
     let cutoff = story.began + jiff::SignedDuration::from_millis(8_800);
     let retention = jiff::SignedDuration::from_hours(7 * 24);
     story.door.store.facts.delete_expired(cutoff + retention).await.unwrap();

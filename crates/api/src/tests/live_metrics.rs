@@ -126,7 +126,7 @@ async fn a_reader_that_does_not_read_is_cut_off() {
             () = hangup.0.notified() => {}
         }
     });
-    told.await.expect("its connection is told to end");
+    told.await.expect("its connection is asked to end");
     drop(stream);
 }
 

@@ -4,7 +4,7 @@ use super::{FormatArgs, ServerArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum AlertCommand {
-    /// List what fires, the oldest first
+    /// List firing alerts, the oldest first
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
@@ -19,9 +19,9 @@ pub enum AlertCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Make a rule and print its id; it holds at once
+    /// Create a rule and print its id; it applies at once
     Create {
-        /// What people call it
+        /// Name of the rule
         name: String,
         #[command(flatten)]
         rule: RuleArgs,
@@ -30,11 +30,11 @@ pub enum AlertCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Change what is given of a rule; what it fired resolves
+    /// Update the given fields of a rule; its firing alerts resolve
     Update {
         /// The rule's id, from `alert rules`
         id: String,
-        /// What people call it
+        /// Name of the rule
         #[arg(long)]
         name: Option<String>,
         #[command(flatten)]
@@ -44,7 +44,7 @@ pub enum AlertCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Delete a rule; what it fired resolves
+    /// Delete a rule; its firing alerts resolve
     Delete {
         /// The rule's id, from `alert rules`
         id: String,
@@ -56,7 +56,7 @@ pub enum AlertCommand {
 /// What a rule says.
 #[derive(Debug, Args)]
 pub struct RuleArgs {
-    /// What it looks at: cpuPct, memPct, diskPct, processes, oomKills, outOfMemory, crashes, vcpuHours, cost,
+    /// Metric: cpuPct, memPct, diskPct, processes, oomKills, outOfMemory, crashes, vcpuHours, cost,
     /// webhookFailingS or webhookBehind
     #[arg(long)]
     pub metric: Option<String>,
@@ -69,13 +69,13 @@ pub struct RuleArgs {
     /// Resolves beyond this value [default: the threshold]
     #[arg(long, value_name = "VALUE")]
     pub clear: Option<f64>,
-    /// Seconds for which either must last
+    /// Seconds that the condition must last, to fire and to resolve
     #[arg(long = "for", value_name = "SECONDS")]
     pub for_s: Option<u32>,
-    /// Seconds over which is counted
+    /// Window in seconds over which events are counted
     #[arg(long = "within", value_name = "SECONDS")]
     pub within_s: Option<u32>,
-    /// What has a number of its own: sandbox, template, metadata.<key>, team or webhook
+    /// One alert for each: sandbox, template, metadata.<key>, team or webhook
     #[arg(long)]
     pub by: Option<String>,
 }

@@ -10,10 +10,10 @@ pub enum SandboxCommand {
     /// List sandboxes, newest first
     #[command(visible_alias = "ls")]
     List {
-        /// Which states: running, paused or running,paused
+        /// States to list: running, paused or running,paused
         #[arg(short, long, default_value = "running,paused")]
         state: String,
-        /// How many at most
+        /// Maximum number of sandboxes
         #[arg(short, long, default_value_t = 1000)]
         limit: usize,
         #[command(flatten)]
@@ -31,13 +31,13 @@ pub enum SandboxCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Run a command in a sandbox; its exit code becomes ours
+    /// Run a command in a sandbox and exit with its exit code
     #[command(visible_alias = "ex")]
     Exec(ExecArgs),
     /// Open a terminal in a sandbox; Ctrl-] twice leaves it
     #[command(visible_alias = "cn")]
     Connect(ConnectArgs),
-    /// Print what a sandbox's processes wrote, also of one that is gone
+    /// Print a sandbox's logs, also after it has ended
     #[command(visible_alias = "lg")]
     Logs(LogsArgs),
     /// Print a sandbox's metrics
@@ -45,7 +45,7 @@ pub enum SandboxCommand {
     Metrics {
         /// Sandbox id
         id: String,
-        /// Go on until the sandbox ends
+        /// Follow until the sandbox ends
         #[arg(short, long)]
         follow: bool,
         /// Draw the last minutes as curves, every second, instead of lines
@@ -56,13 +56,13 @@ pub enum SandboxCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// End sandboxes
+    /// Kill sandboxes
     #[command(visible_alias = "kl")]
     Kill {
         /// Sandbox ids
         #[arg(required_unless_present = "all")]
         ids: Vec<String>,
-        /// All of them
+        /// All sandboxes
         #[arg(short, long, conflicts_with = "ids")]
         all: bool,
         #[command(flatten)]
@@ -76,7 +76,7 @@ pub enum SandboxCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Continue a paused sandbox
+    /// Resume a paused sandbox
     #[command(visible_alias = "rs")]
     Resume {
         /// Sandbox id
@@ -93,19 +93,19 @@ pub enum SandboxCommand {
 pub struct CreateArgs {
     /// Template [default: base]
     pub template: Option<String>,
-    /// The same as an option
+    /// Template, as an option
     #[arg(long = "template", value_name = "TEMPLATE", conflicts_with = "template")]
     pub named: Option<String>,
     /// Seconds until it times out
     #[arg(long, default_value_t = 300)]
     pub timeout: u32,
-    /// Pause it rather than kill it when its time is up
+    /// Pause instead of kill at the timeout
     #[arg(long)]
     pub auto_pause: bool,
-    /// Label, `key=value`; may be repeated
+    /// Label, `key=value`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
-    /// Environment variable, `KEY=VALUE`; may be repeated
+    /// Environment variable, `KEY=VALUE`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub env: Vec<(String, String)>,
     #[command(flatten)]
@@ -117,13 +117,13 @@ pub struct CreateArgs {
 /// What a process in a sandbox is given.
 #[derive(Debug, Args)]
 pub struct ProcessArgs {
-    /// As whom [default: the sandbox's own default user]
+    /// User to run as [default: the sandbox's default user]
     #[arg(short, long, value_name = "NAME")]
     pub user: Option<String>,
-    /// Where it starts [default: the user's home]
+    /// Working directory [default: the user's home]
     #[arg(short, long, value_name = "DIRECTORY")]
     pub cwd: Option<String>,
-    /// Environment variable, `KEY=VALUE`; may be repeated
+    /// Environment variable, `KEY=VALUE`; repeatable
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub env: Vec<(String, String)>,
 }
@@ -139,13 +139,13 @@ pub struct ExecArgs {
     pub command: Vec<String>,
     #[command(flatten)]
     pub process: ProcessArgs,
-    /// Let it run on and print its process id
+    /// Print the process id and leave the command running
     #[arg(short, long, conflicts_with = "tty")]
     pub background: bool,
-    /// Run it on a terminal of its own
+    /// Give the command a terminal
     #[arg(short, long)]
     pub tty: bool,
-    /// Leave standard input alone: the command reads nothing
+    /// Do not forward standard input
     #[arg(short, long, conflicts_with = "tty")]
     pub no_stdin: bool,
     #[command(flatten)]
@@ -166,19 +166,19 @@ pub struct ConnectArgs {
 pub struct LogsArgs {
     /// Sandbox id
     pub id: String,
-    /// Go on until the sandbox is gone
+    /// Follow until the sandbox ends
     #[arg(short, long)]
     pub follow: bool,
     /// Only this level and above: debug, info, warn or error
     #[arg(long, default_value = "info", value_parser = ["debug", "info", "warn", "error"], ignore_case = true)]
     pub level: String,
-    /// Only from here: 30s, 10m, 2h or 7d ago, or an RFC 3339 time [default: seven days ago]
+    /// Only entries since an age (30s, 10m, 2h, 7d) or a time (RFC 3339) [default: seven days ago]
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<String>,
-    /// Only entries that contain this
+    /// Only entries that contain this text
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
-    /// Only the last so many, up to 1000
+    /// Only the last N entries, up to 1000
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "since", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub tail: Option<u32>,
     #[command(flatten)]
@@ -189,21 +189,22 @@ pub struct LogsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum FilesCommand {
-    /// Copy a file or a directory into a sandbox, out of it, or from one to another
+    /// Copy files into a sandbox, out of it, or between sandboxes
     Cp(CopyArgs),
 }
 
-/// A place in a sandbox is `ID:path`; `-` is standard input or output. What is copied into a directory keeps its name.
+/// `ID:path` names a file in a sandbox; `-` is standard input or output. A copy into a directory keeps the source's
+/// name.
 #[derive(Debug, Args)]
 pub struct CopyArgs {
-    /// From where: a path, ID:path or -
+    /// Source: a path, ID:path or -
     pub source: String,
-    /// Where to: a path, ID:path or -
+    /// Target: a path, ID:path or -
     pub destination: String,
-    /// As which user of the sandbox
+    /// User of the sandbox to read and write as
     #[arg(short, long, value_name = "NAME")]
     pub user: Option<String>,
-    /// Print what was copied as one JSON object
+    /// Print one JSON object that lists the copied files
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

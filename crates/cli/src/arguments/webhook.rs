@@ -10,7 +10,7 @@ pub enum WebhookCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show one webhook and how deliveries to it have been going
+    /// Show one webhook and the state of its deliveries
     Info {
         /// Webhook id
         id: String,
@@ -19,7 +19,7 @@ pub enum WebhookCommand {
     },
     /// Register a webhook and print its id
     Create(Box<CreateWebhookArgs>),
-    /// Change what is given of a webhook, or enable one that was disabled
+    /// Update a webhook, or re-enable it
     Update(Box<UpdateWebhookArgs>),
     /// Delete a webhook
     Delete {
@@ -28,7 +28,7 @@ pub enum WebhookCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Send a webhook a made-up event and show how that went
+    /// Send a test event to a webhook and show the result
     Test {
         /// Webhook id
         id: String,
@@ -39,25 +39,25 @@ pub enum WebhookCommand {
     Deliveries {
         /// Webhook id
         id: String,
-        /// Only this one, with request and answer
+        /// Only this attempt, with request and answer
         delivery: Option<String>,
-        /// Only those that failed
+        /// Only failed attempts
         #[arg(long)]
         failed: bool,
-        /// How many, 1 to 100
+        /// Number of attempts to show, 1 to 100
         #[arg(long, default_value_t = 25)]
         limit: u32,
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show how deliveries went over the last day
+    /// Show delivery counts and durations of the last day
     Stats {
         /// Webhook id
         id: String,
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show what ran out of attempts, oldest event first
+    /// List exhausted deliveries, oldest event first
     DeadLetters {
         /// Webhook id
         id: String,
@@ -73,23 +73,23 @@ pub enum WebhookCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Send everything that never arrived again, or everything there was
+    /// Send undelivered events again, or all events
     Replay {
         /// Webhook id
         id: String,
-        /// Everything the webhook wants, not only what never arrived
+        /// All events that the webhook subscribes to, not only undelivered ones
         #[arg(long)]
         all: bool,
-        /// From this time on (RFC 3339)
+        /// Only events since this time (RFC 3339)
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
-        /// Up to this time (RFC 3339)
+        /// Only events before this time (RFC 3339)
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
-        /// Events per second at most
+        /// Maximum events per second
         #[arg(long, value_name = "N")]
         rate: Option<u32>,
-        /// Do not wait for its end
+        /// Do not wait until the replay ends
         #[arg(long)]
         detach: bool,
         #[command(flatten)]
@@ -102,7 +102,7 @@ pub enum WebhookCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// End a replay that is under way
+    /// Cancel a running replay
     CancelReplay {
         /// Webhook id
         id: String,
@@ -111,28 +111,28 @@ pub enum WebhookCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Draw a new secret and print it; the old one counts for a while longer
+    /// Rotate the secret and print the new one; both sign during the overlap
     RotateSecret {
         /// Webhook id
         id: String,
-        /// For how long, in seconds
+        /// Overlap in seconds
         #[arg(long, default_value_t = 86_400)]
         overlap: u32,
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Forward events to a local URL as they happen, signed as webhooks are: no public address needed
+    /// Forward live events to a local URL, signed like deliveries; needs no public address
     Listen {
-        /// Where to: plain HTTP
+        /// Local URL, plain HTTP
         #[arg(long, value_name = "URL")]
         forward_to: String,
-        /// Of these types only
+        /// Only these types
         #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
         types: Vec<String>,
-        /// Of this sandbox only
+        /// Only events of this sandbox
         #[arg(long, value_name = "ID")]
         sandbox: Option<String>,
-        /// What to sign with; drawn and printed where not given
+        /// Signature secret [default: generated and printed]
         #[arg(long, env = "SANDSCOPE_WEBHOOK_SECRET", hide_env_values = true)]
         secret: Option<String>,
         #[command(flatten)]
@@ -142,15 +142,15 @@ pub enum WebhookCommand {
 
 #[derive(Debug, Args)]
 pub struct CreateWebhookArgs {
-    /// Where events go
+    /// URL that events are sent to
     pub url: String,
-    /// What people call it
+    /// Name of the webhook
     #[arg(long, default_value = "webhook")]
     pub name: String,
-    /// Event types, for example killed or sandbox.lifecycle.killed; all of sandboxes' lives where not given
+    /// Event types, for example killed or sandbox.lifecycle.killed [default: all lifecycle types]
     #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
     pub events: Vec<String>,
-    /// What deliveries are signed with; drawn and printed where not given
+    /// Signature secret [default: generated and printed]
     #[arg(long, env = "SANDSCOPE_WEBHOOK_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
     /// Further options, as the API takes them, for example 'ordering="strict"' or maxInFlight=16
@@ -164,19 +164,19 @@ pub struct CreateWebhookArgs {
 pub struct UpdateWebhookArgs {
     /// Webhook id
     pub id: String,
-    /// Where events go
+    /// URL that events are sent to
     #[arg(long)]
     pub url: Option<String>,
-    /// What people call it
+    /// Name of the webhook
     #[arg(long)]
     pub name: Option<String>,
-    /// Event types, instead of those it has
+    /// Event types that replace the current ones
     #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
     pub events: Vec<String>,
-    /// Deliver to it, from now on
+    /// Enable the webhook, from now on
     #[arg(long, conflicts_with = "disable")]
     pub enable: bool,
-    /// Deliver nothing to it
+    /// Disable the webhook
     #[arg(long)]
     pub disable: bool,
     /// Further options, as the API takes them, for example 'ordering="strict"' or maxInFlight=16

@@ -24,11 +24,11 @@ pub(crate) async fn run(command: AlertCommand) -> anyhow::Result<ExitCode> {
         }
         AlertCommand::Create { name, rule, format, server } => {
             let made = super::client(server)?.create_alert_rule(&body(Some(name), rule)).await?;
-            told(format.get(), &made)?;
+            show(format.get(), &made)?;
         }
         AlertCommand::Update { id, name, rule, format, server } => {
             let changed = super::client(server)?.update_alert_rule(&id, &body(name, rule)).await?;
-            told(format.get(), &changed)?;
+            show(format.get(), &changed)?;
         }
         AlertCommand::Delete { id, server } => super::client(server)?.delete_alert_rule(&id).await?,
     }
@@ -40,7 +40,7 @@ fn body(name: Option<String>, rule: RuleArgs) -> AlertRuleBody {
     AlertRuleBody { name, metric, above, below, clear, for_seconds: for_s, within_seconds: within_s, by }
 }
 
-fn told(format: Format, rule: &AlertRuleView) -> anyhow::Result<()> {
+fn show(format: Format, rule: &AlertRuleView) -> anyhow::Result<()> {
     match format {
         Format::Pretty => output::line(rule.id.map(|id| id.to_string()).unwrap_or_default())?,
         Format::Json => output::line(serde_json::to_string(rule)?)?,

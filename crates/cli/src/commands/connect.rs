@@ -62,7 +62,7 @@ pub(crate) async fn attach(
     for (name, value) in [("TERM", term.as_str()), ("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8")] {
         command.envs.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
-    // Refusals are told on a terminal as it should be.
+    // Refusals are printed on a restored terminal.
     let mut stream = client.start(sandbox, &command).await?;
     let pid = started(&mut stream).await?;
     let raw = RawMode::enter().context("cannot take over the terminal")?;

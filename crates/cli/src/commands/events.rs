@@ -148,14 +148,14 @@ mod tests {
             rest: serde_json::Map::new(),
         };
         assert_eq!(details(&event), "reason timeout, ran 1.042 s, by the server (timeout)");
-        let told = |data| details(&Event { event_data: Some(data), ..event.clone() });
+        let shown = |data| details(&Event { event_data: Some(data), ..event.clone() });
         assert_eq!(
-            told(json!({"kill_reason": "request", "remote_address": "10.0.0.1",
+            shown(json!({"kill_reason": "request", "remote_address": "10.0.0.1",
                 "actor": {"type": "api_key", "id": "k1"}})),
             "reason request, by key k1 from 10.0.0.1"
         );
         assert_eq!(
-            told(json!({"alert": {"rule": "hot", "metric": "cpuPct", "value": 91.5}})),
+            shown(json!({"alert": {"rule": "hot", "metric": "cpuPct", "value": 91.5}})),
             "rule hot: cpuPct at 91.5"
         );
         assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000");

@@ -92,7 +92,7 @@ pub(crate) async fn started(stream: &mut ProcessStream) -> anyhow::Result<u32> {
 async fn forward_input(client: Client, sandbox: Sandbox, pid: u32) {
     let mut input = read_stdin(INPUT_BYTES);
     while let Some(piece) = input.recv().await {
-        // It has closed its input or ended: what becomes of it is told by its events.
+        // It has closed its input or ended: its events report what becomes of it.
         if client.send_stdin(&sandbox, pid, piece).await.is_err() {
             return;
         }
@@ -101,7 +101,7 @@ async fn forward_input(client: Client, sandbox: Sandbox, pid: u32) {
     let _ = client.close_stdin(&sandbox, pid).await;
 }
 
-/// Standard input, piece by piece; ends with it. The thread is one of its own because a read cannot be given up: it
+/// Standard input, piece by piece; ends with it. The thread is one of its own because a read cannot be canceled: it
 /// must not keep the program from ending.
 pub(crate) fn read_stdin(piece_bytes: usize) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(INPUT_QUEUE);

@@ -4,7 +4,7 @@
 //! names must be names, links and devices are left out, and a file appears under its name only once it is complete.
 
 mod copy;
-mod place;
+mod copy_end;
 
 use std::process::ExitCode;
 
@@ -13,15 +13,15 @@ use serde_json::json;
 use crate::arguments::{CopyArgs, FilesCommand};
 use crate::commands::client;
 use copy::Copier;
-use place::Place;
+use copy_end::CopyEnd;
 use sandscope_console::output;
 
 /// `sandscope files …`
 pub(crate) async fn run(command: FilesCommand) -> anyhow::Result<ExitCode> {
     let FilesCommand::Cp(CopyArgs { source, destination, user, json, server }) = command;
-    let (from, to) = (Place::parse(&source), Place::parse(&destination));
+    let (from, to) = (CopyEnd::parse(&source), CopyEnd::parse(&destination));
     let mut copier = Copier::new(client(server)?, user);
-    let to_screen = matches!(to, Place::Stream);
+    let to_screen = matches!(to, CopyEnd::Stream);
     copier.copy(from, to).await?;
     let copied = copier.copied();
     if to_screen {

@@ -93,13 +93,13 @@ fn describe(node: &NodeView, paint: Paint) -> String {
 /// The share of the last minute in which something waited.
 fn waiting(pressure: &PressureMetrics) -> String {
     let parts = [("cpu", &pressure.cpu), ("memory", &pressure.memory), ("io", &pressure.io)];
-    let told = parts.into_iter().filter_map(|(what, metric)| {
+    let shown = parts.into_iter().filter_map(|(what, metric)| {
         metric.as_ref().map(|metric| format!("{what} {:.1} %", metric.some.avg60))
     });
-    let told: Vec<_> = told.collect();
-    if told.is_empty() {
+    let shown: Vec<_> = shown.collect();
+    if shown.is_empty() {
         "the kernel does not say".to_owned()
     } else {
-        told.join(", ") + " of the last minute"
+        shown.join(", ") + " of the last minute"
     }
 }

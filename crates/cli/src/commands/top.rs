@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Ownership: one task owns the [`Board`], which is pure: what happened goes in, what to ask comes out. Requests run in
-//! tasks of their own and come back as news, so that a slow server never makes the screen stand still. A broken stream
+//! tasks of their own and come back as news, so that a slow server never freezes the screen. A broken stream
 //! is taken up again and said to be broken meanwhile. The terminal is restored however the command ends.
 
 mod board;
@@ -37,7 +37,7 @@ const QUEUE: usize = 256;
 /// Processes shown of one sandbox.
 const PROCESSES: u32 = 50;
 
-/// What the board hears of.
+/// What reaches the board.
 #[derive(Debug)]
 enum News {
     Key(KeyEvent),
@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: TopArgs) -> anyhow::Result<ExitCode> {
     let client = commands::client(arguments.server)?;
     // Says what is wrong with server or key before the screen is taken.
     let sandboxes = client.sandboxes("running,paused", usize::MAX).await?;
-    let (news, mut heard) = mpsc::channel(QUEUE);
+    let (news, mut received) = mpsc::channel(QUEUE);
     tokio::spawn(stream(client.clone(), news.clone()));
     tokio::spawn(list(client.clone(), news.clone()));
     let mut terminal = ratatui::try_init().context("`top` needs a terminal")?;
@@ -65,17 +65,17 @@ pub(crate) async fn run(arguments: TopArgs) -> anyhow::Result<ExitCode> {
     let outcome = async {
         loop {
             terminal.draw(|frame| view::draw(frame, &mut board))?;
-            let Some(first) = heard.recv().await else { return Ok(()) };
+            let Some(first) = received.recv().await else { return Ok(()) };
             // Whatever came meanwhile needs one picture, not many.
             let mut next = Some(first);
             while let Some(one) = next {
-                for ask in board.hear(one) {
+                for ask in board.receive(one) {
                     if matches!(ask, Ask::Quit) {
                         return Ok(());
                     }
                     tokio::spawn(act(client.clone(), ask, news.clone()));
                 }
-                next = heard.try_recv().ok();
+                next = received.try_recv().ok();
             }
         }
     }
@@ -86,13 +86,13 @@ pub(crate) async fn run(arguments: TopArgs) -> anyhow::Result<ExitCode> {
 
 fn read_keys(news: &mpsc::Sender<News>) {
     loop {
-        let told = match event::read() {
+        let sent = match event::read() {
             Ok(Event::Key(key)) if key.is_press() => news.blocking_send(News::Key(key)),
             Ok(Event::Resize(..)) => news.blocking_send(News::Redraw),
             Ok(_) => Ok(()),
             Err(_) => return,
         };
-        if told.is_err() {
+        if sent.is_err() {
             return;
         }
     }
@@ -124,11 +124,11 @@ async fn stream(client: Client, news: mpsc::Sender<News>) {
 async fn list(client: Client, news: mpsc::Sender<News>) {
     loop {
         tokio::time::sleep(LIST_EVERY).await;
-        let told = match client.sandboxes("running,paused", usize::MAX).await {
+        let sent = match client.sandboxes("running,paused", usize::MAX).await {
             Ok(sandboxes) => news.send(News::List(sandboxes)).await,
             Err(error) => news.send(News::Note(error.to_string())).await,
         };
-        if told.is_err() {
+        if sent.is_err() {
             return;
         }
     }
@@ -136,7 +136,7 @@ async fn list(client: Client, news: mpsc::Sender<News>) {
 
 async fn act(client: Client, ask: Ask, news: mpsc::Sender<News>) {
     let done = |what: &str, id: &str| News::Note(format!("{id} {what}"));
-    let told = match &ask {
+    let outcome = match &ask {
         Ask::Quit => return,
         Ask::Kill(id) => client.kill(id).await.map(|()| done("has been killed", id)),
         Ask::Pause(id) => client.pause(id).await.map(|()| done("has been paused", id)),
@@ -150,8 +150,8 @@ async fn act(client: Client, ask: Ask, news: mpsc::Sender<News>) {
     };
     let changed = !matches!(ask, Ask::Look(_));
     // A look that failed is asked for again with the next second.
-    let told = told.unwrap_or_else(|error| News::Note(error.to_string()));
-    if news.send(told).await.is_ok()
+    let outcome = outcome.unwrap_or_else(|error| News::Note(error.to_string()));
+    if news.send(outcome).await.is_ok()
         && changed
         && let Ok(sandboxes) = client.sandboxes("running,paused", usize::MAX).await
     {

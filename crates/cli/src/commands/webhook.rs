@@ -55,7 +55,7 @@ pub(crate) async fn run(command: WebhookCommand) -> anyhow::Result<ExitCode> {
             let groups = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
             let mut all: Vec<Value> =
                 groups.iter().filter_map(|group| group["attempts"].as_array()).flatten().cloned().collect();
-            // They come by event; times in RFC 3339 stand in their order as texts.
+            // They come by event; times in RFC 3339 sort as texts.
             all.sort_by(|one, other| other["timestamp"].as_str().cmp(&one["timestamp"].as_str()));
             output::line(attempts(&all))?;
         }

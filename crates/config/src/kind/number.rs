@@ -34,7 +34,7 @@ pub(crate) fn seconds(default: u32, range: RangeInclusive<u32>) -> Kind<Duration
         .map(|s| Duration::from_secs(s.into()), |time| unsigned(time.as_secs()))
 }
 
-/// Days.
+/// A whole number of days within `range`.
 pub(crate) fn days(default: u32, range: RangeInclusive<u32>) -> Kind<u32> {
     whole(default, range).counted_in("days")
 }

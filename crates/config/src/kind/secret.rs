@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{Fault, Kind, of_text, texts};
 use crate::shape::Shape;
 
-/// What stands for every secret.
+/// What is shown in place of every secret.
 const HIDDEN: &str = "[secret]";
 
 fn one(allowed: &str, parse: impl Fn(&str) -> Option<Option<Secret>> + 'static) -> Kind<Option<Secret>> {

@@ -17,18 +17,14 @@ const MAX_RULES: usize = 100;
 pub(super) fn settings() -> Vec<Setting> {
     let key = |key, shape, doc| Setting::unchecked((TABLE, key), shape, doc);
     vec![
-        key("name", Shape::Text, "What people call it"),
-        key("metric", Shape::Text, "What it looks at, for example cpuPct (docs/alerts.md)"),
+        key("name", Shape::Text, "Name of the rule"),
+        key("metric", Shape::Text, "Metric, for example cpuPct (docs/alerts.md)"),
         key("above", Shape::Number, "Fires at this value or above; this or `below`"),
         key("below", Shape::Number, "Fires at this value or below"),
-        key("clear", Shape::Number, "Resolves beyond this value; the threshold where not given"),
-        key("for_s", Shape::Whole, "Seconds for which either must last"),
-        key("within_s", Shape::Whole, "Seconds over which is counted"),
-        key(
-            "by",
-            Shape::Text,
-            "What has a number of its own: sandbox, template, metadata.<key>, team or webhook",
-        ),
+        key("clear", Shape::Number, "Resolves beyond this value; default: the threshold"),
+        key("for_s", Shape::Whole, "Seconds that the condition must last, to fire and to resolve"),
+        key("within_s", Shape::Whole, "Window in seconds over which events are counted"),
+        key("by", Shape::Text, "One alert for each: sandbox, template, metadata.<key>, team or webhook"),
     ]
 }
 

@@ -23,10 +23,10 @@ section! {
         /// Address of the operator's port: /metrics for Prometheus, without a key
         operator_listen: Option<SocketAddr> = optional_address(),
             key "listen", flag "operator-listen" "ADDRESS", env "SANDSCOPE_OPERATOR_LISTEN";
-        /// Busiest sandboxes that have series of their own there
+        /// Busiest sandboxes that get series of their own
         n_top_sandboxes: usize = whole(0, 0..=1000).map(|n| n as usize, |n| u32::try_from(*n).unwrap_or(u32::MAX)),
             key "top_sandboxes", flag "metrics-top-sandboxes" "N", env "SANDSCOPE_METRICS_TOP_SANDBOXES";
-        /// Fire the alerts that are worth knowing of any sandbox
+        /// Enable the shipped alert rules
         default_alerts: bool = switch(false),
             key "default_alerts", flag "default-alerts" "BOOL", env "SANDSCOPE_DEFAULT_ALERTS";
     }

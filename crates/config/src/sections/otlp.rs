@@ -22,10 +22,10 @@ section! {
         /// http://127.0.0.1:4318
         endpoint: Option<String> = optional_text(ADDRESS),
             key "endpoint", flag "otlp-endpoint" "URL", env "SANDSCOPE_OTLP_ENDPOINT";
-        /// What is spoken
+        /// Protocol and encoding
         protocol: () = choice((), "http/protobuf, the only one spoken", protocol, |()| "http/protobuf"),
             key "protocol";
-        /// What is pushed
+        /// Signals to push
         signals: Vec<Signal> = choices(
             Signal::ALL.to_vec(), "some of metrics, logs, events", |text| text.parse().ok(), |signal| signal.as_str(),
         ), key "signals";
@@ -48,7 +48,7 @@ section! {
     }
 }
 
-/// Checked.
+/// The section after its checks: what to push, and where to.
 #[derive(Debug, Clone)]
 pub struct Otlp {
     /// Base address of the collector that gets it.
@@ -65,7 +65,7 @@ pub struct Otlp {
     pub signals: Signals,
     /// Between two measurements.
     pub interval: Duration,
-    /// Single sandboxes told of in metrics.
+    /// Single sandboxes reported in metrics.
     pub n_sandboxes: usize,
     /// What every resource says.
     pub attributes: BTreeMap<String, String>,

@@ -16,13 +16,13 @@ section! {
         /// Writable layer of a sandbox, in MiB
         disk_mb: u32 = whole(2454, 64..=1_048_576).counted_in("MiB"),
             key "disk_mb", flag "disk-mb" "MIB", env "SANDSCOPE_DISK_MB";
-        /// Sandboxes kept ready before anybody asks, which makes creating faster; 0 for none
+        /// Sandboxes made in advance, which makes creates faster; 0 for none
         n_warm: usize = whole(4, 0..=256).map(|n| n as usize, |n| u32::try_from(*n).unwrap_or(u32::MAX)),
             key "warm", flag "warm-sandboxes" "N", env "SANDSCOPE_WARM_SANDBOXES";
-        /// Seconds between two questions to each agent; one silent for as long again is given up
+        /// Seconds between two checks of each agent; one silent for as long again is lost, and its sandbox ends
         agent_check: Duration = seconds(30, 1..=3600),
             key "agent_check_s", flag "agent-check-s" "SECONDS", env "SANDSCOPE_AGENT_CHECK_S";
-        /// Seconds between two comparisons of what is recorded with what is on the host
+        /// Seconds between two comparisons of the store with the host
         reconcile: Duration = seconds(300, 1..=86_400),
             key "reconcile_s", flag "reconcile-s" "SECONDS", env "SANDSCOPE_RECONCILE_S";
     }

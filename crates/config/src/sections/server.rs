@@ -13,12 +13,12 @@ use crate::rules::Rules;
 use crate::setting::section;
 
 section! {
-    /// What the server listens on, where it keeps things, and whom it lets in.
+    /// Addresses, data directory, TLS and access.
     pub Server in "server" said "" {
         /// Address to listen on; port 0 picks a free one
         listen: SocketAddr = address(([127, 0, 0, 1], 3000)),
             key "listen", flag "listen" "ADDRESS", env "SANDSCOPE_LISTEN";
-        /// Where everything is kept
+        /// Directory of all data
         data_dir: PathBuf = directory("./.sandscope"),
             key "data_dir", flag "data-dir" "DIR", env "SANDSCOPE_DATA_DIR";
         /// Domain of `<port>-<sandboxID>.<domain>` host names, with a port if clients use another than the one
@@ -41,15 +41,15 @@ section! {
         /// Seconds a client may take for the head of a request
         header_timeout: Duration = seconds(30, 1..=600),
             key "header_timeout_s", flag "header-timeout-s" "SECONDS", env "SANDSCOPE_HEADER_TIMEOUT_S";
-        /// Seconds a shutdown waits for what is under way
+        /// Seconds that a shutdown waits for work in progress
         drain_timeout: Duration = seconds(10, 0..=600),
             key "drain_timeout_s", flag "drain-timeout-s" "SECONDS", env "SANDSCOPE_DRAIN_TIMEOUT_S";
-        /// Networks of proxies whose X-Forwarded-For is believed, for example 10.0.0.0/8
+        /// Networks of proxies whose X-Forwarded-For is trusted, for example 10.0.0.0/8
         trusted_proxies: Vec<IpNet> = networks(),
             key "trusted_proxies", flag "trusted-proxies" "NETWORK,…", env "SANDSCOPE_TRUSTED_PROXIES";
-        /// The first team's API key; drawn at random and printed once where not given
+        /// The first team's API key; generated and printed once if not given
         first_api_key: Option<Secret> = api_key(), key "first_api_key", env "SANDSCOPE_FIRST_API_KEY";
-        /// What the operator presents in X-Admin-Token to see the machine (`GET /nodes`); without one nobody can
+        /// Token that operators send in X-Admin-Token to see the machine (`GET /nodes`); none: no access
         admin_token: Option<Secret> = token(), key "admin_token", env "SANDSCOPE_ADMIN_TOKEN";
     }
 }

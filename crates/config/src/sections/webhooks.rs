@@ -8,10 +8,10 @@ use crate::kind::{delays, hours_or_never, keys, ports, proxy, seconds, targets};
 use crate::setting::section;
 
 section! {
-    /// Where deliveries may go, and how long they are tried. They never go to loopback, private or otherwise special
+    /// Where deliveries may go, and how they are retried. They never go to loopback, private or otherwise special
     /// addresses, but for those that are allowed here.
     pub Webhooks in "webhooks" said "webhook" {
-        /// Private networks webhooks may go to all the same: 10.1.0.0/16, 10.1.2.3/32:8080 or 10.1.2.3/32:8000-8999
+        /// Private networks that webhooks may use: 10.1.0.0/16, 10.1.2.3/32:8080 or 10.1.2.3/32:8000-8999
         allow: Vec<AllowedTarget> = targets(),
             key "allow", flag "webhook-allow" "NETWORK[:PORTS],…", env "SANDSCOPE_WEBHOOK_ALLOW";
         /// Deadline of one webhook attempt, in seconds
@@ -25,14 +25,14 @@ section! {
         disable_after: Option<Duration> = hours_or_never(120, 8760),
             key "disable_after_hours", flag "webhook-disable-after-hours" "HOURS",
             env "SANDSCOPE_WEBHOOK_DISABLE_AFTER_HOURS";
-        /// Ports webhooks do not go to, instead of the usual ones of other services
+        /// Ports that webhooks may not use, instead of the usual ones of other services
         deny_ports: Option<BTreeSet<u16>> = ports(),
             key "deny_ports", flag "webhook-deny-ports" "PORT,…", env "SANDSCOPE_WEBHOOK_DENY_PORTS";
         /// HTTP proxy through which webhooks go: http://proxy.internal:3128
         proxy: Option<ProxyAddress> = proxy(),
             key "proxy", flag "webhook-proxy" "URL", env "SANDSCOPE_WEBHOOK_PROXY";
-        /// Key that webhooks' secrets are sealed with, and keys that were used before; drawn at random and kept in the
-        /// data directory where not given
+        /// Key that encrypts webhooks' secrets, then earlier keys; generated and kept in the
+        /// data directory if not given
         sealing_keys: Vec<Secret> = keys(), key "sealing_keys", env "SANDSCOPE_SEALING_KEYS";
     }
 }

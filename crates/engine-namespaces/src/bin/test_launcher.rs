@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     launcher_main(arguments.get(1).map(AsRef::as_ref));
     let [_, command, state_dir, cgroup_parent, ids @ ..] = arguments.as_slice() else {
-        return Err("tell me what to do".into());
+        return Err("no action given".into());
     };
     if command != "make" {
         return Err("the only command is `make`".into());

@@ -47,7 +47,7 @@ impl LauncherClient {
         }
     }
 
-    /// Sends a request and waits for its reply. Dropping the future gives up the reply, not the work.
+    /// Sends a request and waits for its reply. Dropping the future discards the reply, not the work.
     pub(crate) async fn call(&self, operation: Operation, fds: &[BorrowedFd<'_>]) -> Answer {
         let step = "ask the launcher";
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);

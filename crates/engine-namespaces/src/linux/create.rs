@@ -76,7 +76,7 @@ async fn assign(
     begin(shared, prepared, spec, body).await
 }
 
-/// Records the sandbox, tells its agent who it is, and lists it.
+/// Records the sandbox, sends its agent the first message, and lists it.
 async fn begin(
     shared: &Shared,
     prepared: Prepared,

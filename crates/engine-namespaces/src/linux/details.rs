@@ -16,9 +16,9 @@ use super::baseline::{Baseline, device_counters};
 use super::sandbox::Sandbox;
 use super::step::step;
 
-/// Processes whose open files are counted; with more the number is not told.
+/// Processes whose open files are counted; with more the number is not reported.
 const MAX_COUNTED: usize = 1024;
-/// Interfaces told of.
+/// Interfaces reported at most.
 const MAX_INTERFACES: usize = 16;
 /// More than any file read here holds.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -31,7 +31,7 @@ impl Sandbox {
         let traffic = device_counters(live.loop_device).map(|now| traffic(now, self.baseline.disk));
         let pids = self.cgroup.processes(MAX_COUNTED + 1).ok().filter(|pids| pids.len() <= MAX_COUNTED);
         let n_open_files = pids.and_then(open_files);
-        // What a number stands for may have changed hands until here; while the first process lives it has not.
+        // A number may have passed to another until here; while the first process lives it has not.
         if live.has_ended() {
             return Err(EngineError::NotFound);
         }
@@ -53,7 +53,7 @@ impl Sandbox {
     }
 }
 
-/// Open files of `pids`. The kernel tells their number as the size of a directory since Linux 6.2; listing each would
+/// Open files of `pids`. The kernel reports their number as the size of a directory since Linux 6.2; listing each would
 /// cost as much as the sandbox likes.
 pub(super) fn open_files(pids: Vec<i32>) -> Option<u64> {
     let mut n = 0_u64;

@@ -8,13 +8,13 @@ use sandscope_engine::DialFailure;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::client::LauncherClient;
-use super::live::Live;
+use super::handles::Handles;
 use super::protocol::Operation;
 
 /// Connects to a port inside.
 pub(super) async fn dial(
     launcher: &LauncherClient,
-    live: &Live,
+    live: &Handles,
     port: u16,
 ) -> Result<TcpStream, DialFailure> {
     let socket = socket_inside(launcher, live).await?;
@@ -26,7 +26,10 @@ pub(super) async fn dial(
 }
 
 /// A socket in the sandbox's network. That it cannot be made says nothing about the sandbox.
-pub(super) async fn socket_inside(launcher: &LauncherClient, live: &Live) -> Result<TcpSocket, DialFailure> {
+pub(super) async fn socket_inside(
+    launcher: &LauncherClient,
+    live: &Handles,
+) -> Result<TcpSocket, DialFailure> {
     let failed = |failure| DialFailure::Broken(io::Error::other(format!("{failure}")));
     let (_, mut fds) = launcher.call(Operation::Socket, &[live.network.as_fd()]).await.map_err(failed)?;
     let socket = fds.pop().ok_or_else(|| DialFailure::Broken(io::ErrorKind::NotFound.into()))?;

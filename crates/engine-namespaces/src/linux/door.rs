@@ -1,4 +1,4 @@
-//! The way into running sandboxes for whoever is not the engine.
+//! The way into running sandboxes for callers outside the engine.
 
 use async_trait::async_trait;
 use sandscope_engine::{Connection, Dial, DialFailure};

@@ -7,7 +7,7 @@ use sandscope_engine::Notice;
 use sandscope_model::{Cause, Exit, ExitStatus};
 use tokio::sync::mpsc;
 
-use super::live::{Live, RECORD_LIMIT};
+use super::handles::{Handles, RECORD_LIMIT};
 use super::record::{self, EXIT_FILE, ExitRecord};
 use super::sandbox::Sandbox;
 use super::sys;
@@ -25,7 +25,7 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 const SIGKILL: i32 = 9;
 
 impl Sandbox {
-    /// Follows the sandbox to its end and tells what nobody asked for.
+    /// Follows the sandbox to its end and reports an end that nobody requested.
     pub(crate) async fn watch(&self, notices: &mpsc::Sender<Notice>) {
         if let Some(live) = self.live() {
             self.follow(&live, notices).await;
@@ -45,8 +45,8 @@ impl Sandbox {
         }
     }
 
-    /// Waits for the first process's end, telling of processes killed for lack of memory until then.
-    async fn follow(&self, live: &Live, notices: &mpsc::Sender<Notice>) {
+    /// Waits for the first process's end, and reports processes killed for lack of memory until then.
+    async fn follow(&self, live: &Handles, notices: &mpsc::Sender<Notice>) {
         let word = self.cgroup.watch_oom().map_err(io::Error::other).and_then(sys::watch_oom);
         let word = word
             .inspect_err(|error| {
@@ -71,11 +71,11 @@ impl Sandbox {
     }
 
     /// Looks at the count, after each of the pauses, until it has risen or everything ended.
-    async fn tell_oom_kills(&self, live: &Live, notices: &mpsc::Sender<Notice>, pauses_ms: &[u64]) {
+    async fn tell_oom_kills(&self, live: &Handles, notices: &mpsc::Sender<Notice>, pauses_ms: &[u64]) {
         for pause_ms in pauses_ms {
             tokio::time::sleep(Duration::from_millis(*pause_ms)).await;
             if let Some(n_oom_kills) = self.oom.look(&self.cgroup) {
-                // Of the first process's own the end tells.
+                // Of the first process's own the end reports.
                 let ended = tokio::time::timeout(VICTIM_LIMIT, live.pidfd.readable()).await.is_ok();
                 if !ended && !self.is_being_killed() {
                     let notice = Notice::OutOfMemory { id: self.id.clone(), n_oom_kills };
@@ -129,12 +129,12 @@ impl Sandbox {
     /// What is known about the end of one that was found dead. `has_groups`: its control groups are still its own;
     /// others would say that it used nothing.
     pub(crate) fn found_dead(&self, same_boot: bool, has_groups: bool) -> Exit {
-        let told = self.last_words();
-        let exit = if has_groups { told } else { Exit { status: told.status, ..Exit::default() } };
+        let words = self.last_words();
+        let exit = if has_groups { words } else { Exit { status: words.status, ..Exit::default() } };
         let was_killed = exit.status == Some(ExitStatus::Signal(SIGKILL));
         let cause = match exit.plain_cause() {
             None if !same_boot => Cause::HostRestarted,
-            // Nobody looked: a kill for lack of memory that nobody was told of is taken for the end's.
+            // Nobody looked: a kill for lack of memory that was not reported is taken for the cause of the end.
             Some(_) if was_killed && exit.n_oom_kills.is_some_and(|n| n > 0) => Cause::OutOfMemory,
             Some(Cause::AgentExited) => Cause::AgentExited,
             _ if same_boot && !has_groups => Cause::ControlGroupsRemoved,

@@ -10,8 +10,8 @@ use sandscope_engine::Stray;
 use sandscope_model::{BuildId, ExitStatus, SandboxId};
 
 use super::disk;
+use super::handles::{hold, shows_image};
 use super::layout::Layout;
-use super::live::{hold, shows_image};
 use super::record::{self, EXIT_FILE, ExitRecord, SANDBOX_FILE, SandboxRecord};
 use super::strays::{belongs_to, layers, strays_below};
 use super::trace::Trace;
@@ -34,7 +34,7 @@ pub struct Inspection {
 pub enum Seen {
     /// Its processes run.
     Running,
-    /// Its processes stand still.
+    /// Its processes are frozen.
     Paused,
     /// Its processes are gone.
     Dead(Option<ExitStatus>),

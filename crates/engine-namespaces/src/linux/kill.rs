@@ -56,7 +56,7 @@ fn discard(remover: &Remover, sandbox: Arc<Sandbox>, busy: BusyWith) {
     let under_way = remover.begin();
     let remover = remover.clone();
     tokio::task::spawn_blocking(move || {
-        // Dropped in reverse order: whoever waits for this may take the state directory over at once.
+        // Dropped in reverse order: a caller that waits for this may take the state directory over at once.
         let _until_done = under_way;
         let remover = remover;
         let (group, dir) = (sandbox.cgroup.name().to_owned(), sandbox.dir.clone());

@@ -23,7 +23,7 @@
 //! Ownership: the kernel and the state directory hold the truth; this process holds handles. Each sandbox has one task
 //! that waits for its end. Long work (mounts, copies, freezing) runs on blocking threads or in other processes.
 //!
-//! Failure: `create` leaves nothing behind when it fails, even when its caller gives up. `sandbox.json` is durable
+//! Failure: `create` leaves nothing behind when it fails, even when its caller drops it. `sandbox.json` is durable
 //! before a sandbox counts as made; whatever is found without one is removed at the next start. What cannot be
 //! removed at once is removed in the background and waited for by [`LinuxRuntime::shutdown`].
 
@@ -39,13 +39,13 @@ mod disk;
 mod door;
 mod end;
 mod facts;
+mod handles;
 mod health;
 mod host_check;
 mod inspect;
 mod kill;
 mod launcher;
 mod layout;
-mod live;
 mod more_counters;
 mod oom;
 mod operations;

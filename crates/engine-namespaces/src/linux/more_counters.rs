@@ -1,4 +1,5 @@
-//! What only stored samples hold: read every few seconds, so that reading a thousand sandboxes every second stays cheap.
+//! What only stored samples hold: read every few seconds, so that reading a thousand sandboxes every second stays
+//! cheap.
 //!
 //! Everything here adds up over the sandbox's life or is a level, so nothing is lost by reading it seldom. Totals begin
 //! at the sandbox's creation: what was counted before it was somebody's is taken off.
@@ -41,7 +42,7 @@ impl Sandbox {
             fields.into_iter().zip(traffic).for_each(|(field, now)| values.set(field, now));
         }
         values.set(F::OpenFiles, self.cgroup.few_processes(MAX_COUNTED).and_then(open_files));
-        // What a number stands for may have changed hands until here; while the first process lives it has not.
+        // A number may have passed to another until here; while the first process lives it has not.
         if live.has_ended() {
             return Err(EngineError::NotFound);
         }

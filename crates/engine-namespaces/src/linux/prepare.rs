@@ -1,4 +1,4 @@
-//! Making a sandbox up to where its agent has been started and told nothing yet.
+//! Making a sandbox up to where its agent has been started and not yet configured.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::client::LauncherClient;
 use super::dial::dial;
+use super::handles::Handles;
 use super::layout::Layout;
-use super::live::Live;
 use super::options::LinuxOptions;
 use super::protocol::{BaseTree, COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
 use super::step::{blocking, cgroup_step, step};
@@ -31,7 +31,7 @@ pub(super) struct Prepared {
     pub(super) dir: PathBuf,
     pub(super) cgroup: sandscope_cgroup::CgroupSet,
     pub(super) made: Made,
-    pub(super) live: Live,
+    pub(super) live: Handles,
     pub(super) boot_token: Secret,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Preparer {
 }
 
 impl Preparer {
-    /// Makes a sandbox whose agent has been started and told nothing yet. `name` is that of its control groups. What
+    /// Makes a sandbox whose agent has been started and not yet configured. `name` is that of its control groups. What
     /// a failure leaves is the caller's to remove.
     pub(super) async fn prepare(
         &self,
@@ -130,20 +130,20 @@ impl Preparer {
     /// Tells the agent who it is, as soon as it listens.
     pub(super) async fn initialise(
         &self,
-        live: &Live,
+        live: &Handles,
         body: bytes::Bytes,
         boot_token: &Secret,
     ) -> Result<(), EngineError> {
         let answers = async {
             let stream = self.wait_for_agent(live).await?;
-            let told = sandscope_agent_link::initialise(stream.into(), body, boot_token).await;
-            told.map_err(io::Error::other).map_err(step("initialise the agent"))
+            let initialised = sandscope_agent_link::initialise(stream.into(), body, boot_token).await;
+            initialised.map_err(io::Error::other).map_err(step("initialise the agent"))
         };
         self.within_limit(answers).await
     }
 
     /// Connects to the agent as soon as it listens.
-    pub(super) async fn wait_for_agent(&self, live: &Live) -> Result<TcpStream, EngineError> {
+    pub(super) async fn wait_for_agent(&self, live: &Handles) -> Result<TcpStream, EngineError> {
         let connected = async {
             let mut pause = FIRST_PAUSE;
             loop {
@@ -182,11 +182,11 @@ impl Preparer {
     }
 }
 
-fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Live), EngineError> {
+fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Handles), EngineError> {
     let unexpected = || step("make the sandbox")(io::ErrorKind::InvalidData.into());
     let Done::Made(made) = done else { return Err(unexpected()) };
     let fds = <[OwnedFd; 4]>::try_from(fds).map_err(|_| unexpected())?;
-    let live = Live::new(&made, fds).map_err(step("hold the sandbox"))?;
+    let live = Handles::new(&made, fds).map_err(step("hold the sandbox"))?;
     Ok((made, live))
 }
 

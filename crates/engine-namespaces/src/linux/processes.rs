@@ -1,7 +1,7 @@
 //! A sandbox's processes, read from `/proc`.
 //!
 //! Only what the kernel keeps itself is read: a process's name, state and counters. Its command line and environment
-//! lie in its own memory, and whoever reads those waits as long as the process likes (a page behind a file system or
+//! lie in its own memory, and a reader of those waits as long as the process likes (a page behind a file system or
 //! a fault handler of its own). The name is whatever the process says, up to 15 bytes.
 
 use sandscope_engine::EngineError;

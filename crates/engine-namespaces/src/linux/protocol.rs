@@ -81,7 +81,7 @@ pub(crate) struct Made {
     pub(crate) loop_device: u32,
 }
 
-/// A process, told apart from later ones with the same number by when it started.
+/// A process, distinguished from later ones with the same number by its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessName {
     pub(crate) pid: i32,

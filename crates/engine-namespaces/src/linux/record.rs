@@ -1,4 +1,4 @@
-//! What is written about a sandbox, so that whoever comes later knows.
+//! What is written about a sandbox, for those who come later.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -21,7 +21,7 @@ pub(crate) const EXIT_FILE: &str = "exit.json";
 pub(crate) const GROUP_FILE: &str = "cgroup";
 /// There while the server is ending the sandbox.
 pub(crate) const KILL_FILE: &str = "killing";
-/// There while a running sandbox stands still for a checkpoint only.
+/// There while a running sandbox is frozen for a checkpoint only.
 pub(crate) const CHECKPOINT_FILE: &str = "checkpointing";
 
 /// What it takes to find a sandbox again.
@@ -35,7 +35,7 @@ pub(crate) struct SandboxRecord {
     /// What had been counted before it was created. Records made by versions before have none.
     #[serde(default)]
     pub(crate) baseline: Baseline,
-    /// What its agent asks of whoever initialises it again.
+    /// What its agent requires to initialise it again.
     pub(crate) boot_token: Secret,
 }
 

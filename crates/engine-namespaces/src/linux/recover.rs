@@ -3,13 +3,13 @@
 //! | found | meaning | done |
 //! |---|---|---|
 //! | record, processes alive, standing still | paused | held again |
-//! | the same, with a checkpoint's mark | a checkpoint was cut short | let go on, held again |
+//! | the same, with a checkpoint's mark | a checkpoint was cut short | thawed, held again |
 //! | record, processes alive | running | held again |
 //! | record, processes gone | died meanwhile | exit read from the shim's record; kept until killed |
 //! | the same, without the shim's record | the shim was killed, too | dead, nobody saw how; kept until killed |
 //! | record, processes alive, control groups or disk gone | it cannot be used or held any more | its processes are ended; kept until killed |
 //! | record of another boot | the host restarted | dead, nobody saw how; kept until killed |
-//! | no record | half made, nobody was told | removed |
+//! | no record | half made, never reported | removed |
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,8 +20,8 @@ use sandscope_engine::{EngineError, Found, FoundState};
 use sandscope_model::{Cause, Exit, SandboxId};
 use tokio::task::JoinSet;
 
+use super::handles::{Handles, Search, shows_image};
 use super::layout::Layout;
-use super::live::{Live, Search, shows_image};
 use super::protocol::Made;
 use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
 use super::sandbox::Sandbox;
@@ -80,7 +80,7 @@ async fn take_back(
     let (sandbox, state) =
         blocking("look at a sandbox", move || look_at(&looking, id, &record, same_boot)).await?;
     if sandbox.live().is_none() {
-        // Its end is told by what this returns, not by a notice.
+        // Its end is reported by what this returns, not by a notice.
         sandbox.begin_kill();
     }
     let id = sandbox.id.clone();
@@ -110,7 +110,7 @@ fn look_at(
     };
     let image = dir.join(disk::IMAGE_FILE);
     let search = if same_boot {
-        Live::find(&record.made, &image).map_err(step("find the sandbox"))?
+        Handles::find(&record.made, &image).map_err(step("find the sandbox"))?
     } else {
         Search::Gone
     };

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::baseline::Baseline;
 use super::disk;
-use super::live::Live;
+use super::handles::Handles;
 use super::oom::OomKills;
 use super::step::cgroup_step;
 
@@ -24,11 +24,11 @@ pub(crate) struct Sandbox {
     pub(crate) cgroup: CgroupSet,
     pub(crate) baseline: Baseline,
     /// There while its processes live.
-    live: Mutex<Option<Arc<Live>>>,
+    live: Mutex<Option<Arc<Handles>>>,
     paused: AtomicBool,
     /// Set before anything is ended on request: such an end is announced to nobody.
     killing: AtomicBool,
-    /// Set while it stands still for a checkpoint.
+    /// Set while it is frozen for a checkpoint.
     capturing: AtomicBool,
     pub(crate) oom: OomKills,
     exit: watch::Sender<Option<Exit>>,
@@ -40,7 +40,7 @@ impl Sandbox {
         dir: PathBuf,
         cgroup: CgroupSet,
         baseline: Baseline,
-        live: Option<Live>,
+        live: Option<Handles>,
     ) -> Self {
         Self {
             id,
@@ -56,7 +56,7 @@ impl Sandbox {
         }
     }
 
-    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+    pub(crate) fn live(&self) -> Option<Arc<Handles>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -94,7 +94,7 @@ impl Sandbox {
         self.killing.load(Ordering::Acquire)
     }
 
-    /// Its processes have ended like this: it is let go, and whoever waits is answered.
+    /// Its processes have ended like this: its handles are dropped, and waiting callers are answered.
     pub(crate) fn finish(&self, exit: Exit) {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.exit.send_replace(Some(exit));

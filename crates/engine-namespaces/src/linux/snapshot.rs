@@ -5,21 +5,21 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use super::live::Live;
+use super::handles::Handles;
 use super::record::CHECKPOINT_FILE;
 use super::sandbox::Sandbox;
 use super::step::{cgroup_step, step};
 use super::{disk, sys};
 use sandscope_engine::EngineError;
 
-/// Copies the sandbox's disk to `target` while its processes and its file system stand still. Returns the bytes the
+/// Copies the sandbox's disk to `target` while its processes and its file system are frozen. Returns the bytes the
 /// copy takes. Nothing is left at `target` on failure.
 pub(super) fn capture(sandbox: &Sandbox, target: &Path, dir: &Path) -> Result<u64, EngineError> {
     let live = sandbox.live().ok_or(EngineError::NotFound)?;
     let marker = sandbox.dir.join(CHECKPOINT_FILE);
     let was_running = !sandbox.is_paused();
     if was_running {
-        // Lets whoever comes after a crash tell this stillness from a pause.
+        // Lets a start after a crash distinguish this freeze from a pause.
         File::create(&marker).map_err(step("note the checkpoint"))?;
         sandbox.set_capturing(true);
         sandbox.cgroup.freeze().map_err(cgroup_step("freeze the sandbox"))?;
@@ -33,7 +33,7 @@ pub(super) fn capture(sandbox: &Sandbox, target: &Path, dir: &Path) -> Result<u6
     copied.map_err(step("copy the disk"))
 }
 
-fn copy(sandbox: &Sandbox, live: &Live, target: &Path, dir: &Path) -> io::Result<u64> {
+fn copy(sandbox: &Sandbox, live: &Handles, target: &Path, dir: &Path) -> io::Result<u64> {
     let unfinished = target.with_extension("new");
     remove_if_there(&unfinished)?;
     sys::freeze_filesystem(live.disk.as_fd())?;

@@ -15,7 +15,7 @@ use super::{disk, sys};
 
 /// Whether `trace` is one of `held`.
 pub(super) fn belongs_to(trace: &Trace, layout: &Layout, held: &HashSet<SandboxId>) -> bool {
-    // What stands on the shelf is nobody's on purpose; a start sweeps what a killed server left there.
+    // What is on the shelf is nobody's on purpose; a start sweeps what a killed server left there.
     let is_held = |path: &Path| {
         path.starts_with(layout.warm_dir()) || owner(path, layout).is_some_and(|id| held.contains(&id))
     };

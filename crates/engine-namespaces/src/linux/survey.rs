@@ -1,7 +1,7 @@
 //! What is on the host, and what of it belongs to nothing.
 //!
 //! A sandbox in the making or on its way out has traces of which the runtime holds nothing: such ids are *busy*, and
-//! what carries one is left out. The kernel lets go of some things a moment late, so whoever removes strays should
+//! what carries one is left out. The kernel releases some things a moment late, so the remover of strays should
 //! have seen them twice.
 
 use std::collections::HashSet;

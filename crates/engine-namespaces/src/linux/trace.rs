@@ -41,7 +41,7 @@ impl Trace {
         Stray { engine: NAME, kind, name, sandbox: sandbox.cloned(), is_shared }
     }
 
-    /// What `stray` stands for. `None` if it is of another engine, or this one never reported it.
+    /// What `stray` refers to. `None` if it is of another engine, or this one never reported it.
     pub(super) fn of(stray: &Stray) -> Option<Self> {
         if stray.engine != NAME {
             return None;

@@ -12,8 +12,9 @@
 //! yet. Whoever takes one gives it its limits, its name and its tokens, and records it: until then it has no record,
 //! so that whatever a killed server leaves of it is removed by the next one.
 //!
-//! Ownership: the shelf owns what stands on it; `create` owns what it took. The directory below `warm/` bears the
-//! name of the control groups; the file [`GROUP_FILE`](super::record::GROUP_FILE) keeps that name when the directory gets the sandbox's.
+//! Ownership: the shelf owns what is on it; `create` owns what it took. The directory below `warm/` bears the
+//! name of the control groups; the file [`GROUP_FILE`](super::record::GROUP_FILE) keeps that name when the directory
+//! gets the sandbox's.
 //!
 //! Failure: one that cannot be made is tried again after a pause, and creates go the long way meanwhile. One that
 //! died on the shelf is thrown away when it would have been taken. If the task panics it is started again.
@@ -41,7 +42,7 @@ const COURTESY: Duration = Duration::from_millis(250);
 /// How long the one that is being made at the end may take.
 const LAST_ONE: Duration = Duration::from_secs(5);
 
-/// What stands ready, and who fills it.
+/// What is ready, and who fills it.
 #[derive(Debug)]
 pub(super) struct Shelf {
     options: Option<WarmOptions>,
@@ -198,7 +199,7 @@ impl Shelf {
         let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
         let dir = self.layout.warm_dir().join(&name);
         let image = self.preparer.pristine(options.disk_mb).await?;
-        // The limits of whoever takes it come with it.
+        // The limits of its taker come with it.
         let limits = self.preparer.limits(1, options.memory_mb);
         let prepared =
             match self.preparer.prepare(name.clone(), dir.clone(), image, options.memory_mb, limits).await {
@@ -221,7 +222,7 @@ impl Shelf {
         self.remover.remove_both(&name, &dir);
     }
 
-    /// Ends what stands on the shelf, for good.
+    /// Ends what is on the shelf, for good.
     pub(super) async fn close(self: &Arc<Self>) {
         self.closed.cancel();
         let (shelf, rest) = (Arc::clone(self), self.empty_for_good());

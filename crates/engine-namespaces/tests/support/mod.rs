@@ -177,7 +177,7 @@ pub(crate) async fn run(runtime: &LinuxRuntime, id: &SandboxId, user: User, scri
         .expect("a script hangs")
 }
 
-/// Starts a shell script inside that outlives whoever started it.
+/// Starts a shell script inside that outlives its starter.
 pub(crate) async fn start_detached(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) {
     let script = format!("nohup bash -c '{script}' >/dev/null 2>&1 & echo started");
     assert_eq!(run(runtime, id, user, &script).await.stdout, "started\n");
@@ -293,7 +293,7 @@ pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) 
     }
 }
 
-/// The next notice, which tells of the end of `id`.
+/// The next notice, which reports the end of `id`.
 pub(crate) async fn ended(notices: &mut mpsc::Receiver<Notice>, id: &SandboxId) -> Exit {
     match tokio::time::timeout(PATIENCE, notices.recv()).await.unwrap().unwrap() {
         Notice::Ended { id: of, exit } if of == *id => exit,

@@ -13,7 +13,7 @@ const USUAL_WITHIN_S: u32 = 600;
 /// A rule as given, unchecked.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlertGiven {
-    /// Its name.
+    /// The rule's name.
     pub name: String,
     /// What it looks at.
     pub metric: String,

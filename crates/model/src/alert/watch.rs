@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Hysteresis keeps an alert quiet that hovers around its threshold: it fires above one value and resolves only below
-//! another, and both must last. A gap in the numbers (a pause) proves nothing: whatever was pending starts over, and what
-//! fires goes on firing.
+//! another, and both must last. A gap in the numbers (a pause) proves nothing: whatever was pending starts over, and
+//! what fires goes on firing.
 
 use super::AlertRule;
 use crate::Timestamp;
@@ -53,7 +53,8 @@ impl AlertWatch {
         matches!(self.phase, Phase::Firing | Phase::Clearing(_))
     }
 
-    /// Takes a number of the past, which fires nothing: what has lasted long enough is left for the next number to tell.
+    /// Takes a number of the past, which fires nothing: what has lasted long enough is left for the next number to
+    /// report.
     pub fn look_back(&mut self, rule: &AlertRule, value: f64, at: Timestamp) {
         let before = self.phase;
         if self.see(rule, value, at) == Some(AlertChange::Firing) {

@@ -22,14 +22,14 @@ pub enum EventClass {
 /// Who gets events of a kind without naming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Visibility {
-    /// Everybody.
+    /// Every history and every webhook that subscribes to it.
     Listed,
     /// Lists and webhooks only if they name the kind; the stream shows everything.
     Named,
 }
 
 /// The codes below this one, and no others, belong to kinds that are [`Visibility::Listed`], so that one comparison of
-/// what is stored tells both apart.
+/// the stored form distinguishes both.
 pub const FIRST_NAMED_CODE: u8 = 101;
 
 macro_rules! kinds {
@@ -112,7 +112,8 @@ kinds! {
     AlertResolved: 122, "sandbox.alert.resolved", Alert, Named;
 }
 
-// Codes are unique, or `from_code` would have an arm that nothing reaches; that they lie where they should is checked here.
+// Codes are unique, or `from_code` would have an arm that nothing reaches; that they lie where they should is checked
+// here.
 const _: () = {
     let mut index = 0;
     while index < EventType::ALL.len() {

@@ -23,9 +23,9 @@ pub enum MetricKind {
 pub enum MetricUnit {
     /// Hundredths of a percent.
     CentiPercent,
-    /// Things.
+    /// A number of things: processes, files, packets, operations.
     Count,
-    /// Bytes.
+    /// A number of bytes.
     Bytes,
     /// Milliseconds. Cut, not rounded, from totals: so differences add up to the total.
     Milliseconds,
@@ -53,7 +53,7 @@ impl MetricKind {
 /// A line of the table.
 #[derive(Debug)]
 pub struct MetricEntry {
-    /// The number that stands for the field in stored data. Never changed, never used again.
+    /// The number that identifies the field in stored data. Never changed, never used again.
     pub id: u16,
     /// Its name, in snake case and with the unit.
     pub name: &'static str,
@@ -156,7 +156,7 @@ impl MetricField {
         &Self::ENTRIES[self.index()]
     }
 
-    /// The number that stands for it in stored data.
+    /// The number that identifies it in stored data.
     pub const fn id(self) -> u16 {
         self.entry().id
     }

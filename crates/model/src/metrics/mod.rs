@@ -1,5 +1,5 @@
 //! Readings and meanings are different types: [`Counters`] is what the kernel said, [`Sample`] what it means. The
-//! numbers there are stand in one table, the [catalogue](MetricField).
+//! numbers there are is listed in one table, the [catalogue](MetricField).
 
 mod catalogue;
 mod values;

@@ -126,7 +126,7 @@ fn address(config: &Config, has_server: bool) -> Check {
 
 fn leftovers(dir: &Path, has_server: bool) -> Check {
     const NAME: &str = "sandboxes";
-    let start = "start the server: it takes back what lives, tells what died and removes what is left";
+    let start = "start the server: it takes back what lives, reports what died and removes what is left";
     let seen = match linux::inspect(dir, &CgroupOptions::default()) {
         Ok(seen) => seen,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -151,7 +151,7 @@ fn leftovers(dir: &Path, has_server: bool) -> Check {
         })
         .collect();
     if !broken.is_empty() {
-        return Check::problem(NAME, broken.join("; "), "restart the server: it ends them and tells why");
+        return Check::problem(NAME, broken.join("; "), "restart the server: it ends them and reports why");
     }
     if has_server {
         return Check::fine(NAME, format!("{n_alive} alive under the running server"));

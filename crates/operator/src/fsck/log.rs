@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandscope_model::{History, Sandbox, SandboxId, StateName, SubjectKey, TeamId, Told};
+use sandscope_model::{History, LoggedSandbox, Sandbox, SandboxId, StateName, SubjectKey, TeamId};
 use sandscope_store::Store;
 
 use super::report::Finding;
@@ -79,8 +79,8 @@ impl Logs {
     pub(super) fn compare_rows(&self, rows: &[Sandbox], found: &mut BTreeSet<Finding>) {
         let live: BTreeSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
         for row in rows {
-            let told = self.teams.get(&row.team_id).and_then(|log| log.history.told().get(&row.id));
-            found.extend(compare_row(row, told).map(|what| Finding::wrong(&row.id, what)));
+            let logged = self.teams.get(&row.team_id).and_then(|log| log.history.sandboxes().get(&row.id));
+            found.extend(compare_row(row, logged).map(|what| Finding::wrong(&row.id, what)));
         }
         for (team, log) in &self.teams {
             let read = log.history.last_sequence();
@@ -88,16 +88,17 @@ impl Logs {
                 let what = format!("its counter says {}, its log ends with {read}", log.last_sequence);
                 found.insert(Finding::wrong(&format!("team {team}"), what));
             }
-            for (id, told) in log.history.told() {
-                if told.state != StateName::Killed && !live.contains(id) {
-                    let what = format!("the log says it is {}, but it is not recorded as alive", told.state);
+            for (id, logged) in log.history.sandboxes() {
+                if logged.state != StateName::Killed && !live.contains(id) {
+                    let what =
+                        format!("the log says it is {}, but it is not recorded as alive", logged.state);
                     found.insert(Finding::wrong(id, what));
                 }
             }
         }
     }
 
-    /// No cursor is past the end of its log, and nothing is owed that was never told.
+    /// No cursor is past the end of its log, and nothing is due that was never recorded.
     pub(super) async fn compare_webhooks(
         &self,
         store: &Store,
@@ -110,11 +111,11 @@ impl Logs {
             // After the others: the end of the log never goes back.
             let end = store.events.last_sequence(webhook.team_id).await?;
             if let Some(cursor) = cursor.filter(|cursor| *cursor > end) {
-                let what = format!("its cursor stands at {cursor}, its team's log ends with {end}");
+                let what = format!("its cursor is at {cursor}, its team's log ends with {end}");
                 found.insert(Finding::wrong(&subject, what));
             }
             for exception in exceptions.iter().filter(|exception| exception.sequence > end) {
-                let what = format!("it is owed event {}, its team's log ends with {end}", exception.sequence);
+                let what = format!("event {} is due, its team's log ends with {end}", exception.sequence);
                 found.insert(Finding::wrong(&subject, what));
             }
         }
@@ -122,30 +123,30 @@ impl Logs {
     }
 }
 
-/// What is wrong with a live row, held against what was told.
-fn compare_row(row: &Sandbox, told: Option<&Told>) -> Option<String> {
+/// What is wrong with a live row, compared with the log.
+fn compare_row(row: &Sandbox, logged: Option<&LoggedSandbox>) -> Option<String> {
     let (state, generation) = (row.state.name(), row.generation);
     let at = |what: String| Some(format!("{what} (generation {generation})"));
-    let Some(told) = told else {
+    let Some(logged) = logged else {
         return (state != StateName::Creating)
-            .then(|| format!("it is {state}, but nobody was told of it (generation {generation})"));
+            .then(|| format!("it is {state}, but no event says so (generation {generation})"));
     };
-    // An intent has not been told yet.
-    let may_be_told: &[StateName] = match state {
+    // An intent is in no event yet.
+    let may_be_logged: &[StateName] = match state {
         StateName::Running | StateName::Pausing => &[StateName::Running],
         StateName::Paused | StateName::Resuming => &[StateName::Paused],
         StateName::Killing => &[StateName::Running, StateName::Paused],
         StateName::Creating | StateName::Killed => &[],
     };
-    if !may_be_told.contains(&told.state) {
-        return at(format!("it is {state}, the log says {}", told.state));
+    if !may_be_logged.contains(&logged.state) {
+        return at(format!("it is {state}, the log says {}", logged.state));
     }
     let is_resuming = state == StateName::Resuming;
-    if !is_resuming && told.execution_id != row.state.execution_id() {
+    if !is_resuming && logged.execution_id != row.state.execution_id() {
         return at("it is in another execution than the log says".to_owned());
     }
-    let told_end = told.set_timeout.filter(|_| state == StateName::Running);
-    match told_end {
+    let logged_end = logged.set_timeout.filter(|_| state == StateName::Running);
+    match logged_end {
         Some(end) if end.as_microsecond() != row.end_at.as_microsecond() => {
             at(format!("it ends at {}, the log says {end}", row.end_at))
         }

@@ -7,7 +7,7 @@ use sandscope_console::output::{self, Paint};
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
-    /// Whether it contradicts what was promised, rather than being owed by the next start.
+    /// Whether it contradicts what was promised, rather than being corrected by the next start.
     pub(super) is_wrong: bool,
     /// What it is about: a sandbox's id, a webhook's, or where it lies.
     pub(super) subject: String,

@@ -1,4 +1,4 @@
-//! Each cause of a death is told apart from every other.
+//! Each cause of a death is distinguished from every other.
 
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ async fn memory_runs_out() -> Result<()> {
     let (code, _) = house.client.run(&sandbox, &Command::shell("tail /dev/zero")).await?;
     ensure!(code != 0);
     let told = house.wait_for(&id, "sandbox.oom").await?;
-    println!("OOM of a child: told after {} ms", since.elapsed().as_millis());
+    println!("OOM of a child: reported after {} ms", since.elapsed().as_millis());
     let data = told.event_data.context("it says nothing")?;
     expect(&data, &serde_json::json!({"oom_kills": 1, "new_oom_kills": 1, "kill_reason": null}))?;
     let unasked = house.events(&id, &[]).await?;
@@ -174,7 +174,7 @@ async fn control_groups_are_removed_under_living_processes() -> Result<()> {
     if server::skip_without_root("deaths") {
         return Ok(());
     }
-    // Who finds out is whoever reads the counters, not who asks agents from time to time.
+    // The reader of the counters finds out, not the periodic check of the agents.
     let house = House::start(&["--agent-check-s", "600"]).await?;
     let id = house.create().await?.sandbox_id;
     let dirs = house.groups(&id)?;

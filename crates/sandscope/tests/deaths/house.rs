@@ -51,11 +51,11 @@ impl House {
         Ok(serde_json::from_value(self.record(id)?["cgroup_dirs"].clone())?)
     }
 
-    /// Waits until the sandbox's end is told; prints how long that took from `since`.
+    /// Waits until the sandbox's end is reported; prints how long that took from `since`.
     pub(crate) async fn end_of(&self, way: &str, id: &str, since: Instant) -> Result<Value> {
         let killed = self.wait_for(id, "sandbox.lifecycle.killed").await.with_context(|| way.to_owned())?;
         let data = killed.event_data.context("it says nothing")?;
-        println!("{way}: told after {} ms: {}", since.elapsed().as_millis(), summary(&data));
+        println!("{way}: reported after {} ms: {}", since.elapsed().as_millis(), summary(&data));
         Ok(data)
     }
 
@@ -65,7 +65,7 @@ impl House {
             if let Some(event) = self.events(id, &[event_type]).await?.pop() {
                 return Ok(event);
             }
-            ensure!(Instant::now() < deadline, "{event_type} was not told");
+            ensure!(Instant::now() < deadline, "{event_type} was not reported");
             // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -96,7 +96,7 @@ impl House {
     }
 }
 
-/// The keys by which deaths are told apart.
+/// The keys by which deaths are distinguished.
 pub(crate) fn summary(data: &Value) -> String {
     let keys = ["kill_reason", "kill_detail", "exit_code", "exit_signal", "oom_kills", "peak_memory_bytes"];
     let told = keys.iter().filter(|key| !data[**key].is_null());

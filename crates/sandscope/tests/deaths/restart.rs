@@ -48,7 +48,7 @@ async fn the_server_is_killed_and_started_again() -> Result<()> {
     })
     .await?;
     let before = house.server.fsck().await?;
-    ensure!(before.status.success(), "what the next start owes is no disagreement: {before:?}");
+    ensure!(before.status.success(), "what the next start corrects is no disagreement: {before:?}");
     ensure!(String::from_utf8_lossy(&before.stdout).contains("pending"), "{before:?}");
 
     house.server.start_again().await?;
@@ -56,7 +56,7 @@ async fn the_server_is_killed_and_started_again() -> Result<()> {
     ensure!(house.client.sandbox(alive).await?.state == "running", "it lives on");
     eventually("nothing is left of what vanished", BOUND, || orphaned.iter().all(|dir| !dir.exists()))
         .await?;
-    ensure!(house.events(alive, &[]).await?.len() == 1, "and nothing is told of it");
+    ensure!(house.events(alive, &[]).await?.len() == 1, "and no event reports it");
     let since = Instant::now();
     let expected = [
         (
@@ -93,7 +93,7 @@ async fn the_server_is_killed_and_started_again() -> Result<()> {
     for (way, id, expected) in expected {
         let data = house.end_of(way, id, since).await?;
         expect(&data, &expected).with_context(|| way.to_owned())?;
-        ensure!(house.events(id, &["sandbox.lifecycle.killed"]).await?.len() == 1, "{way}: told once");
+        ensure!(house.events(id, &["sandbox.lifecycle.killed"]).await?.len() == 1, "{way}: reported once");
     }
     house.leave().await
 }
@@ -116,7 +116,7 @@ async fn what_cannot_start_says_why_and_leaves_no_trace() -> Result<()> {
     house.client.delete_template(&from_nothing.template_id).await?;
     house.leave().await?;
 
-    // A disk of its own that is full: a file system in memory stands for it.
+    // A disk of its own that is full: a file system in memory serves as one.
     let mount = tempfile::tempdir()?;
     let mounted = tokio::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=48m", "none"])

@@ -70,7 +70,7 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
         // sleep: the pause between two looks
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    ensure!(figures.contains(&id), "the sandbox is never told of: {figures}");
+    ensure!(figures.contains(&id), "the sandbox is never reported: {figures}");
     ensure!(figures.contains("template=\"base\",state=\"running\"} 1\n"), "{figures}");
     ensure!(figures.contains("sandscope_events_total{team_id=\""), "{figures}");
     ensure!(figures.contains("sandscope_otlp_sent_total{signal=\"events\"} 0\n"), "{figures}");
@@ -97,7 +97,7 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     ensure!(nodes[0]["metrics"]["memoryTotalBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{nodes}");
     ensure!(nodes[0]["metrics"]["disks"][0]["totalBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{nodes}");
     ensure!(nodes[0]["sandscope"]["load"][0].is_f64(), "{nodes}");
-    // The same for whoever has the token, and for nobody else.
+    // The same for a holder of the token, and for nobody else.
     let seen = client.nodes(server::ADMIN_TOKEN).await?;
     ensure!(seen[0].id == nodes[0]["id"] && seen[0].sandbox_count == 1, "{seen:?}");
     let mut shown = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));

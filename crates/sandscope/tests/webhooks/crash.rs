@@ -23,12 +23,12 @@ use crate::server::{self, Server};
 const ROUNDS_PER_LOG: u64 = 50;
 /// Sandboxes that stay.
 const N_SANDBOXES: usize = 16;
-/// How long everything owed may take once the load is over.
+/// How long everything pending may take once the load is over.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Events of sandboxes' lives other than changed timeouts.
 const LIVES: [&str; 4] = ["created", "paused", "resumed", "killed"];
 
-/// A registered webhook, what it is owed and what is promised of it.
+/// A registered webhook, what is due to it and what is promised of it.
 struct Hook {
     name: &'static str,
     receiver: Receiver,
@@ -81,14 +81,14 @@ async fn one_log(seed: u64, rounds: Range<u64>) -> Result<()> {
         let began = Instant::now();
         let before = hooks[0].receiver.n_arrivals();
         server.start_again().await?;
-        // Now and then the next kill falls into the first moments, when what was owed is sent again.
+        // Now and then the next kill falls into the first moments, when what was pending is sent again.
         if dice.below(4) > 0 {
             load.change_one(&server.client()?).await.with_context(|| format!("round {round}"))?;
             hooks[0].receiver.wait("a delivery after the restart", PATIENCE, |_, n| n > before).await?;
             restarts.push(began.elapsed());
         }
     }
-    // Some changes without a kill, and then everything owed.
+    // Some changes without a kill, and then everything pending.
     load.begin(&server.client()?);
     load.wait_for(usize::try_from(RATE / 2)?, Duration::from_secs(10)).await;
     load.end().await?;
@@ -97,7 +97,7 @@ async fn one_log(seed: u64, rounds: Range<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Ends every sandbox, waits for everything owed, stops the server and judges.
+/// Ends every sandbox, waits for everything pending, stops the server and judges.
 async fn conclude(server: &mut Server, hooks: &[Hook], load: &Load) -> Result<Vec<(&'static str, Shown)>> {
     let client = server.client()?;
     for sandbox in client.sandboxes("running,paused", usize::MAX).await? {

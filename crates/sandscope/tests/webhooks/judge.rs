@@ -53,7 +53,7 @@ struct Lane {
 }
 
 impl Promise {
-    /// Judges the `arrivals` of a webhook that was owed `owed`, by number.
+    /// Judges the `arrivals` of a webhook to which `owed` was due, by number.
     pub(crate) fn judge(&self, owed: &BTreeMap<u64, Logged>, arrivals: &[Arrival]) -> Result<Shown> {
         let (mut lanes, places) = self.lanes(owed);
         let mut bodies: BTreeMap<u64, &[u8]> = BTreeMap::new();
@@ -198,7 +198,11 @@ fn every_broken_promise_is_told() {
     let whole: Vec<(usize, u64, bool)> = (1..=8).map(|n| (0, n, true)).collect();
     let with = |more: &[(usize, u64, bool)]| arrivals(&[&whole[..], more].concat());
     let complaint = |promise: Promise, arrivals: &[Arrival]| {
-        promise.judge(&owed(), arrivals).map(|shown| panic!("not told: {shown:?}")).unwrap_err().to_string()
+        promise
+            .judge(&owed(), arrivals)
+            .map(|shown| panic!("not reported: {shown:?}"))
+            .unwrap_err()
+            .to_string()
     };
     assert!(BY_SANDBOX.judge(&owed(), &with(&[])).is_ok());
     for (arrivals, words) in [

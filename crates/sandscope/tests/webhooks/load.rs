@@ -18,7 +18,7 @@ pub(crate) const RATE: u32 = 200;
 /// Requests under way at once.
 const MAX_UNDER_WAY: usize = 64;
 
-/// Sandboxes that stay, and what a client was told of them.
+/// Sandboxes that stay, and what answers said of them.
 pub(crate) struct Load {
     pub(crate) sandboxes: Vec<String>,
     /// Answered changes, by sandbox.

@@ -26,7 +26,7 @@ pub(crate) enum Answer {
     Refuse(u16),
     /// It says this, word for word, and hangs up.
     Say(Arc<[u8]>),
-    /// It hangs up without a word.
+    /// It hangs up without an answer.
     HangUp,
 }
 

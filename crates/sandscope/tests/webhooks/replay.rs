@@ -1,7 +1,8 @@
 //! Everything in a long log sent again: nothing skipped, nothing doubled, and a `kill -9` in the middle repeats no more
 //! than was on its way.
 //!
-//! `cargo xtask replay --events 100000` makes it long; the number comes in as `SANDSCOPE_REPLAY_EVENTS` (default 3,000).
+//! `cargo xtask replay --events 100000` makes it long; the number comes in as `SANDSCOPE_REPLAY_EVENTS` (default
+//! 3,000).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ async fn a_replay_skips_nothing_and_doubles_nothing_also_over_a_kill() -> Result
          {repeated} of {WINDOW} in flight repeated",
         n as f64 / took.as_secs_f64()
     );
-    // The other webhook's replay was over: its receiver heard no more.
+    // The other webhook's replay was over: its receiver got no more.
     ensure!(whole.n_arrivals() == n, "{} requests", whole.n_arrivals());
     server.stop_softly().await
 }

@@ -41,8 +41,8 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// For whoever finds that the peer does not read. Over HTTP/2 it ends what else the peer has under way as well: what
-    /// it does not read cannot be taken back by itself.
+    /// For code that finds that the peer does not read. Over HTTP/2 it ends what else the peer has under way as well:
+    /// what it does not read cannot be taken back by itself.
     pub(super) fn hangup(&self) -> Arc<Notify> {
         Arc::clone(&self.hangup)
     }
@@ -71,7 +71,7 @@ impl Drop for Counted {
     }
 }
 
-/// An answer that is under way until its body has been sent or given up.
+/// An answer that is under way until its body has been sent or canceled.
 pub(super) fn while_sending(body: Body, under_way: UnderWay) -> Body {
     // The closure goes when the body goes, and what it holds with it.
     Body::new(body.map_err(move |error| {

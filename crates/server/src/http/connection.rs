@@ -33,8 +33,8 @@ use super::tls::HTTP_2;
 /// Requests under way at once on one HTTP/2 connection: as many as one sandbox takes connections.
 const MAX_STREAMS: u32 = 512;
 
-/// What a peer may send ahead, in all and in one stream, and what is kept ready for it, in bytes: how much memory a slow
-/// reader on either side can bind.
+/// What a peer may send ahead, in all and in one stream, and what is kept ready for it, in bytes: how much memory a
+/// slow reader on either side can bind.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 256 << 10;
@@ -46,7 +46,7 @@ const PING_LIMIT: Duration = Duration::from_secs(20);
 /// First byte of every TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What a client is told that speaks plain HTTP where TLS is spoken.
+/// The answer to a client that speaks plain HTTP where TLS is spoken.
 const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
     {\"code\":400,\"message\":\"This server speaks HTTPS: use an https:// address\"}";
 

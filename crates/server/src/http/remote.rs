@@ -1,4 +1,4 @@
-//! Whom a request comes from. `X-Forwarded-For` counts only as far as the operator trusts whoever wrote it: from the
+//! Whom a request comes from. `X-Forwarded-For` counts only as far as the operator trusts its writer: from the
 //! connection's peer back to the first address that is no trusted proxy.
 
 use std::net::IpAddr;

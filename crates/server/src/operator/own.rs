@@ -17,16 +17,12 @@ impl Operator {
         for (name, help, count) in [
             (
                 "sandscope_alert_evaluations_total",
-                "Numbers held against a rule of an alert.",
+                "Numbers compared with a rule of an alert.",
                 counts.n_evaluated,
             ),
-            ("sandscope_alerts_told_total", "Alerts told: firing or resolved.", counts.n_told),
-            (
-                "sandscope_alert_failures_total",
-                "Looks at alerts that could not be finished.",
-                counts.n_failed,
-            ),
-            ("sandscope_alert_events_total", "Events of logs looked at for alerts.", counts.n_events),
+            ("sandscope_alerts_told_total", "Alerts published: firing or resolved.", counts.n_published),
+            ("sandscope_alert_failures_total", "Evaluations of alerts that failed.", counts.n_failed),
+            ("sandscope_alert_events_total", "Events of logs evaluated for alerts.", counts.n_events),
         ] {
             text.family(name, Kind::Counter, help).sample(&[], float(count));
         }
@@ -62,15 +58,15 @@ impl Operator {
             "When the last comparison ended, in unix seconds; 0 before the first.",
         )
         .sample(&[], last_at.map_or(0.0, |at| float(u64::try_from(at.as_second()).unwrap_or(0))));
-        text.family("sandscope_reconcile_open", Kind::Gauge, "Disagreements the last comparison saw.")
+        text.family("sandscope_reconcile_open", Kind::Gauge, "Differences that the last comparison found.")
             .sample(&[], float(n_open as u64));
         text.family(
             "sandscope_reconcile_problems",
             Kind::Gauge,
-            "Disagreements it could not put right; GET /reconciler says which.",
+            "Differences that it could not correct; GET /reconciler lists them.",
         )
         .sample(&[], float(problems.len() as u64));
-        text.family("sandscope_reconcile_settled_total", Kind::Counter, "Disagreements put right.")
+        text.family("sandscope_reconcile_settled_total", Kind::Counter, "Differences corrected.")
             .sample(&[], float(n_settled));
     }
 
@@ -114,7 +110,7 @@ impl Operator {
         }
     }
 
-    /// How long what webhooks are owed has waited.
+    /// How long the oldest pending event of a webhook has waited.
     pub(super) async fn delivery_lag(&self, text: &mut Exposition) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut longest_ms = 0;
@@ -136,7 +132,7 @@ impl Operator {
         text.family(
             "sandscope_webhook_lag_seconds",
             Kind::Gauge,
-            "Age of the oldest event an enabled webhook has not come to yet.",
+            "Age of the oldest event that an enabled webhook has not reached.",
         )
         .sample(&[], float(longest_ms) / 1e3);
         Ok(())

@@ -25,8 +25,8 @@ pub(super) async fn check<S: Subject>(
     keep("a dead one cannot be reached", matches!(refused, Some(DialFailure::NotRunning)))?;
     let survey = done("survey", engine.survey().await)?;
     keep("a dead one is held until it is killed", survey.sandboxes.contains(id))?;
-    let told = done("kill of a dead one", engine.kill(id).await)?;
-    keep("a dead one's exit is kept until it is killed", told == Some(Exit { cause: None, ..exit }))?;
+    let kept = done("kill of a dead one", engine.kill(id).await)?;
+    keep("a dead one's exit is kept until it is killed", kept == Some(Exit { cause: None, ..exit }))?;
     keep("a dead one is killed once", done("kill", engine.kill(id).await)?.is_none())?;
     no_notice(notices, "a death is reported once").await?;
     gone(subject, id).await

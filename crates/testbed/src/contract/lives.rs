@@ -68,7 +68,7 @@ const fn uuid_of_nobody() -> uuid::Uuid {
     uuid::Uuid::from_u128(6)
 }
 
-/// A closed port is told from an open one, behind which the agent answers.
+/// A closed port is distinguished from an open one, behind which the agent answers.
 async fn ports(engine: &(impl Engine + Dial), id: &SandboxId) -> Kept {
     let refused = engine.dial(id, CLOSED_PORT).await.err();
     keep("a closed port is reported as such", matches!(refused, Some(DialFailure::PortClosed)))?;
@@ -94,7 +94,7 @@ async fn denied(engine: &impl Engine, id: &SandboxId, state: &str) -> Kept {
     keep("another engine's stray is unsupported", is_unsupported(engine.remove(&foreign).await.err()))
 }
 
-/// The first process, told apart from any later one.
+/// The first process, distinguished from any later one.
 async fn first_process(engine: &impl Readings, id: &SandboxId) -> Result<(i32, u64), String> {
     let processes = engine.processes(id).await.map_err(|error| format!("processes: {error}"))?;
     let first = processes.iter().find(|process| process.pid == 1);

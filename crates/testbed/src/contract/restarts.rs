@@ -52,8 +52,8 @@ pub(super) async fn check<S: Subject>(
     keep("counters go on where they were", cpu_usec(&engine, &paused).await? >= used)?;
     done("resume of one that is taken back", engine.resume(&paused).await)?;
     work_goes_on(subject, &engine, &paused, "one that is taken back goes on").await?;
-    let told = done("kill of one that died meanwhile", engine.kill(&dying).await)?;
-    keep("its exit is kept until it is killed", told == Some(Exit { cause: None, ..exit.clone() }))?;
+    let kept = done("kill of one that died meanwhile", engine.kill(&dying).await)?;
+    keep("its exit is kept until it is killed", kept == Some(Exit { cause: None, ..exit.clone() }))?;
 
     for id in [&running, &paused] {
         keep("one that is taken back can be killed", done("kill", engine.kill(id).await)?.is_some())?;

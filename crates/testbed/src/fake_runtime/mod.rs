@@ -1,4 +1,4 @@
-//! An engine without a kernel: sandboxes are entries of a map, yet they run, stand still, die and survive the
+//! An engine without a kernel: sandboxes are entries of a map, yet they run, freeze, die and survive the
 //! server just as real ones do.
 //!
 //! ```text
@@ -39,7 +39,7 @@ const NOTICES: usize = 1024;
 pub enum Shape {
     /// It runs.
     Running,
-    /// It stands still.
+    /// It is frozen.
     Paused,
     /// It ended and nobody cleaned up yet.
     Dead(Exit),
@@ -58,7 +58,7 @@ struct World {
     clock: Arc<dyn Clock>,
     facts: Facts,
     state: Mutex<WorldState>,
-    /// Raised after every change, for whoever waits for a condition.
+    /// Raised after every change, for those who wait for a condition.
     changes: watch::Sender<u64>,
 }
 
@@ -126,8 +126,8 @@ impl FakeRuntime {
         });
     }
 
-    /// Ends a live sandbox although nobody asked, and tells the server unless it is down. An exit without a cause gets
-    /// the one its status speaks for. `false` if there is no such live sandbox.
+    /// Ends a live sandbox although nobody asked, and reports it to the server unless that is down. An exit without a
+    /// cause gets the one its status speaks for. `false` if there is no such live sandbox.
     pub fn exit(&self, id: &SandboxId, mut exit: Exit) -> bool {
         exit.cause = exit.cause.or(exit.plain_cause());
         self.change(|state| {
@@ -139,7 +139,7 @@ impl FakeRuntime {
             }
             sandbox.counters.n_oom_kills = exit.n_oom_kills.unwrap_or(0);
             sandbox.shape = Shape::Dead(exit.clone());
-            state.tell(Notice::Ended { id: id.clone(), exit });
+            state.notify(Notice::Ended { id: id.clone(), exit });
             true
         })
     }
@@ -162,7 +162,7 @@ impl FakeRuntime {
             let Some(sandbox) = state.sandboxes.get_mut(id) else { return };
             sandbox.counters.n_oom_kills += n;
             let n_oom_kills = sandbox.counters.n_oom_kills;
-            state.tell(Notice::OutOfMemory { id: id.clone(), n_oom_kills });
+            state.notify(Notice::OutOfMemory { id: id.clone(), n_oom_kills });
         });
     }
 
@@ -292,7 +292,7 @@ impl FakeRuntime {
         self.world.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the world and tells whoever waits for a change.
+    /// Changes the world and wakes those who wait for a change.
     fn change<T>(&self, change: impl FnOnce(&mut WorldState) -> T) -> T {
         let result = change(&mut self.lock());
         self.world.changes.send_modify(|n| *n += 1);
@@ -302,7 +302,7 @@ impl FakeRuntime {
 
 impl WorldState {
     /// Nobody listens (the server is down) or nobody keeps up: recovery finds out.
-    fn tell(&self, notice: Notice) {
+    fn notify(&self, notice: Notice) {
         if let Some(sender) = &self.notices_sender {
             let _ = sender.try_send(notice);
         }

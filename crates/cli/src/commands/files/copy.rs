@@ -10,7 +10,7 @@ use sandscope_client::{Client, Command, Download, EntryInfo, FileType, Sandbox};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
-use super::place::{Place, is_name, join};
+use super::copy_end::{CopyEnd, is_name, join};
 use crate::commands::enter;
 use crate::commands::exec::read_stdin;
 use sandscope_console::output::{self, printable};
@@ -52,13 +52,13 @@ impl Copier {
         self.copied
     }
 
-    pub(super) async fn copy(&mut self, from: Place, to: Place) -> anyhow::Result<()> {
+    pub(super) async fn copy(&mut self, from: CopyEnd, to: CopyEnd) -> anyhow::Result<()> {
         match (from, to) {
-            (Place::Here(source), Place::Inside { id, path }) => {
+            (CopyEnd::Here(source), CopyEnd::Inside { id, path }) => {
                 let sandbox = enter(&self.client, &id).await?;
                 self.bring_in(&sandbox, &source, &path).await
             }
-            (Place::Stream, Place::Inside { id, path }) => {
+            (CopyEnd::Stream, CopyEnd::Inside { id, path }) => {
                 let sandbox = enter(&self.client, &id).await?;
                 let mut input = read_stdin(PIECE_BYTES);
                 let (sender, pieces) = mpsc::channel(PIECES);
@@ -72,11 +72,11 @@ impl Copier {
                 };
                 self.upload(&sandbox, &path, pieces, pump).await
             }
-            (Place::Inside { id, path }, Place::Here(target)) => {
+            (CopyEnd::Inside { id, path }, CopyEnd::Here(target)) => {
                 let sandbox = enter(&self.client, &id).await?;
                 self.take_out(&sandbox, &path, &target).await
             }
-            (Place::Inside { id, path }, Place::Stream) => {
+            (CopyEnd::Inside { id, path }, CopyEnd::Stream) => {
                 let sandbox = enter(&self.client, &id).await?;
                 let mut download = self.open(&sandbox, &path).await?;
                 while let Some(piece) = download.next().await? {
@@ -84,11 +84,11 @@ impl Copier {
                 }
                 Ok(())
             }
-            (Place::Inside { id: from, path: source }, Place::Inside { id: to, path: target }) => {
+            (CopyEnd::Inside { id: from, path: source }, CopyEnd::Inside { id: to, path: target }) => {
                 let (from, to) = (enter(&self.client, &from).await?, enter(&self.client, &to).await?);
                 self.carry_over(&from, &source, &to, &target).await
             }
-            (Place::Here(_) | Place::Stream, Place::Here(_) | Place::Stream) => {
+            (CopyEnd::Here(_) | CopyEnd::Stream, CopyEnd::Here(_) | CopyEnd::Stream) => {
                 bail!("neither of the two is in a sandbox: say <sandbox id>:<path> for one that is")
             }
         }

@@ -143,7 +143,7 @@ impl Board {
         }
     }
 
-    pub(super) fn hear(&mut self, news: News) -> Vec<Ask> {
+    pub(super) fn receive(&mut self, news: News) -> Vec<Ask> {
         match news {
             News::Key(key) => return self.key(key),
             News::Redraw => {}
@@ -233,7 +233,7 @@ impl Board {
         };
         match self.sort {
             Sort::Id => {}
-            // Times in RFC 3339 stand in their order as texts.
+            // Times in RFC 3339 sort as texts.
             Sort::Started => rows.sort_by(|(_, one), (_, other)| {
                 let started = |row: &Row| row.listed.as_ref().map(|listed| listed.started_at.clone());
                 started(other).cmp(&started(one))
@@ -261,7 +261,7 @@ impl Board {
         self.rows.get(id)
     }
 
-    /// Where the selected row stands among those shown; the first if it is gone.
+    /// Where the selected row is among those shown; the first if it is gone.
     pub(super) fn position(&mut self) -> Option<usize> {
         let shown = self.shown();
         let is_empty = shown.is_empty();

@@ -54,7 +54,7 @@ pub fn redraw(n_sandboxes: u32, n: u32) -> anyhow::Result<Redraws> {
         for second in 0..n {
             let news = seconds(i64::from(second), n_sandboxes)?;
             let began = Instant::now();
-            board.hear(news);
+            board.receive(news);
             terminal.draw(|frame| view::draw(frame, &mut board))?;
             durations.push(began.elapsed());
         }

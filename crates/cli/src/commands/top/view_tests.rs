@@ -45,7 +45,7 @@ fn board() -> Board {
     board.list(vec![listed(1, "running"), listed(2, "running"), listed(3, "running"), listed(9, "paused")]);
     for at in 100..120_u32 {
         let wave = f64::from(at % 10) * 10.0;
-        board.hear(second(i64::from(at), &[5.0, wave, 99.9]));
+        board.receive(second(i64::from(at), &[5.0, wave, 99.9]));
     }
     board
 }
@@ -72,7 +72,7 @@ fn press(board: &mut Board, keys: &str) -> Vec<Ask> {
     };
     let mut asks = Vec::new();
     for char in keys.chars() {
-        asks.extend(board.hear(News::Key(KeyEvent::new(code(char), KeyModifiers::NONE))));
+        asks.extend(board.receive(News::Key(KeyEvent::new(code(char), KeyModifiers::NONE))));
     }
     asks
 }
@@ -119,7 +119,7 @@ fn rows_are_sorted_filtered_and_selected() {
     assert_eq!(ids(&board), "9");
     press(&mut board, "␛r↓↓");
     assert_eq!(board.position(), Some(2));
-    board.hear(second(130, &[100.0, 1.0, 1.0]));
+    board.receive(second(130, &[100.0, 1.0, 1.0]));
     press(&mut board, "sssss");
     assert_eq!(board.position(), Some(0), "the selection stays with its sandbox");
 }
@@ -133,16 +133,16 @@ fn the_top_stays_in_sight_until_another_row_is_selected() {
     let value = |n: u32, n_busy| if n == n_busy { 90.0 } else { f64::from(u8::from(n > n_busy)) };
     let busiest = |n_busy| (1..=n).map(|n| value(n, n_busy)).collect::<Vec<_>>();
     for at in 1..=20 {
-        board.hear(second(i64::from(at), &busiest(at)));
+        board.receive(second(i64::from(at), &busiest(at)));
         let first = picture(&mut board).lines().nth(2).unwrap().to_owned();
         assert!(first.starts_with(&format!("i{at:020}")), "{first}");
     }
     press(&mut board, "↓");
     let selected = board.target();
-    board.hear(second(21, &busiest(21)));
+    board.receive(second(21, &busiest(21)));
     assert_eq!(board.target(), selected, "it stays with its sandbox from then on");
     press(&mut board, "⇱");
-    board.hear(second(22, &busiest(22)));
+    board.receive(second(22, &busiest(22)));
     assert_eq!(board.target(), Some(format!("i{:020}", 22)), "back at the top, it follows none");
     let one = selected.unwrap();
     press(&mut board, &format!("/{one}⏎↓␛"));
@@ -152,10 +152,10 @@ fn the_top_stays_in_sight_until_another_row_is_selected() {
 #[test]
 fn a_note_goes_once_seconds_arrive_for_a_while() {
     let mut board = board();
-    board.hear(News::Note("cannot connect; trying again".to_owned()));
-    board.hear(second(121, &[1.0]));
+    board.receive(News::Note("cannot connect; trying again".to_owned()));
+    board.receive(second(121, &[1.0]));
     assert!(picture(&mut board).contains("trying again"));
-    board.hear(second(130, &[1.0]));
+    board.receive(second(130, &[1.0]));
     assert!(!picture(&mut board).contains("trying again"));
 }
 
@@ -193,15 +193,15 @@ fn one_can_be_looked_at_closely() {
     });
     let process = json!({"pid": 7, "command": "\\u{1b}[2Jevil", "state": "R", "cpuPct": 150.0, "cpuUsec": 1,
                          "rssBytes": 4 * MIB, "threads": 2});
-    board.hear(News::Look {
+    board.receive(News::Look {
         id: id.clone(),
         details: serde_json::from_value(details).unwrap(),
         processes: vec![serde_json::from_value(process).unwrap()],
     });
     insta::assert_snapshot!(picture(&mut board));
-    assert_eq!(board.hear(second(130, &[])), [Ask::Look(id)], "and again, as long as it is looked at");
+    assert_eq!(board.receive(second(130, &[])), [Ask::Look(id)], "and again, as long as it is looked at");
     press(&mut board, "␛");
-    assert_eq!(board.hear(second(140, &[])), []);
+    assert_eq!(board.receive(second(140, &[])), []);
 }
 
 #[test]

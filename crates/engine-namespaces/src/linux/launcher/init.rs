@@ -1,6 +1,6 @@
 //! The first process of a sandbox, from the moment it exists until it becomes the agent.
 //!
-//! Order matters: what needs rights comes before they are given up, and the system call filter comes last. Every
+//! Order matters: what needs rights comes before they are dropped, and the system call filter comes last. Every
 //! step that fails ends the process; nothing goes on half protected.
 
 use std::convert::Infallible;
@@ -55,7 +55,7 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     sys::unshare_cgroups().step("make a control group namespace")?;
     let received = channel::receive::<Mounts>(inherited.shim).step("wait for the file systems")?;
     let Some((mounts, mut fds)) = received.filter(|(mounts, fds)| fds.len() == mounts.names.len() + 1) else {
-        return Err(Failure::new("wait for the file systems", "the shim gave up"));
+        return Err(Failure::new("wait for the file systems", "the shim ended first"));
     };
     become_root()?;
     // A change of ids clears it.
@@ -125,7 +125,7 @@ fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Resu
 }
 
 fn drop_rights() -> Result<(), Failure> {
-    let step = "give up capabilities";
+    let step = "drop capabilities";
     for number in 0..=LAST_CAPABILITY {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if CAPABILITIES.contains(capability) {

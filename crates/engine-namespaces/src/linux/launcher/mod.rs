@@ -131,7 +131,7 @@ impl Launcher {
         }
     }
 
-    /// Makes a socket where only it can be made; connecting is up to whoever gets it.
+    /// Makes a socket where only it can be made; its receiver connects it.
     fn socket_inside(&self, fds: &[OwnedFd]) -> Result<OwnedFd, Failure> {
         let network = fds.first().ok_or_else(|| Failure::new("make a socket", "no namespace given"))?;
         enter_network(network.as_fd()).step("enter the sandbox's network")?;

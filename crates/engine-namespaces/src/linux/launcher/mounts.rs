@@ -25,7 +25,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
 ];
-/// What `/proc` and `/sys` tell about the host or let one do to it.
+/// What `/proc` and `/sys` reveal about the host or let one do to it.
 const MASKED_FILES: [&str; 11] = [
     "proc/kcore",
     "proc/keys",

@@ -1,4 +1,4 @@
-//! The parent of one sandbox: makes it, tells the server, waits for its end and records how it came.
+//! The parent of one sandbox: makes it, reports to the server, waits for its end and records how it came.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -121,8 +121,8 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
     Ok(Sandbox { made, pid, pidfd: guard.disarm()?, network, disk: tree.disk, ids })
 }
 
-/// The user who makes a sandbox's namespaces, and owns them: its own root, seen from outside. What the kernel counts for
-/// each user, as inotify instances and watches, is then counted for each sandbox, and none can use up the host's.
+/// The user who makes a sandbox's namespaces, and owns them: its own root, seen from outside. What the kernel counts
+/// for each user, as inotify instances and watches, is then counted for each sandbox, and none can use up the host's.
 struct Owner;
 
 impl Owner {
@@ -181,7 +181,7 @@ fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sa
         let fds = [pidfd.as_fd(), own.as_fd(), network.as_fd(), disk.as_fd()];
         reply(heritage.socket, number, Ok(Done::Made(made)), &fds)
     };
-    // Before the answer: whoever gets it may give the directory another name.
+    // Before the answer: its receiver may give the directory another name.
     let dir = File::open(&request.dir);
     if answer().is_err() {
         let _already_dead = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
@@ -222,7 +222,7 @@ struct KillOnDrop(Option<OwnedFd>);
 
 impl KillOnDrop {
     fn disarm(mut self) -> Result<OwnedFd, Failure> {
-        self.0.take().ok_or_else(|| Failure::new("keep the sandbox", "already let go"))
+        self.0.take().ok_or_else(|| Failure::new("keep the sandbox", "already handed over"))
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) unsafe fn keep_only<const N: usize>(
     }
     for ((fd, at_exec), number) in high.iter().zip(FIRST..) {
         let flags = if *at_exec == AtExec::Stays { 0 } else { libc::O_CLOEXEC };
-        // SAFETY: touches no memory; whoever owned that number does not use it again, as the caller promises.
+        // SAFETY: touches no memory; the owner of that number does not use it again, as the caller promises.
         if unsafe { libc::dup3(fd.as_raw_fd(), number, flags) } < 0 {
             return Err(io::Error::last_os_error());
         }

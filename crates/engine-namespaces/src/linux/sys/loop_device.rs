@@ -13,7 +13,7 @@ const FIFREEZE: libc::c_ulong = 0xC004_5877;
 const FITHAW: libc::c_ulong = 0xC004_5878;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
-/// How often another process may snatch the free device we were told of before we give up.
+/// How often another process may snatch the free device we were given before this fails.
 const MAX_RACES: u32 = 200;
 
 #[repr(C)]

@@ -20,7 +20,7 @@ pub(super) const RECORD_LIMIT: Duration = Duration::from_secs(5);
 
 /// Handles that mean this sandbox for as long as they are held, whatever happens to its numbers.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct Handles {
     pub(crate) pidfd: AsyncFd<OwnedFd>,
     pub(crate) shim: AsyncFd<OwnedFd>,
     pub(crate) network: OwnedFd,
@@ -31,7 +31,7 @@ pub(crate) struct Live {
     pub(super) traffic: TrafficFiles,
 }
 
-impl Live {
+impl Handles {
     /// The descriptors in the order in which the launcher sends them.
     pub(crate) fn new(made: &Made, fds: [OwnedFd; 4]) -> io::Result<Self> {
         let [pidfd, shim, network, disk] = fds;
@@ -110,7 +110,7 @@ pub(crate) fn shows_image(loop_device: u32, image: &Path) -> io::Result<bool> {
 /// What became of processes made earlier.
 pub(crate) enum Search {
     /// They live.
-    Found(Live),
+    Found(Handles),
     /// They live, but the image their disk shows is gone or another.
     WithoutDisk(OwnedFd),
     Gone,

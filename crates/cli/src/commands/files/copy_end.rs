@@ -2,21 +2,21 @@ use std::path::PathBuf;
 
 /// One end of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CopyEnd {
     /// Standard input or output.
     Stream,
-    /// Here.
+    /// A path on this machine.
     Here(PathBuf),
     /// In a sandbox.
     Inside {
-        /// Which.
+        /// The sandbox's id.
         id: String,
         /// Absolute, or below the user's home.
         path: String,
     },
 }
 
-impl Place {
+impl CopyEnd {
     /// What looks like `<sandbox id>:<path>` is meant so; `./` before it says otherwise.
     pub(super) fn parse(text: &str) -> Self {
         if text == "-" {
@@ -54,12 +54,12 @@ mod tests {
     #[test]
     fn a_sandbox_s_id_and_a_colon_lead_inside() {
         let id = "i0123456789abcdefghij";
-        let inside = |path: &str| Place::Inside { id: id.to_owned(), path: path.to_owned() };
-        assert_eq!(Place::parse(&format!("{id}:/etc/a:b")), inside("/etc/a:b"));
-        assert_eq!(Place::parse(&format!("{id}:")), inside("~"));
-        assert_eq!(Place::parse("-"), Place::Stream);
+        let inside = |path: &str| CopyEnd::Inside { id: id.to_owned(), path: path.to_owned() };
+        assert_eq!(CopyEnd::parse(&format!("{id}:/etc/a:b")), inside("/etc/a:b"));
+        assert_eq!(CopyEnd::parse(&format!("{id}:")), inside("~"));
+        assert_eq!(CopyEnd::parse("-"), CopyEnd::Stream);
         for here in ["a:b", "./i0123456789abcdefghij:x", "I0123456789abcdefghij:x", id, "-x"] {
-            assert_eq!(Place::parse(here), Place::Here(here.into()), "{here}");
+            assert_eq!(CopyEnd::parse(here), CopyEnd::Here(here.into()), "{here}");
         }
     }
 

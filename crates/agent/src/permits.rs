@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One of a bounded number of places; given back when dropped.
-pub(crate) struct Place(&'static AtomicUsize);
+pub(crate) struct Permit(&'static AtomicUsize);
 
-impl Place {
+impl Permit {
     /// `None` where `limit` are taken.
     pub(crate) fn take(of: &'static AtomicUsize, limit: usize) -> Option<Self> {
         let taken = of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
@@ -11,7 +11,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

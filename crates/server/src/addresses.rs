@@ -38,7 +38,7 @@ impl Addresses {
         Self { api_url, sandbox_url, domain: format!("{name}{port}") }
     }
 
-    /// What clients are told as their sandboxes' domain, in place of their own setting. None for the placeholder.
+    /// The domain reported to clients for their sandboxes, in place of their own setting. None for the placeholder.
     pub(crate) fn told_domain(&self, domain: &Domain) -> Option<String> {
         (!domain.is_local()).then(|| self.domain.clone())
     }

@@ -1,4 +1,4 @@
-//! From a decision to what is stored and told.
+//! From a decision to what is stored and published.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ const MAX_FIRING: u32 = 100_000;
 /// What fires: by which rule, about what.
 pub(crate) type Firing = HashSet<(u64, SubjectKey)>;
 
-pub(crate) struct Telling {
+pub(crate) struct Publisher {
     pub(crate) options: AlertOptions,
 }
 
-impl Telling {
+impl Publisher {
     pub(crate) fn now(&self) -> Timestamp {
         self.options.clock.now()
     }
@@ -39,12 +39,12 @@ impl Telling {
                 None => gone.push(self.resolve(alert.key, None, Some("the rule is gone"))),
             }
         }
-        self.tell(team, gone, None).await?;
+        self.publish(team, gone, None).await?;
         Ok(firing)
     }
 
-    /// Stores and tells `decisions`, and with them how far the log has been looked at.
-    pub(crate) async fn tell(
+    /// Stores and publishes `decisions`, and with them how far the log has been looked at.
+    pub(crate) async fn publish(
         &self,
         team_id: TeamId,
         decisions: Vec<AlertDecision>,
@@ -54,7 +54,7 @@ impl Telling {
             return Ok(());
         }
         let step = AlertStep { team_id, decisions, cursor };
-        self.options.stats.told(self.options.alerts.tell_alerts(step).await?);
+        self.options.stats.published(self.options.alerts.tell_alerts(step).await?);
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Telling {
         notice.sandbox =
             sandbox.filter(|_| subject.sandbox().is_none()).map(|sandbox| sandbox.without_labels());
         let key = rule.key(subject.key());
-        let told = EventDraft {
+        let published = EventDraft {
             id: EventId::generate(&*self.options.entropy),
             team_id,
             timestamp: since,
@@ -79,7 +79,7 @@ impl Telling {
             origin: Some(Origin::system(Component::Server)),
             fact: Fact::Alert { change: AlertChange::Firing, notice: Box::new(notice) },
         };
-        let alert = FiringAlert { key, rule: Some(rule.rule.clone()), since, told };
+        let alert = FiringAlert { key, rule: Some(rule.rule.clone()), since, told: published };
         AlertDecision::Fire { alert: Box::new(alert), revision: rule.revision }
     }
 

@@ -1,6 +1,6 @@
-//! Alerts over a running sampler: when they are told, how often, and what survives.
+//! Alerts over a running sampler: when they are published, how often, and what survives.
 
-#![expect(clippy::unwrap_used, reason = "a test may give up")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +56,8 @@ impl Watched {
         tokio::task::yield_now().await;
     }
 
-    /// What was told about alerts: type and rule.
-    async fn told(&self) -> Vec<(EventType, String)> {
+    /// What was published about alerts: type and rule.
+    async fn published(&self) -> Vec<(EventType, String)> {
         let events = self.house.store.events.events_after(self.house.team.id, 0, 100).await.unwrap();
         let alerts = events.iter().filter_map(|event| {
             let Fact::Alert { notice, .. } = &event.fact else { return None };
@@ -66,13 +66,13 @@ impl Watched {
         alerts.collect()
     }
 
-    /// Waits until that many were told.
-    async fn wait_told(&self, n: usize) -> Vec<(EventType, String)> {
+    /// Waits until that many were published.
+    async fn wait_published(&self, n: usize) -> Vec<(EventType, String)> {
         let waiting = async {
             loop {
-                let told = self.told().await;
-                if told.len() >= n {
-                    return told;
+                let published = self.published().await;
+                if published.len() >= n {
+                    return published;
                 }
                 self.seconds(1).await;
             }
@@ -101,20 +101,24 @@ async fn an_alert_is_told_once_survives_a_restart_and_resolves() {
     let id = house.house.sandbox(2).await;
     house.start().await;
     house.seconds(6).await;
-    assert_eq!(house.told().await, []);
+    assert_eq!(house.published().await, []);
     house.house.runtime.set_load(&id, 1.0);
     let firing = (EventType::AlertFiring, "busy".to_owned());
-    assert_eq!(house.wait_told(1).await, std::slice::from_ref(&firing));
+    assert_eq!(house.wait_published(1).await, std::slice::from_ref(&firing));
     house.seconds(6).await;
 
     // Another server over the same store.
     house.house.stop().await;
     house.start().await;
     house.seconds(8).await;
-    assert_eq!(house.told().await, std::slice::from_ref(&firing), "told once, also after a restart");
+    assert_eq!(
+        house.published().await,
+        std::slice::from_ref(&firing),
+        "published once, also after a restart"
+    );
     assert_eq!(house.house.store.alerts.firing_alerts(house.house.team.id, 9).await.unwrap().len(), 1);
     house.house.runtime.set_load(&id, 0.0);
-    assert_eq!(house.wait_told(2).await, [firing, (EventType::AlertResolved, "busy".to_owned())]);
+    assert_eq!(house.wait_published(2).await, [firing, (EventType::AlertResolved, "busy".to_owned())]);
     assert_eq!(house.house.store.alerts.firing_alerts(house.house.team.id, 9).await.unwrap(), []);
 }
 
@@ -125,10 +129,10 @@ async fn an_alert_whose_rule_is_gone_resolves_at_the_next_start() {
     let id = house.house.sandbox(2).await;
     house.house.runtime.set_load(&id, 2.0);
     house.start().await;
-    house.wait_told(1).await;
+    house.wait_published(1).await;
     house.house.stop().await;
     house.rules = vec![AlertRule { name: "other".to_owned(), threshold: 101.0, clear: 101.0, ..busy() }];
     house.start().await;
-    let told = house.wait_told(2).await;
-    assert_eq!(told[1], (EventType::AlertResolved, "busy".to_owned()));
+    let published = house.wait_published(2).await;
+    assert_eq!(published[1], (EventType::AlertResolved, "busy".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! New events for whoever waits for them: streams and long polls.
+//! New events for those who wait for them: streams and long polls.
 //!
 //! ```text
 //! store's feed ─► one task ─► of each team somebody waits for: a run of its newest events, rendered once
@@ -11,11 +11,11 @@
 //! emptied then). So neither a slow nor a stuck reader costs the writer anything, and memory is bounded by teams with
 //! readers, not by readers.
 //!
-//! This is no `Tail` of the store: a tail would read every team's log after it fell behind, though nobody waits for most
-//! of them, and each reader has a filter of its own and must say what retention has removed.
+//! This is no `Tail` of the store: a tail would read every team's log after it fell behind, though nobody waits for
+//! most of them, and each reader has a filter of its own and must say what retention has removed.
 //!
-//! Ownership: a team's run lives while it has readers; the task lives from the first reader until the server drains. One
-//! that fails is followed by another after a moment, which sends every reader to the log first.
+//! Ownership: a team's run lives while it has readers; the task lives from the first reader until the server drains.
+//! One that fails is followed by another after a moment, which sends every reader to the log first.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ use crate::health::Health;
 /// Events kept for the readers of a team.
 const RUN: usize = 512;
 
-/// Ends the connection a request came on: whoever serves the router puts it into the request's extensions. Without
+/// Ends the connection a request came on: the server of the router puts it into the request's extensions. Without
 /// one, an answer that nobody reads only ends.
 #[derive(Debug, Clone)]
 pub struct Hangup(pub Arc<Notify>);
@@ -59,7 +59,7 @@ impl Default for StreamOptions {
 
 /// A committed event, rendered as the stream sends it.
 #[derive(Debug)]
-pub(crate) struct LiveEvent {
+pub(crate) struct RenderedEvent {
     pub(crate) event: Arc<Event>,
     pub(crate) frame: Bytes,
 }
@@ -70,7 +70,7 @@ pub(crate) fn frame(event: &Event) -> Bytes {
 }
 
 /// The readers of all teams.
-pub(crate) struct Live {
+pub(crate) struct EventReaders {
     events: EventLog,
     health: watch::Receiver<Health>,
     max_readers: usize,
@@ -87,14 +87,14 @@ struct Teams {
 
 struct Channel {
     n_readers: usize,
-    run: Arc<Mutex<VecDeque<Arc<LiveEvent>>>>,
+    run: Arc<Mutex<VecDeque<Arc<RenderedEvent>>>>,
     changes: watch::Sender<u64>,
 }
 
 /// What follows a reader's position.
 pub(crate) enum Next {
     /// These events, without a gap.
-    Events(Vec<Arc<LiveEvent>>),
+    Events(Vec<Arc<RenderedEvent>>),
     /// The run does not reach back that far.
     ReadLog,
     /// Nothing yet.
@@ -105,7 +105,7 @@ pub(crate) enum Next {
 pub(crate) struct Reader {
     team: TeamId,
     teams: Arc<Mutex<Teams>>,
-    run: Arc<Mutex<VecDeque<Arc<LiveEvent>>>>,
+    run: Arc<Mutex<VecDeque<Arc<RenderedEvent>>>>,
     changes: watch::Receiver<u64>,
     health: watch::Receiver<Health>,
 }
@@ -114,7 +114,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Live {
+impl EventReaders {
     pub(crate) fn new(
         events: EventLog,
         health: watch::Receiver<Health>,
@@ -174,13 +174,13 @@ impl Live {
 /// Hands the feed's events to the teams' readers.
 async fn follow(mut feed: EventFeed, teams: Arc<Mutex<Teams>>, stop: CancellationToken) {
     loop {
-        let heard = tokio::select! {
+        let news = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            heard = feed.next() => heard,
+            news = feed.next() => news,
         };
         let mut teams = lock(&teams);
-        match heard {
+        match news {
             Some(Heard::Event(event)) => {
                 if let Some(channel) = teams.channels.get_mut(&event.team_id) {
                     push(&mut lock(&channel.run), event);
@@ -206,7 +206,7 @@ impl Teams {
     }
 }
 
-fn push(run: &mut VecDeque<Arc<LiveEvent>>, event: Arc<Event>) {
+fn push(run: &mut VecDeque<Arc<RenderedEvent>>, event: Arc<Event>) {
     if run.back().is_some_and(|last| last.event.sequence + 1 != event.sequence) {
         run.clear();
     }
@@ -214,7 +214,7 @@ fn push(run: &mut VecDeque<Arc<LiveEvent>>, event: Arc<Event>) {
         run.pop_front();
     }
     let frame = frame(&event);
-    run.push_back(Arc::new(LiveEvent { event, frame }));
+    run.push_back(Arc::new(RenderedEvent { event, frame }));
 }
 
 impl Reader {
@@ -254,5 +254,5 @@ impl Drop for Reader {
 }
 
 #[cfg(test)]
-#[path = "live_tests.rs"]
+#[path = "event_readers_tests.rs"]
 mod tests;

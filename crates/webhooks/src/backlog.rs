@@ -1,4 +1,4 @@
-//! What one webhook is owed: the cursor and the exceptions, as pure bookkeeping.
+//! What is due to one webhook: the cursor and the exceptions, as pure bookkeeping.
 //!
 //! ```text
 //! the team's log   1 2 3 4 5 6 7 8 9 …
@@ -9,14 +9,15 @@
 //! ```
 //!
 //! Everything up to the cursor is delivered, not wanted, or an exception; so cursor and exceptions, when stored
-//! together, say exactly what is still owed. [`Progress`] is the difference to what is stored. Attempts in flight and
+//! together, say exactly what is still due. [`Progress`] is the difference to what is stored. Attempts in flight and
 //! those that ended since the last store are what a crash would repeat: together they never exceed the *limit*.
 //!
 //! One event that takes long does not hold up the cursor for the others: once they are too far ahead of it, it is set
-//! aside as an exception that is due at once, which is true and keeps it owed. What waits for it is set aside with it.
+//! aside as an exception that is due at once, which is true and keeps it due. What waits for it is set aside with it.
 //!
-//! **Order.** An event waits for the earlier ones of its lane (what it is about; or everything, where the order is strict)
-//! until they are delivered or exhausted. What a replay sends again is in no order with what comes for the first time.
+//! **Order.** An event waits for the earlier ones of its lane (what it is about; or everything, where the order is
+//! strict) until they are delivered or exhausted. What a replay sends again is in no order with what comes for the
+//! first time.
 
 mod recording;
 mod replaying;
@@ -76,7 +77,7 @@ struct Pending {
     was_exhausted: bool,
 }
 
-pub(crate) struct Ledger {
+pub(crate) struct Backlog {
     webhook_id: WebhookId,
     limit: usize,
     ordering: Ordering,
@@ -84,7 +85,8 @@ pub(crate) struct Ledger {
     open: BTreeMap<u64, Open>,
     pending: BTreeMap<u64, Pending>,
     due: BTreeSet<(Timestamp, u64)>,
-    /// What is neither settled nor in flight, by what it is about, replays apart: later events about the same wait for it.
+    /// What is neither settled nor in flight, by what it is about, replays apart: later events about the same wait for
+    /// it.
     waiting: HashMap<SubjectKey, BTreeSet<u64>>,
     n_in_flight: usize,
     /// What has an attempt about it in flight.
@@ -100,7 +102,7 @@ pub(crate) struct Ledger {
     recording: Option<Recording>,
 }
 
-impl Ledger {
+impl Backlog {
     /// Continues from what is stored. A crash may repeat up to `limit` deliveries.
     pub(crate) fn new(
         webhook_id: WebhookId,
@@ -109,7 +111,7 @@ impl Ledger {
         cursor: u64,
         owed: Vec<Owed>,
     ) -> Self {
-        let mut ledger = Self {
+        let mut backlog = Self {
             webhook_id,
             limit: limit.max(1),
             ordering,
@@ -131,7 +133,7 @@ impl Ledger {
         for Owed { exception, subject } in owed {
             // Stored ahead of a cursor that did not get that far: the log will show these events again.
             if exception.sequence > cursor {
-                ledger.ahead.insert(exception.sequence);
+                backlog.ahead.insert(exception.sequence);
             }
             if let Some(due_at) = exception.next_due_at {
                 let pending = Pending {
@@ -143,10 +145,10 @@ impl Ledger {
                     replay: exception.replay_no,
                     was_exhausted: exception.was_exhausted,
                 };
-                ledger.put_pending(exception.sequence, pending);
+                backlog.put_pending(exception.sequence, pending);
             }
         }
-        ledger
+        backlog
     }
 
     /// Follows changed settings.
@@ -292,7 +294,7 @@ impl Ledger {
             counts.n_failed += u64::from(exhausted);
         }
         match next {
-            // It was never an exception: the cursor tells.
+            // It was never an exception: the cursor covers it.
             None if was_open => {}
             None => {
                 self.unrecorded.insert(sequence, Unrecorded::Clear);
@@ -374,5 +376,5 @@ impl Ledger {
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
+#[path = "backlog_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! What a ledger has to store: the difference between what it knows and what is stored, handed out once at a time and
+//! What a backlog has to store: the difference between what it knows and what is stored, handed out once at a time and
 //! confirmed or taken back; and what is set aside so that the cursor gets on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sandscope_model::{Exception, Ordering, Timestamp};
 use sandscope_store::ReplayStep;
 
-use super::{Ledger, MAX_OPEN, Pending};
+use super::{Backlog, MAX_OPEN, Pending};
 
 /// Unwanted events the stored cursor may lie behind before it is worth a write of its own.
 const MAX_CURSOR_LAG: u64 = 256;
@@ -43,7 +43,7 @@ pub(super) struct Recording {
     pub(super) replays: BTreeMap<i64, Counts>,
 }
 
-impl Ledger {
+impl Backlog {
     /// Everything up to here is settled.
     fn cursor(&self) -> u64 {
         self.open.first_key_value().map_or(self.fetched, |(sequence, _)| sequence - 1)

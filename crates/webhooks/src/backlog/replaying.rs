@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sandscope_model::{Event, Timestamp};
 
 use super::recording::Unrecorded;
-use super::{Ledger, Pending};
+use super::{Backlog, Pending};
 
-impl Ledger {
+impl Backlog {
     /// Deliveries of replays that have not been made.
     pub(crate) fn n_replayed(&self) -> usize {
         self.pending.values().filter(|pending| pending.replay.is_some()).count()
@@ -19,7 +19,7 @@ impl Ledger {
         self.pending.values().filter_map(|pending| pending.replay).collect()
     }
 
-    /// Takes up a replay's selection: `events`, each with whether it had been given up before; everything before
+    /// Takes up a replay's selection: `events`, each with whether it was exhausted before; everything before
     /// `next` has been looked at. What has not been read from the log yet, or is under way, comes by itself.
     pub(crate) fn replay(&mut self, no: i64, events: Vec<(Arc<Event>, bool)>, next: u64, now: Timestamp) {
         let mut n_selected = 0;
@@ -55,7 +55,7 @@ impl Ledger {
         counts.next = Some(next);
     }
 
-    /// Takes back what a canceled replay selected and nobody has started. What had been given up before is again.
+    /// Takes back what a canceled replay selected and nobody has started. What was exhausted before is exhausted again.
     pub(crate) fn cancel_replay(&mut self, no: i64) {
         let mine =
             self.pending.iter().filter(|(_, pending)| pending.replay == Some(no) && !pending.in_flight);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sandscope_model::Exception;
 
 use super::super::*;
-use super::{at, event, ledger, settle, take_all, webhook_id};
+use super::{at, backlog, event, settle, take_all, webhook_id};
 use crate::attempt::after;
 use crate::policy::RetryPolicy;
 
@@ -39,11 +39,11 @@ impl Rows {
         wanted.filter(owed).collect()
     }
 
-    fn ledger(&self, limit: usize, ordering: Ordering) -> Ledger {
+    fn backlog(&self, limit: usize, ordering: Ordering) -> Backlog {
         let subject = |sequence: u64| Some(event(sequence, sequence % 7).subject.key());
         let owed = self.exceptions.values().cloned();
         let owed = owed.map(|exception| Owed { subject: subject(exception.sequence), exception });
-        Ledger::new(webhook_id(), limit, ordering, self.cursor, owed.collect())
+        Backlog::new(webhook_id(), limit, ordering, self.cursor, owed.collect())
     }
 }
 
@@ -54,29 +54,29 @@ fn what_was_set_aside_ahead_of_the_cursor_is_not_repeated_beyond_the_window() {
     let policy = RetryPolicy::default();
     let (window, mut now) = (4, at(0));
     let log: Vec<_> = (1..1_000).map(|n| (event(n, n % 7), n % 7 == 1 || n == 2)).collect();
-    let (mut ledger, mut rows) = (ledger(window), Rows::default());
+    let (mut backlog, mut rows) = (backlog(window), Rows::default());
     let mut delivered = BTreeSet::new();
-    let read = |ledger: &mut Ledger| {
-        for (event, wanted) in log.iter().skip(ledger.fetched() as usize) {
-            if ledger.room() > 0 {
-                ledger.offer(Arc::clone(event), *wanted);
+    let read = |backlog: &mut Backlog| {
+        for (event, wanted) in log.iter().skip(backlog.fetched() as usize) {
+            if backlog.room() > 0 {
+                backlog.offer(Arc::clone(event), *wanted);
             }
         }
     };
-    read(&mut ledger);
-    let failing_and_slow = take_all(&mut ledger, now);
+    read(&mut backlog);
+    let failing_and_slow = take_all(&mut backlog, now);
     assert_eq!(failing_and_slow.iter().map(|job| job.sequence).collect::<Vec<_>>(), [1, 2]);
-    settle(&mut ledger, &failing_and_slow[0], Settled::Failed, now, &policy);
-    read(&mut ledger);
-    ledger.make_room(now);
+    settle(&mut backlog, &failing_and_slow[0], Settled::Failed, now, &policy);
+    read(&mut backlog);
+    backlog.make_room(now);
     now = after(now, Duration::from_secs(10));
     for _ in 0..40 {
-        if let Some(progress) = ledger.progress(now, false) {
+        if let Some(progress) = backlog.progress(now, false) {
             rows.store(progress);
-            ledger.recorded();
+            backlog.recorded();
         }
-        if let Some(job) = ledger.next(now) {
-            settle(&mut ledger, &job, Settled::Delivered, now, &policy);
+        if let Some(job) = backlog.next(now) {
+            settle(&mut backlog, &job, Settled::Delivered, now, &policy);
             delivered.insert(job.sequence);
         }
         let n_repeated = rows.sent_again(&log).intersection(&delivered).count();
@@ -129,19 +129,19 @@ proptest! {
         let mut latest = BTreeMap::<u64, u32>::new();
         let mut settled = BTreeSet::new();
 
-        let mut ledger = rows.ledger(window, ordering);
+        let mut backlog = rows.backlog(window, ordering);
         let mut in_flight = Vec::new();
         // After the random part, all is well until nothing is left to do.
         let calm = [Step::Start, Step::End(0, Settled::Delivered), Step::Store, Step::Wait(1_000)];
         let n_calm = 4 * 12 * (wanted.len() + 10);
         for step in steps.into_iter().chain(calm.into_iter().cycle().take(n_calm)) {
-            for (event, wanted) in log.iter().skip(ledger.fetched() as usize) {
-                ledger.make_room(now);
-                if ledger.room() == 0 { break }
-                ledger.offer(Arc::clone(event), *wanted);
+            for (event, wanted) in log.iter().skip(backlog.fetched() as usize) {
+                backlog.make_room(now);
+                if backlog.room() == 0 { break }
+                backlog.offer(Arc::clone(event), *wanted);
             }
             match step {
-                Step::Start => if let Some(job) = ledger.next(now) {
+                Step::Start => if let Some(job) = backlog.next(now) {
                     let lane = job.sequence % 7;
                     let overtakes = |other: &u64| *other < job.sequence && !settled.contains(other) && match ordering {
                         Ordering::None => false,
@@ -161,17 +161,17 @@ proptest! {
                     }
                     *counts.entry(job.sequence).or_default() += 1;
                     let entropy = sandscope_testbed::SeededEntropy::new(1);
-                    let last = ledger.settle(&job, how, |n| policy.next_due_at(n, None, now, &entropy));
+                    let last = backlog.settle(&job, how, |n| policy.next_due_at(n, None, now, &entropy));
                     if last || how == Settled::Delivered {
                         settled.insert(job.sequence);
                     }
                 }
                 Step::End(..) => {}
-                Step::Store => if let Some(progress) = ledger.progress(now, true) {
+                Step::Store => if let Some(progress) = backlog.progress(now, true) {
                     rows.store(progress);
-                    ledger.recorded();
+                    backlog.recorded();
                 },
-                Step::StoreFails => if ledger.progress(now, true).is_some() { ledger.not_recorded() },
+                Step::StoreFails => if backlog.progress(now, true).is_some() { backlog.not_recorded() },
                 Step::Wait(ms) => now = after(now, Duration::from_millis(ms.into())),
                 Step::Crash => {
                     // What is in flight may have been taken, too.
@@ -182,7 +182,7 @@ proptest! {
                     prop_assert!(lost.count() + in_flight.len() <= window, "more than the window for a crash");
                     n_crashes += 1;
                     in_flight.clear();
-                    ledger = rows.ledger(window, ordering);
+                    backlog = rows.backlog(window, ordering);
                 }
             }
             prop_assert!(in_flight.len() <= window);
