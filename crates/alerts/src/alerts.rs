@@ -112,5 +112,11 @@ impl Alerts {
 }
 
 #[cfg(test)]
+#[path = "house_tests.rs"]
+mod house;
+#[cfg(test)]
+#[path = "random_tests.rs"]
+mod random;
+#[cfg(test)]
 #[path = "alerts_tests.rs"]
 mod tests;

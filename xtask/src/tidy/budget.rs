@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 
 use super::source::Source;
 
-/// Lines a file may have, and from where it is named to be looked at again.
+/// Lines a file may have, of tests too, and from where it is named to be looked at again.
 const FILE: Limit = Limit { most: 400, look_again: 300 };
-/// The same for a file of tests.
-const TESTS: Limit = Limit { most: 600, look_again: 400 };
 /// Lines of code a crate may ship.
 const CRATE: usize = 7_000;
 
@@ -35,20 +33,19 @@ fn files(sources: &[Source], exceptions: &[(&str, &str)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut needed = Vec::new();
     for source in sources {
-        let (limit, n_lines) = (if source.is_test() { &TESTS } else { &FILE }, source.n_lines());
+        let n_lines = source.n_lines();
         let path = source.path.as_str();
-        if n_lines > limit.most {
+        if n_lines > FILE.most {
             match exceptions.iter().find(|(file, _)| *file == path) {
                 Some((file, reason)) => {
                     needed.push(*file);
                     println!("    {path} has {n_lines} lines: {reason}");
                 }
                 None => {
-                    faults
-                        .push(format!("{path} has {n_lines} lines, {} are the limit: split it", limit.most));
+                    faults.push(format!("{path} has {n_lines} lines, {} are the limit: split it", FILE.most));
                 }
             }
-        } else if n_lines > limit.look_again {
+        } else if n_lines > FILE.look_again {
             println!("    look again at {path}: {n_lines} lines");
         }
     }
@@ -93,13 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_counts_whole_and_a_file_of_tests_may_be_longer() {
+    fn a_file_counts_whole_whether_it_ships_or_not() {
         assert!(files(&[source("crates/a/src/lib.rs", FILE.most)], &[]).is_empty());
         assert_eq!(files(&[source("crates/a/src/lib.rs", FILE.most + 1)], &[]).len(), 1);
         let inline = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    //\n".repeat(FILE.most));
         assert_eq!(files(&[Source::new("crates/a/src/lib.rs", inline)], &[]).len(), 1);
-        assert!(files(&[source("crates/a/tests/all.rs", FILE.most + 1)], &[]).is_empty());
-        assert_eq!(files(&[source("crates/a/tests/all.rs", TESTS.most + 1)], &[]).len(), 1);
+        assert_eq!(files(&[source("crates/a/tests/all.rs", FILE.most + 1)], &[]).len(), 1);
     }
 
     #[test]

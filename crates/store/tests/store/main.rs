@@ -13,3 +13,4 @@ mod sealing;
 mod support;
 mod tail;
 mod templates;
+mod webhook_retention;
