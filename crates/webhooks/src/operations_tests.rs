@@ -247,6 +247,11 @@ async fn a_canceled_replay_sends_nothing_more_and_what_was_lost_stays_to_be_foun
     // The clock stands still: there will be no more than the first of them.
     receiver.wait_for(1).await;
     assert!(world.store.deliveries.cancel_replay(webhook.id, job.id, world.clock.now()).await.unwrap());
+    // An attempt whose answer was not read yet would run into its timeout as the clock moves.
+    eventually("what was in flight is recorded", || async {
+        state(&world, &job).await.n_delivered == receiver.received().len() as u64
+    })
+    .await;
     world.clock.advance(Duration::from_secs(60));
     let live = world.happens(0, EventType::Updated).await;
     eventually("life goes on", || async { ids(&receiver).contains(&live.id.to_string()) }).await;
