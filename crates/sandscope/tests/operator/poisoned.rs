@@ -47,7 +47,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Its processes are gone by now, or on their way.
+        // Where the test failed, its processes may still be on their way.
         let _left_behind = fs::remove_dir(&self.0);
     }
 }
@@ -122,5 +122,7 @@ async fn a_task_that_panics_for_want_of_threads_is_seen_everywhere_and_starts_ag
     for sandbox in made.into_iter().chain([after]) {
         client.kill(&sandbox.sandbox_id).await?;
     }
-    server.stop_softly().await
+    server.stop_softly().await?;
+    // The launcher leaves a moment after the server.
+    eventually("the group is empty", PATIENCE, || fs::remove_dir(&group.0).is_ok()).await
 }
