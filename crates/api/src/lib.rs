@@ -3,7 +3,7 @@
 //! ```text
 //! request ─► panic guard ─► request id ─► log ─► CORS ─► route ─► Caller (who asks) ─► path, query, body ─► endpoint
 //!                                                          │                                               │
-//!                                                          └► 404, 405, 501 as JSON        Lifecycle, Store ┘
+//!                                                          └► 404, 405, 501 as JSON            Lives, Store ┘
 //! ```
 //!
 //! Every answer that is not a success is `{"code", "message"}` with `code` equal to the status. Every endpoint but

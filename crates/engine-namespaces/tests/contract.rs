@@ -1,4 +1,4 @@
-//! The Linux runtime is held to the same promises as the fake that other crates are tested with.
+//! The engine of namespaces is held to the same promises as the fake that other crates are tested with.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -67,7 +67,7 @@ pub(crate) enum Turn<T> {
     Request(T),
     /// The sandbox's time is up.
     TimeUp,
-    /// Nobody's.
+    /// Nothing is to be done yet.
     Nobody,
 }
 

@@ -50,7 +50,7 @@ pub struct Created {
 /// How many sandboxes were made since the start, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CreateCounts {
-    /// Made.
+    /// Sandboxes made.
     pub n_created: u64,
     /// Admitted, but not made.
     pub n_failed: u64,

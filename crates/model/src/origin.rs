@@ -44,7 +44,7 @@ pub enum Component {
     Timeout,
     /// Traffic woke the sandbox.
     Traffic,
-    /// The runtime saw the sandbox end, or could not go on with it.
+    /// The engine saw the sandbox end, or could not go on with it.
     Runtime,
     /// A start of the server found out what had happened, or finished what nobody is known to have asked for.
     Recovery,

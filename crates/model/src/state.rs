@@ -14,7 +14,7 @@
 //!    └─────────────────────────────────────────┘
 //! ```
 //!
-//! `Creating`, `Pausing`, `Resuming` and `Killing` are intents: they are persisted before the runtime is asked, so
+//! `Creating`, `Pausing`, `Resuming` and `Killing` are intents: they are persisted before the engine is asked, so
 //! that a restart finds out what was under way. Each variant holds exactly what exists in that state: an
 //! [`Execution`] only where something runs. A sandbox that fails while `Creating` was never promised to anybody: its
 //! row is dropped and no event is due.
@@ -104,25 +104,25 @@ pub enum State {
 /// A change of state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
-    /// The runtime made it.
+    /// The engine made it.
     Created,
     /// A pause was admitted.
     PauseRequested,
-    /// The runtime paused it.
+    /// The engine paused it.
     Paused {
         /// When its processes stopped.
         at: Timestamp,
     },
-    /// The runtime could not pause it; it still runs.
+    /// The engine could not pause it; it still runs.
     PauseFailed,
     /// A resume was admitted.
     ResumeRequested {
         /// The execution about to start.
         execution: Execution,
     },
-    /// The runtime resumed it.
+    /// The engine resumed it.
     Resumed,
-    /// The runtime could not resume it; it is still paused.
+    /// The engine could not resume it; it is still paused.
     ResumeFailed,
     /// A kill was admitted.
     KillRequested {

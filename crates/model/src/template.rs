@@ -54,7 +54,7 @@ pub struct Build {
 pub enum Rootfs {
     /// The host's programs, read-only, with a generated `/etc` and an empty writable layer.
     Host,
-    /// A writable layer captured by a checkpoint, over the host's programs. The runtime finds it by the build id
+    /// A writable layer captured by a checkpoint, over the host's programs. The engine finds it by the build id
     /// it was captured under.
     Snapshot(BuildId),
 }

@@ -2,7 +2,7 @@
 //! server.
 //!
 //! ```text
-//! key ──► store      fsck ──► store, runtime (a look), cgroup      doctor ──► host, data directory      tls ──► files
+//! key ──► store      fsck ──► store, engine (a look), cgroup      doctor ──► host, data directory      tls ──► files
 //! ```
 //!
 //! Nothing here reaches the server: what both need of the data directory is in `sandscope-data-dir`.

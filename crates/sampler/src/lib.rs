@@ -4,7 +4,7 @@
 //!   every 250 ms: what runs? ──► new ones: first reading ──► 1 s later: second ──► then every tick
 //!                                 (derives nothing)             │                     │
 //!                                                               ▼                     ▼
-//!   Runtime::counters ─────────────────────────────────► derive(previous, this, subject)   pure
+//!   Readings::read ────────────────────────────────────► derive(previous, this, subject)   pure
 //!                                                               │
 //!                                                               ▼
 //!                                        all samples of a round: one Samples::insert_samples

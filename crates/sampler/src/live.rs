@@ -42,7 +42,7 @@ pub struct LivePoint {
 /// All sandboxes that run, in one second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveRound {
-    /// When.
+    /// When the round was read.
     pub at: Timestamp,
     /// One point each.
     pub points: Vec<LivePoint>,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!                        ┌───────────── one port ─────────────┐
-//! clients ─► Http ─► edge ─(E2b-Sandbox-Id or host name)─► Lifecycle::dial ─► agent in the sandbox
-//!                      └──► api ─► Lifecycle ─► Runtime (launcher process) ─► sandboxes
+//! clients ─► Http ─► edge ─(E2b-Sandbox-Id or host name)─► Lives::dial ─► agent in the sandbox
+//!                      └──► api ─► Lives ◄─ Lifecycle ─► Engine (launcher process) ─► sandboxes
 //!                                      │ commit
 //!                                      ▼
 //!                                    Store ◄── Sampler (counters)      Store ──feed──► Webhooks ─► receivers

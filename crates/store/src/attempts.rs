@@ -39,7 +39,7 @@ pub struct AttemptQuery {
 pub struct StatsBucket {
     /// Where the span starts: a multiple of its length since 1970.
     pub start: Timestamp,
-    /// Attempts.
+    /// Attempts in the span.
     pub total: u64,
     /// Those that failed.
     pub failed: u64,

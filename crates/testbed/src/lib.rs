@@ -1,4 +1,4 @@
-//! The whole system in process, for tests: a runtime that keeps its state in memory but behaves like the real one,
+//! The whole system in process, for tests: an engine that keeps its state in memory but behaves like the real one,
 //! a clock that is stepped by hand, randomness that repeats.
 
 mod contract;

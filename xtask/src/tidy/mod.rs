@@ -11,7 +11,7 @@
 //! cells         the database's cells are read by name
 //! floors        inside a crate, what lies beneath knows nothing of what lies above
 //! budget        lines per file and per crate
-//! lints         one table of lints, one clippy.toml, `unsafe` in three crates
+//! lints         one table of lints, one clippy.toml, `unsafe` in two crates
 //! time          domain crates take the time from a `Clock`
 //! sleeps        no test sleeps to synchronise
 //! duplicates    one version of each crate in the lock file

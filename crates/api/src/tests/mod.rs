@@ -1,4 +1,4 @@
-//! The door itself: real router, real store, real lifecycle, a runtime in memory.
+//! The door itself: real router, real store, real lifecycle, an engine in memory.
 
 mod alerts;
 mod contract;

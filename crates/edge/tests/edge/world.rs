@@ -1,4 +1,4 @@
-//! A real router, real connections through a tunnel, a real lifecycle and store over the testbed's runtime.
+//! A real router, real connections through a tunnel, a real lifecycle and store over the testbed's engine.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

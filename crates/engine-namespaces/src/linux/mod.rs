@@ -17,7 +17,7 @@
 //!   operations, readings, door                               the three traits
 //!     └─► create, kill, recover, survey, health              one operation each, over
 //!                 └─► shared ──► sandboxes, shelf, preparer, remover, busy    parts that own their state and know
-//!                                  └─► sandbox ──► live, oom, baseline        nothing of those above
+//!                                  └─► sandbox ──► handles, oom, baseline     nothing of those above
 //! ```
 //!
 //! Ownership: the kernel and the state directory hold the truth; this process holds handles. Each sandbox has one task

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::protocol::LAUNCHER_ARGUMENT;
 
-/// How the Linux runtime works on this host.
+/// How the engine of namespaces works on this host.
 #[derive(Debug, Clone)]
 pub struct LinuxOptions {
     /// Where images, snapshots and records are kept. Sandboxes are found again through it.

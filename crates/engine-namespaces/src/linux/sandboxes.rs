@@ -1,4 +1,4 @@
-//! The sandboxes of which the runtime holds the handles.
+//! The sandboxes of which the engine holds the handles.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What every operation of the runtime works with: each part owns its state, and none knows this whole.
+//! What every operation of the engine works with: each part owns its state, and none knows this whole.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Steps of the runtime's work: what an error says of them, and where they run.
+//! Steps of the engine's work: what an error says of them, and where they run.
 
 use std::io;
 

@@ -1,6 +1,6 @@
 //! What is on the host, and what of it belongs to nothing.
 //!
-//! A sandbox in the making or on its way out has traces of which the runtime holds nothing: such ids are *busy*, and
+//! A sandbox in the making or on its way out has traces of which the engine holds nothing: such ids are *busy*, and
 //! what carries one is left out. The kernel releases some things a moment late, so the remover of strays should
 //! have seen them twice.
 

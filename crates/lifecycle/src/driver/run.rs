@@ -31,7 +31,7 @@ pub(crate) enum Begin {
 /// A driver at work.
 pub(super) type Life = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Registers a driver of `sandbox`, in place of one that failed where there was one: what the runtime has told that one
+/// Registers a driver of `sandbox`, in place of one that failed where there was one: what the engine has told that one
 /// is known to the new one, too.
 pub(super) fn take_over(
     context: &Arc<Context>,

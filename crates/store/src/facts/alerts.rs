@@ -34,13 +34,13 @@ pub struct AlertKey {
 /// An alert that fires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FiringAlert {
-    /// Which.
+    /// Which alert: rule and subject.
     pub key: AlertKey,
     /// Its rule as it was when it began to fire; unknown of what versions before wrote.
     pub rule: Option<AlertRule>,
     /// Since when.
     pub since: Timestamp,
-    /// What told it.
+    /// The event that reported it.
     pub told: EventDraft,
 }
 
@@ -49,18 +49,18 @@ pub struct FiringAlert {
 pub enum AlertDecision {
     /// It fires.
     Fire {
-        /// It.
+        /// The alert, as it began to fire.
         alert: Box<FiringAlert>,
         /// As of which revision of the team's rule: if that has changed meanwhile, nothing fires.
         revision: u64,
     },
     /// It fires no more.
     Resolve {
-        /// Which.
+        /// Which alert: rule and subject.
         key: AlertKey,
         /// The id of the event that tells it.
         event_id: EventId,
-        /// When.
+        /// When it resolved.
         at: Timestamp,
         /// The number that decided it, if one did.
         value: Option<f64>,

@@ -17,7 +17,7 @@ use crate::{Deliveries, StoreError};
 /// A step forward of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryProgress {
-    /// Whose.
+    /// The webhook that went on.
     pub webhook_id: WebhookId,
     /// Everything up to here is delivered, not wanted, or an exception. A cursor never goes back: an older value
     /// changes nothing.
@@ -57,7 +57,7 @@ impl DeliveryProgress {
 pub struct ReplayStep {
     /// Which, by the store's number.
     pub no: i64,
-    /// When.
+    /// When the step was made.
     pub at: Timestamp,
     /// Everything before this event has been selected or passed over, if that changed.
     pub next: Option<u64>,

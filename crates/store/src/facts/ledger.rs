@@ -33,33 +33,33 @@ pub struct LedgerMoment {
 /// An execution that has not ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenExecution {
-    /// Whose.
+    /// The sandbox that ran.
     pub sandbox_id: SandboxId,
     /// Of which base template.
     pub template_id: TemplateId,
     /// With which labels.
     pub metadata: BTreeMap<String, String>,
-    /// It.
+    /// The execution, as it began.
     pub execution: Execution,
 }
 
 /// An execution that an event has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndedExecution {
-    /// Whose.
+    /// The sandbox that ran.
     pub sandbox_id: SandboxId,
     /// Of which base template.
     pub template_id: TemplateId,
     /// With which labels.
     pub metadata: BTreeMap<String, String>,
-    /// It.
+    /// The execution, summed up.
     pub summary: ExecutionSummary,
 }
 
 /// A part of the executions that have ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndedExecutions {
-    /// They.
+    /// Executions of this part.
     pub executions: Vec<EndedExecution>,
     /// Where the next part starts; `None`: this was the last.
     pub next: Option<u64>,
@@ -79,7 +79,7 @@ pub struct SandboxHistory {
 /// A sandbox that was there at some time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SandboxAt {
-    /// It.
+    /// The sandbox.
     pub sandbox_id: SandboxId,
     /// Running or paused.
     pub presence: Presence,
@@ -96,7 +96,7 @@ pub struct SandboxAt {
 /// A part of the sandboxes that were there at some time, by id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SandboxesAt {
-    /// They.
+    /// Sandboxes of this part, by id.
     pub sandboxes: Vec<SandboxAt>,
     /// The last one looked at; `None`: there are no more.
     pub next: Option<SandboxId>,

@@ -41,7 +41,7 @@ pub struct LogBatch {
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogQuery {
-    /// Whose.
+    /// The sandbox whose log is read.
     pub sandbox_id: SandboxId,
     /// From here, inclusive.
     pub start: Option<Timestamp>,

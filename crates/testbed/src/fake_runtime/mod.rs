@@ -45,7 +45,7 @@ pub enum Shape {
     Dead(Exit),
 }
 
-/// A runtime that keeps its sandboxes in memory. Clones are the same server's view of the same host.
+/// An engine that keeps its sandboxes in memory. Clones are the same server's view of the same host.
 #[derive(Debug, Clone)]
 pub struct FakeRuntime {
     world: Arc<World>,
