@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sandscope_alerts::AlertOptions;
-use sandscope_model::{AlertBy, AlertMetric, AlertRule, AlertSide, Clock as _, EventType, Fact};
+use sandscope_model::{AlertBy, AlertMetric, AlertRule, AlertSide, Clock as _, Entropy, EventType, Fact};
 use sandscope_sampler::Live;
+use sandscope_tasks::TaskState;
 use sandscope_testbed::SeededEntropy;
 
 #[path = "../../sampler/tests/sampler/house.rs"]
@@ -20,11 +22,27 @@ use house::House;
 struct Watched {
     house: House,
     rules: Vec<AlertRule>,
+    /// Where events' ids come from, if not from a seed.
+    entropy: Option<Arc<dyn Entropy>>,
+}
+
+/// Panics the first time an id is drawn.
+#[derive(Debug)]
+struct PoisonEntropy {
+    was_asked: AtomicBool,
+    ids: SeededEntropy,
+}
+
+impl Entropy for PoisonEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        assert!(self.was_asked.swap(true, Ordering::SeqCst), "planned, at the first id");
+        self.ids.fill(bytes);
+    }
 }
 
 impl Watched {
     async fn new() -> Self {
-        Self { house: House::new().await, rules: Vec::new() }
+        Self { house: House::new().await, rules: Vec::new(), entropy: None }
     }
 
     /// Starts sampler and alerts, as a server does.
@@ -34,6 +52,7 @@ impl Watched {
         self.house.start().await;
         let clock = &self.house.clock;
         let store = self.house.store.clone();
+        let seed = clock.now().as_millisecond().unsigned_abs();
         let options = AlertOptions {
             rules: self.rules.clone(),
             prices: None,
@@ -44,7 +63,7 @@ impl Watched {
             deliveries: store.deliveries,
             samples: store.samples,
             clock: Arc::new(clock.clone()),
-            entropy: Arc::new(SeededEntropy::new(clock.now().as_millisecond().unsigned_abs())),
+            entropy: self.entropy.clone().unwrap_or_else(|| Arc::new(SeededEntropy::new(seed))),
             live,
         };
         sandscope_alerts::start(options, &self.house.tasks);
@@ -135,4 +154,21 @@ async fn an_alert_whose_rule_is_gone_resolves_at_the_next_start() {
     house.start().await;
     let published = house.wait_published(2).await;
     assert_eq!(published[1], (EventType::AlertResolved, "busy".to_owned()));
+}
+
+#[tokio::test]
+async fn alerts_that_fail_are_seen_and_what_fires_is_published_once_all_the_same() {
+    let mut house = Watched::new().await;
+    house.rules = vec![busy()];
+    house.entropy =
+        Some(Arc::new(PoisonEntropy { was_asked: AtomicBool::new(false), ids: SeededEntropy::new(1) }));
+    let id = house.house.sandbox(2).await;
+    house.house.runtime.set_load(&id, 2.0);
+    house.start().await;
+    let firing = (EventType::AlertFiring, "busy".to_owned());
+    assert_eq!(house.wait_published(1).await, std::slice::from_ref(&firing));
+    let alerts = house.house.tasks.statuses().into_iter().find(|task| task.name == "alerts").unwrap();
+    assert_eq!((alerts.state, alerts.n_restarts), (TaskState::Running, 1));
+    house.seconds(6).await;
+    assert_eq!(house.published().await, [firing]);
 }

@@ -1,5 +1,5 @@
 //! The engine of namespaces: makes, freezes, thaws, checkpoints and kills sandboxes that share the host's kernel.
 //!
-//! [`linux::LinuxRuntime`] implements the three traits of `sandscope-engine`; the rest of the server holds those.
+//! [`linux::NamespacesEngine`] implements the three traits of `sandscope-engine`; the rest of the server holds those.
 
 pub mod linux;

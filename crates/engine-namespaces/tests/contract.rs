@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::LaunchSpec;
-use sandscope_engine_namespaces::linux::LinuxRuntime;
+use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::{BuildId, SandboxId};
 use sandscope_testbed::{Subject, check_engine_contract};
 use support::{
@@ -34,13 +34,13 @@ impl LinuxHost {
 
 #[async_trait]
 impl Subject for LinuxHost {
-    type Engine = LinuxRuntime;
+    type Engine = NamespacesEngine;
 
-    async fn start(&mut self) -> LinuxRuntime {
+    async fn start(&mut self) -> NamespacesEngine {
         self.state.runtime().await
     }
 
-    async fn stop(&mut self, engine: LinuxRuntime) {
+    async fn stop(&mut self, engine: NamespacesEngine) {
         engine.shutdown().await;
     }
 
@@ -52,7 +52,7 @@ impl Subject for LinuxHost {
         BuildId::generate(&Random)
     }
 
-    async fn keep_busy(&mut self, engine: &LinuxRuntime, id: &SandboxId) {
+    async fn keep_busy(&mut self, engine: &NamespacesEngine, id: &SandboxId) {
         start_detached(engine, id, User::User, "while :; do :; done").await;
     }
 

@@ -273,7 +273,7 @@ async fn a_full_disk_and_a_missing_base_are_told_apart_and_leave_nothing() {
 
 async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), String> {
     let runtime =
-        sandscope_engine_namespaces::linux::LinuxRuntime::start(support::options(dir), support::tasks())
+        sandscope_engine_namespaces::linux::NamespacesEngine::start(support::options(dir), support::tasks())
             .await
             .unwrap();
     runtime.recover().await.unwrap();

@@ -9,18 +9,18 @@
 mod support;
 
 use sandscope_engine::{Depth, Engine as _, Readings as _, Wanted};
-use sandscope_engine_namespaces::linux::LinuxRuntime;
+use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::{Details, MetricField as F, SandboxId, Values};
 use support::{Host, User, eventually};
 
 const MIB: u64 = 1 << 20;
 
-async fn details(runtime: &LinuxRuntime, id: &SandboxId) -> Details {
+async fn details(runtime: &NamespacesEngine, id: &SandboxId) -> Details {
     runtime.details(id).await.unwrap()
 }
 
 /// What only stored samples hold.
-async fn stored(runtime: &LinuxRuntime, id: &SandboxId) -> Values {
+async fn stored(runtime: &NamespacesEngine, id: &SandboxId) -> Values {
     let mut readings = runtime.read(vec![Wanted { id: id.clone(), depth: Depth::Stored }]).await;
     readings.pop().unwrap().1.unwrap().counters.more
 }

@@ -166,7 +166,7 @@ async fn a_failed_create_leaves_nothing() {
     let mut options = support::options(host.state.dir.path());
     options.agent_limit = std::time::Duration::ZERO;
     let runtime =
-        sandscope_engine_namespaces::linux::LinuxRuntime::start(options, support::tasks()).await.unwrap();
+        sandscope_engine_namespaces::linux::NamespacesEngine::start(options, support::tasks()).await.unwrap();
     assert!(matches!(runtime.create(&spec).await, Err(EngineError::AgentUnresponsive)));
     assert_nothing_left(host.state.dir.path(), &spec.id).await;
 }
@@ -186,7 +186,7 @@ async fn a_dead_launcher_is_replaced_and_sandboxes_live_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_never_share_a_state_directory() {
     let Some(host) = Host::start().await else { return };
-    let second = sandscope_engine_namespaces::linux::LinuxRuntime::start(
+    let second = sandscope_engine_namespaces::linux::NamespacesEngine::start(
         support::options(host.state.dir.path()),
         support::tasks(),
     )

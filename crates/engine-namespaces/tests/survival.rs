@@ -10,7 +10,7 @@
 mod support;
 
 use sandscope_engine::Engine as _;
-use sandscope_engine_namespaces::linux::LinuxRuntime;
+use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::SandboxId;
 use support::{Host, User, ask, counters, eventually, start};
 
@@ -29,7 +29,7 @@ async fn assert_well(host: &Host, id: &SandboxId) {
     assert_eq!((status, bytes.as_ref()), (200, b"well".as_slice()));
 }
 
-async fn upload(runtime: &LinuxRuntime, id: &SandboxId, path: &str, bytes: Vec<u8>) -> (u16, String) {
+async fn upload(runtime: &NamespacesEngine, id: &SandboxId, path: &str, bytes: Vec<u8>) -> (u16, String) {
     let (status, body) = ask(runtime, id, "POST", &format!("/files?path={path}"), &[OCTETS], bytes).await;
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
@@ -111,7 +111,7 @@ async fn a_fork_bomb_ends_at_the_limit_and_with_its_command() {
     drop(host.runtime);
     let mut options = support::options(host.state.dir.path());
     options.max_pids = 96;
-    host.runtime = LinuxRuntime::start(options, support::tasks()).await.unwrap();
+    host.runtime = NamespacesEngine::start(options, support::tasks()).await.unwrap();
     host.runtime.recover().await.unwrap();
     let id = host.create().await;
     let bomb = "exec 2>/dev/null; f() { f & f & sleep 1000; }; f";

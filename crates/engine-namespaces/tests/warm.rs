@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{Dial as _, Engine as _, LaunchSpec, Readings as _};
-use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime, WarmOptions};
+use sandscope_engine_namespaces::linux::{LinuxOptions, NamespacesEngine, WarmOptions};
 use sandscope_model::Secret;
 use support::{CGROUP_PARENT, Host, State, User, can_run, eventually, options, run, spec};
 
@@ -117,7 +117,7 @@ fn killed_server(state: &State, wait_for: usize) {
     tokio.block_on(async {
         let mut options = options(state.dir.path());
         warm(&mut options);
-        let runtime = LinuxRuntime::start(options, support::tasks()).await.unwrap();
+        let runtime = NamespacesEngine::start(options, support::tasks()).await.unwrap();
         assert_eq!(runtime.recover().await.unwrap(), []);
         eventually("something is on the shelf", async || on_the_shelf(state.dir.path()).len() >= wait_for)
             .await;

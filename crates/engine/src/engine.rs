@@ -2,17 +2,17 @@ use async_trait::async_trait;
 use sandscope_model::{BuildId, Exit, SandboxId};
 use tokio::sync::mpsc;
 
-use crate::{Ailment, EngineError, Facts, Found, LaunchSpec, Notice, Stray, Survey};
+use crate::{Ailment, EngineError, EngineProfile, Found, LaunchSpec, Notice, Stray, Survey};
 
 /// Makes sandboxes and holds power over them.
 ///
 /// Every operation may be repeated: asking for what already is succeeds. Operations on one sandbox are never called
 /// at the same time, because its driver task is the only caller; [`check`](Self::check) may be called at any time.
-/// Operations that [`Facts::can`] denies keep their default here, which answers [`EngineError::Unsupported`].
+/// Operations that [`EngineProfile::can`] denies keep their default here, which answers [`EngineError::Unsupported`].
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// What this engine is and can do on this host. Found out once, at its start.
-    fn facts(&self) -> &Facts;
+    fn profile(&self) -> &EngineProfile;
 
     /// Makes a sandbox and returns once its agent answers.
     ///

@@ -19,7 +19,7 @@ pub enum EngineError {
     /// The agent did not answer in time.
     #[error("the agent did not answer in time")]
     AgentUnresponsive,
-    /// This engine cannot do that on this host, which [`Facts`](crate::Facts) says as well. Nothing changed.
+    /// This engine cannot do that on this host, which [`EngineProfile`](crate::EngineProfile) says as well. Nothing changed.
     #[error("this engine does not support {0}; `sandscope doctor` says what this host lacks")]
     Unsupported(&'static str),
     /// A step failed.

@@ -30,7 +30,7 @@ pub(crate) enum Ask {
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Outcome {
     /// It is done.
     Accept,
     /// It already is so.
@@ -43,17 +43,17 @@ pub(crate) enum Verdict {
 
 impl Ask {
     /// Judges the request by the state the sandbox is in once its turn has come.
-    pub(crate) const fn judge(self, state: StateName) -> Verdict {
+    pub(crate) const fn judge(self, state: StateName) -> Outcome {
         match (self, state) {
-            (Self::Kill, StateName::Killed) | (Self::Wake, StateName::Running) => Verdict::Satisfied,
-            (_, StateName::Killed | StateName::Creating) => Verdict::Gone,
+            (Self::Kill, StateName::Killed) | (Self::Wake, StateName::Running) => Outcome::Satisfied,
+            (_, StateName::Killed | StateName::Creating) => Outcome::Gone,
             (Self::Kill, _)
             | (
                 Self::Pause | Self::Connect | Self::SetTimeout | Self::Refresh | Self::Checkpoint,
                 StateName::Running,
             )
-            | (Self::Resume | Self::Connect | Self::Wake, StateName::Paused) => Verdict::Accept,
-            (_, state) => Verdict::Denied(state),
+            | (Self::Resume | Self::Connect | Self::Wake, StateName::Paused) => Outcome::Accept,
+            (_, state) => Outcome::Denied(state),
         }
     }
 }

@@ -19,7 +19,7 @@ fn at(second: i64) -> Timestamp {
 
 #[test]
 fn what_may_be_asked_in_which_state() {
-    use Verdict::{Accept as A, Denied, Gone as G, Satisfied as S};
+    use Outcome::{Accept as A, Denied, Gone as G, Satisfied as S};
     let (r, p, k) = (StateName::Running, StateName::Paused, StateName::Killing);
     let (dr, dp, dk) = (Denied(r), Denied(p), Denied(k));
     // In the order of ASKS.

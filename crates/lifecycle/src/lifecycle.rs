@@ -39,7 +39,7 @@ impl Lifecycle {
 
     /// Version of the envd protocol that the sandboxes' agents speak.
     pub fn envd_version(&self) -> &'static str {
-        self.context.engine.facts().envd_version
+        self.context.engine.profile().envd_version
     }
 
     /// How making sandboxes has been going.

@@ -85,7 +85,7 @@ pub fn start(options: LogsOptions, tasks: &Tasks) {
 async fn watch(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         for id in shared.readings.running() {
-            let Some(place) = Place::take(&shared, &id) else { continue };
+            let Some(place) = Following::take(&shared, &id) else { continue };
             let (follower, stop) = (Arc::clone(&shared), stop.clone());
             shared.under_way.spawn(async move {
                 tokio::select! {
@@ -111,19 +111,19 @@ async fn follow_safely(shared: &Shared, id: &SandboxId) {
 }
 
 /// The right to follow a sandbox, until dropped.
-struct Place {
+struct Following {
     shared: Arc<Shared>,
     id: SandboxId,
 }
 
-impl Place {
+impl Following {
     fn take(shared: &Arc<Shared>, id: &SandboxId) -> Option<Self> {
         let is_new = shared.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         is_new.then(|| Self { shared: Arc::clone(shared), id: id.clone() })
     }
 }
 
-impl Drop for Place {
+impl Drop for Following {
     fn drop(&mut self) {
         self.shared.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }

@@ -18,13 +18,13 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Who writes it, over all lives of its task: one that panics leaves to the next what is not written.
 pub(crate) struct Story {
-    place: Mutex<Place>,
+    place: Mutex<Progress>,
     facts: Arc<dyn NodeFacts>,
     clock: Arc<dyn Clock>,
 }
 
 /// How far it is: a batch at most waits here, all else in the log.
-struct Place {
+struct Progress {
     tail: Tail,
     unwritten: VecDeque<Arc<Event>>,
 }
@@ -32,7 +32,7 @@ struct Place {
 impl Story {
     /// Of what happens from now on.
     pub(crate) fn new(log: &EventLog, facts: Arc<dyn NodeFacts>, clock: Arc<dyn Clock>) -> Self {
-        let place = Place { tail: log.tail_from_now(), unwritten: VecDeque::new() };
+        let place = Progress { tail: log.tail_from_now(), unwritten: VecDeque::new() };
         Self { place: Mutex::new(place), facts, clock }
     }
 
@@ -51,7 +51,7 @@ impl Story {
     }
 
     /// Writes what waits, then takes more. Returns early when stopped.
-    async fn step(&self, place: &mut Place, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn step(&self, place: &mut Progress, stop: &CancellationToken) -> Result<(), StoreError> {
         self.append(&mut place.unwritten).await?;
         if let Some(batch) = stop.run_until_cancelled(place.tail.next(EVENTS)).await {
             place.unwritten.extend(batch?.events);
@@ -60,7 +60,7 @@ impl Story {
     }
 
     /// Writes all that has happened. One attempt: the server is about to end.
-    async fn finish(&self, place: &mut Place) -> Result<(), StoreError> {
+    async fn finish(&self, place: &mut Progress) -> Result<(), StoreError> {
         self.append(&mut place.unwritten).await?;
         while let Some(batch) = place.tail.try_next(EVENTS).await? {
             place.unwritten.extend(batch.events);

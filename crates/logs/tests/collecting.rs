@@ -20,7 +20,7 @@ use sandscope_model::{
 };
 use sandscope_store::{LogQuery, Order, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{FactsCall, FakeRuntime, FarFacts, Loss, PoisonClock, SeededEntropy, StepClock};
+use sandscope_testbed::{FactsCall, FakeEngine, FarFacts, Loss, PoisonClock, SeededEntropy, StepClock};
 use tokio::net::TcpListener;
 
 /// How long a drain may take.
@@ -38,7 +38,7 @@ struct World {
     /// What the collector reaches it by.
     facts: FarFacts,
     clock: StepClock,
-    runtime: FakeRuntime,
+    runtime: FakeEngine,
     lifecycle: Lifecycle,
     team: Team,
     script: Arc<Mutex<Script>>,
@@ -77,7 +77,7 @@ impl World {
             created_at: Timestamp::UNIX_EPOCH,
         };
         store.facts.ensure_template(template, build).await.unwrap();
-        let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let runtime = FakeEngine::new(Arc::new(clock.clone()));
         let script = Arc::new(Mutex::new(Script::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         runtime.listen(None, 49983, listener.local_addr().unwrap());

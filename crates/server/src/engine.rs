@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
 use sandscope_engine::{Dial, Readings};
-use sandscope_engine_namespaces::linux::{self, LinuxOptions, LinuxRuntime, WarmOptions};
+use sandscope_engine_namespaces::linux::{self, LinuxOptions, NamespacesEngine, WarmOptions};
 
 use sandscope_config as config;
 use sandscope_tasks::Tasks;
@@ -73,7 +73,7 @@ async fn namespaces(
     data_dir: &Path,
     sandbox: &config::Sandbox,
     tasks: &Tasks,
-) -> anyhow::Result<LinuxRuntime> {
+) -> anyhow::Result<NamespacesEngine> {
     let launcher = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
     options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
@@ -81,5 +81,5 @@ async fn namespaces(
         memory_mb: sandbox.memory_mb,
         disk_mb: sandbox.disk_mb,
     });
-    Ok(LinuxRuntime::start(options, tasks.clone()).await?)
+    Ok(NamespacesEngine::start(options, tasks.clone()).await?)
 }

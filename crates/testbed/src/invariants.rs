@@ -7,7 +7,7 @@ use sandscope_model::{Event, History, LoggedSandbox, Rootfs, Sandbox, SandboxId,
 use sandscope_store::{Page, SnapshotFilter, Store, StoreError};
 
 use crate::ledger_check::ledger_faults;
-use crate::{FakeRuntime, Shape};
+use crate::{FakeEngine, Shape};
 
 /// Reads the log as a client would: what is each sandbox's state?
 ///
@@ -42,7 +42,7 @@ pub async fn whole_log(store: &Store, team: TeamId) -> Result<Vec<Event>, StoreE
 ///
 /// # Errors
 /// Everything that is not so.
-pub async fn check_invariants(store: &Store, runtime: &FakeRuntime, team: TeamId) -> Result<(), Vec<String>> {
+pub async fn check_invariants(store: &Store, runtime: &FakeEngine, team: TeamId) -> Result<(), Vec<String>> {
     let unreadable = |error: StoreError| vec![format!("the store cannot be read: {error}")];
     let log = whole_log(store, team).await.map_err(unreadable)?;
     let logged = fold(&log)?;
@@ -90,7 +90,7 @@ fn compare_logged(sandbox: &Sandbox, logged: Option<&LoggedSandbox>, wrong: &mut
     }
 }
 
-fn compare_host(live: &[Sandbox], runtime: &FakeRuntime, wrong: &mut Vec<String>) {
+fn compare_host(live: &[Sandbox], runtime: &FakeEngine, wrong: &mut Vec<String>) {
     let mut host = runtime.shapes();
     for sandbox in live {
         let shape = host.remove(&sandbox.id);
@@ -110,7 +110,7 @@ fn compare_host(live: &[Sandbox], runtime: &FakeRuntime, wrong: &mut Vec<String>
 
 async fn missing_layers(
     store: &Store,
-    runtime: &FakeRuntime,
+    runtime: &FakeEngine,
     team: TeamId,
 ) -> Result<Vec<String>, StoreError> {
     let layers = runtime.layers();

@@ -2,7 +2,7 @@
 //! a clock that is stepped by hand, randomness that repeats.
 
 mod contract;
-mod fake_runtime;
+mod fake_engine;
 mod far_facts;
 mod far_lives;
 mod invariants;
@@ -13,7 +13,7 @@ mod step_clock;
 mod step_tasks;
 
 pub use contract::{Subject, check_engine_contract};
-pub use fake_runtime::{FakeRuntime, Fault, Op, Shape, Trigger};
+pub use fake_engine::{FakeEngine, Fault, Op, Shape, Trigger};
 pub use far_facts::{FactsCall, FarFacts, Loss};
 pub use far_lives::FarLives;
 pub use invariants::{check_invariants, fold, whole_log};

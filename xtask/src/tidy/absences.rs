@@ -116,7 +116,8 @@ mod tests {
     fn the_store_is_found_behind_another_crate_too() {
         let reached = workspace(&[("cli", &["between"], &[]), ("between", &["store"], &[])]);
         assert_eq!(faults(&reached).len(), 1);
-        let between = workspace(&[("lifecycle", &["between"], &[]), ("between", &["engine-namespaces"], &[])]);
+        let between =
+            workspace(&[("lifecycle", &["between"], &[]), ("between", &["engine-namespaces"], &[])]);
         assert_eq!(faults(&between).len(), 0, "lifecycle asks between");
         assert_eq!(faults(&workspace(&[("lifecycle", &["engine-namespaces"], &[])])).len(), 1);
     }

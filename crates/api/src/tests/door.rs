@@ -15,7 +15,7 @@ use sandscope_model::{
     Template, TemplateId, TemplateKind, keys,
 };
 use sandscope_store::{FaultPlan, NewApiKey, Store};
-use sandscope_testbed::{FakeRuntime, FarLives, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeEngine, FarLives, SeededEntropy, StepClock};
 use sandscope_wire::details::PressureMetrics;
 use sandscope_wire::node::{
     CLUSTER_ID, MachineInfo, NodeExtra, NodeMetrics, NodeSandboxes, NodeUse, NodeView, ReconcilerView,
@@ -38,7 +38,7 @@ pub(super) struct Door {
     pub(super) store: Store,
     pub(super) faults: FaultPlan,
     pub(super) lifecycle: Lifecycle,
-    pub(super) runtime: FakeRuntime,
+    pub(super) runtime: FakeEngine,
     pub(super) team: TeamId,
     pub(super) health: watch::Sender<Health>,
     pub(super) live: sandscope_sampler::Live,
@@ -82,7 +82,7 @@ impl Door {
             let (template, build) = shipped(name, &*people, &clock);
             store.facts.ensure_template(template, build).await.unwrap();
         }
-        let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let runtime = FakeEngine::new(Arc::new(clock.clone()));
         let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
         let options = LifecycleOptions {
             engine: Arc::new(runtime.clone()),

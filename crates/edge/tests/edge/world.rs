@@ -17,7 +17,7 @@ use sandscope_model::{
     Timestamp,
 };
 use sandscope_store::Store;
-use sandscope_testbed::{FakeRuntime, FarLives, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeEngine, FarLives, SeededEntropy, StepClock};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
@@ -30,7 +30,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) runtime: Arc<FakeRuntime>,
+    pub(crate) runtime: Arc<FakeEngine>,
     pub(crate) clock: Arc<StepClock>,
     pub(crate) router: Router,
     pub(crate) team: Team,
@@ -77,7 +77,7 @@ impl World {
             created_at: Timestamp::UNIX_EPOCH,
         };
         store.facts.ensure_template(template, build).await.unwrap();
-        let runtime = Arc::new(FakeRuntime::new(clock.clone()));
+        let runtime = Arc::new(FakeEngine::new(clock.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, inside).await });

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use sandscope_engine::{Engine as _, LaunchSpec};
-use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime, launcher_main};
+use sandscope_engine_namespaces::linux::{LinuxOptions, NamespacesEngine, launcher_main};
 use sandscope_model::{Entropy, ExecutionId, Rootfs, TemplateId};
 use sandscope_tasks::{Sleep, Tasks, Timer};
 
@@ -54,7 +54,7 @@ impl Timer for SystemTimer {
 }
 
 async fn serve(options: LinuxOptions, ids: &[String]) -> Result<(), Box<dyn Error>> {
-    let runtime = LinuxRuntime::start(options, Tasks::new(SystemTimer)).await?;
+    let runtime = NamespacesEngine::start(options, Tasks::new(SystemTimer)).await?;
     runtime.recover().await?;
     for id in ids {
         let spec = LaunchSpec {

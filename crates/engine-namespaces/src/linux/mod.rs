@@ -1,7 +1,7 @@
 //! Sandboxes on Linux: namespaces, control groups, an overlay over a disk image, and a static agent as PID 1.
 //!
 //! ```text
-//!   LinuxRuntime ──── LauncherClient ═════► launcher ──► shim ──► agent (PID 1)      processes: see `launcher`
+//!   NamespacesEngine ──── LauncherClient ═════► launcher ──► shim ──► agent (PID 1)      processes: see `launcher`
 //!     │    │                                              │
 //!     │    └── Sandbox: pidfds, network, disk, CgroupSet  └─► exit.json
 //!     ▼
@@ -25,7 +25,7 @@
 //!
 //! Failure: `create` leaves nothing behind when it fails, even when its caller drops it. `sandbox.json` is durable
 //! before a sandbox counts as made; whatever is found without one is removed at the next start. What cannot be
-//! removed at once is removed in the background and waited for by [`LinuxRuntime::shutdown`].
+//! removed at once is removed in the background and waited for by [`NamespacesEngine::shutdown`].
 
 mod base;
 mod baseline;
@@ -38,7 +38,7 @@ mod dial;
 mod disk;
 mod door;
 mod end;
-mod facts;
+mod engine;
 mod handles;
 mod health;
 mod host_check;
@@ -52,12 +52,12 @@ mod operations;
 mod options;
 mod prepare;
 mod processes;
+mod profile;
 mod protocol;
 mod readings;
 mod record;
 mod recover;
 mod removal;
-mod runtime;
 mod sandbox;
 mod sandboxes;
 mod shared;
@@ -70,9 +70,9 @@ mod trace;
 mod traffic;
 mod warm;
 
+pub use engine::NamespacesEngine;
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};
 pub use inspect::{Inspection, Seen, inspect};
 pub use launcher::launcher_main;
 pub use options::{LinuxOptions, WarmOptions};
 pub use protocol::LAUNCHER_ARGUMENT;
-pub use runtime::LinuxRuntime;

@@ -4,21 +4,23 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use sandscope_engine::{Ailment, Engine, EngineError, Facts, Found, LaunchSpec, Notice, Stray, Survey};
+use sandscope_engine::{
+    Ailment, Engine, EngineError, EngineProfile, Found, LaunchSpec, Notice, Stray, Survey,
+};
 use sandscope_model::{BuildId, Exit, SandboxId};
 use tokio::sync::mpsc;
 
 use super::create::create;
+use super::engine::NamespacesEngine;
 use super::kill::kill;
 use super::recover::recover;
-use super::runtime::LinuxRuntime;
 use super::step::{blocking, cgroup_step, in_task, step};
 use super::{health, snapshot, survey};
 
 #[async_trait]
-impl Engine for LinuxRuntime {
-    fn facts(&self) -> &Facts {
-        &self.facts
+impl Engine for NamespacesEngine {
+    fn profile(&self) -> &EngineProfile {
+        &self.profile
     }
 
     async fn create(&self, spec: &LaunchSpec) -> Result<(), EngineError> {

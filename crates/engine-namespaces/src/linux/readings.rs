@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use sandscope_engine::{Depth, EngineError, ReadError, Reading, Readings, Wanted};
 use sandscope_model::{Details, ProcessReading, SandboxId};
 
-use super::runtime::LinuxRuntime;
+use super::engine::NamespacesEngine;
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 
 #[async_trait]
-impl Readings for LinuxRuntime {
+impl Readings for NamespacesEngine {
     fn running(&self) -> Vec<SandboxId> {
         self.shared.sandboxes.running()
     }
@@ -48,7 +48,7 @@ impl Readings for LinuxRuntime {
     }
 }
 
-impl LinuxRuntime {
+impl NamespacesEngine {
     async fn look<T: Send + 'static>(
         &self,
         id: &SandboxId,

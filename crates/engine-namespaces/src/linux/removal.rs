@@ -11,6 +11,7 @@ use sandscope_cgroup::{CgroupError, CgroupSet, Cgroups};
 use tokio::sync::watch;
 
 use super::layout::Layout;
+use super::record::GROUP_FILE;
 
 /// How long what was in control groups may take to be gone. The last process of a sandbox unmounts its file systems,
 /// for which the kernel waits for work on every processor: on a crowded machine that takes tens of seconds.
@@ -70,7 +71,11 @@ impl Remover {
     /// Removes control groups, and the directory after them: while it is there, a server that is killed in between, or
     /// that cannot remove the groups, leaves a trace by which the rest is found later.
     pub(super) fn remove_both(&self, group: &str, dir: &Path) {
-        if !self.remove_groups(group) {
+        // One that was made ahead keeps its groups' name. It may have got its directory only after `group` was chosen:
+        // work that found no thread at first is done late.
+        let ahead = fs::read_to_string(dir.join(GROUP_FILE)).ok().filter(|ahead| ahead != group);
+        let is_gone = ahead.is_none_or(|ahead| self.remove_groups(&ahead));
+        if !self.remove_groups(group) || !is_gone {
             return;
         }
         self.throw_away(dir);

@@ -14,7 +14,6 @@ use super::client::LauncherClient;
 use super::layout::Layout;
 use super::options::LinuxOptions;
 use super::prepare::Preparer;
-use super::record::GROUP_FILE;
 use super::removal::Remover;
 use super::sandboxes::Sandboxes;
 use super::step::{blocking, cgroup_step, step};
@@ -84,8 +83,6 @@ impl Shared {
     pub(super) async fn remove_remains(&self, id: &SandboxId) {
         let _until_done = self.busy.with(id);
         let dir = self.layout.sandbox_dir(id);
-        // One that was made ahead has groups of another name.
-        let group = std::fs::read_to_string(dir.join(GROUP_FILE)).unwrap_or_else(|_| id.to_string());
-        self.remover.remove_named(group, dir).await;
+        self.remover.remove_named(id.to_string(), dir).await;
     }
 }

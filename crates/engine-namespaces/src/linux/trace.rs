@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sandscope_engine::Stray;
 use sandscope_model::SandboxId;
 
-use super::facts::NAME;
+use super::profile::NAME;
 
 const CONTROL_GROUPS: &str = "control groups of";
 const DIRECTORY: &str = "the directory of";

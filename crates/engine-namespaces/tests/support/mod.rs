@@ -13,7 +13,7 @@ use sandscope_agent_protocol::frame::{self, FrameDecoder};
 use sandscope_agent_protocol::process::{Output, ProcessConfig, ProcessEvent, ProcessResponse, StartRequest};
 use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{Depth, Dial as _, Engine as _, LaunchSpec, Notice, ReadError, Readings as _, Wanted};
-use sandscope_engine_namespaces::linux::{LinuxOptions, LinuxRuntime};
+use sandscope_engine_namespaces::linux::{LinuxOptions, NamespacesEngine};
 use sandscope_model::{Counters, Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
 use sandscope_tasks::Tasks;
 use sandscope_testbed::StepClock;
@@ -93,8 +93,8 @@ impl State {
         id
     }
 
-    pub(crate) async fn runtime(&self) -> LinuxRuntime {
-        LinuxRuntime::start(options(self.dir.path()), tasks()).await.unwrap()
+    pub(crate) async fn runtime(&self) -> NamespacesEngine {
+        NamespacesEngine::start(options(self.dir.path()), tasks()).await.unwrap()
     }
 }
 
@@ -112,7 +112,7 @@ impl Drop for State {
 
 /// A runtime that has started, over a state of its own.
 pub(crate) struct Host {
-    pub(crate) runtime: LinuxRuntime,
+    pub(crate) runtime: NamespacesEngine,
     pub(crate) state: State,
 }
 
@@ -130,7 +130,7 @@ impl Host {
         let state = State::new();
         let mut options = options(state.dir.path());
         change(&mut options);
-        let runtime = LinuxRuntime::start(options, tasks()).await.unwrap();
+        let runtime = NamespacesEngine::start(options, tasks()).await.unwrap();
         assert_eq!(runtime.recover().await.unwrap(), []);
         Some(Self { runtime, state })
     }
@@ -165,20 +165,20 @@ pub(crate) struct Ran {
 }
 
 /// What is counted of one sandbox now.
-pub(crate) async fn counters(runtime: &LinuxRuntime, id: &SandboxId) -> Result<Counters, ReadError> {
+pub(crate) async fn counters(runtime: &NamespacesEngine, id: &SandboxId) -> Result<Counters, ReadError> {
     let read = runtime.read(vec![Wanted { id: id.clone(), depth: Depth::Stored }]).await.pop();
     read.unwrap().1.map(|reading| reading.counters)
 }
 
 /// Runs a shell script inside, through the agent's own protocol.
-pub(crate) async fn run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
+pub(crate) async fn run(runtime: &NamespacesEngine, id: &SandboxId, user: User, script: &str) -> Ran {
     tokio::time::timeout(Duration::from_secs(60), try_run(runtime, id, user, script))
         .await
         .expect("a script hangs")
 }
 
 /// Starts a shell script inside that outlives its starter.
-pub(crate) async fn start_detached(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) {
+pub(crate) async fn start_detached(runtime: &NamespacesEngine, id: &SandboxId, user: User, script: &str) {
     let script = format!("nohup bash -c '{script}' >/dev/null 2>&1 & echo started");
     assert_eq!(run(runtime, id, user, &script).await.stdout, "started\n");
 }
@@ -206,7 +206,7 @@ fn start_request(user: User, script: &str) -> http::Request<Full<Bytes>> {
         .unwrap()
 }
 
-async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> Ran {
+async fn try_run(runtime: &NamespacesEngine, id: &SandboxId, user: User, script: &str) -> Ran {
     let stream = runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
@@ -238,7 +238,7 @@ async fn try_run(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &st
 
 /// One request to the agent: status and body.
 pub(crate) async fn ask(
-    runtime: &LinuxRuntime,
+    runtime: &NamespacesEngine,
     id: &SandboxId,
     method: &str,
     path: &str,
@@ -264,7 +264,7 @@ pub(crate) async fn ask(
 }
 
 /// Starts a program and returns at its first event; it runs on.
-pub(crate) async fn start(runtime: &LinuxRuntime, id: &SandboxId, user: User, script: &str) -> u32 {
+pub(crate) async fn start(runtime: &NamespacesEngine, id: &SandboxId, user: User, script: &str) -> u32 {
     let stream = runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();

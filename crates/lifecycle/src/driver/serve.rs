@@ -12,7 +12,7 @@ use sandscope_store::{NewSnapshot, Page, SnapshotFilter};
 use super::held::Driver;
 use super::time::end_of;
 use crate::RequestError;
-use crate::admission::Verdict;
+use crate::admission::Outcome;
 use crate::request::{Envelope, Lease, Request};
 
 /// The tag of a snapshot nobody named.
@@ -22,9 +22,9 @@ impl Driver {
     pub(super) async fn serve(&mut self, Envelope { origin, request, .. }: Envelope) {
         let verdict = request.ask().judge(self.sandbox.state.name());
         match verdict {
-            Verdict::Denied(state) => return request.refusal().send(RequestError::Denied { state }),
-            Verdict::Gone => return request.refusal().send(RequestError::NotFound),
-            Verdict::Accept | Verdict::Satisfied => {}
+            Outcome::Denied(state) => return request.refusal().send(RequestError::Denied { state }),
+            Outcome::Gone => return request.refusal().send(RequestError::NotFound),
+            Outcome::Accept | Outcome::Satisfied => {}
         }
         self.waiting = Some(request.refusal());
         self.origin = origin;
@@ -36,7 +36,7 @@ impl Driver {
                 reply.send(resumed.map(|()| Arc::clone(&self.sandbox)));
             }
             Request::Wake { lease, reply } => {
-                let awake = if verdict == Verdict::Satisfied { Ok(()) } else { self.resume(lease).await };
+                let awake = if verdict == Outcome::Satisfied { Ok(()) } else { self.resume(lease).await };
                 reply.send(awake.map(|()| Arc::clone(&self.sandbox)));
             }
             Request::Connect { lease, reply } => reply.send(self.connect(lease).await),

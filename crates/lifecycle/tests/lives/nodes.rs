@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sandscope_model::{Clock as _, KillReason, NodeId, StateName};
-use sandscope_testbed::{FakeRuntime, FarFacts, SeededEntropy, Shape};
+use sandscope_testbed::{FakeEngine, FarFacts, SeededEntropy, Shape};
 
 use crate::reconciling::let_it_look;
 use crate::world::{World, request, start};
@@ -15,7 +15,7 @@ fn rows_of_another_node_are_left_alone_by_a_start_by_the_reconciler_and_by_reten
     let ended = world.create().id.clone();
     world.run(world.lifecycle.kill(world.team.id, &ended, KillReason::Request)).unwrap();
 
-    let elsewhere = FakeRuntime::new(Arc::new(world.clock.clone()));
+    let elsewhere = FakeEngine::new(Arc::new(world.clock.clone()));
     let node = NodeId::generate(&SeededEntropy::new(5));
     let (lives_there, ended_there, layer_there) = world.run_still(async {
         let store = world.store.on_behalf_of_node(node).await.unwrap();

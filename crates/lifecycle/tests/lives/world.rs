@@ -14,7 +14,7 @@ use sandscope_model::{
 use sandscope_store::{FaultPlan, Store};
 use sandscope_tasks::Tasks;
 use sandscope_testbed::{
-    FakeRuntime, FarFacts, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log,
+    FakeEngine, FarFacts, Fault, SeededEntropy, StepClock, Trigger, check_invariants, whole_log,
 };
 use tokio::sync::watch;
 
@@ -30,7 +30,7 @@ pub(crate) const UPKEEP: Upkeep = Upkeep {
 
 pub(crate) struct World {
     pub(crate) clock: StepClock,
-    pub(crate) runtime: FakeRuntime,
+    pub(crate) runtime: FakeEngine,
     pub(crate) team: Team,
     /// What goes wrong in the store during this life of the server.
     pub(crate) faults: FaultPlan,
@@ -56,7 +56,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let clock = StepClock::new();
         let entropy = Arc::new(SeededEntropy::new(1));
-        let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let runtime = FakeEngine::new(Arc::new(clock.clone()));
         let team = Team {
             id: TeamId::generate(&*entropy),
             name: "Team".into(),
@@ -120,7 +120,7 @@ impl World {
             tokio::select! {
                 biased;
                 output = future => Some(output),
-                () = halted.wait_until("the server halts", FakeRuntime::is_halted) => None,
+                () = halted.wait_until("the server halts", FakeEngine::is_halted) => None,
             }
         })
     }
@@ -273,7 +273,7 @@ fn server() -> tokio::runtime::Runtime {
 }
 
 pub(crate) async fn start(
-    runtime: &FakeRuntime,
+    runtime: &FakeEngine,
     facts: &FarFacts,
     clock: &StepClock,
     entropy: &Arc<SeededEntropy>,

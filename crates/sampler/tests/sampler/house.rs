@@ -12,7 +12,7 @@ use sandscope_model::{
 use sandscope_sampler::{Live, SamplerOptions, SamplerStats};
 use sandscope_store::Store;
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{FakeRuntime, SeededEntropy, StepClock};
+use sandscope_testbed::{FakeEngine, SeededEntropy, StepClock};
 
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
 /// The sampler's sleep.
@@ -23,7 +23,7 @@ pub(crate) struct House {
     pub(crate) entropy: SeededEntropy,
     pub(crate) clock: StepClock,
     pub(crate) store: Store,
-    pub(crate) runtime: FakeRuntime,
+    pub(crate) runtime: FakeEngine,
     pub(crate) team: Team,
     /// What runs since the last start.
     pub(crate) tasks: Tasks,
@@ -45,7 +45,7 @@ impl House {
             created_at: clock.now(),
         };
         store.facts.create_team(team.clone()).await.unwrap();
-        let runtime = FakeRuntime::new(Arc::new(clock.clone()));
+        let runtime = FakeEngine::new(Arc::new(clock.clone()));
         let tasks = sandscope_testbed::tasks(Arc::new(clock.clone()));
         Self { _dir: dir, entropy, clock, store, runtime, team, tasks, live: None, stats: Arc::default() }
     }

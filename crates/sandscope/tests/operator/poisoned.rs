@@ -123,6 +123,17 @@ async fn a_task_that_panics_for_want_of_threads_is_seen_everywhere_and_starts_ag
         client.kill(&sandbox.sandbox_id).await?;
     }
     server.stop_softly().await?;
-    // The launcher leaves a moment after the server.
+    // The launcher leaves a moment after the server; of a create that came to nothing, nothing may live on.
+    let data = server.data();
+    eventually("nobody holds the data directory", PATIENCE, || n_holders(&data) == 0).await?;
     eventually("the group is empty", PATIENCE, || fs::remove_dir(&group.0).is_ok()).await
+}
+
+/// Processes with an open file in `dir`, also one that was deleted: a sandbox's first process and its parent hold theirs.
+fn n_holders(dir: &Path) -> usize {
+    let holds = |process: &fs::DirEntry| {
+        let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.starts_with(dir))
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter(holds).count()
 }

@@ -79,7 +79,7 @@ async fn ports(engine: &(impl Engine + Dial), id: &SandboxId) -> Kept {
 /// What the engine says it cannot do it does not begin.
 async fn denied(engine: &impl Engine, id: &SandboxId, state: &str) -> Kept {
     let is_unsupported = |error| matches!(error, Some(EngineError::Unsupported(_)));
-    if !engine.facts().can.store_memory {
+    if !engine.profile().can.store_memory {
         let promise = format!("storing the memory of a {state} one is unsupported");
         keep(&promise, is_unsupported(engine.store(id).await.err()))?;
         keep(&promise, is_unsupported(engine.evict(id).await.err()))?;

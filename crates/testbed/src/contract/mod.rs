@@ -28,7 +28,7 @@ pub async fn check_engine_contract(subject: &mut impl Subject) -> Result<(), Str
     keep("notices cannot be taken twice", engine.take_notices().is_none())?;
     let found = engine.recover().await.map_err(|error| format!("recover: {error}"))?;
     keep("an empty host has no sandboxes", found.is_empty())?;
-    facts(&engine)?;
+    profile(&engine)?;
 
     let id = lives::check(subject, &engine).await?;
     readings::check(subject, &engine, &id).await?;
@@ -40,10 +40,10 @@ pub async fn check_engine_contract(subject: &mut impl Subject) -> Result<(), Str
     restarts::check(subject, engine, notices).await
 }
 
-fn facts(engine: &impl Engine) -> Kept {
-    let facts = engine.facts();
-    keep("an engine has a name and a version", !facts.engine.is_empty() && !facts.version.is_empty())?;
-    keep("an agent speaks a version of envd", !facts.envd_version.is_empty())?;
-    let lacks = |capability| facts.lacking.iter().any(|lack| lack.capability == capability);
-    keep("what cannot be read is said to be lacking", facts.can.pressures != lacks("pressures"))
+fn profile(engine: &impl Engine) -> Kept {
+    let profile = engine.profile();
+    keep("an engine has a name and a version", !profile.engine.is_empty() && !profile.version.is_empty())?;
+    keep("an agent speaks a version of envd", !profile.envd_version.is_empty())?;
+    let lacks = |capability| profile.lacking.iter().any(|lack| lack.capability == capability);
+    keep("what cannot be read is said to be lacking", profile.can.pressures != lacks("pressures"))
 }

@@ -27,7 +27,7 @@ pub(super) async fn check<S: Subject>(subject: &mut S, engine: &S::Engine, id: &
     keep("more is read only if asked for", plain.counters.more == Values::NONE)?;
     let deep = read(engine, id, Depth::WithPressures).await.map_err(|error| format!("stalls: {error}"))?;
     let pressures = deep.pressures.ok_or("not kept: stalls are read if asked for")?;
-    let can = engine.facts().can.pressures;
+    let can = engine.profile().can.pressures;
     keep("stalls are there if the engine can read them", pressures.cpu.is_some() == can)?;
     let later = deep.counters.taken_at_usec >= plain.counters.taken_at_usec;
     keep("time of readings does not go back", later)?;

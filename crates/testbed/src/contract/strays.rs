@@ -14,7 +14,7 @@ pub(super) async fn check<S: Subject>(subject: &mut S, engine: &S::Engine, id: &
     let left = subject.leave_behind().await;
     let found = strays_of(engine, &left).await?;
     keep("what is left behind is found", !found.is_empty())?;
-    let name = engine.facts().engine;
+    let name = engine.profile().engine;
     keep("a stray names its engine", found.iter().all(|stray| stray.engine == name))?;
     let mut is_removed = false;
     for _ in 0..LOOKS {

@@ -5,10 +5,10 @@ use sandscope_engine::{Connection, Dial, DialFailure};
 use sandscope_model::SandboxId;
 use tokio::net::TcpStream;
 
-use super::{FakeRuntime, Shape};
+use super::{FakeEngine, Shape};
 
 #[async_trait]
-impl Dial for FakeRuntime {
+impl Dial for FakeEngine {
     async fn dial(&self, id: &SandboxId, port: u16) -> Result<Connection, DialFailure> {
         self.live().await;
         let (address, tunnels) = {

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use sandscope_engine::{
-    Ailment, Engine, EngineError, Facts, Found, FoundState, LaunchSpec, Notice, Stray, Survey,
+    Ailment, Engine, EngineError, EngineProfile, Found, FoundState, LaunchSpec, Notice, Stray, Survey,
 };
 use sandscope_model::{BuildId, Exit, ExitStatus, Rootfs, SandboxId};
 use tokio::sync::mpsc;
 
-use super::{FakeRuntime, FakeSandbox, Fault, Op, Shape, WorldState};
+use super::{FakeEngine, FakeSandbox, Fault, Op, Shape, WorldState};
 
 /// What a killed sandbox's first process ends with.
 const KILLED: ExitStatus = ExitStatus::Signal(9);
@@ -15,7 +15,7 @@ const KILLED: ExitStatus = ExitStatus::Signal(9);
 /// What every captured layer weighs.
 const LAYER_BYTES: u64 = 4096;
 
-impl FakeRuntime {
+impl FakeEngine {
     /// Runs `effect` as the operation `op`, with whatever fault is planned for it.
     async fn operate<T>(
         &self,
@@ -88,9 +88,9 @@ impl WorldState {
 }
 
 #[async_trait]
-impl Engine for FakeRuntime {
-    fn facts(&self) -> &Facts {
-        &self.world.facts
+impl Engine for FakeEngine {
+    fn profile(&self) -> &EngineProfile {
+        &self.world.profile
     }
 
     async fn create(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
@@ -203,7 +203,7 @@ impl Engine for FakeRuntime {
 
     async fn remove(&self, stray: &Stray) -> Result<(), EngineError> {
         self.live().await;
-        if stray.engine != self.world.facts.engine {
+        if stray.engine != self.world.profile.engine {
             return Err(EngineError::Unsupported("removing what another engine left"));
         }
         self.change(|state| state.strays.remove(stray));

@@ -1,6 +1,6 @@
 /// What an engine is and can do on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct EngineProfile {
     /// Its name, for people and for stored rows.
     pub engine: &'static str,
     /// Its version, or the kernel's where the kernel is the engine.

@@ -4,8 +4,8 @@
 //! ```text
 //!   test ──inject/hold/exit──►  World (shared: it is the "host", and outlives any one server)
 //!                                 ▲  sandboxes, captured layers, faults, who is held
-//!   server life 1 ── FakeRuntime ─┤  epoch 1: dead once `next_life` was called or a fault halted it:
-//!   server life 2 ── FakeRuntime ─┘           every call waits for ever, as in a process that was killed
+//!   server life 1 ── FakeEngine ─┤  epoch 1: dead once `next_life` was called or a fault halted it:
+//!   server life 2 ── FakeEngine ─┘           every call waits for ever, as in a process that was killed
 //! ```
 //!
 //! Ownership: the world owns everything under one mutex that is never held across an await. Failure cases are the
@@ -16,7 +16,7 @@ mod faults;
 mod operations;
 mod readings;
 #[cfg(test)]
-#[path = "../fake_runtime_tests.rs"]
+#[path = "../fake_engine_tests.rs"]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sandscope_engine::{Ailment, Capabilities, Facts, Isolation, Lack, LaunchSpec, Notice, Stray};
+use sandscope_engine::{Ailment, Capabilities, EngineProfile, Isolation, Lack, LaunchSpec, Notice, Stray};
 use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp, Values};
 use tokio::sync::{mpsc, watch};
 
@@ -47,7 +47,7 @@ pub enum Shape {
 
 /// An engine that keeps its sandboxes in memory. Clones are the same server's view of the same host.
 #[derive(Debug, Clone)]
-pub struct FakeRuntime {
+pub struct FakeEngine {
     world: Arc<World>,
     /// Which life of the server this handle belongs to.
     epoch: u64,
@@ -56,7 +56,7 @@ pub struct FakeRuntime {
 #[derive(Debug)]
 struct World {
     clock: Arc<dyn Clock>,
-    facts: Facts,
+    profile: EngineProfile,
     state: Mutex<WorldState>,
     /// Raised after every change, for those who wait for a condition.
     changes: watch::Sender<u64>,
@@ -88,7 +88,7 @@ struct FakeSandbox {
     ailment: Option<Ailment>,
 }
 
-impl FakeRuntime {
+impl FakeEngine {
     /// An empty host. CPU time passes as `clock` says.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (notices_sender, notices_receiver) = mpsc::channel(NOTICES);
@@ -97,7 +97,8 @@ impl FakeRuntime {
             notices_receiver: Some(notices_receiver),
             ..WorldState::default()
         };
-        let world = World { clock, facts: facts(), state: Mutex::new(state), changes: watch::Sender::new(0) };
+        let world =
+            World { clock, profile: profile(), state: Mutex::new(state), changes: watch::Sender::new(0) };
         Self { world: Arc::new(world), epoch: 0 }
     }
 
@@ -338,8 +339,8 @@ impl FakeSandbox {
     }
 }
 
-fn facts() -> Facts {
-    Facts {
+fn profile() -> EngineProfile {
+    EngineProfile {
         engine: "fake",
         version: "1".to_owned(),
         isolation: Isolation::SharedKernel,

@@ -21,9 +21,9 @@ fn spec(seed: u64) -> LaunchSpec {
     }
 }
 
-fn host() -> (FakeRuntime, StepClock) {
+fn host() -> (FakeEngine, StepClock) {
     let clock = StepClock::new();
-    (FakeRuntime::new(Arc::new(clock.clone())), clock)
+    (FakeEngine::new(Arc::new(clock.clone())), clock)
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn faults_meet_the_operation_they_were_planned_for() {
     let halted = runtime.clone();
     let id = spec.id.clone();
     let task = tokio::spawn(async move { halted.kill(&id).await });
-    runtime.wait_until("the server halts", FakeRuntime::is_halted).await;
+    runtime.wait_until("the server halts", FakeEngine::is_halted).await;
     assert!(!task.is_finished());
     assert_eq!(runtime.shapes()[&spec.id], Shape::Running);
     runtime.next_life().kill(&spec.id).await.unwrap();
@@ -114,16 +114,16 @@ async fn connections_reach_the_listener_of_a_running_sandbox_only() {
 /// The fake as the contract's subject.
 struct FakeHost {
     clock: StepClock,
-    runtime: FakeRuntime,
+    runtime: FakeEngine,
     has_started: bool,
     seed: u64,
 }
 
 #[async_trait::async_trait]
 impl crate::Subject for FakeHost {
-    type Engine = FakeRuntime;
+    type Engine = FakeEngine;
 
-    async fn start(&mut self) -> FakeRuntime {
+    async fn start(&mut self) -> FakeEngine {
         if self.has_started {
             self.runtime = self.runtime.next_life();
         }
@@ -131,7 +131,7 @@ impl crate::Subject for FakeHost {
         self.runtime.clone()
     }
 
-    async fn stop(&mut self, _: FakeRuntime) {}
+    async fn stop(&mut self, _: FakeEngine) {}
 
     fn spec(&mut self) -> LaunchSpec {
         self.seed += 1;
@@ -143,7 +143,7 @@ impl crate::Subject for FakeHost {
         BuildId::generate(&SeededEntropy::new(self.seed))
     }
 
-    async fn keep_busy(&mut self, _: &FakeRuntime, id: &SandboxId) {
+    async fn keep_busy(&mut self, _: &FakeEngine, id: &SandboxId) {
         self.runtime.set_load(id, 1.0);
     }
 

@@ -6,9 +6,9 @@ use sandscope_model::{
     Counters, CpuDetails, Details, DiskDetails, MemoryDetails, Pressures, ProcessReading, SandboxId, Values,
 };
 
-use super::{FakeRuntime, Shape};
+use super::{FakeEngine, Shape};
 
-impl FakeRuntime {
+impl FakeEngine {
     /// The counters of one sandbox, without what is read for stored samples only.
     ///
     /// # Errors
@@ -29,14 +29,14 @@ impl FakeRuntime {
     }
 }
 
-impl FakeRuntime {
+impl FakeEngine {
     fn more_counters(&self, id: &SandboxId) -> Values {
         self.lock().alive(id).map_or(Values::NONE, |sandbox| sandbox.counters.more)
     }
 }
 
 #[async_trait]
-impl Readings for FakeRuntime {
+impl Readings for FakeEngine {
     fn running(&self) -> Vec<SandboxId> {
         let state = self.lock();
         let running = state.sandboxes.values().filter(|sandbox| sandbox.shape == Shape::Running);

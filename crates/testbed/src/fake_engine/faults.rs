@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::FakeRuntime;
+use super::FakeEngine;
 
 /// An operation of the engine, to aim a fault at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,7 +115,7 @@ impl Faults {
     }
 }
 
-impl FakeRuntime {
+impl FakeEngine {
     /// Plans a fault. Several may be planned; the first that fits meets the operation.
     pub fn inject(&self, trigger: Trigger, fault: Fault) {
         self.change(|state| state.faults.planned.push((trigger, fault)));

@@ -1,19 +1,19 @@
 //! What this engine can do on this host.
 
 use sandscope_cgroup::Cgroups;
-use sandscope_engine::{Capabilities, Facts, Isolation, Lack};
+use sandscope_engine::{Capabilities, EngineProfile, Isolation, Lack};
 
 /// The engine's name.
 pub(super) const NAME: &str = "namespaces";
 
-pub(super) fn of_this_host(cgroups: &Cgroups) -> Facts {
+pub(super) fn of_this_host(cgroups: &Cgroups) -> EngineProfile {
     let no_pressures = no_pressures(cgroups);
     let can = Capabilities {
         oom_of_one_process: true,
         pressures: no_pressures.is_none(),
         ..Capabilities::default()
     };
-    Facts {
+    EngineProfile {
         engine: NAME,
         version: rustix::system::uname().release().to_string_lossy().into_owned(),
         isolation: Isolation::SharedKernel,

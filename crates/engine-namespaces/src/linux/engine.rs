@@ -1,11 +1,11 @@
 use std::sync::{Arc, Mutex};
 
-use sandscope_engine::{EngineError, Facts, Notice};
+use sandscope_engine::{EngineError, EngineProfile, Notice};
 use sandscope_tasks::Tasks;
 use tokio::sync::mpsc;
 
-use super::facts;
 use super::options::LinuxOptions;
+use super::profile;
 use super::shared::Shared;
 
 /// Notices that may wait to be taken. Each is held by the one task of its sandbox, so none is lost beyond that.
@@ -13,13 +13,13 @@ const NOTICES: usize = 256;
 
 /// The engine of namespaces. See the module's head.
 #[derive(Debug)]
-pub struct LinuxRuntime {
+pub struct NamespacesEngine {
     pub(super) shared: Arc<Shared>,
-    pub(super) facts: Facts,
+    pub(super) profile: EngineProfile,
     pub(super) notices: Mutex<Option<mpsc::Receiver<Notice>>>,
 }
 
-impl LinuxRuntime {
+impl NamespacesEngine {
     /// Takes the state directory, prepares what every sandbox starts from, and takes hold of the control groups. What
     /// never ends is watched by `tasks`.
     /// Call [`recover`](sandscope_engine::Engine::recover) next. Needs a Tokio runtime with I/O and time enabled.
@@ -30,8 +30,8 @@ impl LinuxRuntime {
     pub async fn start(options: LinuxOptions, tasks: Tasks) -> Result<Self, EngineError> {
         let (notices, taken) = mpsc::channel(NOTICES);
         let shared = Shared::open(options, notices, tasks).await?;
-        let facts = facts::of_this_host(&shared.cgroups);
-        Ok(Self { shared: Arc::new(shared), facts, notices: Mutex::new(Some(taken)) })
+        let profile = profile::of_this_host(&shared.cgroups);
+        Ok(Self { shared: Arc::new(shared), profile, notices: Mutex::new(Some(taken)) })
     }
 
     /// Finishes what is being removed and lets the launcher go. Sandboxes live on.
