@@ -9,7 +9,7 @@
 //! an HTTP/2 connection with nothing under way for as long, so an idle or dripping one cannot hold its permit for long.
 //! While no more than an eighth of the permits are left, kept connections are closed as soon as they have nothing under
 //! way: new clients are served first. While every permit is taken, new connections wait in the kernel's queue. A head
-//! above [`MAX_HEAD_BYTES`] is refused with the API's JSON. Each request carries where it came from (`remote`).
+//! above `MAX_HEAD_BYTES` is refused with the API's JSON. Each request carries where it came from (`remote`).
 //! Dropping [`Http`] ends every connection.
 
 mod activity;

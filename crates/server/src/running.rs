@@ -113,7 +113,7 @@ impl Running {
         self.first_key.as_ref()
     }
 
-    /// Stops everything, from the outside in, within about the configured time: see [`Phase`].
+    /// Stops everything, from the outside in, within about the configured time: see `Phase`.
     ///
     /// # Errors
     /// The [`Failure`] of a task that had failed for good, also during the drain.
