@@ -49,6 +49,7 @@ mod oom;
 mod parse;
 mod power;
 mod set;
+mod spare;
 mod stalled;
 mod waits;
 
@@ -62,5 +63,6 @@ pub use layout::SERVER_LEAF;
 pub use limits::Limits;
 pub use oom::OomWatch;
 pub use set::{CgroupSet, FREEZE_LIMIT, JoinFile};
+pub use spare::has_spare_descriptors;
 pub use stalled::Stalled;
 pub use waits::Waits;

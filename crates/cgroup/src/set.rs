@@ -12,6 +12,7 @@ use crate::group::Group;
 use crate::hierarchy::Version;
 use crate::limits::Limits;
 use crate::oom::OomWatch;
+use crate::spare::has_spare_descriptors;
 use crate::waits::{WaitFiles, Waits};
 use crate::{directories, limits, power};
 
@@ -24,7 +25,7 @@ pub struct CgroupSet {
     name: String,
     groups: Vec<Group>,
     counters: CounterFiles,
-    /// Opened with their first reading.
+    /// Opened with their first reading, where they are kept open.
     waits: OnceLock<WaitFiles>,
 }
 
@@ -57,18 +58,22 @@ impl CgroupSet {
         Ok(Self { name: name.to_owned(), groups, counters, waits: OnceLock::new() })
     }
 
-    fn wait_files(&self) -> &WaitFiles {
-        self.waits.get_or_init(|| WaitFiles::open(&self.groups))
+    /// The files of what is read seldom, if they are kept open.
+    fn wait_files(&self) -> Option<&WaitFiles> {
+        has_spare_descriptors().then(|| self.waits.get_or_init(|| WaitFiles::open(&self.groups)))
     }
 
-    /// Reads how long processes waited: four reads on files kept open.
+    /// Reads how long processes waited: four reads, on files kept open where descriptors are plenty.
     pub fn waits(&self) -> Waits {
-        self.wait_files().read()
+        self.wait_files().map_or_else(|| WaitFiles::open(&self.groups).read(), WaitFiles::read)
     }
 
     /// The processes in it, by the host's numbers, if they are no more than `most` (a few hundred at most).
     pub fn few_processes(&self, most: usize) -> Option<Vec<i32>> {
-        self.wait_files().few_processes(most)
+        match self.wait_files() {
+            Some(files) => files.few_processes(most),
+            None => self.processes(most + 1).ok().filter(|pids| pids.len() <= most),
+        }
     }
 
     pub(crate) fn groups(&self) -> &[Group] {

@@ -1,6 +1,7 @@
 //! Time that processes of a set waited, as totals: what is stored of it, without what a look at the details needs.
 //!
-//! The files are opened with the first reading and kept: opening one costs several times what reading it does.
+//! The files are opened with the first reading, and kept where descriptors are plenty: opening one costs several times
+//! what reading it does.
 
 use crate::controller::Controller;
 use crate::group::{Group, KeptFile};

@@ -45,6 +45,7 @@ fn host(error: EngineError) -> HostError {
     let fault = match &error {
         EngineError::Unsupported(what) => HostFault::Unsupported(what),
         EngineError::NoCapacity(_) => HostFault::NoCapacity,
+        EngineError::Step { source, .. } if is_out_of_files(source) => HostFault::NoCapacity,
         EngineError::DiskFull(_) => HostFault::DiskFull,
         EngineError::SnapshotMissing | EngineError::BaseMissing => HostFault::RootfsMissing,
         EngineError::Step { source, .. } if takes_nothing(source) => HostFault::DiskUnwritable,
@@ -58,6 +59,13 @@ fn takes_nothing(error: &std::io::Error) -> bool {
     const EIO: i32 = 5;
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
         || error.raw_os_error() == Some(EIO)
+}
+
+/// Whether the process or the host may open no further file.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 pub(crate) fn record(error: StoreError) -> RecordError {
@@ -86,6 +94,15 @@ mod tests {
         }
         assert_eq!(fault(io::Error::from_raw_os_error(5)), HostFault::DiskUnwritable);
         assert_eq!(fault(ErrorKind::PermissionDenied.into()), HostFault::Other);
+    }
+
+    #[test]
+    fn a_host_without_another_open_file_has_no_room() {
+        for error in [23, 24] {
+            let source = io::Error::from_raw_os_error(error);
+            let fault = host(EngineError::Step { step: "draw the boot token", source }).fault;
+            assert_eq!(fault, HostFault::NoCapacity, "{error}");
+        }
     }
 
     #[test]

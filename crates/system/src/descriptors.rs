@@ -1,6 +1,7 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit of open files to what this process may have: each sandbox takes about a dozen descriptors of the server's, and the usual soft limit is 1024.
+/// Raises the limit of open files to what this process may have: each sandbox takes some twenty descriptors
+/// of the server's, and the usual soft limit is 1024.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

@@ -1,5 +1,5 @@
-//! Counters of a sandbox's disk and network, read from files that are opened with the first reading and kept: they stay
-//! those of the same device and the same namespace.
+//! Counters of a sandbox's disk and network. The files are opened with the first reading and kept where descriptors are
+//! plenty: they stay those of the same device and the same namespace.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -7,24 +7,25 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
+use sandscope_cgroup::has_spare_descriptors;
 
 use super::baseline::parse_device;
 
 /// More than either file holds.
 const BUFFER_BYTES: usize = 8 * 1024;
 
-/// The files. Absent where they cannot be opened.
+/// The files, as far as they are kept.
 #[derive(Debug, Default)]
 pub(crate) struct TrafficFiles {
-    disk: OnceLock<Option<File>>,
-    network: OnceLock<Option<File>>,
+    disk: OnceLock<File>,
+    network: OnceLock<File>,
 }
 
 impl TrafficFiles {
     /// Reads, writes, bytes read, bytes written, of the loop device since the host made it.
     pub(super) fn disk(&self, loop_device: u32) -> Option<[u64; 4]> {
         let open = || File::open(format!("/sys/block/loop{loop_device}/stat")).ok();
-        read(self.disk.get_or_init(open).as_ref()?, parse_device)
+        with(&self.disk, has_spare_descriptors(), open, |file| read(file, parse_device))
     }
 
     /// Bytes and packets received, bytes and packets sent, of all interfaces but the loopback, of the network that the
@@ -34,8 +35,24 @@ impl TrafficFiles {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
             rustix::fs::openat(proc_dir, "net/dev", flags, Mode::empty()).ok().map(File::from)
         };
-        read(self.network.get_or_init(open).as_ref()?, |table| Some(parse_table(table)))
+        with(&self.network, has_spare_descriptors(), open, |file| {
+            read(file, |table| Some(parse_table(table)))
+        })
     }
+}
+
+/// What `read` makes of the file. One that cannot be opened now may be the next time.
+fn with<T>(
+    kept: &OnceLock<File>,
+    keep: bool,
+    open: impl FnOnce() -> Option<File>,
+    read: impl FnOnce(&File) -> Option<T>,
+) -> Option<T> {
+    if let Some(file) = kept.get() {
+        return read(file);
+    }
+    let file = open()?;
+    if keep { read(kept.get_or_init(|| file)) } else { read(&file) }
 }
 
 fn read<T>(file: &File, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
@@ -64,6 +81,24 @@ fn parse_table(table: &str) -> [u64; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_opened_once_where_it_is_kept_and_again_where_it_could_not_be_opened() {
+        let opened = |kept: &OnceLock<File>, keep, file: Option<&str>| {
+            let mut n = 0;
+            let open = || {
+                n += 1;
+                File::open(file?).ok()
+            };
+            let was_read = with(kept, keep, open, |_| Some(())).is_some();
+            (was_read, n)
+        };
+        let kept = OnceLock::new();
+        assert_eq!(opened(&kept, true, None), (false, 1));
+        assert_eq!(opened(&kept, false, Some("/dev/null")), (true, 1));
+        assert_eq!(opened(&kept, true, Some("/dev/null")), (true, 1), "was not kept before");
+        assert_eq!(opened(&kept, true, None), (true, 0));
+    }
 
     #[test]
     fn traffic_is_what_leaves_and_enters_the_sandbox() {
