@@ -16,7 +16,7 @@
 //! [`Policy::Fatal`].
 //!
 //! Failure cases: a panic is caught, logged once with the task's name, and counted. A life that returns although nobody
-//! stopped it counts as a failure, too. The number of names is that of the calls in the program, so what is reported of
+//! stopped it counts as a failure, too, and so does one that returns why it failed. The number of names is that of the calls in the program, so what is reported of
 //! tasks is bounded. Members of a [`Crew`] (a driver per sandbox, a deliverer per webhook) share one name; the code
 //! that starts them starts them anew.
 
@@ -40,6 +40,6 @@ pub use crew::Crew;
 pub use phase::Phase;
 pub use registry::{Failure, Tasks};
 pub use status::{TaskExit, TaskState, TaskStatus};
-pub use supervise::Watched;
+pub use supervise::{Outcome, Watched};
 pub use task::{Policy, Task};
 pub use timer::{Sleep, Timer};

@@ -25,21 +25,41 @@ impl Watched {
     }
 }
 
+/// What a life may end with: nothing, or why it failed.
+pub trait Outcome {
+    /// Why it failed, if it did.
+    ///
+    /// # Errors
+    ///
+    /// It failed.
+    fn failure(self) -> Result<(), String>;
+}
+
+impl Outcome for () {
+    fn failure(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Outcome for Result<(), String> {
+    fn failure(self) -> Result<(), String> {
+        self
+    }
+}
+
 impl Tasks {
     /// Starts a task. `make` makes each of its lives: the first one now, another whenever one has failed. A life ends
-    /// by itself only once it is stopped. Must be called within a tokio runtime.
+    /// by itself only once it is stopped, or with the reason why it failed (as the rest of a sentence that begins with
+    /// "it"). Must be called within a tokio runtime.
     pub fn start<F, L>(&self, task: Task, mut make: F) -> Watched
     where
         F: FnMut() -> L + Send + 'static,
-        L: Future<Output = ()> + Send + 'static,
+        L: Future<Output: Outcome> + Send + 'static,
     {
         let Task { name, phase, backoff, stop } = task;
         self.supervise(name, phase, Policy::Restart(backoff), stop, move || {
             let life = make();
-            async move {
-                life.await;
-                Ok(())
-            }
+            async move { life.await.failure() }
         })
     }
 

@@ -91,6 +91,29 @@ async fn a_fatal_task_ends_the_server_also_if_it_just_returns() {
 }
 
 #[tokio::test]
+async fn a_life_that_fails_says_why_and_the_task_starts_again() {
+    let (clock, tasks) = registry();
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let mut n = 0;
+    tasks.start(Task::restart("frail", Phase::Observe), move || {
+        n += 1;
+        let (begun, fails) = (begun.clone(), n == 1);
+        async move {
+            begun.send(()).unwrap();
+            if fails { Err("got no thread".to_owned()) } else { std::future::pending().await }
+        }
+    });
+    begins.recv().await.unwrap();
+    clock.wait_for_sleepers(1).await;
+    let seen = status(&tasks, "frail");
+    assert_eq!(seen.state, TaskState::Waiting);
+    assert_eq!(seen.last_exit.unwrap().failure.as_deref(), Some("got no thread"));
+    clock.advance(Duration::from_secs(60));
+    begins.recv().await.unwrap();
+    assert_eq!(status(&tasks, "frail").n_restarts, 1);
+}
+
+#[tokio::test]
 async fn a_thread_elsewhere_is_watched() {
     let (_, tasks) = registry();
     let (ends, ended) = tokio::sync::oneshot::channel::<String>();

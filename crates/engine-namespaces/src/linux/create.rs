@@ -43,7 +43,10 @@ async fn make(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
             Ok(()) => return Ok(()),
             Err(error) => {
                 tracing::warn!(sandbox_id = %spec.id, group, %error, "made ahead in vain; making another");
-                shared.remover.remove_named(group, shared.layout.sandbox_dir(&spec.id)).await;
+                // It has its new name or still the old one.
+                for dir in [shared.layout.sandbox_dir(&spec.id), shared.layout.warm_dir().join(&group)] {
+                    shared.remover.remove_named(group.clone(), dir).await;
+                }
             }
         }
     }

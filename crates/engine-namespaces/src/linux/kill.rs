@@ -53,15 +53,11 @@ pub(super) async fn kill(shared: &Shared, id: &SandboxId) -> Result<Option<Exit>
 
 /// Removes a dead sandbox's files and control groups, in the background where that takes long.
 fn discard(remover: &Remover, sandbox: Arc<Sandbox>, busy: BusyWith) {
-    let under_way = remover.begin();
-    let remover = remover.clone();
-    tokio::task::spawn_blocking(move || {
-        // Dropped in reverse order: a caller that waits for this may take the state directory over at once.
-        let _until_done = under_way;
-        let remover = remover;
+    let inner = remover.clone();
+    let _nobody_waits = remover.away(move || {
         let (group, dir) = (sandbox.cgroup.name().to_owned(), sandbox.dir.clone());
         drop(sandbox);
-        remover.remove_both(&group, &dir);
+        inner.remove_both(&group, &dir);
         drop(busy);
     });
 }

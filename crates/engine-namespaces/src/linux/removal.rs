@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use sandscope_cgroup::{CgroupError, CgroupSet, Cgroups};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::layout::Layout;
 use super::record::GROUP_FILE;
+use super::step::spawn_blocking;
 
 /// How long what was in control groups may take to be gone. The last process of a sandbox unmounts its file systems,
 /// for which the kernel waits for work on every processor: on a crowded machine that takes tens of seconds.
@@ -62,10 +64,27 @@ impl Remover {
     /// [`remove_both`](Self::remove_both) where waiting hurts nobody.
     pub(super) async fn remove_named(&self, group: String, dir: PathBuf) {
         let remover = self.clone();
-        let done = tokio::task::spawn_blocking(move || remover.remove_both(&group, &dir));
-        if let Err(error) = done.await {
+        if let Some(done) = self.away(move || remover.remove_both(&group, &dir))
+            && let Err(error) = done.await
+        {
             tracing::error!(%error, "removing a sandbox's remains failed");
         }
+    }
+
+    /// Removes something where waiting hurts nobody, and counts as under way until then. Where the host refuses a
+    /// thread the work waits in the runtime until there is one, and nobody else waits for it.
+    pub(super) fn away(&self, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+        let under_way = self.begin();
+        let work = move || {
+            // Dropped last: whoever waits for this may take the state directory over at once.
+            let _until_done = under_way;
+            work();
+        };
+        let started = spawn_blocking(work);
+        if started.is_none() {
+            tracing::warn!("the remains of a sandbox are removed once the host has a thread again");
+        }
+        started
     }
 
     /// Removes control groups, and the directory after them: while it is there, a server that is killed in between, or

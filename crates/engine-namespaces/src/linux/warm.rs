@@ -17,7 +17,8 @@
 //! gets the sandbox's.
 //!
 //! Failure: one that cannot be made is tried again after a pause, and creates go the long way meanwhile. One that
-//! died on the shelf is thrown away when it would have been taken. If the task panics it is started again.
+//! died on the shelf is thrown away when it would have been taken. If the task fails (the host refuses it a thread) or
+//! panics it is started again, and removes first what it was making.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +34,7 @@ use super::layout::Layout;
 use super::options::WarmOptions;
 use super::prepare::{Prepared, Preparer};
 use super::removal::Remover;
-use super::step::{blocking, step};
+use super::step::{blocking, spawn_blocking, step};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -61,6 +62,8 @@ pub(super) struct Shelf {
 #[derive(Debug, Default)]
 struct Inside {
     ready: VecDeque<Prepared>,
+    /// The name of what is being made.
+    making: Option<String>,
     is_closed: bool,
 }
 
@@ -105,6 +108,7 @@ impl Shelf {
     /// Gives it back if the shelf has been closed.
     fn put(&self, prepared: Prepared) -> Result<(), Box<Prepared>> {
         let mut inside = self.inside();
+        inside.making = None;
         if inside.is_closed {
             return Err(Box::new(prepared));
         }
@@ -145,7 +149,7 @@ impl Shelf {
             }
             tracing::warn!(group = prepared.cgroup.name(), "a sandbox ended before anybody wanted it");
             let shelf = Arc::clone(self);
-            tokio::task::spawn_blocking(move || shelf.end(prepared));
+            let _nobody_waits = self.remover.away(move || shelf.end(prepared));
         }
         None
     }
@@ -160,7 +164,17 @@ impl Shelf {
         }
     }
 
-    async fn keep_warm(self: Arc<Self>, options: WarmOptions) {
+    /// Removes what the task was making when it failed.
+    async fn remove_unfinished(&self) {
+        let name = self.inside().making.take();
+        if let Some(name) = name {
+            let dir = self.layout.warm_dir().join(&name);
+            self.remover.remove_named(name, dir).await;
+        }
+    }
+
+    async fn keep_warm(self: Arc<Self>, options: WarmOptions) -> Result<(), String> {
+        self.remove_unfinished().await;
         let mut pause = FIRST_PAUSE;
         while !self.is_closed() {
             if self.len() >= options.n {
@@ -171,48 +185,48 @@ impl Shelf {
             let quiet = async { creating.wait_for(|n| *n == 0).await.is_ok() };
             let _enough_courtesy = tokio::time::timeout(COURTESY, quiet).await;
             let under_way = self.remover.begin();
-            match self.prepare(options).await {
-                Ok(prepared) => {
-                    pause = FIRST_PAUSE;
-                    if let Err(late) = self.put(prepared) {
-                        let shelf = Arc::clone(&self);
-                        let ended = blocking("end a sandbox nobody wants", move || {
-                            shelf.end(*late);
-                            Ok(())
-                        });
-                        let _only_tells_of_panics = ended.await;
-                    }
-                    drop(under_way);
+            let made = self.prepare(options).await;
+            drop(under_way);
+            match made {
+                Ok(()) => pause = FIRST_PAUSE,
+                // That is no full host but a broken one: the supervisor reports it everywhere.
+                Err(error) if spawn_blocking(|| ()).is_none() => {
+                    return Err(format!("got no thread from the host: {error}"));
                 }
                 Err(error) => {
-                    drop(under_way);
                     tracing::warn!(%error, "no sandbox can be made ahead; trying again");
                     let _closed = tokio::time::timeout(pause, self.changed.notified()).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
+        Ok(())
     }
 
-    async fn prepare(&self, options: WarmOptions) -> Result<Prepared, EngineError> {
+    /// Makes one and puts it on the shelf. What a failure leaves is removed.
+    async fn prepare(self: &Arc<Self>, options: WarmOptions) -> Result<(), EngineError> {
         let drawn = sandscope_agent_link::draw_boot_token().map_err(step("draw a name"))?;
         let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
+        self.inside().making = Some(name.clone());
+        let made = self.make(name, options).await;
+        let Ok(prepared) = made else {
+            self.remove_unfinished().await;
+            return made.map(drop);
+        };
+        if let Err(late) = self.put(prepared) {
+            let shelf = Arc::clone(self);
+            let _nobody_waits = self.remover.away(move || shelf.end(*late));
+        }
+        Ok(())
+    }
+
+    async fn make(&self, name: String, options: WarmOptions) -> Result<Prepared, EngineError> {
         let dir = self.layout.warm_dir().join(&name);
         let image = self.preparer.pristine(options.disk_mb).await?;
         // The limits of its taker come with it.
         let limits = self.preparer.limits(1, options.memory_mb);
-        let prepared =
-            match self.preparer.prepare(name.clone(), dir.clone(), image, options.memory_mb, limits).await {
-                Ok(prepared) => prepared,
-                Err(error) => {
-                    self.remover.remove_named(name, dir).await;
-                    return Err(error);
-                }
-            };
-        if let Err(error) = self.preparer.wait_for_agent(&prepared.live).await {
-            self.remover.remove_named(name, dir).await;
-            return Err(error);
-        }
+        let prepared = self.preparer.prepare(name, dir, image, options.memory_mb, limits).await?;
+        self.preparer.wait_for_agent(&prepared.live).await?;
         Ok(prepared)
     }
 
@@ -227,18 +241,20 @@ impl Shelf {
         self.closed.cancel();
         let (shelf, rest) = (Arc::clone(self), self.empty_for_good());
         // A server that ends because the host refuses threads has none for an empty shelf either.
-        if !rest.is_empty() {
-            let ended = tokio::task::spawn_blocking(move || rest.into_iter().for_each(|one| shelf.end(one)));
+        if !rest.is_empty()
+            && let Some(ended) = self.remover.away(move || rest.into_iter().for_each(|one| shelf.end(one)))
+        {
             let _only_tells_of_panics = ended.await;
         }
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // It ends what it is making; what takes longer is swept away at the next start.
+        // It ends what it is making; what takes longer is removed half made.
         if let Some(mut task) = task
             && tokio::time::timeout(LAST_ONE, task.ended()).await.is_err()
         {
             tracing::warn!("a sandbox that nobody asked for is still being made");
             task.abort();
         }
+        self.remove_unfinished().await;
     }
 
     /// Ends what a server that was killed left on its shelf.
