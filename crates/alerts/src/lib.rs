@@ -6,7 +6,7 @@
 //!                          └► meters: every ten seconds                  (usage, webhooks)
 //!                                   │ fires, resolves
 //!                                   ▼
-//!            Alerts::tell_alerts: row, event and cursor in one transaction
+//!            Alerts::publish_alerts: row, event and cursor in one transaction
 //! ```
 //!
 //! Ownership: one task owns everything here, watched and stopped by `tasks`. What fires is a row of the store, and how

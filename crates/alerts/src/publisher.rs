@@ -54,7 +54,7 @@ impl Publisher {
             return Ok(());
         }
         let step = AlertStep { team_id, decisions, cursor };
-        self.options.stats.published(self.options.alerts.tell_alerts(step).await?);
+        self.options.stats.published(self.options.alerts.publish_alerts(step).await?);
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Publisher {
             origin: Some(Origin::system(Component::Server)),
             fact: Fact::Alert { change: AlertChange::Firing, notice: Box::new(notice) },
         };
-        let alert = FiringAlert { key, rule: Some(rule.rule.clone()), since, told: published };
+        let alert = FiringAlert { key, rule: Some(rule.rule.clone()), since, published };
         AlertDecision::Fire { alert: Box::new(alert), revision: rule.revision }
     }
 

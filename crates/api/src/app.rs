@@ -21,7 +21,7 @@ pub type WebhookUrlCheck = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>
 pub type WebhookTester =
     Arc<dyn Fn(Webhook) -> Pin<Box<dyn Future<Output = Option<Attempt>> + Send>> + Send + Sync>;
 
-/// Tells of the machine that sandboxes run on, as of now.
+/// Describes the machine that sandboxes run on, as of now.
 pub type NodeReader = Arc<dyn Fn() -> NodeView + Send + Sync>;
 
 /// What the endpoints work with.
@@ -50,7 +50,7 @@ pub struct ApiOptions {
     pub live_metrics: LiveMetrics,
     /// The operator's rules of alerts.
     pub alert_rules: Vec<AlertRule>,
-    /// Tells of this machine.
+    /// Describes this machine.
     pub node: NodeReader,
     /// What the operator asks with; without one nobody can.
     pub admin_token: Option<Secret>,

@@ -114,7 +114,7 @@ impl Follow {
             return Ok(Some(Followed::Reset(serde_json::from_str(&message.data)?)));
         }
         if message.id.is_some() && message.id <= seen {
-            // Told already.
+            // Reported already.
             self.position = seen;
             return Ok(None);
         }

@@ -39,7 +39,7 @@ pub fn raw_stderr(bytes: &[u8]) -> io::Result<()> {
     io::stderr().lock().write_all(bytes)
 }
 
-/// Tells something on standard error that is no reason to stop.
+/// Says something on standard error that is no reason to stop.
 pub fn warn(text: impl Display) {
     let paint = Paint::for_stderr();
     let _ = writeln!(io::stderr(), "{} {text}", paint.yellow("warning:"));

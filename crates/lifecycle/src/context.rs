@@ -119,7 +119,7 @@ impl Registry {
         self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// The driver of a sandbox, also of one that nobody was told about yet.
+    /// The driver of a sandbox, also of one that no client knows yet.
     pub(crate) fn any(&self, id: &SandboxId) -> Option<Handle> {
         self.handles.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

@@ -16,7 +16,7 @@ use crate::slots::Slot;
 use crate::undriven::{Undriven, take_back};
 
 impl Lifecycle {
-    /// Makes a sandbox. It runs, is recorded and has told `created` when this returns. Once admitted it is made even
+    /// Makes a sandbox. It runs, is recorded and has published `created` when this returns. Once admitted it is made even
     /// if the caller goes away.
     ///
     /// # Errors

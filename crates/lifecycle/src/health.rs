@@ -7,7 +7,7 @@
 //!                                           ├────► silent: asked again every second; for as long as the patience: lost
 //!                                           └────► not held by its control groups: lost at once
 //!                                                      │
-//!                                       its driver asks once more, then kills it and tells why
+//!                                       its driver asks once more, then kills it and reports why
 //! ```
 //!
 //! Ownership: one task owns what was heard; a driver alone decides. Nothing is kept over a restart. Failure: a host on
@@ -95,7 +95,7 @@ async fn check_all(context: &Arc<Context>, due: HashSet<SandboxId>) -> Vec<(Sand
     answers
 }
 
-/// Tells the driver of one that is lost.
+/// Notifies the driver of one that is lost.
 fn report(context: &Context, id: &SandboxId, cause: Cause) {
     if let Some(handle) = context.registry.any(id) {
         tracing::warn!(sandbox_id = %id, cause = cause.as_str(), "a sandbox is of no use any more");

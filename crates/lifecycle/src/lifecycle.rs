@@ -32,7 +32,7 @@ impl std::fmt::Debug for Lifecycle {
 }
 
 impl Lifecycle {
-    /// A handle for whoever `origin` names: what is asked for through it is told as theirs.
+    /// A handle for whoever `origin` names: what is asked for through it is reported as theirs.
     pub fn on_behalf_of(&self, origin: Origin) -> Self {
         Self { context: Arc::clone(&self.context), origin }
     }
@@ -47,7 +47,7 @@ impl Lifecycle {
         self.context.creates.counts()
     }
 
-    /// A live sandbox, from memory. `None` for one that is gone or was not told to anybody yet.
+    /// A live sandbox, from memory. `None` for one that is gone or that no client knows yet.
     pub fn sandbox(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
         self.context.registry.known(None, id).map(|handle| handle.sandbox())
     }
@@ -83,7 +83,7 @@ impl Lifecycle {
     }
 
     /// Sees to it that a sandbox runs for at least `timeout` from now: resumes a paused one, extends the time of a
-    /// running one. Tells `resumed` or `updated`.
+    /// running one. Publishes `resumed` or `updated`.
     ///
     /// # Errors
     /// As [`resume`](Self::resume), but for a running one.

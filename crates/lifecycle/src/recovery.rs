@@ -2,7 +2,7 @@
 //!
 //! An intent that was recorded is carried out, not taken back: it was admitted, and whoever asked may have been
 //! promised nothing but must not be surprised by less than they asked for. So a `Pausing` sandbox found running is
-//! paused and a `Resuming` one found paused is resumed. What died meanwhile is told with what was seen of its end; if
+//! paused and a `Resuming` one found paused is resumed. What died meanwhile is reported with what was seen of its end; if
 //! nothing of it is left, with that.
 
 use sandscope_engine::FoundState;
@@ -17,18 +17,18 @@ pub(crate) enum Plan {
     Thaw,
     /// Stop its processes: it was to be paused.
     Freeze,
-    /// Carry out the pause that was under way; tells `paused`.
+    /// Carry out the pause that was under way; publishes `paused`.
     FinishPause,
-    /// Carry out the resume that was under way; tells `resumed`.
+    /// Carry out the resume that was under way; publishes `resumed`.
     FinishResume,
-    /// Carry out the kill that was under way; tells `killed`.
+    /// Carry out the kill that was under way; publishes `killed`.
     FinishKill,
-    /// Record its death and remove what is left of it; tells `killed`.
+    /// Record its death and remove what is left of it; publishes `killed`.
     Bury {
         /// What is known about it.
         exit: Exit,
     },
-    /// Remove what there is of it and forget it: nobody was ever told about it. Tells nothing.
+    /// Remove what there is of it and forget it: no client ever knew it. Publishes nothing.
     Forget,
 }
 

@@ -51,7 +51,7 @@ impl Request {
         }
     }
 
-    /// How to tell the caller that it came to nothing.
+    /// How to answer the caller that it came to nothing.
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Kill { reply, .. }
@@ -96,12 +96,12 @@ impl<T: Send + 'static> Reply<T> {
     }
 }
 
-/// Tells a caller, whatever it waits for, that it failed.
+/// Answers a caller, whatever it waits for, that it failed.
 pub(crate) struct Refusal(Box<dyn FnOnce(RequestError) + Send + Sync>);
 
 impl Refusal {
-    pub(crate) fn new(tell: impl FnOnce(RequestError) + Send + Sync + 'static) -> Self {
-        Self(Box::new(tell))
+    pub(crate) fn new(answer: impl FnOnce(RequestError) + Send + Sync + 'static) -> Self {
+        Self(Box::new(answer))
     }
 
     pub(crate) fn send(self, error: RequestError) {

@@ -31,7 +31,7 @@ pub struct LifecycleOptions {
     pub facts: Arc<dyn NodeFacts>,
     /// Decides whether one more sandbox may be made.
     pub admissions: Arc<dyn Admissions>,
-    /// Tells the time.
+    /// The time.
     pub clock: Arc<dyn Clock>,
     /// Draws ids and tokens: cryptographically strong.
     pub entropy: Arc<dyn Entropy>,
@@ -136,7 +136,7 @@ async fn route_notices(context: Arc<Context>, mut notices: mpsc::Receiver<Notice
         let Some(notice) = notice else { return };
         let (Notice::Ended { id, .. } | Notice::OutOfMemory { id, .. }) = &notice;
         let Some(handle) = context.registry.any(id) else {
-            // It was killed at the same moment: its driver has told what there is to tell.
+            // It was killed at the same moment: its driver has reported what there is to report.
             tracing::debug!(sandbox_id = %id, "word of a sandbox that is gone");
             continue;
         };

@@ -92,9 +92,9 @@ mod tests {
         let lines = || vec![line(3, Source::Stdout, "three"), line(6, Source::Stderr, "six")];
         let three = (LogLevel::Info, "three".to_owned());
         let six = (LogLevel::Warn, "six".to_owned());
-        let told = messages(lines(), 1_000_006, Some(1));
+        let seen = messages(lines(), 1_000_006, Some(1));
         let (gaps, end) = ([dropped("1 line"), dropped("2 lines")], dropped("1000000 lines"));
-        assert_eq!(told, [gaps[0].clone(), three.clone(), gaps[1].clone(), six.clone(), end]);
+        assert_eq!(seen, [gaps[0].clone(), three.clone(), gaps[1].clone(), six.clone(), end]);
         assert_eq!(messages(lines(), 6, None), [three, gaps[1].clone(), six]);
         assert_eq!(messages(Vec::new(), 7, Some(7)), []);
     }
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn nonsense_is_bounded_and_does_not_overflow() {
         let long = Line { cut: u64::MAX, ..line(u64::MAX, Source::Stdout, &"\u{fc}".repeat(100_000)) };
-        let told = messages(vec![Line { at: i64::MIN, ..long }], u64::MAX, Some(0));
-        assert_eq!(told[0], dropped(&format!("{} lines", u64::MAX - 1)));
-        assert!(told[1].1.len() < MAX_MESSAGE_BYTES + 64);
-        assert!(told[1].1.ends_with(&format!("… ({} bytes more)", u64::MAX)));
+        let seen = messages(vec![Line { at: i64::MIN, ..long }], u64::MAX, Some(0));
+        assert_eq!(seen[0], dropped(&format!("{} lines", u64::MAX - 1)));
+        assert!(seen[1].1.len() < MAX_MESSAGE_BYTES + 64);
+        assert!(seen[1].1.ends_with(&format!("… ({} bytes more)", u64::MAX)));
     }
 }

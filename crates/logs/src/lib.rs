@@ -14,7 +14,7 @@
 //! not follow, so that part alone holds the store's tail.
 //!
 //! Ownership: one task finds followers their sandboxes, each follower owns its connection, one task writes what the
-//! feed tells; `tasks` watches and stops them. Where a follower stands is kept in the store together with the lines, so a
+//! feed reports; `tasks` watches and stops them. Where a follower stands is kept in the store together with the lines, so a
 //! server that was killed goes on where it was and stores no line twice.
 //!
 //! A sandbox is hostile: its answers are bounded and checked, its words are freed of what would steer a terminal, its

@@ -8,7 +8,7 @@ use sandscope_model::{
 
 /// `None` for what does not happen to sandboxes.
 pub(crate) fn entry(event: &EventDraft) -> Option<LogEntry> {
-    let (level, message) = tell(&event.fact)?;
+    let (level, message) = sentence(&event.fact)?;
     Some(LogEntry {
         at: event.timestamp,
         level,
@@ -19,7 +19,7 @@ pub(crate) fn entry(event: &EventDraft) -> Option<LogEntry> {
     })
 }
 
-fn tell(fact: &Fact) -> Option<(LogLevel, String)> {
+fn sentence(fact: &Fact) -> Option<(LogLevel, String)> {
     Some(match fact {
         Fact::Created => (LogLevel::Info, "sandbox created".to_owned()),
         Fact::Paused { .. } => (LogLevel::Info, "sandbox paused".to_owned()),
@@ -71,9 +71,9 @@ mod tests {
     fn a_death_says_why() {
         let exit = Exit { status: Some(ExitStatus::Signal(9)), n_oom_kills: Some(2), ..Exit::default() };
         let death = Death { exit: Some(exit), ..Death::of(KillReason::Oom) };
-        let told = tell(&Fact::Killed(death));
-        assert_eq!(told, Some((LogLevel::Error, "sandbox killed: oom, signal 9, 2 OOM kills".to_owned())));
-        assert_eq!(tell(&Fact::Killed(Death::of(KillReason::Timeout))).unwrap().0, LogLevel::Info);
+        let line = sentence(&Fact::Killed(death));
+        assert_eq!(line, Some((LogLevel::Error, "sandbox killed: oom, signal 9, 2 OOM kills".to_owned())));
+        assert_eq!(sentence(&Fact::Killed(Death::of(KillReason::Timeout))).unwrap().0, LogLevel::Info);
     }
 
     #[test]

@@ -179,7 +179,7 @@ pub struct WebhookHealth {
     /// How many have failed since.
     pub n_failed: u32,
     /// What was reported of it since it was last well.
-    pub told: BTreeSet<WebhookChange>,
+    pub reported: BTreeSet<WebhookChange>,
     /// Why the server disabled it.
     pub disabled_reason: Option<String>,
 }

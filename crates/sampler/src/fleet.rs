@@ -9,7 +9,7 @@ use crate::LivePoint;
 
 /// Pairs of team and template that have a sum of their own; the rest is `other`.
 pub const MAX_GROUPS: usize = 200;
-/// The states told apart, in the order of [`FleetGroup::n_by_state`].
+/// The states counted apart, in the order of [`FleetGroup::n_by_state`].
 pub const FLEET_STATES: [&str; 3] = ["running", "paused", "changing"];
 
 /// The sandboxes of one team and template.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Ownership: the sampler writes, everybody else reads; a [`Live`] is a handle. Nothing waits for a reader: one that
-//! falls behind the broadcast by more than [`ROUNDS`] rounds is told so and goes on with the newest.
+//! falls behind the broadcast by more than [`ROUNDS`] rounds is notified and goes on with the newest.
 //!
 //! Bounds: a ring takes 22 KB; a sandbox that no longer runs keeps its ring until it is gone for [`KEPT`] rounds'
 //! time, so that the seconds before its end can still be seen.

@@ -30,7 +30,7 @@ pub struct SamplerOptions {
     pub live: Option<Live>,
     /// Where it is counted what was done.
     pub stats: Arc<SamplerStats>,
-    /// Who is told at once of a running sandbox whose counters cannot be read: its control groups may be gone.
+    /// Who is notified at once of a running sandbox whose counters cannot be read: its control groups may be gone.
     pub suspect: Option<Suspect>,
 }
 
@@ -53,7 +53,7 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
     let mut rounds = Rounds::new(options.interval, options.live.is_some());
     let mut is_storing = true;
     let mut meant_at: Option<Timestamp> = None;
-    let mut told_at = None;
+    let mut published_at = None;
     loop {
         let now = options.clock.now();
         if meant_at.is_some_and(|meant_at| now.duration_since(meant_at).as_secs() >= LATE_S) {
@@ -62,11 +62,11 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
         let found = round(&options, &mut rounds, now).await;
         let took = Duration::try_from(options.clock.now().duration_since(now)).unwrap_or_default();
         options.stats.round(found.points.len(), took);
-        // Once a second also if there is nothing to tell: followers see time pass.
+        // Once a second also if there is nothing to report: followers see time pass.
         if let Some(live) = &options.live
-            && (!found.points.is_empty() || told_at != Some(now.as_second()))
+            && (!found.points.is_empty() || published_at != Some(now.as_second()))
         {
-            told_at = Some(now.as_second());
+            published_at = Some(now.as_second());
             live.publish(LiveRound { at: now, points: found.points });
         }
         let samples = found.samples;

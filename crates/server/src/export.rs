@@ -57,7 +57,7 @@ pub(crate) async fn start(
     };
     sandscope_otlp::start(options, tasks)
         .await
-        .context("cannot tell how far events and logs have been exported")?;
+        .context("cannot find out how far events and logs have been exported")?;
     tracing::info!(endpoint = config.endpoint, "pushing to an OpenTelemetry collector");
     Ok(ExportFigures { stats, signals: config.signals.clone() })
 }

@@ -62,7 +62,7 @@ impl Signals {
     }
 }
 
-/// Tells in the log what is alive in this process and cannot be seen from outside: a number that grows while the
+/// Logs what is alive in this process and cannot be seen from outside: a number that grows while the
 /// load does not is a leak.
 pub(crate) fn report(occasion: &'static str) {
     let n_tasks = Handle::current().metrics().num_alive_tasks();

@@ -67,9 +67,9 @@ impl Watch {
             self.health.n_failed = 0;
             self.changed();
         }
-        if !self.health.told.is_empty() && !behind {
+        if !self.health.reported.is_empty() && !behind {
             self.publish(WebhookChange::Recovered, "deliveries succeed again", webhook, event, now, entropy);
-            self.health.told.clear();
+            self.health.reported.clear();
             self.changed();
         }
     }
@@ -126,7 +126,7 @@ impl Watch {
             self.disabling = true;
             self.news.disable = true;
             self.publish(WebhookChange::Disabled, &reason, webhook, event, now, entropy);
-            self.health.told.insert(WebhookChange::Disabled);
+            self.health.reported.insert(WebhookChange::Disabled);
             self.health.disabled_reason = Some(reason);
             self.changed();
         }
@@ -160,7 +160,7 @@ impl Watch {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) {
-        if self.health.told.insert(change) {
+        if self.health.reported.insert(change) {
             self.changed();
             self.publish(change, reason, webhook, event, now, entropy);
         }

@@ -16,7 +16,7 @@ pub struct Alerts {
     pub rules: Vec<AlertRuleView>,
     /// What fires, the oldest first.
     pub firing: Vec<FiringAlertView>,
-    /// Whether more fires than is told.
+    /// Whether more fires than is listed.
     #[serde(default)]
     pub has_more: bool,
 }
@@ -178,8 +178,8 @@ impl AlertRuleBody {
 }
 
 impl FiringAlertView {
-    /// An alert that fires, with what told it.
-    pub fn new(subject: &SubjectKey, rule: &str, since: Timestamp, told: Option<&AlertNotice>) -> Self {
+    /// An alert that fires, with the notice of it.
+    pub fn new(subject: &SubjectKey, rule: &str, since: Timestamp, notice: Option<&AlertNotice>) -> Self {
         let sandbox_id = match subject {
             SubjectKey::Sandbox(id) => Some(id.to_string()),
             _ => None,
@@ -188,9 +188,9 @@ impl FiringAlertView {
             sandbox_id,
             subject: subject.to_string(),
             rule: rule.to_owned(),
-            rule_id: told.and_then(|told| told.rule_id),
+            rule_id: notice.and_then(|notice| notice.rule_id),
             since: to_second(since),
-            value: told.and_then(|told| told.value_milli).map(number),
+            value: notice.and_then(|notice| notice.value_milli).map(number),
         }
     }
 }

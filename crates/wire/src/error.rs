@@ -11,7 +11,7 @@ pub struct ErrorBody {
     pub code: u16,
     /// One sentence for people. Clients match on some of them.
     pub message: String,
-    /// A name for machines, where the status alone does not tell cases apart.
+    /// A name for machines, where the status alone does not distinguish cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub error_code: Option<String>,

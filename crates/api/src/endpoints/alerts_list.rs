@@ -28,7 +28,7 @@ pub(crate) async fn list_alerts(State(app): State<App>, caller: Caller) -> Resul
     let has_more = firing.len() > MAX_FIRING;
     firing.truncate(MAX_FIRING);
     let view = |alert: &FiringAlert| {
-        let notice = match &alert.told.fact {
+        let notice = match &alert.published.fact {
             Fact::Alert { notice, .. } => Some(&**notice),
             _ => None,
         };

@@ -27,11 +27,11 @@ async fn fire(door: &Door, rule: &TeamAlertRule, sandbox: &str) {
         fact: Fact::Alert { change: AlertChange::Firing, notice: Box::new(notice) },
     };
     let key = AlertKey { rule_id: Some(rule.id), rule: rule.rule.name.clone(), subject };
-    let alert = Box::new(FiringAlert { key, rule: Some(rule.rule.clone()), since, told });
+    let alert = Box::new(FiringAlert { key, rule: Some(rule.rule.clone()), since, published: told });
     let decisions = vec![AlertDecision::Fire { alert, revision: rule.revision }];
     let step = AlertStep { team_id: door.team, decisions, cursor: None };
-    assert_eq!(door.store.alerts.tell_alerts(step.clone()).await.unwrap(), 1);
-    assert_eq!(door.store.alerts.tell_alerts(step).await.unwrap(), 0, "told once");
+    assert_eq!(door.store.alerts.publish_alerts(step.clone()).await.unwrap(), 1);
+    assert_eq!(door.store.alerts.publish_alerts(step).await.unwrap(), 0, "told once");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn info(client: &Client, id: &str, format: Format) -> anyhow::Result<()> {
 
 /// Prints a sandbox's samples; with `follow` until it no longer runs.
 async fn metrics(client: &Client, id: &str, follow: bool, format: Format) -> anyhow::Result<()> {
-    // Tells an unknown sandbox (error) from one without samples yet (nothing).
+    // Distinguishes an unknown sandbox (error) from one without samples yet (nothing).
     client.sandbox(id).await?;
     if format == Format::Pretty {
         output::line(format_args!("\nMetrics for sandbox {id}:\n"))?;

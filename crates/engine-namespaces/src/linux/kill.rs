@@ -32,7 +32,7 @@ pub(super) async fn kill(shared: &Shared, id: &SandboxId) -> Result<Option<Exit>
     sandbox.begin_kill();
     let killed = Arc::clone(&sandbox);
     blocking("kill the sandbox", move || {
-        // Tells the shim that nobody needs its record to last.
+        // A sign to the shim that nobody needs its record to last.
         let _best_effort = File::create_new(killed.dir.join(KILL_FILE));
         if let Some(live) = killed.live() {
             // A checkpoint that was cut short may have left it so; nothing could end on a frozen disk.

@@ -127,7 +127,7 @@ impl Preparer {
         .await
     }
 
-    /// Tells the agent who it is, as soon as it listens.
+    /// Gives the agent its identity as soon as it listens.
     pub(super) async fn initialise(
         &self,
         live: &Handles,
@@ -190,7 +190,7 @@ fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Handles), Engin
     Ok((made, live))
 }
 
-/// Tells a full host from a broken one.
+/// Distinguishes a full host from a broken one.
 fn refine(failure: &Failure) -> EngineError {
     const FULL: [i32; 2] = [libc::ENOSPC, libc::EDQUOT];
     const EXHAUSTED: [i32; 6] =

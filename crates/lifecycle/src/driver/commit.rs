@@ -13,7 +13,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// A change about to be recorded. Trying again uses the same event id, so that a change that was recorded although
-/// the store reported a failure cannot be told twice.
+/// the store reported a failure cannot be published twice.
 pub(super) struct Next {
     pub(super) sandbox: Sandbox,
     pub(super) event: Option<EventDraft>,
@@ -65,13 +65,13 @@ impl Driver {
     }
 
     /// Whether a change that was reported as failed is there all the same. Only this driver changes the row, so the
-    /// generation tells.
+    /// generation shows.
     async fn has_landed(&self, next: &Next) -> bool {
         let row = self.context.facts.sandbox(&self.sandbox.id).await;
         matches!(row, Ok(Some(row)) if row.generation == self.sandbox.generation + 1 && row.state == next.sandbox.state)
     }
 
-    /// Goes on from what is recorded. The row was changed although this driver was told it was not.
+    /// Goes on from what is recorded. The row was changed although the store reported that it was not.
     async fn catch_up(&mut self) {
         match self.context.facts.sandbox(&self.sandbox.id).await {
             Ok(Some(row)) => {
@@ -92,7 +92,7 @@ impl Driver {
         }
     }
 
-    /// Records what has happened, however long it takes. Whoever waits is told at the first failure; other requests
+    /// Records what has happened, however long it takes. Whoever waits gets the first failure; other requests
     /// are refused as busy meanwhile. Fails when the server stops, and when the row turns out to be another than
     /// this change was made from.
     pub(super) async fn settle(&mut self, next: &Next) -> Result<(), RequestError> {

@@ -1,4 +1,4 @@
-//! What a sandbox's end, and the kernel's kills before it, tell.
+//! What a sandbox's end, and the kernel's kills before it, say.
 
 use std::time::Duration;
 
@@ -43,33 +43,33 @@ impl Driver {
         }
     }
 
-    /// When kills for lack of memory are to be told, if any are.
+    /// When kills for lack of memory are to be published, if any are.
     pub(super) fn oom_due(&self) -> Option<Timestamp> {
         let n_kills = *self.oom.borrow();
-        let is_news = n_kills > self.oom_told.n_kills.unwrap_or(0);
+        let is_news = n_kills > self.oom_published.n_kills.unwrap_or(0);
         let is_alive = matches!(self.sandbox.state.name(), StateName::Running | StateName::Paused);
-        (is_news && is_alive).then(|| self.oom_told.not_before.unwrap_or(Timestamp::MIN))
+        (is_news && is_alive).then(|| self.oom_published.not_before.unwrap_or(Timestamp::MIN))
     }
 
-    /// Tells of kills for lack of memory. What cannot be recorded now is tried again.
+    /// Publishes kills for lack of memory. What cannot be recorded now is tried again.
     pub(super) async fn tell_oom(&mut self) {
-        let told = self.record_oom().await;
-        let pause = match told {
+        let published = self.record_oom().await;
+        let pause = match published {
             Ok(()) => OOM_SPACING,
             Err(error) => {
-                tracing::error!(sandbox_id = %self.sandbox.id, %error, "a kill for lack of memory is not told yet");
+                tracing::error!(sandbox_id = %self.sandbox.id, %error, "a kill for lack of memory is not published yet");
                 RETRY
             }
         };
-        self.oom_told.not_before = Some(end_of(self.context.clock.now(), pause));
+        self.oom_published.not_before = Some(end_of(self.context.clock.now(), pause));
     }
 
     async fn record_oom(&mut self) -> Result<(), StoreError> {
-        let n_told = match self.oom_told.n_kills {
+        let n_told = match self.oom_published.n_kills {
             Some(n_told) => n_told,
             None => self.n_oom_kills_in_log().await?,
         };
-        self.oom_told.n_kills = Some(n_told);
+        self.oom_published.n_kills = Some(n_told);
         let n_total = *self.oom.borrow();
         if n_total <= n_told {
             return Ok(());
@@ -78,7 +78,7 @@ impl Driver {
         self.origin = Origin::system(Component::Runtime);
         let next = self.next_in_state(fact, |_| ());
         self.commit(&next).await?;
-        self.oom_told.n_kills = Some(n_total);
+        self.oom_published.n_kills = Some(n_total);
         Ok(())
     }
 

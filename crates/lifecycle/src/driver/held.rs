@@ -20,11 +20,11 @@ pub(super) struct Driver {
     pub(super) origin: Origin,
     pub(super) exit: watch::Receiver<Option<Exit>>,
     pub(super) oom: watch::Receiver<u64>,
-    pub(super) oom_told: OomTold,
+    pub(super) oom_published: OomPublished,
     pub(super) ailment: watch::Receiver<Option<Cause>>,
     /// Its place in the team's limit, while it has one.
     pub(super) slot: Option<Slot>,
-    /// Whom to tell first if the current change cannot be recorded.
+    /// Whom to answer first if the current change cannot be recorded.
     pub(super) waiting: Option<Refusal>,
     /// When the next attempt to end its time is made, if the last one failed, and how many have failed.
     pub(super) timeout_retry: Option<(Timestamp, u32)>,
@@ -34,14 +34,14 @@ pub(super) struct Driver {
 
 /// Kills for lack of memory, as far as they were reported.
 #[derive(Debug, Default)]
-pub(super) struct OomTold {
+pub(super) struct OomPublished {
     /// How many were reported; unknown until the log was asked.
     pub(super) n_kills: Option<u64>,
     /// Not before this is anything reported again.
     pub(super) not_before: Option<Timestamp>,
 }
 
-impl OomTold {
+impl OomPublished {
     /// Of a sandbox that is about to be made.
     pub(super) const fn nothing() -> Self {
         Self { n_kills: Some(0), not_before: None }
@@ -72,7 +72,7 @@ impl Driver {
             self.slot = None;
         }
         if after == StateName::Killed {
-            // Before anybody is told, so that the next request finds nothing.
+            // Before anybody is answered, so that the next request finds nothing.
             self.context.registry.remove(&self.sandbox.id);
             self.over = true;
         }

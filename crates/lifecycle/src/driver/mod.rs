@@ -5,7 +5,7 @@
 //!  exit (from the engine) ───────┼─► whose turn? ─► commit the intent ─► engine  ─► commit state + event ─► answer
 //!  the clock reaches end_at ──────┘                  (refused: nothing     │            │
 //!                                                     has changed)         │            └ cannot be written: the caller
-//!                                                                          │              is told, writing is tried
+//!                                                                          │              gets it, writing is tried
 //!                                                                          │              again until it succeeds
 //!                                                                          └ fails: the intent is rolled back
 //! ```
@@ -14,10 +14,10 @@
 //! end of the queue and a view of the sandbox as last committed. A request belongs to the driver once it is queued:
 //! a caller that goes away changes nothing.
 //!
-//! Failure cases. The store refuses an intent: the caller is told, nothing changed. The store refuses a result: see
+//! Failure cases. The store refuses an intent: the caller gets the error, nothing changed. The store refuses a result: see
 //! `commit`. The engine fails: rolled back, or, where the sandbox turns out to be gone, its death is recorded. The
 //! server stops: the current step is finished, the queue is refused, the sandbox lives on and the next start takes
-//! it back. The server is killed: the recorded intent tells the next start what was under way. The driver panics: see
+//! it back. The server is killed: the recorded intent shows the next start what was under way. The driver panics: see
 //! `revival`.
 
 mod commit;

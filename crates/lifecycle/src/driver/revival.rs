@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Meanwhile the sandbox stays registered: notices of the engine wait for the next driver, requests are refused as
-//! busy. Whoever waited for an answer is told that the server failed. A driver that fails again and again is tried ever
+//! busy. Whoever waited for an answer gets the error that the server failed. A driver that fails again and again is tried ever
 //! less often and for ever: one sandbox is no reason to end the server, which all the others need.
 
 use std::sync::Arc;

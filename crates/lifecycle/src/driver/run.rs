@@ -7,7 +7,7 @@ use sandscope_engine::LaunchSpec;
 use sandscope_model::{Component, Origin, Sandbox, StateName};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::held::{Driver, OomTold};
+use super::held::{Driver, OomPublished};
 use crate::admission::{Inbox, Turn};
 use crate::context::{Context, Handle};
 use crate::recovery::Plan;
@@ -31,7 +31,7 @@ pub(crate) enum Begin {
 /// A driver at work.
 pub(super) type Life = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Registers a driver of `sandbox`, in place of one that failed where there was one: what the engine has told that one
+/// Registers a driver of `sandbox`, in place of one that failed where there was one: what the engine has reported to that one
 /// is known to the new one, too.
 pub(super) fn take_over(
     context: &Arc<Context>,
@@ -47,9 +47,9 @@ pub(super) fn take_over(
     let oom_sender = failed.map_or_else(|| watch::Sender::new(0), |failed| failed.oom.clone());
     let ailment_sender = failed.map_or_else(|| watch::Sender::new(None), |failed| failed.ailment.clone());
     let (exit, oom, ailment) = (exit_sender.subscribe(), oom_sender.subscribe(), ailment_sender.subscribe());
-    let oom_told = match begin {
-        Begin::Create { .. } => OomTold::nothing(),
-        Begin::Recover { .. } => OomTold::default(),
+    let oom_published = match begin {
+        Begin::Create { .. } => OomPublished::nothing(),
+        Begin::Recover { .. } => OomPublished::default(),
     };
     let id = sandbox.id.clone();
     let handle = Handle {
@@ -70,7 +70,7 @@ pub(super) fn take_over(
         inbox: Inbox::new(INBOX),
         exit,
         oom,
-        oom_told,
+        oom_published,
         ailment,
         slot,
         waiting: None,

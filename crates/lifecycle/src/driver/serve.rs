@@ -57,7 +57,7 @@ impl Driver {
         Ok(Connected { sandbox: Arc::clone(&self.sandbox), resumed })
     }
 
-    /// Moves the end time. The change is told even if it is none: clients count on the event.
+    /// Moves the end time. The change is published even if it is none: clients count on the event.
     async fn set_timeout(&mut self, timeout: Duration, extend_only: bool) -> Result<(), RequestError> {
         let asked = end_of(self.context.clock.now(), timeout);
         let end_at = if extend_only { asked.max(self.sandbox.end_at) } else { asked };
@@ -118,7 +118,7 @@ impl Driver {
         Ok(self.recorded(snapshot).await)
     }
 
-    /// The snapshot as the store keeps it. It is safe already: where it cannot be read, it is told as it was meant.
+    /// The snapshot as the store keeps it. It is safe already: where it cannot be read, it is reported as it was meant.
     async fn recorded(&self, meant: NewSnapshot) -> Snapshot {
         let filter = SnapshotFilter {
             source_sandbox_id: Some(self.sandbox.id.clone()),

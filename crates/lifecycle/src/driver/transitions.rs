@@ -21,7 +21,7 @@ use crate::{CreateError, RequestError};
 const NOTICE_WAIT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// Failed kills after which whoever waits is told. Trying goes on.
+/// Failed kills after which whoever waits gets an error. Trying goes on.
 const KILLS_BEFORE_TELLING: u32 = 3;
 const RESTORE_ATTEMPTS: u32 = 5;
 
@@ -55,7 +55,7 @@ impl Driver {
         self.commit(&next).await.map_err(CreateError::Store)
     }
 
-    /// Removes a sandbox nobody was told about, and its row.
+    /// Removes a sandbox that no client knows, and its row.
     pub(super) async fn forget(&mut self) {
         if self.remove_traces().await.is_err() {
             return;
@@ -160,7 +160,7 @@ impl Driver {
         self.settle(&ended).await
     }
 
-    /// Asks the engine to kill it until that succeeds. Whoever waits is told after a few failures.
+    /// Asks the engine to kill it until that succeeds. Whoever waits gets an error after a few failures.
     async fn remove_traces(&mut self) -> Result<Option<Exit>, RequestError> {
         let mut n_failures = 0;
         let mut delay = RETRY;
@@ -242,11 +242,11 @@ impl Driver {
     /// Takes over a sandbox that outlived the server, and says when that is done or cannot be recorded.
     pub(super) async fn recover(&mut self, plan: Plan, done: oneshot::Sender<Result<(), RequestError>>) {
         let done = Arc::new(std::sync::Mutex::new(Some(done)));
-        let tell = move |result| {
+        let answer = move |result| {
             let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             done.map(|done| done.send(result))
         };
-        let early = tell.clone();
+        let early = answer.clone();
         self.waiting = Some(Refusal::new(move |error| {
             early(Err(error));
         }));
@@ -266,9 +266,9 @@ impl Driver {
         };
         self.waiting = None;
         let _ = match result {
-            Err(error @ RequestError::Store(_)) => tell(Err(error)),
+            Err(error @ RequestError::Store(_)) => answer(Err(error)),
             // The sandbox is in a definite state again, if not in the one that was hoped for.
-            Ok(()) | Err(_) => tell(Ok(())),
+            Ok(()) | Err(_) => answer(Ok(())),
         };
     }
 
@@ -293,7 +293,7 @@ impl Driver {
     }
 }
 
-/// Who noticed: that nothing is left of one the engine never told of.
+/// Who noticed: that nothing is left of one the engine never reported.
 fn seen_by(exit: &Exit) -> Component {
     if exit.cause == Some(Cause::Vanished) { Component::Reconciler } else { Component::Runtime }
 }

@@ -36,10 +36,10 @@ fn killed_before_and_after_every_call_of_the_runtime() {
                 None => assert!(world.log().is_empty() && world.runtime.shapes().is_empty()),
                 // A checkpoint leaves no intent: nobody was promised one.
                 Some(sandbox) if change == Change::Checkpoint => {
-                    assert_eq!(world.told(&sandbox.id), [EventType::Created]);
+                    assert_eq!(world.published(&sandbox.id), [EventType::Created]);
                 }
                 Some(sandbox) => {
-                    assert_eq!(world.told(&sandbox.id), expected(change), "{change:?} {fault:?}");
+                    assert_eq!(world.published(&sandbox.id), expected(change), "{change:?} {fault:?}");
                 }
             }
             world.create();
@@ -63,7 +63,7 @@ fn killed_while_the_result_could_not_be_recorded() {
         world.assert_settled();
         match sandbox {
             None => assert!(world.log().is_empty() && world.runtime.shapes().is_empty()),
-            Some(sandbox) => assert_eq!(world.told(&sandbox.id), expected(change), "{change:?}"),
+            Some(sandbox) => assert_eq!(world.published(&sandbox.id), expected(change), "{change:?}"),
         }
     }
 }
@@ -97,7 +97,7 @@ fn killed_again_during_every_step_of_the_recovery() {
                 match sandbox {
                     None => assert!(world.log().is_empty()),
                     Some(sandbox) => {
-                        let told = world.told(&sandbox.id);
+                        let told = world.published(&sandbox.id);
                         assert_eq!(told, expected(change), "{change:?} {first:?} {second:?}");
                     }
                 }

@@ -85,7 +85,7 @@ fn processes_killed_for_lack_of_memory_are_told_of_and_grouped() {
     assert_eq!(oom_events(&world, id)[1], OomKills { n_new: 50, n_total: 52 });
     assert_eq!(world.lifecycle.sandbox(id).unwrap().state.name(), StateName::Running);
     world.pause(id);
-    assert_eq!(world.told(id), [Created, OutOfMemory, OutOfMemory, Paused]);
+    assert_eq!(world.published(id), [Created, OutOfMemory, OutOfMemory, Paused]);
     world.assert_settled();
 }
 
@@ -102,14 +102,14 @@ fn a_kill_for_lack_of_memory_is_told_once_over_a_restart_and_a_full_disk() {
     let n_tried = world.faults.n_commits();
     world.runtime.lose_processes(&id, 1);
     world.wait("it was tried", async || world.faults.n_commits() > n_tried);
-    assert_eq!(world.told(&id), [Created]);
+    assert_eq!(world.published(&id), [Created]);
     world.faults.fail_always(None);
     world.wait("it is told", async || oom_count(&world).await > 0);
     world.crash();
     // The runtime may say again what it has said before.
     world.runtime.lose_processes(&id, 0);
     world.let_work();
-    assert_eq!(world.told(&id), [Created, OutOfMemory]);
+    assert_eq!(world.published(&id), [Created, OutOfMemory]);
     // One that happened while the server was down is owed.
     world.stop();
     world.runtime.lose_processes(&id, 3);
@@ -136,7 +136,7 @@ fn an_agent_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
     world.clock.advance(UPKEEP.health.interval * 5);
     world.assert_settled();
     assert!(world.lifecycle.sandbox(slow).is_some());
-    assert_eq!(world.told(silent), [Created, Killed]);
+    assert_eq!(world.published(silent), [Created, Killed]);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_paused_one_is_not_asked_and_a_lost_one_is_ended_although_the_disk_was_full(
     world.faults.fail_always(None);
     wait_gone(&world, lost);
     assert!(world.lifecycle.sandbox(paused).is_some());
-    assert_eq!(world.told(paused), [Created, Paused]);
+    assert_eq!(world.published(paused), [Created, Paused]);
 }
 
 fn oom_kills(event: &Event) -> Option<OomKills> {

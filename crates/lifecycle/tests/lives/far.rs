@@ -17,7 +17,7 @@ fn a_whole_life_goes_by_the_facts_of_somewhere_else() {
     world.run_still(world.lifecycle.kill(world.team.id, id, KillReason::Request)).unwrap();
     world.assert_settled();
     use EventType::{Created, Killed, Paused, Resumed};
-    assert_eq!(world.told(id), [Created, Paused, Resumed, Killed]);
+    assert_eq!(world.published(id), [Created, Paused, Resumed, Killed]);
     let calls = world.facts.calls();
     let n_of = |wanted| calls.iter().filter(|call| **call == wanted).count();
     assert_eq!(n_of(FactsCall::AdmitSandbox), 1);

@@ -98,7 +98,7 @@ pub(crate) fn can_be_ended(world: &World, sandbox: Option<&Sandbox>) {
         let id = &sandbox.id;
         world.run(world.lifecycle.kill(world.team.id, id, KillReason::Request)).unwrap();
         world.assert_settled();
-        assert_eq!(world.told(id).last(), Some(&EventType::Killed));
+        assert_eq!(world.published(id).last(), Some(&EventType::Killed));
     }
     // Others are not hurt.
     world.create();
@@ -169,7 +169,7 @@ fn while_a_result_cannot_be_recorded_the_sandbox_is_busy_and_nothing_is_lost() {
     world
         .wait("it is recorded", async || world.store.events.last_sequence(world.team.id).await.unwrap() >= 2);
     world.assert_settled();
-    assert_eq!(world.told(id), [EventType::Created, EventType::Paused]);
+    assert_eq!(world.published(id), [EventType::Created, EventType::Paused]);
     world.run(world.lifecycle.resume(&world.team, id, LONG)).unwrap();
 }
 
@@ -184,7 +184,7 @@ fn a_kill_that_fails_for_long_is_told_and_goes_on() {
     assert_eq!(state, StateName::Killing);
     world.runtime.heal();
     world.assert_settled();
-    assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
+    assert_eq!(world.published(id), [EventType::Created, EventType::Killed]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_time_that_is_up_while_the_store_is_full_is_ended_once_it_is_not() {
     world.faults.fail_always(None);
     world.wait("it is gone", async || world.lifecycle.sandbox(id).is_none());
     world.assert_settled();
-    assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
+    assert_eq!(world.published(id), [EventType::Created, EventType::Killed]);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn what_is_left_of_a_dead_sandbox_is_removed_in_the_end() {
     assert!(world.runtime.run_out_of_memory(id));
     world.run(world.runtime.wait_until("it is removed", |runtime| runtime.shapes().is_empty()));
     world.assert_settled();
-    assert_eq!(world.told(id), [EventType::Created, EventType::Killed]);
+    assert_eq!(world.published(id), [EventType::Created, EventType::Killed]);
 }
 
 #[test]
@@ -235,14 +235,14 @@ fn a_change_that_failed_halfway_is_taken_back_even_if_that_fails_too_at_first() 
     for change in [Change::Pause, Change::Resume] {
         let world = World::new();
         let sandbox = change.prepare(&world).unwrap();
-        let before = world.told(&sandbox.id);
+        let before = world.published(&sandbox.id);
         world.runtime.inject(Trigger::Nth(0), Fault::FailAfterEffect);
         world.runtime.inject(Trigger::Nth(1), Fault::Fail);
         world.runtime.inject(Trigger::Nth(2), Fault::Fail);
         let answer = world.run(change.ask(&world, Some(&sandbox)));
         assert!(matches!(answer, Err(RequestError::Engine(_))), "{change:?}: {answer:?}");
         world.assert_settled();
-        assert_eq!(world.told(&sandbox.id), before);
+        assert_eq!(world.published(&sandbox.id), before);
     }
 }
 
@@ -282,7 +282,7 @@ fn an_intent_recorded_behind_the_drivers_back_is_carried_out() {
         world
             .wait("it is told", async || world.store.events.last_sequence(world.team.id).await.unwrap() >= 2);
         world.assert_settled();
-        assert_eq!(world.told(id), [EventType::Created, last]);
+        assert_eq!(world.published(id), [EventType::Created, last]);
     }
 }
 
@@ -306,7 +306,7 @@ fn while_the_store_is_slow_everything_takes_longer_and_nothing_is_lost() {
                 pausing.await.ok();
             });
             world.assert_settled();
-            assert_eq!(world.told(&sandbox.id).last(), Some(&EventType::Killed));
+            assert_eq!(world.published(&sandbox.id).last(), Some(&EventType::Killed));
         }
     }
     world.assert_settled();

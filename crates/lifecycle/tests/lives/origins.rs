@@ -19,7 +19,7 @@ fn somebody(n: u128) -> Origin {
 }
 
 /// Type and origin of each of the sandbox's events.
-fn told(world: &World, id: &SandboxId) -> Vec<(EventType, Origin)> {
+fn published(world: &World, id: &SandboxId) -> Vec<(EventType, Origin)> {
     let log = world.log().into_iter().filter(|event| event.sandbox_id() == Some(id));
     log.map(|event| (event.event_type(), event.draft.origin.expect("an origin"))).collect()
 }
@@ -38,7 +38,7 @@ fn each_event_names_who_asked_for_it() {
     use EventType as E;
     let types = [E::Created, E::Updated, E::Checkpointed, E::Paused, E::Resumed, E::Killed];
     let expected: Vec<_> = types.into_iter().zip((1..).map(somebody)).collect();
-    assert_eq!(told(&world, &id), expected);
+    assert_eq!(published(&world, &id), expected);
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn what_nobody_asked_for_names_the_part_of_the_server() {
     world.start().unwrap();
     world.assert_settled();
 
-    let last = |id| told(&world, id).pop().unwrap();
+    let last = |id| published(&world, id).pop().unwrap();
     let system = Origin::system;
     assert_eq!(
-        told(&world, &timed.id)[1..],
+        published(&world, &timed.id)[1..],
         [(EventType::Paused, system(Component::Timeout)), (EventType::Resumed, system(Component::Traffic)),]
     );
     assert_eq!(last(&crashed), (EventType::Killed, system(Component::Runtime)));
@@ -86,7 +86,7 @@ fn work_that_another_start_finishes_is_still_told_as_whose_it_was() {
         assert_eq!(world.row(&id).unwrap().intent_origin, Some(somebody(7)));
         world.crash();
         world.assert_settled();
-        assert_eq!(told(&world, &id).pop().unwrap(), (EventType::Paused, somebody(7)), "{fault:?}");
+        assert_eq!(published(&world, &id).pop().unwrap(), (EventType::Paused, somebody(7)), "{fault:?}");
         assert_eq!(world.row(&id).unwrap().intent_origin, None);
     }
 }

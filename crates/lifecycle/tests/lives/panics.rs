@@ -26,7 +26,7 @@ fn end(world: &World, id: &SandboxId) {
     });
     assert!(matches!(ended, Ok(()) | Err(RequestError::NotFound)), "{ended:?}");
     world.assert_settled();
-    assert_eq!(world.told(id).last(), Some(&EventType::Killed));
+    assert_eq!(world.published(id).last(), Some(&EventType::Killed));
 }
 
 fn n_failed_drivers(world: &World) -> u64 {
@@ -77,7 +77,7 @@ fn an_exit_noticed_while_there_is_no_driver_is_told() {
     let answer = world.run_still(world.lifecycle.pause(world.team.id, id));
     assert!(matches!(answer, Err(RequestError::Busy)), "{answer:?}");
     assert!(world.runtime.run_out_of_memory(id));
-    while world.told(id).last() != Some(&EventType::Killed) {
+    while world.published(id).last() != Some(&EventType::Killed) {
         // sleep: the pause between two looks
         world.run(async { tokio::time::sleep(Duration::from_millis(3)).await });
     }
@@ -95,7 +95,7 @@ fn an_operation_of_the_store_that_panics_changes_nothing() {
     assert_eq!(world.row(id).unwrap().state.name(), StateName::Running);
     world.pause(id);
     world.assert_settled();
-    assert_eq!(world.told(id), [EventType::Created, EventType::Paused]);
+    assert_eq!(world.published(id), [EventType::Created, EventType::Paused]);
 }
 
 #[test]

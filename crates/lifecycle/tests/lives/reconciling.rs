@@ -78,7 +78,7 @@ fn one_of_which_nothing_is_left_is_told_orphaned() {
     let death = event.fact.death().unwrap();
     assert_eq!(death.reason, KillReason::Orphaned);
     assert_eq!(death.exit.as_ref().and_then(|exit| exit.cause), Some(Cause::Vanished));
-    assert_eq!(world.told(&id), [EventType::Created, EventType::Killed]);
+    assert_eq!(world.published(&id), [EventType::Created, EventType::Killed]);
 }
 
 #[test]

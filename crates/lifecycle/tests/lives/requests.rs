@@ -39,7 +39,7 @@ fn a_whole_life_is_told_as_it_was_lived() {
     assert_eq!(build.rootfs, Rootfs::Snapshot(build.id));
     world.run_still(lifecycle.kill(team.id, id, KillReason::Request)).unwrap();
 
-    assert_eq!(world.told(id), [Created, Updated, Paused, Resumed, Checkpointed, Killed]);
+    assert_eq!(world.published(id), [Created, Updated, Paused, Resumed, Checkpointed, Killed]);
     let log = world.log();
     assert!(log.iter().all(|event| event.metadata()["purpose"] == "test"));
     assert_ne!(log[0].sandbox().unwrap().execution_id, log[3].sandbox().unwrap().execution_id);
@@ -62,7 +62,7 @@ fn what_is_denied_changes_nothing() {
     assert!(world.run_still(lifecycle.set_timeout(team, id, LONG)).is_err_and(in_pause));
     assert!(world.run_still(lifecycle.refresh(team, id, LONG)).is_err_and(in_pause));
     assert!(world.run_still(lifecycle.checkpoint(team, id, None)).is_err_and(in_pause));
-    assert_eq!(world.told(id), [Created, Paused]);
+    assert_eq!(world.published(id), [Created, Paused]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn everybody_who_kills_at_once_is_told_it_is_done() {
     first.unwrap();
     second.unwrap();
     third.unwrap();
-    assert_eq!(world.told(id), [Created, Killed]);
+    assert_eq!(world.published(id), [Created, Killed]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_caller_that_goes_away_changes_nothing() {
         world.lifecycle.sandbox(id).is_some_and(|sandbox| sandbox.state.name() == StateName::Paused)
     });
     world.assert_settled();
-    assert_eq!(world.told(id), [Created, Paused]);
+    assert_eq!(world.published(id), [Created, Paused]);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_death_during_a_pause_is_told_instead_of_the_pause() {
     });
     assert!(matches!(answer, Err(RequestError::NotFound)));
     world.assert_settled();
-    assert_eq!(world.told(id), [Created, Killed]);
+    assert_eq!(world.published(id), [Created, Killed]);
     assert_eq!(world.last_event(id).kill_reason(), Some(KillReason::Oom));
 }
 
@@ -280,7 +280,7 @@ fn traffic_reaches_a_running_sandbox_and_wakes_a_paused_one_that_wishes_so() {
             Err(DialError::NotFound)
         ));
     });
-    assert_eq!(world.told(&waker), [Created, Paused, Resumed]);
+    assert_eq!(world.published(&waker), [Created, Paused, Resumed]);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn many_connections_wake_a_sandbox_once() {
         let (a, b, c) = tokio::join!(dial(), dial(), dial());
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
     });
-    assert_eq!(world.told(&id), [Created, Paused, Resumed]);
+    assert_eq!(world.published(&id), [Created, Paused, Resumed]);
 }
 
 #[test]
@@ -380,6 +380,6 @@ fn a_flooded_sandbox_can_be_ended() {
         // Everybody is answered.
         asked.join_all().await;
     });
-    assert_eq!(world.told(id).last(), Some(&Killed));
+    assert_eq!(world.published(id).last(), Some(&Killed));
     world.assert_settled();
 }

@@ -38,7 +38,7 @@ fn after_a_drain_they_are_found_again_too() {
     world.crash();
     world.assert_settled();
     assert!(world.lifecycle.sandbox(&id).is_some());
-    assert_eq!(world.told(&id), [Created]);
+    assert_eq!(world.published(&id), [Created]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_death_while_the_server_was_down_is_told_with_its_true_exit() {
             (event.kill_reason(), event.fact.death().unwrap().exit.clone()),
             (Some(reason), Some(exit))
         );
-        assert_eq!(world.told(&id), [Created, Killed]);
+        assert_eq!(world.published(&id), [Created, Killed]);
     }
 }
 
@@ -83,8 +83,8 @@ fn a_restart_of_the_host_ends_everything_on_it() {
         }
         world.start().unwrap();
         world.assert_settled();
-        assert_eq!(world.told(&running), [Created, Killed]);
-        assert_eq!(world.told(&paused), [Created, Paused, Killed]);
+        assert_eq!(world.published(&running), [Created, Killed]);
+        assert_eq!(world.published(&paused), [Created, Paused, Killed]);
         let event = world.last_event(&running);
         let cause = if vanished { Cause::Vanished } else { Cause::HostRestarted };
         assert_eq!(event.kill_reason(), Some(cause.reason()));
@@ -102,8 +102,8 @@ fn what_is_not_as_recorded_is_put_right() {
     world.runtime.set_shape(&paused, Shape::Running);
     world.start().unwrap();
     world.assert_settled();
-    assert_eq!(world.told(&running), [Created]);
-    assert_eq!(world.told(&paused), [Created, Paused]);
+    assert_eq!(world.published(&running), [Created]);
+    assert_eq!(world.published(&paused), [Created, Paused]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_sandbox_may_be_paused_when_its_time_is_up() {
     // Time does not pass for a paused sandbox.
     world.clock.advance(Duration::from_secs(24 * 3600));
     world.assert_settled();
-    assert_eq!(world.told(&sandbox.id), [Created, Paused]);
+    assert_eq!(world.published(&sandbox.id), [Created, Paused]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_time_is_moved_both_ways_by_set_timeout_and_only_forward_by_the_others() {
     assert_eq!(ends_in(), 200);
     world.run_still(lifecycle.set_timeout(team, id, Duration::ZERO)).unwrap();
     world.wait_still("it is gone", async || lifecycle.sandbox(id).is_none());
-    assert_eq!(world.told(id), [Created, Updated, Updated, Updated, Updated, Updated, Killed]);
+    assert_eq!(world.published(id), [Created, Updated, Updated, Updated, Updated, Updated, Killed]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn one_that_cannot_be_paused_is_killed_in_the_end() {
         request.on_timeout = OnTimeout::Pause;
     });
     world.wait("it is gone", async || world.lifecycle.sandbox(&sandbox.id).is_none());
-    assert_eq!(world.told(&sandbox.id), [Created, Killed]);
+    assert_eq!(world.published(&sandbox.id), [Created, Killed]);
     assert_eq!(world.last_event(&sandbox.id).kill_reason(), Some(KillReason::Timeout));
     world.assert_settled();
 }

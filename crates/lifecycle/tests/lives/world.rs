@@ -194,7 +194,7 @@ impl World {
     }
 
     /// The types of all events of a sandbox.
-    pub(crate) fn told(&self, id: &SandboxId) -> Vec<EventType> {
+    pub(crate) fn published(&self, id: &SandboxId) -> Vec<EventType> {
         self.log()
             .iter()
             .filter(|event| event.sandbox_id() == Some(id))

@@ -20,7 +20,7 @@ impl Operator {
                 "Numbers compared with a rule of an alert.",
                 counts.n_evaluated,
             ),
-            ("sandscope_alerts_told_total", "Alerts published: firing or resolved.", counts.n_published),
+            ("sandscope_alerts_published_total", "Alerts published: firing or resolved.", counts.n_published),
             ("sandscope_alert_failures_total", "Evaluations of alerts that failed.", counts.n_failed),
             ("sandscope_alert_events_total", "Events of logs evaluated for alerts.", counts.n_events),
         ] {

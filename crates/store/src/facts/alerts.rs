@@ -1,7 +1,7 @@
-//! Alerts that fire: each is told once, however often the server is restarted or killed.
+//! Alerts that fire: each is published once, however often the server is restarted or killed.
 //!
 //! An alert is a row while it fires. Row and event come and go in one transaction, and with them the cursor up to which
-//! the log has been looked at: whoever finds the row there already (or gone already) tells nothing, and no event is
+//! the log has been looked at: whoever finds the row there already (or gone already) publishes nothing, and no event is
 //! decided upon twice.
 
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct FiringAlert {
     /// Since when.
     pub since: Timestamp,
     /// The event that reported it.
-    pub told: EventDraft,
+    pub published: EventDraft,
 }
 
 /// What became of an alert.
@@ -58,7 +58,7 @@ pub enum AlertDecision {
     Resolve {
         /// Which alert: rule and subject.
         key: AlertKey,
-        /// The id of the event that tells it.
+        /// The id of its event.
         event_id: EventId,
         /// When it resolved.
         at: Timestamp,
@@ -95,15 +95,15 @@ fn decode(cells: &mut Cells<'_, '_>, team_id: TeamId) -> Result<FiringAlert, Sto
     let (subject, origin, fact) = events::fact(cells, EventType::AlertFiring, sandbox)?;
     // The event itself is in the log: this is only what it said.
     let id = EventId::from(uuid::Uuid::nil());
-    let told = EventDraft { id, team_id, timestamp: since, subject, origin, fact };
-    Ok(FiringAlert { key, rule, since, told })
+    let published = EventDraft { id, team_id, timestamp: since, subject, origin, fact };
+    Ok(FiringAlert { key, rule, since, published })
 }
 
 fn id_bytes(id: Option<AlertRuleId>) -> Vec<u8> {
     id.map(|id| id.as_uuid().as_bytes().to_vec()).unwrap_or_default()
 }
 
-fn tell(tx: &mut Tx<'_>, no: i64, draft: EventDraft) -> Result<Event, StoreError> {
+fn publish(tx: &mut Tx<'_>, no: i64, draft: EventDraft) -> Result<Event, StoreError> {
     let event = events::append(tx, no, draft)?;
     tx.publish(Arc::new(event.clone()));
     Ok(event)
@@ -118,13 +118,13 @@ fn is_current(tx: &Tx<'_>, id: AlertRuleId, revision: u64) -> Result<bool, Store
 }
 
 fn fire(tx: &mut Tx<'_>, no: i64, alert: FiringAlert, revision: u64) -> Result<bool, StoreError> {
-    let FiringAlert { key, rule, since, told } = alert;
+    let FiringAlert { key, rule, since, published } = alert;
     if let Some(id) = key.rule_id
         && !is_current(tx, id, revision)?
     {
         return Ok(false);
     }
-    let sandbox = SandboxColumns::of(&told);
+    let sandbox = SandboxColumns::of(&published);
     let n = tx
         .prepare_cached(
             "INSERT OR IGNORE INTO firing_alerts (team_no, rule_id, rule_name, subject, rule, since, sandbox_id,
@@ -143,10 +143,10 @@ fn fire(tx: &mut Tx<'_>, no: i64, alert: FiringAlert, revision: u64) -> Result<b
             sandbox.template_id,
             sandbox.build_id,
             VERSION,
-            to_json(&EventForm::of(&told))?,
+            to_json(&EventForm::of(&published))?,
         ])?;
     if n > 0 {
-        tell(tx, no, told)?;
+        publish(tx, no, published)?;
     }
     Ok(n > 0)
 }
@@ -162,8 +162,8 @@ fn resolve(
     let values = params![no, id_bytes(key.rule_id), key.rule, key.subject.to_string()];
     let sql = format!("DELETE FROM firing_alerts WHERE {one} RETURNING {COLUMNS}");
     let found = first(tx.prepare_cached(&sql)?, values, "firing_alerts", |cells| decode(cells, team_id))?;
-    let Some(FiringAlert { told, .. }) = found else { return Ok(false) };
-    let fact = match told.fact {
+    let Some(FiringAlert { published, .. }) = found else { return Ok(false) };
+    let fact = match published.fact {
         Fact::Alert { mut notice, .. } => {
             notice.value_milli = None;
             change(&mut notice);
@@ -171,7 +171,7 @@ fn resolve(
         }
         other => other,
     };
-    tell(tx, no, EventDraft { id: event_id, timestamp: at, fact, ..told })?;
+    publish(tx, no, EventDraft { id: event_id, timestamp: at, fact, ..published })?;
     Ok(true)
 }
 
@@ -192,8 +192,8 @@ pub(crate) fn resolve_rule(
             decode(cells, team_id)
         })?;
     for alert in firing {
-        let told = (event_id(), at);
-        resolve(tx, (no, team_id), &alert.key, told, |notice| notice.reason = Some(reason.to_owned()))?;
+        let event = (event_id(), at);
+        resolve(tx, (no, team_id), &alert.key, event, |notice| notice.reason = Some(reason.to_owned()))?;
     }
     Ok(())
 }
@@ -229,11 +229,11 @@ fn list(connection: &Connection, team: TeamId, limit: u32) -> Result<Vec<FiringA
 }
 
 impl Alerts {
-    /// Stores and tells what was decided, all or nothing; says how much of it was news.
+    /// Stores and publishes what was decided, all or nothing; says how much of it was news.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written. Nothing has changed then.
-    pub async fn tell_alerts(&self, decided: AlertStep) -> Result<u32, StoreError> {
+    pub async fn publish_alerts(&self, decided: AlertStep) -> Result<u32, StoreError> {
         self.file().write(move |tx| step(tx, decided)).await
     }
 
@@ -263,7 +263,7 @@ impl Alerts {
     /// Follows the team's log no more.
     ///
     /// # Errors
-    /// As [`tell_alerts`](Self::tell_alerts).
+    /// As [`publish_alerts`](Self::publish_alerts).
     pub async fn forget_alert_cursor(&self, team: TeamId) -> Result<(), StoreError> {
         let op = move |tx: &mut Tx<'_>| {
             tx.prepare_cached("UPDATE teams SET alert_cursor = NULL WHERE id = ?")?

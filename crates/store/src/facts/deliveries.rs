@@ -28,7 +28,7 @@ pub struct DeliveryProgress {
     pub clear: Vec<u64>,
     /// How deliveries have been going, if that changed.
     pub health: Option<WebhookHealth>,
-    /// Operational events that tell of it.
+    /// Operational events that report it.
     pub notices: Vec<EventDraft>,
     /// Whether the webhook is disabled.
     pub disable: bool,

@@ -261,8 +261,8 @@ fn sandbox_at(
     while let Some(row) = rows.next()? {
         let event = decode(&mut Cells::new(row, &columns), team)?;
         if event.timestamp <= time {
-            let told = Some((event.sequence, event.event_type(), event.timestamp));
-            return Ok(after(&event).and_then(|presence| of_event(event, presence, told)));
+            let recorded = Some((event.sequence, event.event_type(), event.timestamp));
+            return Ok(after(&event).and_then(|presence| of_event(event, presence, recorded)));
         }
         earliest_after = Some(event);
     }

@@ -203,7 +203,7 @@ pub(crate) fn live_of_team(connection: &Connection, team_no: i64) -> Result<Vec<
 }
 
 impl Facts {
-    /// Removes a sandbox that failed to be created before anybody was told, and the idempotency key that named it.
+    /// Removes a sandbox that failed to be created before any client had an answer, and the idempotency key that named it.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be written.

@@ -200,7 +200,7 @@ fn enable(tx: &Tx<'_>, id: &[u8; 16], cursor: i64, last: i64) -> Result<(), Stor
     let found =
         first(tx.prepare_cached("SELECT health FROM webhooks WHERE id = ?")?, [id], "webhooks", health)?;
     // What was reported stays so until it is well again.
-    let health = WebhookHealth { told: found.unwrap_or_default().told, ..WebhookHealth::default() };
+    let health = WebhookHealth { reported: found.unwrap_or_default().reported, ..WebhookHealth::default() };
     tx.prepare_cached("UPDATE webhooks SET cursor = ?2, health = ?3 WHERE id = ?1")?.execute(params![
         id,
         last,

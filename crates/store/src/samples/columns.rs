@@ -8,7 +8,7 @@
 //!
 //! A slot says what a column is; one that is not known is passed over, one that is not there has no value in any row.
 //! So a later version may write more, and an earlier one may have written less. Version 1 had no slots and no rows
-//! without a value: its columns were told apart by their place.
+//! without a value: its columns were known by their place.
 //!
 //! Numbers of the format itself are variable-length (seven bits a byte).
 

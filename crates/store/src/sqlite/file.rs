@@ -177,7 +177,7 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Sees to it that the file uses a write-ahead log. When several processes open a new file at once SQLite tells all but
+/// Sees to it that the file uses a write-ahead log. When several processes open a new file at once SQLite answers all but
 /// one of them at once that it is busy, whatever the busy timeout: they look again.
 #[expect(
     clippy::disallowed_methods,

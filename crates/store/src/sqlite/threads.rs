@@ -1,5 +1,5 @@
 //! Whether the store's threads are alive. They never end before [`Store::close`]: a panic inside an operation fails that
-//! operation alone. What ends one all the same makes everything queued for it fail at once, and is told here.
+//! operation alone. What ends one all the same makes everything queued for it fail at once, and is reported here.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,10 +51,10 @@ impl Ending {
             tracing::error!(thread = self.name, words, "a thread of the store has ended");
         }
         // The first panic stays.
-        self.end.send_if_modified(|told| {
-            let is_news = told.as_ref().is_none_or(Result::is_ok);
+        self.end.send_if_modified(|reported| {
+            let is_news = reported.as_ref().is_none_or(Result::is_ok);
             if is_news {
-                *told = Some(end);
+                *reported = Some(end);
             }
             is_news
         });

@@ -12,7 +12,7 @@
 //! a caller that goes away cancels nothing.
 //!
 //! Failures: an operation that fails is undone alone and the rest of its group commits. If SQLite gives up the whole
-//! transaction (disk full, I/O error) or the commit fails, everything in the group is undone and told the error; what
+//! transaction (disk full, I/O error) or the commit fails, everything in the group is undone and gets the error; what
 //! was queued behind it is tried in a transaction of its own. No answer is given before its commit. An operation that
 //! panics is undone alone like one that fails, and answered [`StoreError::Broken`]: what it had written is rolled back,
 //! and the connection holds nothing of it. A panic anywhere else ends the thread; everything queued is answered
@@ -49,17 +49,17 @@ pub(crate) struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    /// Tells the feed about `event` once it is committed.
+    /// Publishes `event` in the feed once it is committed.
     pub(crate) fn publish(&mut self, event: Arc<Event>) {
         self.effects.event(event);
     }
 
-    /// Tells whoever listens that a webhook changed, once that is committed.
+    /// Notifies whoever listens that a webhook changed, once that is committed.
     pub(crate) fn webhooks_changed(&mut self) {
         self.effects.webhooks_changed();
     }
 
-    /// Tells whoever listens that a rule of alerts changed, once that is committed.
+    /// Notifies whoever listens that a rule of alerts changed, once that is committed.
     pub(crate) fn alert_rules_changed(&mut self) {
         self.effects.alert_rules_changed();
     }
@@ -214,7 +214,7 @@ impl WriterThread {
     }
 
     /// Takes operations off `group` into one transaction; all of them, unless SQLite gives the transaction up.
-    #[expect(clippy::disallowed_methods, reason = "how long a commit takes is told, and decides nothing")]
+    #[expect(clippy::disallowed_methods, reason = "how long a commit takes is reported, and decides nothing")]
     fn transaction(&self, group: &mut VecDeque<Box<dyn Job>>) {
         // Only after a rollback that failed.
         if !self.connection.is_autocommit() {

@@ -134,7 +134,7 @@ async fn webhooks(store: &Store, team: &Team) -> Value {
             "counts": [standing.cursor, standing.last_sequence, standing.n_pending, standing.n_exhausted,
                 standing.n_skipped],
             "health": {"failing_since": health.failing_since, "n_failed": health.n_failed,
-                "told": health.told.iter().map(|change| change.event_type().as_str()).collect::<Vec<_>>(), "disabled_reason": health.disabled_reason},
+                "told": health.reported.iter().map(|change| change.event_type().as_str()).collect::<Vec<_>>(), "disabled_reason": health.disabled_reason},
             "owed": owed,
             "exceptions": exceptions.iter().map(exception_json).collect::<Vec<_>>(),
             "dead letters": dead,

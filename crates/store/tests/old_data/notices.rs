@@ -117,7 +117,7 @@ async fn progress(writer: &mut Writer) {
     let health = WebhookHealth {
         failing_since: Some(at(1_000)),
         n_failed: 4,
-        told: BTreeSet::from([WebhookChange::Lagging]),
+        reported: BTreeSet::from([WebhookChange::Lagging]),
         disabled_reason: None,
     };
     let notices = vec![
@@ -141,7 +141,7 @@ async fn progress(writer: &mut Writer) {
     let health = WebhookHealth {
         failing_since: Some(at(1_000)),
         n_failed: 99,
-        told: BTreeSet::from([WebhookChange::Disabled]),
+        reported: BTreeSet::from([WebhookChange::Disabled]),
         disabled_reason: Some("failed for an hour".to_owned()),
     };
     let notices = vec![notice(writer, WebhookChange::Disabled, DISABLED, 1_100).await];
@@ -271,7 +271,7 @@ async fn alerts(writer: &mut Writer) {
         let subject = about.key();
         let told = EventDraft { subject: about, ..writer.draft(&source, seconds, None, fact) };
         let key = AlertKey { rule_id, rule: rule.name.clone(), subject };
-        let alert = Box::new(FiringAlert { key, rule: Some(rule), since: told.timestamp, told });
+        let alert = Box::new(FiringAlert { key, rule: Some(rule), since: told.timestamp, published: told });
         decisions.push(AlertDecision::Fire { alert, revision });
     }
     decisions.push(AlertDecision::Resolve {
@@ -282,5 +282,5 @@ async fn alerts(writer: &mut Writer) {
         reason: None,
     });
     let step = AlertStep { team_id, decisions, cursor: Some(12) };
-    assert_eq!(store.alerts.tell_alerts(step).await.unwrap(), 4);
+    assert_eq!(store.alerts.publish_alerts(step).await.unwrap(), 4);
 }

@@ -172,7 +172,7 @@ fn wait_for_agent(alarm: OwnedFd) -> Result<(), Failure> {
     Err(serde_json::from_slice(&words).unwrap_or_else(|error| Failure::new(step, error)))
 }
 
-/// Tells the server, lets go of everything not needed, and waits for the end.
+/// Reports to the server, lets go of everything not needed, and waits for the end.
 fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sandbox) -> i32 {
     let Sandbox { made, pid, pidfd, network, disk, ids } = sandbox;
     let answer = || -> Result<(), Failure> {

@@ -19,19 +19,19 @@ pub(crate) struct HealthForm {
 
 impl HealthForm {
     pub(crate) fn of(health: &WebhookHealth) -> Self {
-        let WebhookHealth { failing_since, n_failed, told, disabled_reason } = health;
+        let WebhookHealth { failing_since, n_failed, reported, disabled_reason } = health;
         Self {
             failing_since: *failing_since,
             n_failed: *n_failed,
-            told: told.iter().map(|change| KindForm(change.event_type())).collect(),
+            told: reported.iter().map(|change| KindForm(change.event_type())).collect(),
             disabled_reason: disabled_reason.clone(),
         }
     }
 
     pub(crate) fn into_health(self) -> WebhookHealth {
         let Self { failing_since, n_failed, told, disabled_reason } = self;
-        let told = told.into_iter().filter_map(|KindForm(kind)| change(kind)).collect();
-        WebhookHealth { failing_since, n_failed, told, disabled_reason }
+        let reported = told.into_iter().filter_map(|KindForm(kind)| change(kind)).collect();
+        WebhookHealth { failing_since, n_failed, reported, disabled_reason }
     }
 }
 
