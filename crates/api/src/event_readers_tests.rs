@@ -2,6 +2,9 @@ use sandscope_model::{EventDraft, EventType, SandboxRef};
 
 use super::*;
 
+#[path = "event_readers_poison_tests.rs"]
+mod poison;
+
 fn event(sequence: u64) -> Arc<Event> {
     let uuid = uuid::Uuid::from_u128(u128::from(sequence));
     let sandbox = SandboxRef {

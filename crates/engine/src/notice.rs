@@ -3,7 +3,7 @@ use sandscope_model::{Cause, Exit, SandboxId};
 /// Something happened to a sandbox although nobody asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// It ended.
+    /// It ended. Reported again where whoever reported it failed over that.
     Ended {
         /// The sandbox.
         id: SandboxId,

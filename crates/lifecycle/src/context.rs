@@ -1,7 +1,7 @@
 //! What every driver shares, and where drivers are found.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sandscope_engine::{Dial, Engine, Readings};
 use sandscope_model::{
@@ -56,17 +56,23 @@ pub(crate) struct Suspects {
 
 impl Suspects {
     pub(crate) fn add(&self, id: &SandboxId) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        self.lock().insert(id.clone());
         self.added.notify_one();
     }
 
-    /// Completes when any was added since the last time.
+    /// Completes when there are any. A word of it that was heard by somebody who failed does not count.
     pub(crate) async fn added(&self) {
-        self.added.notified().await;
+        while self.lock().is_empty() {
+            self.added.notified().await;
+        }
     }
 
     pub(crate) fn take(&self) -> Vec<SandboxId> {
-        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+        std::mem::take(&mut *self.lock()).into_iter().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<SandboxId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

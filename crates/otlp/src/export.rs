@@ -12,7 +12,7 @@ use crate::collector::Collector;
 use crate::courier::{Courier, Shared};
 use crate::events::EventPump;
 use crate::logs::LogPump;
-use crate::metrics::{MetricPump, Queue};
+use crate::metrics::MetricPump;
 use crate::record::Source;
 use crate::sandboxes::Sandboxes;
 
@@ -48,8 +48,8 @@ pub struct OtlpOptions {
 
 /// Starts exporting, until `tasks` are drained: events and logs from where the last run got to, or from now if there
 /// never was one. A drain sends what there is, without waiting for a collector that is away; events and logs that are
-/// left are sent after the next start. A task that fails starts over from what is stored; metrics that waited in its
-/// memory are lost.
+/// left are sent after the next start. A task that fails starts over from what is stored; metrics that wait in memory wait
+/// for its next life.
 ///
 /// # Errors
 /// [`StoreError`] if the store does not say how far the last run got.
@@ -81,7 +81,7 @@ pub async fn start(options: OtlpOptions, tasks: &Tasks) -> Result<(), StoreError
         });
     }
     if signals.has(Signal::Metrics) {
-        let source = source("sandscope.metrics");
+        let (source, queue) = (source("sandscope.metrics"), Arc::default());
         tasks.start(Task::restart("otlp-metrics", Phase::Export), move || {
             MetricPump {
                 shared: shared.clone(),
@@ -91,7 +91,7 @@ pub async fn start(options: OtlpOptions, tasks: &Tasks) -> Result<(), StoreError
                 interval: options.interval,
                 n_sandboxes: options.n_sandboxes,
                 started_at,
-                queue: Queue::default(),
+                queue: Arc::clone(&queue),
             }
             .run()
         });

@@ -1,9 +1,11 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sandscope_model::{Signal, Timestamp};
 use sandscope_sampler::Live;
+use tokio::sync::Mutex;
 
 use crate::collector::{Path, SendOutcome};
 use crate::courier::{Backoff, Shared};
@@ -26,7 +28,8 @@ pub(crate) struct MetricPump {
     pub(crate) interval: Duration,
     pub(crate) n_sandboxes: usize,
     pub(crate) started_at: Timestamp,
-    pub(crate) queue: Queue,
+    /// Of all lives of the task: what waits when one fails is sent by the next.
+    pub(crate) queue: Arc<Mutex<Queue>>,
 }
 
 /// Packed requests with their number of points, bounded: the oldest go first.
@@ -67,7 +70,8 @@ impl Queue {
 }
 
 impl MetricPump {
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let mut queue = self.queue.lock().await;
         let (clock, stop) = (self.shared.clock.clone(), self.shared.stop.clone());
         let later = |wait: Duration| clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
         let (mut due, mut again_at) = (later(self.interval), None);
@@ -78,18 +82,20 @@ impl MetricPump {
                 return;
             }
             if clock.now() >= due {
-                self.measure();
+                self.measure(&mut queue);
                 due = later(self.interval);
             }
             if again_at.is_none_or(|again| clock.now() >= again) {
                 // A drain does not wait for it: what is missing then is seconds of figures.
-                let Some(wait) = stop.run_until_cancelled(self.send(&mut backoff)).await else { return };
+                let Some(wait) = stop.run_until_cancelled(self.send(&mut queue, &mut backoff)).await else {
+                    return;
+                };
                 again_at = wait.map(later);
             }
         }
     }
 
-    fn measure(&mut self) {
+    fn measure(&self, queue: &mut Queue) {
         let at = self.shared.clock.now();
         let moment = Moment {
             at,
@@ -100,15 +106,15 @@ impl MetricPump {
             stats: &self.shared.stats,
         };
         let (request, n_points) = moment.request(&self.source);
-        let n_dropped = self.queue.push(self.shared.collector.pack(&request), n_points);
+        let n_dropped = queue.push(self.shared.collector.pack(&request), n_points);
         self.shared.stats.dropped(Signal::Metrics, n_dropped);
-        self.shared.stats.waiting(Signal::Metrics, self.queue.len());
+        self.shared.stats.waiting(Signal::Metrics, queue.len());
     }
 
     /// Sends what is queued. How long to wait before the rest, if there is any.
-    async fn send(&mut self, backoff: &mut Backoff) -> Option<Duration> {
+    async fn send(&self, queue: &mut Queue, backoff: &mut Backoff) -> Option<Duration> {
         let stats = self.shared.stats.clone();
-        while let Some((body, n_points)) = self.queue.front().cloned() {
+        while let Some((body, n_points)) = queue.front().cloned() {
             match self.shared.post(Path::Metrics, body).await {
                 SendOutcome::Taken { n_rejected, words } => {
                     self.shared.tell_success(Signal::Metrics, backoff);
@@ -121,8 +127,8 @@ impl MetricPump {
                 SendOutcome::Unfit { why } => {
                     self.shared.tell_failure(Signal::Metrics, backoff, &why);
                     stats.rejected(Signal::Metrics, n_points);
-                    self.queue.pop();
-                    stats.waiting(Signal::Metrics, self.queue.len());
+                    queue.pop();
+                    stats.waiting(Signal::Metrics, queue.len());
                     return Some(backoff.next(None, &*self.shared.entropy));
                 }
                 SendOutcome::Later { why, after } => {
@@ -130,8 +136,8 @@ impl MetricPump {
                     return Some(backoff.next(after, &*self.shared.entropy));
                 }
             }
-            self.queue.pop();
-            stats.waiting(Signal::Metrics, self.queue.len());
+            queue.pop();
+            stats.waiting(Signal::Metrics, queue.len());
         }
         None
     }

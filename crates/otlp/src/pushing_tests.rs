@@ -3,9 +3,11 @@
 
 #[path = "pushing_hostile_tests.rs"]
 mod hostile;
+#[path = "pushing_poison_tests.rs"]
+mod poison;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -21,7 +23,7 @@ use sandscope_model::{
 use sandscope_sampler::{Live, LivePoint, LiveRound};
 use sandscope_store::{Change, LogBatch, Store};
 use sandscope_tasks::Tasks;
-use sandscope_testbed::{PoisonClock, SeededEntropy, StepClock};
+use sandscope_testbed::{SeededEntropy, StepClock};
 use tempfile::TempDir;
 
 use crate::receiver::{Answer, Receiver, words};
@@ -40,6 +42,8 @@ struct World {
     sandbox: Sandbox,
     live: Live,
     stats: Arc<OtlpStats>,
+    /// Set: whoever asks for the sandboxes next panics.
+    is_poisoned: Arc<AtomicBool>,
 }
 
 impl World {
@@ -60,7 +64,8 @@ impl World {
         let mut sandbox = Sandbox::example(id, State::Running { execution }, now);
         sandbox.spec.alias = Some("base".to_owned());
         store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
-        Self { _dir: dir, clock, store, sandbox, live: Live::default(), stats: Arc::default() }
+        let (live, stats, is_poisoned) = Default::default();
+        Self { _dir: dir, clock, store, sandbox, live, stats, is_poisoned }
     }
 
     async fn happens(&mut self, fact: Fact) -> String {
@@ -118,7 +123,11 @@ impl World {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer key".parse().unwrap());
         let target = Target { endpoint: url.to_owned(), headers, ca_file: None, timeout, gzip: true };
-        let sandbox = Arc::new(self.sandbox.clone());
+        let (sandbox, is_poisoned) = (Arc::new(self.sandbox.clone()), Arc::clone(&self.is_poisoned));
+        let sandboxes = move || {
+            assert!(!is_poisoned.swap(false, Ordering::SeqCst), "planned, at the sandboxes");
+            vec![Arc::clone(&sandbox)]
+        };
         let options = OtlpOptions {
             events: self.store.events.clone(),
             logs: self.store.logs.clone(),
@@ -126,7 +135,7 @@ impl World {
             clock,
             entropy: Arc::new(SeededEntropy::new(1)),
             live: self.live.clone(),
-            sandboxes: Sandboxes::new(move || vec![Arc::clone(&sandbox)]),
+            sandboxes: Sandboxes::new(sandboxes),
             collector: Collector::new(target).unwrap(),
             signals: Signals(signals.to_vec()),
             interval: Duration::from_secs(15),
@@ -372,29 +381,4 @@ async fn metrics_come_every_interval_with_units_and_whose_they_are() {
     // The second measurement: nothing is new of the sandbox, so it is not reported again.
     assert_eq!(metrics[1].resource_metrics.len(), 1);
     assert!(world.stats.counts(Signal::Metrics).n_sent > 20);
-}
-
-#[tokio::test]
-async fn an_export_that_fails_is_seen_and_goes_on_from_what_is_stored() {
-    let (mut world, receiver) = (World::new().await, Receiver::start().await);
-    let clock = PoisonClock::new(world.clock.clone(), Duration::from_secs(5));
-    let otlp = world.export_by(Arc::new(clock.clone()), &receiver.url, &[Signal::Events]).await;
-    world.happen(3).await;
-    world.pass(receiver.until("three", |receiver| receiver.taken().len() == 3)).await;
-    clock.poison(1);
-    let in_trouble = async {
-        while otlp.in_trouble().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    // The pump is woken by what happens, sends it, and breaks as it falls asleep again.
-    world.happen(2).await;
-    tokio::time::timeout(LIMIT, in_trouble).await.unwrap();
-    assert_eq!(otlp.in_trouble(), ["otlp-events"]);
-    world.happen(2).await;
-    world.pass(receiver.until("seven", |receiver| receiver.taken().len() == 7)).await;
-    assert!(otlp.in_trouble().is_empty());
-    let sent = ids(&receiver.taken());
-    assert_eq!(sent.iter().collect::<std::collections::BTreeSet<_>>().len(), 7, "each once");
-    otlp.drain(LIMIT).await;
 }

@@ -36,6 +36,7 @@ struct Inner {
     metrics: Vec<ExportMetricsServiceRequest>,
     headers: Vec<HeaderMap>,
     n_asked: usize,
+    refuses_metrics: bool,
 }
 
 #[derive(Clone)]
@@ -94,6 +95,11 @@ impl Receiver {
         self.inner.lock().unwrap().moods.clear();
     }
 
+    /// Whether requests for metrics are answered as by one that is away.
+    pub(crate) fn refuse_metrics(&self, refuse: bool) {
+        self.inner.lock().unwrap().refuses_metrics = refuse;
+    }
+
     fn take_logs(&self, headers: HeaderMap, body: &Bytes) -> Response {
         let request = ExportLogsServiceRequest::decode(&unpacked(&headers, body)[..]).unwrap();
         let mut inner = self.inner.lock().unwrap();
@@ -126,8 +132,17 @@ impl Receiver {
 
     fn take_metrics(&self, headers: &HeaderMap, body: &Bytes) -> Response {
         let request = ExportMetricsServiceRequest::decode(&unpacked(headers, body)[..]).unwrap();
-        self.inner.lock().unwrap().metrics.push(request);
+        let refuses = {
+            let mut inner = self.inner.lock().unwrap();
+            if !inner.refuses_metrics {
+                inner.metrics.push(request);
+            }
+            inner.refuses_metrics
+        };
         self.changed.send_replace(());
+        if refuses {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
         ExportMetricsServiceResponse::default().encode_to_vec().into_response()
     }
 

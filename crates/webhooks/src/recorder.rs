@@ -20,12 +20,12 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Starts the writer. After `stop` it ends when every recorder is gone and everything handed in is written. One that
-    /// fails loses what it was writing, and goes on with what waits.
+    /// fails loses at most what the store had been handed, and goes on with what waits.
     pub(crate) fn start(attempts_file: Attempts, tasks: &Tasks, stop: CancellationToken) -> (Self, Watched) {
         let (attempts, received) = mpsc::channel(CAPACITY);
-        let received = Arc::new(Mutex::new(received));
+        let waiting = Arc::new(Mutex::new(Waiting { received, batch: Vec::with_capacity(BATCH) }));
         let task = Task::restart("attempt-recorder", Phase::Deliver).stopped_by(stop);
-        (Self { attempts }, tasks.start(task, move || write(attempts_file.clone(), Arc::clone(&received))))
+        (Self { attempts }, tasks.start(task, move || write(attempts_file.clone(), Arc::clone(&waiting))))
     }
 
     /// The same for somebody who may outlive it.
@@ -53,14 +53,25 @@ impl WeakRecorder {
     }
 }
 
-async fn write(attempts_file: Attempts, received: Arc<Mutex<mpsc::Receiver<Attempt>>>) {
-    let mut received = received.lock().await;
-    let mut batch = Vec::with_capacity(BATCH);
-    while received.recv_many(&mut batch, BATCH).await > 0 {
+/// What is not written yet, over all lives of the writer: one that fails leaves it to the next.
+struct Waiting {
+    received: mpsc::Receiver<Attempt>,
+    /// Taken, and not handed to the store.
+    batch: Vec<Attempt>,
+}
+
+async fn write(attempts_file: Attempts, waiting: Arc<Mutex<Waiting>>) {
+    let mut waiting = waiting.lock().await;
+    let Waiting { received, batch } = &mut *waiting;
+    while !batch.is_empty() || received.recv_many(batch, BATCH).await > 0 {
         let n_attempts = batch.len();
         // The record of attempts is for people to read. Deliveries must not stop for it, nor is it kept at any price.
-        if let Err(error) = attempts_file.insert_attempts(std::mem::take(&mut batch)).await {
+        if let Err(error) = attempts_file.insert_attempts(std::mem::take(batch)).await {
             tracing::warn!(%error, n_attempts, "attempts were made but could not be recorded");
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

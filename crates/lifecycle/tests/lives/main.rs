@@ -29,5 +29,7 @@ mod requests;
 mod restarts;
 #[path = "times.rs"]
 mod times;
+#[path = "upkeep.rs"]
+mod upkeep;
 #[path = "world.rs"]
 mod world;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sandscope_tasks::TaskState;
+use sandscope_testbed::Question;
 
 use crate::house::House;
 
@@ -13,7 +14,7 @@ async fn a_reading_that_panics_is_seen_and_the_sampler_starts_over() {
     let id = house.sandbox(1).await;
     house.pass(Duration::from_secs(6)).await;
     let n_before = house.samples(&id).await.len();
-    house.runtime.poison_counters(1);
+    house.runtime.poison(Question::Counters, 1);
     let failed = async {
         while house.tasks.in_trouble().is_empty() {
             house.clock.advance(Duration::from_millis(250));
@@ -24,7 +25,10 @@ async fn a_reading_that_panics_is_seen_and_the_sampler_starts_over() {
     assert_eq!(house.tasks.in_trouble(), ["sampler"]);
     let status = house.tasks.statuses().into_iter().find(|status| status.name == "sampler").unwrap();
     assert_eq!(status.state, TaskState::Waiting);
-    assert_eq!(status.last_exit.unwrap().failure.as_deref(), Some("panicked: planned, in a reading"));
+    assert_eq!(
+        status.last_exit.unwrap().failure.as_deref(),
+        Some("panicked: planned, at the question Counters")
+    );
     house.clock.advance(Duration::from_secs(1));
     house.pass(Duration::from_secs(12)).await;
     assert!(house.samples(&id).await.len() > n_before, "it samples again");

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::FakeEngine;
 
@@ -30,6 +30,17 @@ impl Op {
             Self::Kill => "killing",
         }
     }
+}
+
+/// A question to the engine, which changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// What is counted of a sandbox.
+    Counters,
+    /// Which sandboxes run.
+    Running,
+    /// What is on the host.
+    Survey,
 }
 
 /// What goes wrong.
@@ -70,8 +81,8 @@ pub(super) struct Faults {
     /// Operations waiting because their kind is held.
     waiting: Vec<Op>,
     n_operations: u64,
-    /// Readings of counters that panic from now on.
-    pub(super) n_poisoned_readings: u32,
+    /// How many of each question panic from now on.
+    n_poisoned: BTreeMap<Question, u32>,
 }
 
 impl Faults {
@@ -100,6 +111,14 @@ impl Faults {
         met
     }
 
+    /// A question is asked: panics where that is planned.
+    pub(super) fn ask(&mut self, question: Question) {
+        if let Some(n) = self.n_poisoned.get_mut(&question).filter(|n| **n > 0) {
+            *n -= 1;
+            panic!("planned, at the question {question:?}");
+        }
+    }
+
     pub(super) fn is_held(&self, op: Op) -> bool {
         self.held.contains(&op)
     }
@@ -121,9 +140,9 @@ impl FakeEngine {
         self.change(|state| state.faults.planned.push((trigger, fault)));
     }
 
-    /// The next `n` readings of counters panic.
-    pub fn poison_counters(&self, n: u32) {
-        self.change(|state| state.faults.n_poisoned_readings = n);
+    /// The next `n` of such questions panic.
+    pub fn poison(&self, question: Question, n: u32) {
+        self.change(|state| state.faults.n_poisoned.insert(question, n));
     }
 
     /// Forgets every planned fault.

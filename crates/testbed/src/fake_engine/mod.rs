@@ -29,7 +29,7 @@ use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, Sandbox
 use tokio::sync::{mpsc, watch};
 
 use faults::Faults;
-pub use faults::{Fault, Op, Trigger};
+pub use faults::{Fault, Op, Question, Trigger};
 
 /// How many notices may wait for the server.
 const NOTICES: usize = 1024;

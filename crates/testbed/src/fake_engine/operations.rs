@@ -7,7 +7,7 @@ use sandscope_engine::{
 use sandscope_model::{BuildId, Exit, ExitStatus, Rootfs, SandboxId};
 use tokio::sync::mpsc;
 
-use super::{FakeEngine, FakeSandbox, Fault, Op, Shape, WorldState};
+use super::{FakeEngine, FakeSandbox, Fault, Op, Question, Shape, WorldState};
 
 /// What a killed sandbox's first process ends with.
 const KILLED: ExitStatus = ExitStatus::Signal(9);
@@ -193,7 +193,8 @@ impl Engine for FakeEngine {
 
     async fn survey(&self) -> Result<Survey, EngineError> {
         self.live().await;
-        let state = self.lock();
+        let mut state = self.lock();
+        state.faults.ask(Question::Survey);
         Ok(Survey {
             sandboxes: state.sandboxes.keys().cloned().collect(),
             layers: state.layers.iter().copied().collect(),

@@ -6,7 +6,7 @@ use sandscope_model::{
     Counters, CpuDetails, Details, DiskDetails, MemoryDetails, Pressures, ProcessReading, SandboxId, Values,
 };
 
-use super::{FakeEngine, Shape};
+use super::{FakeEngine, Question, Shape};
 
 impl FakeEngine {
     /// The counters of one sandbox, without what is read for stored samples only.
@@ -19,10 +19,7 @@ impl FakeEngine {
     pub fn counters(&self, id: &SandboxId) -> Result<Counters, ReadError> {
         let now = self.world.clock.now();
         let mut state = self.lock();
-        if let Some(n) = state.faults.n_poisoned_readings.checked_sub(1) {
-            state.faults.n_poisoned_readings = n;
-            panic!("planned, in a reading");
-        }
+        state.faults.ask(Question::Counters);
         let sandbox = state.alive(id).map_err(|_| ReadError::NotFound)?;
         sandbox.pass_time(now);
         Ok(Counters { more: Values::NONE, ..sandbox.counters.clone() })
@@ -38,7 +35,8 @@ impl FakeEngine {
 #[async_trait]
 impl Readings for FakeEngine {
     fn running(&self) -> Vec<SandboxId> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.faults.ask(Question::Running);
         let running = state.sandboxes.values().filter(|sandbox| sandbox.shape == Shape::Running);
         running.map(|sandbox| sandbox.spec.id.clone()).collect()
     }
