@@ -18,7 +18,8 @@ use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::{BuildId, SandboxId};
 use sandscope_testbed::{Subject, check_engine_contract};
 use support::{
-    CGROUP_PARENT, Random, State, User, can_run, init_pid, kill_process, loops_of, spec, start_detached,
+    CGROUP_PARENT, PATIENCE, Random, State, User, can_run, init_pid, kill_process, loops_of, spec,
+    start_detached,
 };
 
 /// This host, with a state directory of its own.
@@ -63,6 +64,15 @@ impl Subject for LinuxHost {
 
     async fn end_first_process(&mut self, id: &SandboxId) {
         kill_process(init_pid(self.state.dir.path(), id));
+        // A server that starts before the process is gone finds it running.
+        let record = self.state.dir.path().join("sandboxes").join(id.as_str()).join("exit.json");
+        let recorded = async {
+            while !record.exists() {
+                // sleep: the pause between two looks
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, recorded).await.expect("its end is never recorded");
     }
 
     async fn leave_behind(&mut self) -> SandboxId {
