@@ -18,7 +18,8 @@ use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::{BuildId, SandboxId};
 use sandscope_testbed::{Subject, check_engine_contract};
 use support::{
-    CGROUP_PARENT, Random, State, User, can_run, init_pid, kill_process, loops_of, spec, start_detached,
+    CGROUP_PARENT, Random, State, User, can_run, eventually, init_pid, kill_process, loops_of, spec,
+    start_detached,
 };
 
 /// This host, with a state directory of its own.
@@ -63,6 +64,9 @@ impl Subject for LinuxHost {
 
     async fn end_first_process(&mut self, id: &SandboxId) {
         kill_process(init_pid(self.state.dir.path(), id));
+        // A server that starts before the process is gone finds it running.
+        let record = self.state.dir.path().join("sandboxes").join(id.as_str()).join("exit.json");
+        eventually("its end is recorded", async || record.exists()).await;
     }
 
     async fn leave_behind(&mut self) -> SandboxId {
