@@ -18,7 +18,7 @@ use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::{BuildId, SandboxId};
 use sandscope_testbed::{Subject, check_engine_contract};
 use support::{
-    CGROUP_PARENT, Random, State, User, can_run, eventually, init_pid, kill_process, loops_of, spec,
+    CGROUP_PARENT, PATIENCE, Random, State, User, can_run, init_pid, kill_process, loops_of, spec,
     start_detached,
 };
 
@@ -66,7 +66,13 @@ impl Subject for LinuxHost {
         kill_process(init_pid(self.state.dir.path(), id));
         // A server that starts before the process is gone finds it running.
         let record = self.state.dir.path().join("sandboxes").join(id.as_str()).join("exit.json");
-        eventually("its end is recorded", async || record.exists()).await;
+        let recorded = async {
+            while !record.exists() {
+                // sleep: the pause between two looks
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, recorded).await.expect("its end is never recorded");
     }
 
     async fn leave_behind(&mut self) -> SandboxId {
