@@ -174,7 +174,19 @@ fn follow(
             }
             LoggedSandbox { n_oom_kills: Some(kills.n_total), ..after(state, before.set_timeout) }
         }
-        (state, _) => return Err(format!("{kind} with {fact:?} cannot follow {state}")),
+        // Each kind by name: of a new one the compiler asks what it may follow.
+        (
+            state,
+            Fact::Created
+            | Fact::Killed(_)
+            | Fact::Updated(_)
+            | Fact::Paused { .. }
+            | Fact::Resumed
+            | Fact::Checkpointed { .. }
+            | Fact::OutOfMemory(_)
+            | Fact::Webhook { .. }
+            | Fact::Alert { .. },
+        ) => return Err(format!("{kind} with {fact:?} cannot follow {state}")),
     };
     if same_execution { Ok(logged) } else { Err(format!("{kind} of another execution")) }
 }

@@ -192,10 +192,18 @@ fn a_process_killed_for_lack_of_memory_is_no_change_of_the_lifecycle() {
 
 #[test]
 fn the_body_of_what_was_rendered_is_the_body() {
-    let Value::Object(rendered) = render(&killed()) else { panic!("an object") };
-    let again: Value = serde_json::from_slice(&body_of_rendered(&rendered).unwrap()).unwrap();
-    let direct: Value = serde_json::from_slice(&webhook_body(&killed(), PayloadStyle::Both)).unwrap();
-    assert_eq!(again, direct);
+    let example = |kind| {
+        let ids = (uuid::Uuid::from_u128(1).into(), uuid::Uuid::from_u128(4).into());
+        let draft = EventDraft::example(kind, ids, sandbox(), at("2025-08-06T20:59:24.25Z"));
+        Event { sequence: 7, draft }
+    };
+    for event in EventType::ALL.map(example).into_iter().chain([killed()]) {
+        let Value::Object(rendered) = render(&event) else { panic!("an object") };
+        assert_eq!(rendered["type"], event.event_type().as_str());
+        let again: Value = serde_json::from_slice(&body_of_rendered(&rendered).unwrap()).unwrap();
+        let direct: Value = serde_json::from_slice(&webhook_body(&event, PayloadStyle::Both)).unwrap();
+        assert_eq!(again, direct);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use sandscope_client::{Client, Event, EventFilter, EventQuery, Followed};
+use sandscope_model::EventType;
 
 use crate::arguments::{EventsArgs, Format};
 use sandscope_console::output::{self, Paint};
@@ -68,10 +69,13 @@ fn show(event: &Event, format: Format) -> anyhow::Result<()> {
 
 /// `killed` means `sandbox.lifecycle.killed`, `oom` means `sandbox.oom`.
 pub(super) fn full_name(name: &str) -> String {
-    match name {
-        "oom" => "sandbox.oom".to_owned(),
-        name if name.contains('.') => name.to_owned(),
-        name => format!("sandbox.lifecycle.{name}"),
+    let of_sandbox = format!("sandbox.{name}");
+    if name.contains('.') {
+        name.to_owned()
+    } else if of_sandbox.parse::<EventType>().is_ok() {
+        of_sandbox
+    } else {
+        format!("sandbox.lifecycle.{name}")
     }
 }
 
@@ -160,5 +164,7 @@ mod tests {
         );
         assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000");
         assert_eq!(full_name("killed"), event.event_type);
+        assert_eq!(full_name("oom"), "sandbox.oom");
+        assert_eq!(full_name("webhook.lagging"), "webhook.lagging");
     }
 }
