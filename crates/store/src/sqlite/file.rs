@@ -134,9 +134,12 @@ impl File {
     }
 
     /// Commits what was queued, then ends the threads. What comes later is refused.
+    ///
+    /// The writer goes last and alone: SQLite takes the write-ahead log into the file when the last connection closes,
+    /// and where two close at the same moment neither is the last.
     pub(crate) async fn close(&self) {
-        self.writer.close().await;
         self.readers.close().await;
+        self.writer.close().await;
     }
 }
 
