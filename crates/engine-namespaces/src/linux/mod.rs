@@ -68,6 +68,7 @@ mod survey;
 mod sys;
 mod trace;
 mod traffic;
+mod turns;
 mod warm;
 
 pub use engine::NamespacesEngine;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::layout::Layout;
 use super::record::GROUP_FILE;
 use super::step::spawn_blocking;
+use super::turns::Turns;
 
 /// How long what was in control groups may take to be gone. The last process of a sandbox unmounts its file systems,
 /// for which the kernel waits for work on every processor: on a crowded machine that takes tens of seconds.
@@ -32,6 +33,8 @@ struct Inside {
     layout: Arc<Layout>,
     cgroups: Arc<Cgroups>,
     under_way: watch::Sender<usize>,
+    /// Whose control groups are being removed. Opening a set that is half removed makes the rest of it anew.
+    turns: Turns,
     next: AtomicU64,
 }
 
@@ -47,7 +50,13 @@ impl Drop for UnderWay {
 impl Remover {
     pub(super) fn new(layout: Arc<Layout>, cgroups: Arc<Cgroups>) -> Self {
         let under_way = watch::Sender::new(0);
-        Self(Arc::new(Inside { layout, cgroups, under_way, next: AtomicU64::new(0) }))
+        Self(Arc::new(Inside {
+            layout,
+            cgroups,
+            under_way,
+            turns: Turns::default(),
+            next: AtomicU64::new(0),
+        }))
     }
 
     pub(super) fn begin(&self) -> UnderWay {
@@ -104,6 +113,7 @@ impl Remover {
 
     /// Whether nothing is left of them.
     fn remove_groups(&self, group: &str) -> bool {
+        let _alone = self.0.turns.take(group);
         let removed = self.0.cgroups.open_set(group).and_then(|set| {
             let Some(set) = set else { return Ok(()) };
             empty(&set)?;
