@@ -222,7 +222,10 @@ pub(crate) fn of_request(
             tracing::error!(sandbox_id = %id, error = &error as &dyn std::error::Error, "the host failed");
             match error.fault {
                 HostFault::Unsupported(what) => ApiError::unsupported(what),
-                HostFault::NoCapacity => ApiError::no_capacity(),
+                HostFault::NoCapacity => ApiError::unavailable(
+                    "Service is unavailable: the host has no room for this; try again later",
+                )
+                .with_code("sandbox_capacity_unavailable"),
                 HostFault::DiskUnwritable => ApiError::unavailable(
                     "Service is unavailable: the server's disk is full or cannot be written; reads are still served",
                 ),

@@ -13,7 +13,7 @@ pub enum EngineError {
     /// The host's disk is full.
     #[error("the host's disk is full: {0}")]
     DiskFull(String),
-    /// The host has no room: disk, memory, ids or namespaces.
+    /// The host has no room: disk, memory, ids, namespaces, open files, processes or threads.
     #[error("the host has no room: {0}")]
     NoCapacity(String),
     /// The agent did not answer in time.

@@ -60,7 +60,7 @@ impl Suspects {
         self.added.notify_one();
     }
 
-    /// Completes when there are any. A word of it that was heard by somebody who failed does not count.
+    /// Completes when there are any. Also for whoever comes after one that failed before it took them.
     pub(crate) async fn added(&self) {
         while self.lock().is_empty() {
             self.added.notified().await;

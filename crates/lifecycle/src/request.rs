@@ -51,7 +51,7 @@ impl Request {
         }
     }
 
-    /// How to answer the caller that it came to nothing.
+    /// How the caller learns that it came to nothing.
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Kill { reply, .. }
@@ -96,7 +96,7 @@ impl<T: Send + 'static> Reply<T> {
     }
 }
 
-/// Answers a caller, whatever it waits for, that it failed.
+/// Lets a caller know, whatever it waits for, that it failed.
 pub(crate) struct Refusal(Box<dyn FnOnce(RequestError) + Send + Sync>);
 
 impl Refusal {

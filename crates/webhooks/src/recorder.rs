@@ -19,8 +19,8 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the writer. After `stop` it ends when every recorder is gone and everything handed in is written. One that
-    /// fails loses at most what the store had been handed, and goes on with what waits.
+    /// Starts the writer. After `stop` it ends when every recorder is gone and everything handed in is written. If it
+    /// fails before `stop`, at most what the store had been handed is lost: its next life goes on with what waits.
     pub(crate) fn start(attempts_file: Attempts, tasks: &Tasks, stop: CancellationToken) -> (Self, Watched) {
         let (attempts, received) = mpsc::channel(CAPACITY);
         let waiting = Arc::new(Mutex::new(Waiting { received, batch: Vec::with_capacity(BATCH) }));

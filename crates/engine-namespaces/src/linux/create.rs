@@ -14,6 +14,7 @@ use super::baseline::Baseline;
 use super::prepare::Prepared;
 use super::protocol::Made;
 use super::record::{self, GROUP_FILE, SANDBOX_FILE, SandboxRecord};
+use super::removal::removed;
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
@@ -44,8 +45,12 @@ async fn make(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
             Err(error) => {
                 tracing::warn!(sandbox_id = %spec.id, group, %error, "made ahead in vain; making another");
                 // It has its new name or still the old one.
-                for dir in [shared.layout.sandbox_dir(&spec.id), shared.layout.warm_dir().join(&group)] {
-                    shared.remover.remove_named(group.clone(), dir).await;
+                let dirs = [shared.layout.sandbox_dir(&spec.id), shared.layout.warm_dir().join(&group)];
+                let remover = shared.remover.clone();
+                let remove = move || dirs.iter().for_each(|dir| remover.remove_both(&group, dir));
+                if !removed(shared.remover.away(remove)).await {
+                    // Done later, it would take the other's directory.
+                    return Err(error);
                 }
             }
         }

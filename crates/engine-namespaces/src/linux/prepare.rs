@@ -193,8 +193,9 @@ fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Handles), Engin
 /// Distinguishes a full host from a broken one.
 fn refine(failure: &Failure) -> EngineError {
     const FULL: [i32; 2] = [libc::ENOSPC, libc::EDQUOT];
-    const EXHAUSTED: [i32; 6] =
-        [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EDQUOT, libc::EUSERS];
+    // `EAGAIN` is what the kernel answers where there may be no further process.
+    const EXHAUSTED: [i32; 7] =
+        [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EDQUOT, libc::EUSERS, libc::EAGAIN];
     if failure.errno.is_some_and(|errno| FULL.contains(&errno)) && failure.step == COPY_DISK {
         return EngineError::DiskFull(failure.to_string());
     }

@@ -11,6 +11,7 @@ use sandscope_cgroup::{CgroupError, CgroupSet, Cgroups};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::busy::BusyWith;
 use super::layout::Layout;
 use super::record::GROUP_FILE;
 use super::step::spawn_blocking;
@@ -21,6 +22,9 @@ use super::turns::Turns;
 const EMPTY_LIMIT: Duration = Duration::from_secs(60);
 /// After how long what is still alive is killed once more.
 const KILL_AGAIN: Duration = Duration::from_millis(500);
+/// Between two attempts to get a thread for what waits for one, and how many of them fail before that is given up.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+const MAX_REFUSED: u32 = 15;
 /// How long its control groups may stay busy.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -64,20 +68,31 @@ impl Remover {
         UnderWay(self.0.under_way.clone())
     }
 
-    /// Waits until none is under way.
+    /// Waits until none is under way, or waits for a thread in vain. What is left then is removed at the next start.
     pub(super) async fn drain(&self) {
         let mut under_way = self.0.under_way.subscribe();
-        let _sender_is_here = under_way.wait_for(|n| *n == 0).await;
+        let mut n_refused = 0;
+        while tokio::time::timeout(ASK_AGAIN, under_way.wait_for(|n| *n == 0)).await.is_err() {
+            // What was refused a thread is done as soon as anybody gets one.
+            n_refused = if spawn_blocking(|| ()).is_none() { n_refused + 1 } else { 0 };
+            if n_refused == MAX_REFUSED {
+                tracing::warn!(
+                    "the host has no thread to remove the remains of sandboxes; the next start does"
+                );
+                return;
+            }
+        }
     }
 
-    /// [`remove_both`](Self::remove_both) where waiting hurts nobody.
-    pub(super) async fn remove_named(&self, group: String, dir: PathBuf) {
+    /// [`remove_both`](Self::remove_both) where waiting hurts nobody. Nobody else has the sandbox until
+    /// `busy` is dropped.
+    pub(super) async fn remove_named(&self, group: String, dir: PathBuf, busy: Option<BusyWith>) {
         let remover = self.clone();
-        if let Some(done) = self.away(move || remover.remove_both(&group, &dir))
-            && let Err(error) = done.await
-        {
-            tracing::error!(%error, "removing a sandbox's remains failed");
-        }
+        let remove = move || {
+            let _until_done = busy;
+            remover.remove_both(&group, &dir);
+        };
+        removed(self.away(remove)).await;
     }
 
     /// Removes something where waiting hurts nobody, and counts as under way until then. Where the host refuses a
@@ -99,8 +114,7 @@ impl Remover {
     /// Removes control groups, and the directory after them: while it is there, a server that is killed in between, or
     /// that cannot remove the groups, leaves a trace by which the rest is found later.
     pub(super) fn remove_both(&self, group: &str, dir: &Path) {
-        // One that was made ahead keeps its groups' name. It may have got its directory only after `group` was chosen:
-        // work that found no thread at first is done late.
+        // One that was made ahead keeps its groups' name, and may have got its directory only after `group` was chosen.
         let ahead = fs::read_to_string(dir.join(GROUP_FILE)).ok().filter(|ahead| ahead != group);
         let is_gone = ahead.is_none_or(|ahead| self.remove_groups(&ahead));
         if !self.remove_groups(group) || !is_gone {
@@ -139,6 +153,15 @@ impl Remover {
             tracing::warn!(%error, "files of a sandbox are left behind");
         }
     }
+}
+
+/// Waits for what [`Remover::away`] began; `false` if it waits for a thread.
+pub(super) async fn removed(begun: Option<JoinHandle<()>>) -> bool {
+    let Some(done) = begun else { return false };
+    if let Err(error) = done.await {
+        tracing::error!(%error, "removing a sandbox's remains failed");
+    }
+    true
 }
 
 /// Kills until nothing is left: what a killed server's launcher had under way may join after the first time.

@@ -81,8 +81,8 @@ impl Shared {
 
     /// Removes whatever there is of a sandbox that is in nobody's hands: half made, or found without a record.
     pub(super) async fn remove_remains(&self, id: &SandboxId) {
-        let _until_done = self.busy.with(id);
+        let busy = self.busy.with(id);
         let dir = self.layout.sandbox_dir(id);
-        self.remover.remove_named(id.to_string(), dir).await;
+        self.remover.remove_named(id.to_string(), dir, Some(busy)).await;
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sandscope_cgroup::CgroupError;
 use sandscope_engine::EngineError;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Says which step failed.
@@ -35,19 +36,17 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, EngineError> {
     let offered = Arc::new(Mutex::new(Some(work)));
     let take = |offered: &Mutex<Option<_>>| offered.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let taken = Arc::clone(&offered);
-    let work = move || match take(&taken) {
-        Some(work) => work(),
-        None => Err(step(what)(io::ErrorKind::Interrupted.into())),
+    let (taken, (answer, answered)) = (Arc::clone(&offered), oneshot::channel());
+    let work = move || {
+        if let Some(work) = take(&taken) {
+            let _caller_gone = answer.send(work());
+        }
     };
-    let Some(started) = spawn_blocking(work) else {
-        drop(take(&offered));
+    // Another's thread may have taken it before it is withdrawn: then it is done after all.
+    if spawn_blocking(work).is_none() && take(&offered).is_some() {
         return Err(EngineError::NoCapacity(format!("it refuses a thread to {what}")));
-    };
-    match started.await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(step(what)(io::Error::other(error))),
     }
+    answered.await.unwrap_or_else(|_| Err(step(what)(io::Error::other("the work broke off"))))
 }
 
 /// Starts what waits for the kernel; `None` if the host refuses a thread and the work waits in the runtime until there

@@ -169,7 +169,7 @@ impl Shelf {
         let name = self.inside().making.take();
         if let Some(name) = name {
             let dir = self.layout.warm_dir().join(&name);
-            self.remover.remove_named(name, dir).await;
+            self.remover.remove_named(name, dir, None).await;
         }
     }
 

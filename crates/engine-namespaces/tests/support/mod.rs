@@ -170,9 +170,10 @@ pub(crate) async fn counters(runtime: &NamespacesEngine, id: &SandboxId) -> Resu
     read.unwrap().1.map(|reading| reading.counters)
 }
 
-/// Runs a shell script inside, through the agent's own protocol.
+/// Runs a shell script inside, through the agent's own protocol. One whose sandbox has no memory left may read its
+/// programs from the disk again and again.
 pub(crate) async fn run(runtime: &NamespacesEngine, id: &SandboxId, user: User, script: &str) -> Ran {
-    tokio::time::timeout(Duration::from_secs(60), try_run(runtime, id, user, script))
+    tokio::time::timeout(Duration::from_secs(180), try_run(runtime, id, user, script))
         .await
         .expect("a script hangs")
 }

@@ -28,7 +28,7 @@ fn fail_and_start_again(world: &World, name: &str, question: Question) {
 }
 
 #[test]
-fn a_look_at_agents_that_panics_forgets_neither_the_suspected_nor_the_silent() {
+fn a_look_at_agents_that_panics_does_not_forget_the_suspected_and_finds_the_silent_again() {
     let world = World::new();
     let (silent, suspected) = (&world.create().id, &world.create().id);
     world.runtime.ail(silent, Some(Ailment::Silent));

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,7 +21,9 @@ struct Group(PathBuf);
 impl Group {
     /// Where the kernel has such groups and lets us make one.
     fn new() -> Option<Self> {
-        let name = format!("sandscope-test-{}", std::process::id());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sandscope-test-{}-{number}", std::process::id());
         let unified = Path::new("/sys/fs/cgroup");
         let is_unified = fs::read_to_string(unified.join("cgroup.subtree_control"))
             .is_ok_and(|controllers| controllers.split_whitespace().any(|controller| controller == "pids"));
@@ -82,31 +85,62 @@ async fn shelf_in(address: &str, state: &str) -> Result<serde_json::Value> {
     tokio::time::timeout(PATIENCE, in_state).await.with_context(|| format!("never {state}"))?
 }
 
-#[tokio::test]
-async fn a_task_that_fails_for_want_of_threads_is_seen_everywhere_and_starts_again() -> Result<()> {
-    if server::skip_without_root("a server out of threads") {
-        return Ok(());
+/// A server in need: no thread of it is idle, and it gets no other. `None` where that cannot be had.
+async fn in_need(what: &str) -> Result<Option<(Server, Group)>> {
+    if server::skip_without_root(what) {
+        return Ok(None);
     }
     let mut server =
         Server::start_with(&["--operator-listen", "127.0.0.1:0", "--warm-sandboxes", "1"]).await?;
-    let address = operator_address(&server).context("the log does not say where the port is")?;
-    let (pid, client) = (server.pid()?, server.client()?);
-    let public = server.environment().get("E2B_API_URL").context("no address")?.replace("http://", "");
+    let pid = server.pid()?;
     let Some(group) = Group::new() else {
-        server::skip("a server out of threads", "no group of processes can be made");
-        return server.stop_softly().await;
+        server::skip(what, "no group of processes can be made");
+        server.stop_softly().await?;
+        return Ok(None);
     };
     group.add(pid)?;
-    ensure!(get(&public, "/health").await?.starts_with("HTTP/1.1 20"));
+    ensure!(get(&public(&server)?, "/health").await?.starts_with("HTTP/1.1 20"));
     eventually("the shelf is full and idle threads have left", PATIENCE, || n_idle(pid) == 0).await?;
-
     group.close()?;
-    let wanted = NewSandbox { template_id: "base".to_owned(), timeout: Some(300), ..NewSandbox::default() };
-    // Whether it can be made or not: the shelf has to make another.
-    let made = client.create_sandbox(&wanted).await;
-    if let Err(refused) = &made {
-        ensure!(refused.status() == Some(503), "{refused}");
+    Ok(Some((server, group)))
+}
+
+fn public(server: &Server) -> Result<String> {
+    Ok(server.environment().get("E2B_API_URL").context("no address")?.replace("http://", ""))
+}
+
+/// Whether it can be made or not, the shelf has to make another.
+async fn create_in_need(server: &Server) -> Result<Option<String>> {
+    match server.client()?.create_sandbox(&wanted()).await {
+        Ok(sandbox) => Ok(Some(sandbox.sandbox_id)),
+        Err(refused) if refused.status() == Some(503) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+fn wanted() -> NewSandbox {
+    NewSandbox { template_id: "base".to_owned(), timeout: Some(300), ..NewSandbox::default() }
+}
+
+/// Nothing is left of the server that has ended, nor of its sandboxes.
+async fn nothing_is_left(server: &Server, group: &Group) -> Result<()> {
+    // What has a directory has control groups.
+    for held in ["warm", "sandboxes"].map(|name| server.data().join(name)) {
+        let left: Vec<_> = fs::read_dir(&held)?.collect::<Result<_, _>>()?;
+        ensure!(left.is_empty(), "left behind: {left:?}");
+    }
+    // The launcher leaves a moment after the server; of a create that came to nothing, nothing may live on.
+    let data = server.data();
+    eventually("nobody holds the data directory", PATIENCE, || n_holders(&data) == 0).await?;
+    eventually("the group is empty", PATIENCE, || fs::remove_dir(&group.0).is_ok()).await
+}
+
+#[tokio::test]
+async fn a_task_that_fails_for_want_of_threads_is_seen_everywhere_and_starts_again() -> Result<()> {
+    let Some((mut server, group)) = in_need("a server out of threads").await? else { return Ok(()) };
+    let address = operator_address(&server).context("the log does not say where the port is")?;
+    let public = public(&server)?;
+    let made = create_in_need(&server).await?;
     let task = shelf_in(&address, "waiting").await?;
     let failure = task["lastExit"]["failure"].as_str().context("no failure")?;
     ensure!(failure.starts_with("got no thread from the host: "), "{task}");
@@ -120,20 +154,30 @@ async fn a_task_that_fails_for_want_of_threads_is_seen_everywhere_and_starts_aga
     let task = shelf_in(&address, "running").await?;
     ensure!(task["restarts"].as_u64().is_some_and(|n| n >= 1), "{task}");
     ensure!(get(&public, "/health").await?.starts_with("HTTP/1.1 20"));
-    let after = client.create_sandbox(&wanted).await?;
-    for sandbox in made.into_iter().chain([after]) {
-        client.kill(&sandbox.sandbox_id).await?;
+    let client = server.client()?;
+    let after = client.create_sandbox(&wanted()).await?.sandbox_id;
+    for id in made.iter().chain([&after]) {
+        client.kill(id).await?;
     }
     server.stop_softly().await?;
-    // What has a directory has control groups.
-    for held in ["warm", "sandboxes"].map(|name| server.data().join(name)) {
-        let left: Vec<_> = fs::read_dir(&held)?.collect::<Result<_, _>>()?;
-        ensure!(left.is_empty(), "left behind: {left:?}");
+    nothing_is_left(&server, &group).await
+}
+
+#[tokio::test]
+async fn a_server_out_of_threads_stops_all_the_same_and_the_next_start_removes_what_it_left() -> Result<()> {
+    let Some((mut server, group)) = in_need("the stop of a server out of threads").await? else {
+        return Ok(());
+    };
+    let made = create_in_need(&server).await?;
+    server.stop_softly().await?;
+    group.open()?;
+    server.start_again().await?;
+    if let Some(id) = &made {
+        server.client()?.kill(id).await?;
     }
-    // The launcher leaves a moment after the server; of a create that came to nothing, nothing may live on.
-    let data = server.data();
-    eventually("nobody holds the data directory", PATIENCE, || n_holders(&data) == 0).await?;
-    eventually("the group is empty", PATIENCE, || fs::remove_dir(&group.0).is_ok()).await
+    server.check_agreement().await?;
+    server.stop_softly().await?;
+    nothing_is_left(&server, &group).await
 }
 
 /// Processes with an open file in `dir`, also one that was deleted: a sandbox's first process and its parent hold theirs.

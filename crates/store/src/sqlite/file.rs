@@ -180,8 +180,8 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Sees to it that the file uses a write-ahead log. When several processes open a new file at once SQLite answers all but
-/// one of them at once that it is busy, whatever the busy timeout: they look again.
+/// Sees to it that the file uses a write-ahead log. When several processes open a new file at once, SQLite reports to
+/// all but one of them that it is busy, whatever the busy timeout: they look again.
 #[expect(
     clippy::disallowed_methods,
     reason = "opening a file holds its own thread, and no clock can wake it"

@@ -21,7 +21,6 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -111,7 +110,8 @@ enum Message {
 /// Handle to the writer's thread.
 pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Ends once the thread's connection is closed.
+    closed: Mutex<Option<oneshot::Receiver<()>>>,
     patience: Duration,
     name: &'static str,
     stats: Arc<WriteStats>,
@@ -137,9 +137,13 @@ impl Writer {
         let stats = Arc::<WriteStats>::default();
         let mut thread = WriterThread { connection, feed, faults, stats: Arc::clone(&stats) };
         let end = ending.clone();
-        let run = move || end.run(move || thread.run(receiver));
-        let thread = std::thread::Builder::new().name(format!("{name}-write")).spawn(run)?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), patience, name, stats, ending })
+        let (closes, closed) = oneshot::channel();
+        std::thread::Builder::new().name(format!("{name}-write")).spawn(move || {
+            end.run(move || thread.run(receiver));
+            // By now the connection is closed.
+            drop::<oneshot::Sender<()>>(closes);
+        })?;
+        Ok(Self { queue, closed: Mutex::new(Some(closed)), patience, name, stats, ending })
     }
 
     /// The writer's thread, to be watched.
@@ -178,11 +182,10 @@ impl Writer {
 
     pub(crate) async fn close(&self) {
         let _ = self.queue.send(Message::Close).await;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && tokio::task::spawn_blocking(move || thread.join()).await.is_err()
-        {
-            tracing::error!("the store's writer could not be joined");
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(closed) = closed {
+            // It sends nothing. Joining would take a thread, which a host in need may refuse.
+            let _ = closed.await;
         }
     }
 }
