@@ -16,9 +16,9 @@
 //! [`Policy::Fatal`].
 //!
 //! Failure cases: a panic is caught, logged once with the task's name, and counted. A life that returns although nobody
-//! stopped it counts as a failure, too, and so does one that returns why it failed. The number of names is that of the calls in the program, so what is reported of
-//! tasks is bounded. Members of a [`Crew`] (a driver per sandbox, a deliverer per webhook) share one name; the code
-//! that starts them starts them anew.
+//! stopped it counts as a failure, too, and so does one that returns why it failed. The number of names is that of the
+//! calls in the program, so what is reported of tasks is bounded. Members of a [`Crew`] (a driver per sandbox, a deliverer
+//! per webhook) share one name; the code that starts them starts them anew.
 
 #![warn(clippy::disallowed_methods)]
 
