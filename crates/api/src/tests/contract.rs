@@ -223,9 +223,9 @@ async fn a_failing_runtime_is_a_500_that_names_no_host_details() {
     assert_eq!(door.ask(Some(KEY), "GET", "/events/sandboxes", "").await.body, serde_json::json!([]));
 }
 
-#[tokio::test]
-async fn what_the_engine_cannot_do_is_a_501_that_names_it_and_changes_nothing() {
-    use sandscope_testbed::{Fault, Op, Trigger};
+/// Faults the next create, snapshot and pause; their answers are in the log. Nothing may have changed.
+async fn fault_each(fault: sandscope_testbed::Fault, should_retry: Option<&str>) -> String {
+    use sandscope_testbed::{Op, Trigger};
     let mut door = Door::open().await;
     let id = door.sandbox(r#"{"templateID":"base"}"#).await;
     let operations = [
@@ -234,12 +234,24 @@ async fn what_the_engine_cannot_do_is_a_501_that_names_it_and_changes_nothing() 
         (Op::Pause, format!("/sandboxes/{id}/pause"), ""),
     ];
     for (op, path, body) in operations {
-        door.runtime.inject(Trigger::Next(op), Fault::Unsupported);
+        door.runtime.inject(Trigger::Next(op), fault);
         let refused = door.say("POST", &path, body).await;
-        assert_eq!(refused.headers["should-retry"], "false");
+        let retry = refused.headers.get("should-retry").map(|value| value.to_str().unwrap());
+        assert_eq!(retry, should_retry);
     }
-    insta::assert_snapshot!(door.take_log());
+    let log = door.take_log();
     let sandbox = door.ask(Some(KEY), "GET", &format!("/sandboxes/{id}"), "").await;
     assert_eq!(sandbox.body["state"], "running");
     assert_eq!(door.ask(Some(KEY), "GET", "/events/sandboxes", "").await.body.as_array().unwrap().len(), 1);
+    log
+}
+
+#[tokio::test]
+async fn what_the_engine_cannot_do_is_a_501_that_names_it_and_changes_nothing() {
+    insta::assert_snapshot!(fault_each(sandscope_testbed::Fault::Unsupported, Some("false")).await);
+}
+
+#[tokio::test]
+async fn what_a_host_has_no_room_for_is_a_503_that_changes_nothing() {
+    insta::assert_snapshot!(fault_each(sandscope_testbed::Fault::Full, None).await);
 }

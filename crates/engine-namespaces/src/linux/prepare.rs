@@ -204,3 +204,21 @@ fn refine(failure: &Failure) -> EngineError {
     }
     step("make the sandbox")(io::Error::other(failure.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(step: &str, errno: i32) -> EngineError {
+        refine(&Failure { errno: Some(errno), ..Failure::new(step, "refused") })
+    }
+
+    #[test]
+    fn a_full_host_is_no_broken_one() {
+        for errno in [libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EUSERS, libc::ENOSPC] {
+            assert!(matches!(refused("start a shim", errno), EngineError::NoCapacity(_)), "{errno}");
+        }
+        assert!(matches!(refused(COPY_DISK, libc::ENOSPC), EngineError::DiskFull(_)));
+        assert!(matches!(refused("start a shim", libc::EPERM), EngineError::Step { .. }));
+    }
+}

@@ -50,6 +50,8 @@ pub enum Fault {
     Fail,
     /// The operation does nothing and answers that this engine cannot do such a thing.
     Unsupported,
+    /// The operation does nothing and answers that the host has no room.
+    Full,
     /// The operation does what it should and fails all the same.
     FailAfterEffect,
     /// The operation panics before it does anything.

@@ -29,6 +29,7 @@ impl FakeEngine {
             None => self.change(effect),
             Some(Fault::Fail) => Err(planned()),
             Some(Fault::Unsupported) => Err(EngineError::Unsupported(op.name())),
+            Some(Fault::Full) => Err(EngineError::NoCapacity("planned".to_owned())),
             Some(Fault::FailAfterEffect) => self.change(effect).and_then(|_| Err(planned())),
             Some(Fault::PanicBefore) => panic!("planned, before the operation"),
             Some(Fault::PanicAfter) => {
