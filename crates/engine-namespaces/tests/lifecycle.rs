@@ -280,6 +280,5 @@ async fn assert_nothing_left(dir: &Path, id: &SandboxId) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(dir.to_str().unwrap()), "mounts are left");
     // The kernel lets go of a loop device a moment after its last user is gone.
-    let left = async || loops_of(dir).iter().any(|file| file.contains(id.as_str()));
-    eventually("its loop device is free", async || !left().await).await;
+    eventually("its loop device is free", async || support::n_spare_loops(dir) == 0).await;
 }

@@ -4,6 +4,7 @@
 //! content and never changed once it exists, because running sandboxes have it as a layer.
 
 mod entries;
+pub(crate) mod kernel;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
@@ -19,6 +20,7 @@ const PROGRAM_DIRS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32
 /// Makes sure the tree exists below `base_dir` and says where.
 pub(crate) fn prepare(base_dir: &Path) -> io::Result<BaseTree> {
     let mut entries = entries::generated();
+    entries.extend(kernel::files());
     entries.extend(entries::from_host(Path::new("/etc"))?);
     let mut binds = Vec::new();
     for name in PROGRAM_DIRS {
@@ -59,9 +61,7 @@ fn build(entries: &[Entry], at: &Path) -> io::Result<()> {
 }
 
 fn write(entry: &Entry, path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
-        std::fs::create_dir_all(parent)?;
-    }
+    make_parents(path)?;
     match &entry.content {
         Content::Dir => std::fs::create_dir_all(path)?,
         Content::File(bytes) => std::fs::write(path, bytes)?,
@@ -71,6 +71,14 @@ fn write(entry: &Entry, path: &Path) -> io::Result<()> {
         std::fs::set_permissions(path, PermissionsExt::from_mode(entry.mode))?;
     }
     lchown(path, Some(entry.owner), Some(entry.owner))
+}
+
+/// Directories that no entry names are everybody's to read, whatever the server's own habit is.
+fn make_parents(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) else { return Ok(()) };
+    make_parents(parent)?;
+    std::fs::create_dir(parent)?;
+    std::fs::set_permissions(parent, PermissionsExt::from_mode(0o755))
 }
 
 /// Removes trees that no longer match the host, once no sandbox is left that could use one.

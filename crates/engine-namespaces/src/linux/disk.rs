@@ -83,6 +83,19 @@ fn copy_range(source: &File, target: &File, from: u64, to: u64) -> io::Result<()
     Ok(())
 }
 
+/// Attaches an image to a loop device, which detaches itself when its last user is gone.
+///
+/// The kernel shows everybody on the host by what name a device's file was opened. The image's own has the sandbox's id
+/// in it, and whoever knows that reaches the sandbox's ports: it is opened by another, which goes at once.
+pub(crate) fn attach(image: &Path, names: &Path) -> io::Result<(u32, File)> {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    let name = names.join(uuid.trim());
+    std::fs::hard_link(image, &name)?;
+    let opened = OpenOptions::new().read(true).write(true).open(&name);
+    std::fs::remove_file(&name)?;
+    sys::attach_loop(&opened?)
+}
+
 /// Bytes a file takes on disk.
 pub(crate) fn bytes_on_disk(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.blocks().saturating_mul(512))

@@ -1,7 +1,6 @@
 //! A look at the host from outside the server: nothing is held, changed or locked, so that it can be taken beside a
 //! running server and without one.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -13,7 +12,7 @@ use super::disk;
 use super::handles::{hold, shows_image};
 use super::layout::Layout;
 use super::record::{self, EXIT_FILE, ExitRecord, SANDBOX_FILE, SandboxRecord};
-use super::strays::{belongs_to, layers, strays_below};
+use super::strays::{Held, belongs_to, layers, strays_below};
 use super::trace::Trace;
 
 /// What was found.
@@ -54,7 +53,8 @@ pub fn inspect(state_dir: &Path, options: &CgroupOptions) -> io::Result<Inspecti
     let cgroups = Cgroups::probe(options).ok();
     let mut found = Inspection::default();
     let traces = strays_below(&layout)?;
-    let held: HashSet<SandboxId> = traces.iter().filter_map(directory_of).collect();
+    let mut held = Held::of_shelf(&layout);
+    held.add(traces.iter().filter_map(directory_of), &layout);
     for trace in traces {
         match trace {
             Trace::Directory(id) => {

@@ -18,7 +18,7 @@ impl Layout {
     /// Makes what is missing and takes the lock.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        for dir in ["base", "sandboxes", "snapshots", "trash", "warm"] {
+        for dir in ["base", "disks", "sandboxes", "snapshots", "trash", "warm"] {
             DirBuilder::new().recursive(true).mode(0o700).create(root.join(dir))?;
         }
         let lock = File::options().write(true).create(true).truncate(false).open(root.join("lock"))?;
@@ -68,6 +68,11 @@ impl Layout {
     /// Sandboxes made ahead.
     pub(crate) fn warm_dir(&self) -> PathBuf {
         self.root.join("warm")
+    }
+
+    /// Where images have a name for the moment in which they are attached.
+    pub(crate) fn disks_dir(&self) -> PathBuf {
+        self.root.join("disks")
     }
 
     pub(crate) fn trash_dir(&self) -> PathBuf {

@@ -10,6 +10,7 @@
 //!   <state>/sandboxes/<id>/           sandbox.json, disk.ext4, exit.json
 //!   <state>/snapshots/<build>.ext4    captured layers
 //!   <state>/warm/<name>/              sandboxes made ahead, nobody's yet: see `warm`
+//!   <state>/disks/                    names of images while they are attached: see `disk::attach`
 //!   <state>/trash/                    being removed
 //! ```
 //!
@@ -39,6 +40,7 @@ mod disk;
 mod door;
 mod end;
 mod engine;
+mod groups;
 mod handles;
 mod health;
 mod host_check;

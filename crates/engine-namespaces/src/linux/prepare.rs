@@ -64,6 +64,7 @@ impl Preparer {
             id: name,
             hostname: self.options.hostname.clone(),
             dir: dir.clone(),
+            disks_dir: self.layout.disks_dir(),
             image,
             base: self.base.clone(),
             has_unified_cgroup: cgroup.unified_dir().is_some(),

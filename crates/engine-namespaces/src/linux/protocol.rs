@@ -34,6 +34,8 @@ pub(crate) struct MakeRequest {
     pub(crate) hostname: String,
     /// Its directory on the host; exists and is empty.
     pub(crate) dir: PathBuf,
+    /// Where the disk has a name while it is attached, on the same file system.
+    pub(crate) disks_dir: PathBuf,
     /// The disk image to start from.
     pub(crate) image: PathBuf,
     /// The base of its root file system.

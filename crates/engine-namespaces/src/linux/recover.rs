@@ -147,6 +147,9 @@ async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), EngineErr
         for dir in std::fs::read_dir(shared.layout.trash_dir())? {
             std::fs::remove_dir_all(dir?.path())?;
         }
+        for name in std::fs::read_dir(shared.layout.disks_dir())? {
+            std::fs::remove_file(name?.path())?;
+        }
         for file in std::fs::read_dir(shared.layout.snapshots_dir())? {
             let path = file?.path();
             if path.extension().is_some_and(|extension| extension == "new") {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sandscope_model::{BuildId, SandboxId};
@@ -13,15 +14,48 @@ use super::removal::remove_whole;
 use super::trace::Trace;
 use super::{disk, sys};
 
+/// Sandboxes in somebody's hands, and by what else their traces are known.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) ids: HashSet<SandboxId>,
+    /// Their disks, by inode: the kernel's name of a loop device's file says nothing.
+    images: HashSet<u64>,
+}
+
+impl Held {
+    /// Notes the disks on the shelf. They come before those of sandboxes: a disk may go from there to here meanwhile.
+    pub(super) fn of_shelf(layout: &Layout) -> Self {
+        let dirs = std::fs::read_dir(layout.warm_dir()).into_iter().flatten().filter_map(Result::ok);
+        Self { ids: HashSet::new(), images: dirs.filter_map(|dir| image_in(&dir.path())).collect() }
+    }
+
+    /// Adds sandboxes, with their disks as they are now.
+    pub(super) fn add(&mut self, ids: impl IntoIterator<Item = SandboxId>, layout: &Layout) {
+        for id in ids {
+            self.images.extend(image_in(&layout.sandbox_dir(&id)));
+            self.ids.insert(id);
+        }
+    }
+}
+
+fn image_in(dir: &Path) -> Option<u64> {
+    std::fs::metadata(dir.join(disk::IMAGE_FILE)).ok().map(|image| image.ino())
+}
+
 /// Whether `trace` is one of `held`.
-pub(super) fn belongs_to(trace: &Trace, layout: &Layout, held: &HashSet<SandboxId>) -> bool {
+pub(super) fn belongs_to(trace: &Trace, layout: &Layout, held: &Held) -> bool {
     // What is on the shelf is nobody's on purpose; a start sweeps what a killed server left there.
     let is_held = |path: &Path| {
-        path.starts_with(layout.warm_dir()) || owner(path, layout).is_some_and(|id| held.contains(&id))
+        path.starts_with(layout.warm_dir()) || owner(path, layout).is_some_and(|id| held.ids.contains(&id))
     };
     match trace {
-        Trace::ControlGroups(id) | Trace::Directory(id) => held.contains(id),
-        Trace::LoopDevice(number) => backing_file(*number).is_none_or(|file| is_held(&file)),
+        Trace::ControlGroups(id) | Trace::Directory(id) => held.ids.contains(id),
+        Trace::LoopDevice(number) => {
+            let shows_held =
+                || sys::backing_inode(*number).is_ok_and(|(_, inode)| held.images.contains(&inode));
+            // Versions before attached images by their own names.
+            backing_file(*number).is_none_or(|file| is_held(&file)) || shows_held()
+        }
         Trace::Mount(path) | Trace::Trash(path) => is_held(path),
     }
 }

@@ -4,15 +4,13 @@
 //! what carries one is left out. The kernel releases some things a moment late, so the remover of strays should
 //! have seen them twice.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use sandscope_engine::{EngineError, Stray, Survey};
-use sandscope_model::SandboxId;
 
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::strays::{self, belongs_to, layers, strays_below};
+use super::strays::{self, Held, belongs_to, layers, strays_below};
 use super::trace::Trace;
 
 /// Looks at everything there is.
@@ -21,15 +19,16 @@ pub(super) async fn survey(shared: &Arc<Shared>) -> Result<Survey, EngineError> 
     blocking("survey the host", move || {
         // Before looking: what is made or removed meanwhile must not seem to belong to nothing.
         let sandboxes = shared.sandboxes.ids();
-        let mut held: HashSet<SandboxId> = sandboxes.iter().cloned().collect();
-        held.extend(shared.busy.ids());
+        let mut held = Held::of_shelf(&shared.layout);
+        held.add(sandboxes.iter().cloned(), &shared.layout);
+        held.add(shared.busy.ids(), &shared.layout);
         let names = shared.cgroups.list().map_err(cgroup_step("list control groups"))?;
         let groups = names.into_iter().filter_map(|name| name.parse().ok());
         let mut traces: Vec<Trace> = groups.map(Trace::ControlGroups).collect();
         traces.extend(strays_below(&shared.layout).map_err(step("survey the state directory"))?);
         // Again: it may have begun while we looked.
-        held.extend(shared.sandboxes.ids());
-        held.extend(shared.busy.ids());
+        held.add(shared.sandboxes.ids(), &shared.layout);
+        held.add(shared.busy.ids(), &shared.layout);
         traces.retain(|trace| !belongs_to(trace, &shared.layout, &held));
         let layers = layers(&shared.layout).map_err(step("list captured layers"))?;
         let strays = traces.iter().map(Trace::stray).collect();

@@ -328,6 +328,14 @@ pub(crate) fn loops_of(dir: &Path) -> Vec<String> {
     found
 }
 
+/// How many of them belong to no image that is still there.
+pub(crate) fn n_spare_loops(dir: &Path) -> usize {
+    let images = |of: &str| std::fs::read_dir(dir.join(of)).unwrap().filter_map(Result::ok);
+    let images = ["sandboxes", "warm"].into_iter().flat_map(images);
+    let n_images = images.filter(|entry| entry.path().join("disk.ext4").exists()).count();
+    loops_of(dir).len().saturating_sub(n_images)
+}
+
 pub(crate) fn kill_process(pid: i32) {
     signal_process(pid, rustix::process::Signal::KILL);
 }

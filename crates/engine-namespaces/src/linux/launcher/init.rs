@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{mounts, seccomp};
 use crate::linux::channel;
+use crate::linux::groups::{self, Place};
 use crate::linux::protocol::{Failure, InStep as _, MakeRequest};
 use crate::linux::sys::{self, AtExec};
 
@@ -52,6 +53,7 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     for file in inherited.join_files {
         rustix::io::write(file, b"0").step("join a control group")?;
     }
+    let groups = joined_groups(&inherited.request.cgroup_name)?;
     sys::unshare_cgroups().step("make a control group namespace")?;
     let received = channel::receive::<Mounts>(inherited.shim).step("wait for the file systems")?;
     let Some((mounts, mut fds)) = received.filter(|(mounts, fds)| fds.len() == mounts.names.len() + 1) else {
@@ -64,7 +66,7 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     sys::bring_loopback_up().step("bring loopback up")?;
     let others = mounts.names.into_iter().zip(fds.split_off(1)).collect::<Vec<_>>();
     let root = fds.pop().ok_or_else(|| Failure::new("attach the root", "missing"))?;
-    mounts::enter_root(&root, &others, inherited.request.shm_mb)?;
+    mounts::enter_root(&root, &others, &groups, inherited.request.shm_mb)?;
     drop((root, others));
     limit_resources()?;
     sys::join_new_keyring().step("leave the host's keyring")?;
@@ -72,6 +74,13 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     drop_rights()?;
     inherited.filters.install()?;
     Err(sys::exec_fd(fds.as_fd(), c"sandscope-agent")).step("start the agent")
+}
+
+/// Those that are its own, of the ones that it may see: as the host sees them, which it does only now.
+fn joined_groups(name: &str) -> Result<Vec<Place>, Failure> {
+    let own = fs::read_to_string("/proc/self/cgroup").step("look at the control groups")?;
+    let is_own = |place: &Place| place.is_covered || place.group.rsplit('/').next() == Some(name);
+    Ok(groups::places(&own).into_iter().filter(is_own).collect())
 }
 
 fn become_root() -> Result<(), Failure> {
@@ -93,8 +102,6 @@ fn limit_resources() -> Result<(), Failure> {
     set(Resource::Memlock, 64 * 1024)?;
     set(Resource::Rtprio, 0)?;
     set(Resource::Msgqueue, 819_200)?;
-    // Below its ports anybody may listen: the network is the sandbox's own.
-    let _kernels_without = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())
 }

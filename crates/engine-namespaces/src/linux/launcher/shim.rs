@@ -65,7 +65,8 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
 
     let ids = IdRange::claim(&request.id)?;
     let image = disk::copy_image(&request.image, &request.dir.join(disk::IMAGE_FILE)).step(COPY_DISK)?;
-    let (loop_device, device) = sys::attach_loop(&image).step("attach the disk")?;
+    let (loop_device, device) =
+        disk::attach(&request.dir.join(disk::IMAGE_FILE), &request.disks_dir).step("attach the disk")?;
     let disk = disk::mount(loop_device).step("mount the disk")?;
     drop((device, image));
 
