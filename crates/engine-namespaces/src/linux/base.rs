@@ -3,25 +3,38 @@
 //! Only files named here are taken from the host, each of them public on any machine. A tree is named after its
 //! content and never changed once it exists, because running sandboxes have it as a layer.
 
+mod cover;
 mod entries;
 pub(crate) mod kernel;
+mod scan;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
+use self::cover::Cover;
 use super::protocol::BaseTree;
 pub(crate) use entries::{Content, Entry};
 
 /// Top-level names that are links into `/usr` on merged systems and directories elsewhere.
 const PROGRAM_DIRS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// Makes sure the tree exists below `base_dir` and says where.
+/// Where the host's programs are.
+const PROGRAMS: &str = "/usr";
+
+/// Makes sure the tree and the layer over the host's programs exist below `base_dir`, and says where.
 pub(crate) fn prepare(base_dir: &Path) -> io::Result<BaseTree> {
+    let programs = scan::scan(Path::new(PROGRAMS))?;
+    let mut cover = Cover::default();
+    cover.hide(&programs.private)?;
+    if let Some((at, target)) = python() {
+        cover.link(&at, &target)?;
+    }
     let mut entries = entries::generated();
     entries.extend(kernel::files());
     entries.extend(entries::from_host(Path::new("/etc"))?);
+    entries.extend(entries::linked(&programs.into_etc)?);
     let mut binds = Vec::new();
     for name in PROGRAM_DIRS {
         let path = Path::new("/").join(name);
@@ -32,21 +45,46 @@ pub(crate) fn prepare(base_dir: &Path) -> io::Result<BaseTree> {
             }
             Ok(found) if found.is_dir() => {
                 entries.push(Entry::dir(name, 0o755));
+                cover.dir(&path)?;
+                cover.hide(&scan::scan(&path)?.private)?;
                 binds.push(name.to_owned());
             }
             _ => {}
         }
     }
+    let entries = entries::without_contradictions(entries);
     let mut hasher = DefaultHasher::new();
     entries.hash(&mut hasher);
     let skeleton = base_dir.join(format!("tree-{:016x}", hasher.finish()));
     if !skeleton.is_dir() {
-        build(&entries, &skeleton)?;
+        make_whole(&skeleton, |unfinished| {
+            entries.iter().try_for_each(|entry| write(entry, &unfinished.join(&entry.path)))
+        })?;
     }
-    Ok(BaseTree { skeleton, binds })
+    Ok(BaseTree { skeleton, cover: cover.prepare(base_dir)?, binds })
 }
 
-fn build(entries: &[Entry], at: &Path) -> io::Result<()> {
+/// What not everybody on the host may read of its programs. No sandbox sees it.
+///
+/// # Errors
+/// If something cannot be looked at.
+pub fn private_programs() -> io::Result<Vec<PathBuf>> {
+    Ok(scan::scan(Path::new(PROGRAMS))?.private.into_iter().collect())
+}
+
+/// The link by which scripts find Python, where the host has it under its longer name only.
+fn python() -> Option<(PathBuf, PathBuf)> {
+    let in_dirs = |name: &str| {
+        ["/usr/local/bin", "/usr/bin"].iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists())
+    };
+    let python = in_dirs("python3").filter(|_| in_dirs("python").is_none())?;
+    let at = Path::new("/usr/local/bin");
+    let at = if at.is_dir() { at } else { Path::new("/usr/bin") };
+    Some((at.join("python"), python))
+}
+
+/// Makes a directory that is there whole or not at all.
+fn make_whole(at: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let unfinished = at.with_extension("new");
     match std::fs::remove_dir_all(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -54,9 +92,7 @@ fn build(entries: &[Entry], at: &Path) -> io::Result<()> {
     }
     std::fs::create_dir_all(&unfinished)?;
     std::fs::set_permissions(&unfinished, PermissionsExt::from_mode(0o755))?;
-    for entry in entries {
-        write(entry, &unfinished.join(&entry.path))?;
-    }
+    fill(&unfinished)?;
     std::fs::rename(unfinished, at)
 }
 
@@ -85,8 +121,9 @@ fn make_parents(path: &Path) -> io::Result<()> {
 pub(crate) fn remove_others(base_dir: &Path, current: &BaseTree) -> io::Result<()> {
     for entry in std::fs::read_dir(base_dir)? {
         let path: PathBuf = entry?.path();
-        let is_tree = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tree-"));
-        if is_tree && path != current.skeleton {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_tree = name.starts_with("tree-") || name.starts_with("cover-");
+        if is_tree && path != current.skeleton && path != current.cover {
             std::fs::remove_dir_all(path)?;
         }
     }

@@ -73,6 +73,7 @@ mod traffic;
 mod turns;
 mod warm;
 
+pub use base::private_programs;
 pub use engine::NamespacesEngine;
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};
 pub use inspect::{Inspection, Seen, inspect};

@@ -56,7 +56,9 @@ pub(crate) struct MakeRequest {
 pub(crate) struct BaseTree {
     /// The generated tree everything is mounted into.
     pub(crate) skeleton: PathBuf,
-    /// Directories of the host shown as they are, names relative to the root (`bin` where it is no link).
+    /// A layer between them and the host's programs, which hides what is private.
+    pub(crate) cover: PathBuf,
+    /// Directories of the host shown read-only, names relative to the root (`bin` where it is no link).
     pub(crate) binds: Vec<String>,
 }
 

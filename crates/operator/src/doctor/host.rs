@@ -33,6 +33,7 @@ pub(super) fn checks() -> Vec<Check> {
     checks.push(open_files());
     checks.push(inotify());
     checks.push(clock());
+    checks.push(private_programs());
     checks
 }
 
@@ -134,6 +135,28 @@ fn inotify() -> Check {
         );
     }
     Check::fine("inotify", format!("{instances} instances and {watches} watches per user"))
+}
+
+/// Sandboxes see the host's programs; what of them is private is kept from them, and its owner may want to know.
+fn private_programs() -> Check {
+    const NAMED: usize = 5;
+    match linux::private_programs() {
+        Ok(private) if private.is_empty() => {
+            Check::fine("private programs", "everybody may read all of /usr")
+        }
+        Ok(private) => {
+            let named: Vec<String> =
+                private.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+            let more = if private.len() > NAMED { ", …" } else { "" };
+            let says = format!("sandboxes do not see {} of /usr: {}{more}", private.len(), named.join(", "));
+            Check::fine("private programs", says)
+        }
+        Err(error) => Check::problem(
+            "private programs",
+            format!("/usr cannot be looked at: {error}"),
+            "without that no sandbox is made: mend its file system",
+        ),
+    }
 }
 
 fn clock() -> Check {

@@ -1,5 +1,8 @@
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use super::scan::is_public;
 
 /// Something in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +32,13 @@ impl Entry {
 
     pub(crate) fn link(path: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mode: 0o777, owner: 0, content: Content::Link(target.into()) }
+    }
+
+    fn n_bytes(&self) -> usize {
+        match &self.content {
+            Content::File(bytes) => bytes.len(),
+            Content::Dir | Content::Link(_) => 0,
+        }
     }
 
     fn owned_by(self, owner: u32) -> Self {
@@ -137,6 +147,48 @@ const DIRS: [&str; 10] = [
 const MAX_FILE: u64 = 8 << 20;
 const MAX_DEPTH: u32 = 4;
 
+/// Files in directories that the host's programs link into, and their bytes, are no more than these.
+const MAX_LINKED_FILES: usize = 4096;
+const MAX_LINKED_BYTES: usize = 32 << 20;
+
+/// Directories of the host's `/etc` that its programs link to or into: without them Java and R do not start. Only what
+/// everybody on the host may read is taken.
+pub(crate) fn linked(targets: &BTreeSet<PathBuf>) -> io::Result<Vec<Entry>> {
+    let dir_of = |target: &PathBuf| {
+        if target.is_dir() { Some(target.clone()) } else { Some(target.parent()?.to_owned()) }
+    };
+    let mut dirs: BTreeSet<PathBuf> = targets.iter().filter_map(dir_of).collect();
+    // `/etc` itself is not one of them.
+    dirs.remove(Path::new("/etc"));
+    let mut entries = Vec::new();
+    for dir in dirs {
+        collect(&dir, dir.strip_prefix("/").unwrap_or(&dir), MAX_DEPTH, &mut entries)?;
+        let n_bytes: usize = entries.iter().map(Entry::n_bytes).sum();
+        if entries.len() > MAX_LINKED_FILES || n_bytes > MAX_LINKED_BYTES {
+            tracing::warn!(dir = %dir.display(), "too much of /etc is linked from /usr; the rest is left out");
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// The first of each path, without what would lie behind a link: writing it would follow that link on the host.
+pub(crate) fn without_contradictions(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+    let mut seen: HashMap<PathBuf, bool> = HashMap::new();
+    for entry in entries {
+        let is_link = matches!(entry.content, Content::Link(_));
+        let is_behind_link = entry.path.ancestors().skip(1).any(|parent| seen.get(parent) == Some(&true));
+        // A link where something lies below already would take its place.
+        let has_children = is_link && kept.iter().any(|other| other.path.starts_with(&entry.path));
+        if !is_behind_link && !has_children && !seen.contains_key(&entry.path) {
+            seen.insert(entry.path.clone(), is_link);
+            kept.push(entry);
+        }
+    }
+    kept
+}
+
 /// What is taken from the host's `/etc`, read now.
 pub(crate) fn from_host(etc: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
@@ -157,7 +209,7 @@ pub(crate) fn from_host(etc: &Path) -> io::Result<Vec<Entry>> {
 }
 
 fn collect(from: &Path, to: &Path, depth: u32, entries: &mut Vec<Entry>) -> io::Result<()> {
-    if depth == 0 || !from.is_dir() {
+    if depth == 0 || !std::fs::metadata(from).is_ok_and(|found| found.is_dir() && is_public(&found)) {
         return Ok(());
     }
     entries.push(Entry { path: to.to_owned(), mode: 0o755, owner: 0, content: Content::Dir });
@@ -175,10 +227,4 @@ fn collect(from: &Path, to: &Path, depth: u32, entries: &mut Vec<Entry>) -> io::
         }
     }
     Ok(())
-}
-
-/// Whether anybody on the host may read it.
-fn is_public(found: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    found.permissions().mode() & 0o004 != 0
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   /     overlay:  lower = generated skeleton (read-only)   upper = <disk>/root/upper
-//!   /usr  overlay:  lower = the host's /usr (read-only)      upper = <disk>/usr/upper
-//!   /bin… bind of the host's, read-only, where they are no links into /usr
+//!   /usr  overlay:  lower = cover over the host's /usr       upper = <disk>/usr/upper
+//!   /bin… overlay:  lower = cover over the host's, read-only, where they are no links into /usr
 //! ```
 //!
 //! Every layer is mounted with the sandbox's id mapping, so that files keep the ids 0-65535 on disk whatever range the
@@ -39,16 +39,16 @@ pub(super) fn assemble(
 ) -> Result<RootFs, Failure> {
     idmap(disk.as_fd(), userns, 0).step("map the disk's ids")?;
     let skeleton = mapped_lower(&base.skeleton, userns)?;
-    let usr = mapped_lower(Path::new("/usr"), userns)?;
+    let usr = covered("usr", base, userns)?;
     let mut others = Vec::new();
     // Overlay writes to its upper layer with the mounter's credentials: ids without a mapping there make it
     // read-only, silently. The new mounts are checked below all the same.
     let as_mapped = FilesystemIds::switch_to(uid_base)?;
-    let root = overlay(&skeleton, &disk, "root")?;
-    others.push(("usr".to_owned(), overlay(&usr, &disk, "usr")?));
+    let root = overlay(&[skeleton], Some((&disk, "root")))?;
+    others.push(("usr".to_owned(), overlay(&usr, Some((&disk, "usr")))?));
     drop(as_mapped);
     for name in &base.binds {
-        others.push((name.clone(), mapped_lower(&Path::new("/").join(name), userns)?));
+        others.push((name.clone(), overlay(&covered(name, base, userns)?, None)?));
     }
     Ok(RootFs { root, others, disk })
 }
@@ -65,21 +65,33 @@ fn mapped_lower(path: &Path, userns: BorrowedFd<'_>) -> Result<OwnedFd, Failure>
     Ok(tree)
 }
 
-fn overlay(lower: &OwnedFd, disk: &OwnedFd, layer: &str) -> Result<OwnedFd, Failure> {
+/// A directory of the host's programs, under what hides its private files: the upper one comes first.
+fn covered(name: &str, base: &BaseTree, userns: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Failure> {
+    let cover = base.cover.join(name);
+    let cover = cover.is_dir().then(|| mapped_lower(&cover, userns)).transpose()?;
+    let programs = mapped_lower(&Path::new("/").join(name), userns)?;
+    Ok(cover.into_iter().chain([programs]).collect())
+}
+
+/// `upper` is a disk and the layer on it; without one nothing can be written, and there are two lower layers or more.
+fn overlay(lower: &[OwnedFd], upper: Option<(&OwnedFd, &str)>) -> Result<OwnedFd, Failure> {
     let at = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let mount = || -> rustix::io::Result<OwnedFd> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(&context, "source", "sandscope")?;
-        rustix::mount::fsconfig_set_string(&context, "lowerdir", at(lower))?;
-        rustix::mount::fsconfig_set_string(&context, "upperdir", format!("{}/{layer}/upper", at(disk)))?;
-        rustix::mount::fsconfig_set_string(&context, "workdir", format!("{}/{layer}/work", at(disk)))?;
+        let lower = lower.iter().map(at).collect::<Vec<_>>().join(":");
+        rustix::mount::fsconfig_set_string(&context, "lowerdir", lower)?;
+        if let Some((disk, layer)) = upper {
+            rustix::mount::fsconfig_set_string(&context, "upperdir", format!("{}/{layer}/upper", at(disk)))?;
+            rustix::mount::fsconfig_set_string(&context, "workdir", format!("{}/{layer}/work", at(disk)))?;
+        }
         rustix::mount::fsconfig_create(&context)?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
         rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
     let mounted = mount().step("mount the overlay")?;
     let flags = rustix::fs::fstatvfs(&mounted).step("look at the overlay")?.f_flag;
-    if flags.contains(StatVfsMountFlags::RDONLY) {
+    if upper.is_some() && flags.contains(StatVfsMountFlags::RDONLY) {
         return Err(Failure::new("mount the overlay", "it came out read-only"));
     }
     Ok(mounted)
