@@ -89,6 +89,44 @@ async fn nothing_of_the_host_or_a_neighbour_is_in_the_kernels_files() {
     host.runtime.kill(&neighbour).await.unwrap();
 }
 
+/// Watches a device until it is told to stop, and says how often others opened it, and itself.
+const WATCH: &str = r#"
+import ctypes, os, struct, time
+libc = ctypes.CDLL(None)
+watch = libc.inotify_init1(os.O_NONBLOCK)
+assert libc.inotify_add_watch(watch, b"/dev/urandom", 0x20) >= 0
+open("/tmp/watching", "w").close()
+while not os.path.exists("/tmp/stop"): time.sleep(0.01)
+def seen():
+    try: return len(os.read(watch, 1 << 16)) // struct.calcsize("iIII")
+    except BlockingIOError: return 0
+others = seen()
+os.close(os.open("/dev/urandom", os.O_RDONLY))
+open("/tmp/opened.new", "w").write(f"{others} and {seen()}")
+os.rename("/tmp/opened.new", "/tmp/opened")
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_do_not_tell_who_else_uses_theirs() {
+    let Some(host) = Host::start().await else { return };
+    let (here, neighbour) = (host.create().await, host.create().await);
+    let script = format!("cat > /tmp/watch.py <<'END'{WATCH}END\nexec python3 /tmp/watch.py");
+    support::start(&host.runtime, &here, User::Root, &script).await;
+    let has = async |file: &str| host.run(&here, User::Root, &format!("cat {file}")).await;
+    support::eventually("it watches", async || has("/tmp/watching").await.code == 0).await;
+    let opened = host.run(&neighbour, User::User, "head -c 1 /dev/urandom | wc -c").await;
+    assert_eq!(opened.stdout, "1\n", "{opened:?}");
+    drop(std::fs::File::open("/dev/urandom").unwrap());
+    assert_eq!(has("/tmp/opened; touch /tmp/stop").await.stdout, "");
+    support::eventually("it has stopped", async || has("/tmp/opened").await.code == 0).await;
+    assert_eq!(has("/tmp/opened").await.stdout, "0 and 1", "of others' and its own");
+    let listed = host.run(&here, User::User, "stat -c '%n %U %G %a %F' /dev/null /dev/tty").await.stdout;
+    assert_eq!(
+        listed,
+        "/dev/null root root 666 character special file\n/dev/tty root tty 666 character special file\n"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disks_image_is_named_by_nothing_that_opens_a_sandbox() {
     let Some(host) = Host::start().await else { return };

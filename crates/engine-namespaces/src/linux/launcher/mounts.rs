@@ -3,7 +3,7 @@
 mod kernel;
 
 use std::ffi::CStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -15,8 +15,6 @@ use crate::linux::protocol::{Failure, InStep as _};
 
 /// Where the new root is put until it becomes the root: a directory that every host has and nobody inside needs.
 const STAGING: &str = "/usr";
-/// Device nodes taken over from the host.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
@@ -42,7 +40,7 @@ pub(super) fn enter_root(
         attach(mount, name).step("attach the base")?;
     }
     kernel::mount(groups)?;
-    make_devices(shm_mb)?;
+    complete_devices(shm_mb)?;
     // What lies in memory file systems cannot be killed when memory runs out: together they never take all of it.
     let options = super::rootfs::c_path(&format!("mode=755,size={}m", (shm_mb / 4).clamp(1, 64)))?;
     tmpfs("run", LOCKED_DOWN, &options).step("mount /run")?;
@@ -60,14 +58,9 @@ fn tmpfs(at: &str, flags: MountFlags, options: &CStr) -> io::Result<()> {
     Ok(rustix::mount::mount("tmpfs", at, "tmpfs", flags, options)?)
 }
 
-fn make_devices(shm_mb: u32) -> Result<(), Failure> {
+/// Adds to the devices, which are there already, what belongs to the sandbox's namespaces.
+fn complete_devices(shm_mb: u32) -> Result<(), Failure> {
     let no_exec = MountFlags::NOSUID | MountFlags::NOEXEC;
-    tmpfs("dev", no_exec, c"mode=755,size=64k").step("mount /dev")?;
-    for name in DEVICES {
-        let at = format!("dev/{name}");
-        File::create(&at).step("make a device")?;
-        rustix::mount::mount_bind(format!("/dev/{name}"), &at).step("bind a device")?;
-    }
     for (name, target) in DEVICE_LINKS {
         std::os::unix::fs::symlink(target, format!("dev/{name}")).step("link a device")?;
     }

@@ -12,7 +12,7 @@ use super::identity::IdRange;
 use super::init::{self, Inheritance, Mounts};
 use super::reply::reply;
 use super::seccomp::Filters;
-use super::{rootfs, verify};
+use super::{devices, rootfs, verify};
 use crate::linux::channel;
 use crate::linux::disk;
 use crate::linux::protocol::{COPY_DISK, Done, Failure, InStep as _, Made, MakeRequest};
@@ -104,7 +104,8 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
     rootfs::map_ids(&proc_dir, ids.base)?;
     let userns = rootfs::open_namespace(&proc_dir, "user")?;
     let network = rootfs::open_namespace(&proc_dir, "net")?;
-    let tree = rootfs::assemble(disk, &request.base, userns.as_fd(), ids.base)?;
+    let mut tree = rootfs::assemble(disk, &request.base, userns.as_fd(), ids.base)?;
+    tree.others.push(("dev".to_owned(), devices::make(ids.base)?));
     let (names, mounts): (Vec<_>, Vec<_>) = tree.others.into_iter().unzip();
     let fds: Vec<_> = std::iter::once(&tree.root).chain(&mounts).map(AsFd::as_fd).collect();
     channel::send(&ours, &Mounts { names }, &fds).step("hand over the file systems")?;
