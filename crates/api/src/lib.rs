@@ -48,6 +48,7 @@ pub use event_readers::{Hangup, StreamOptions};
 pub use health::Health;
 pub use live_metrics::LiveMetrics;
 pub use openapi::openapi;
+pub use paths::is_control_path;
 
 pub(crate) use app::{App, Shared};
 

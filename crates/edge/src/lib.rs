@@ -62,7 +62,12 @@ pub struct EdgeOptions {
     pub clock: Arc<dyn Clock>,
     /// The domain of `<port>-<sandbox id>.<domain>`, without a port.
     pub domain: String,
+    /// Which paths the control plane has and the agent has not.
+    pub is_control_path: IsControlPath,
 }
+
+/// Whether a path is the control plane's and none of the agent's.
+pub type IsControlPath = fn(&str) -> bool;
 
 /// Carries traffic into sandboxes.
 #[derive(Clone)]
@@ -74,6 +79,7 @@ struct Inner {
     lives: Arc<dyn Lives>,
     clock: Arc<dyn Clock>,
     domain: String,
+    is_control_path: IsControlPath,
     connections: Connections,
     finder: Finder,
 }
@@ -81,9 +87,9 @@ struct Inner {
 impl Edge {
     /// An edge that answers for `<port>-<sandbox id>.<domain>`, the `E2b-Sandbox-*` headers and signed URLs.
     pub fn new(options: EdgeOptions) -> Self {
-        let EdgeOptions { lives, clock, domain } = options;
+        let EdgeOptions { lives, clock, domain, is_control_path } = options;
         let (connections, finder) = (Connections::new(MAX_CONNECTIONS), Finder::new());
-        Self { inner: Arc::new(Inner { lives, clock, domain, connections, finder }) }
+        Self { inner: Arc::new(Inner { lives, clock, domain, is_control_path, connections, finder }) }
     }
 
     /// What a request is for.
@@ -91,7 +97,7 @@ impl Edge {
     /// # Errors
     /// [`Refusal`] if it is for a sandbox but does not say which in a way that can be understood.
     pub fn classify(&self, parts: &http::request::Parts) -> Result<Destination, Refusal> {
-        route::destination(&self.inner.domain, parts)
+        route::destination(&self.inner.domain, self.inner.is_control_path, parts)
     }
 
     /// Carries `request` to `target` and its answer back.

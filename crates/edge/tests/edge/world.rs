@@ -98,6 +98,7 @@ impl World {
             lives: Arc::new(FarLives::new(Arc::new(lifecycle.clone()))),
             clock: clock.clone(),
             domain: "localhost".into(),
+            is_control_path: |path| path.starts_with("/sandboxes/"),
         });
         let control = Router::new().route("/health", get(|| async { "control plane" }));
         Self { router: serve_either(edge, control), lifecycle, runtime, clock, team, _data: data }
