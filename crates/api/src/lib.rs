@@ -34,6 +34,7 @@ mod not_implemented;
 mod openapi;
 mod paths;
 mod query;
+mod sdk;
 mod segments;
 
 use std::sync::Arc;

@@ -5,14 +5,16 @@
 //! host `api.<domain>` ────────────────────────► the control plane, whatever the headers say
 //! headers E2b-Sandbox-Id and E2b-Sandbox-Port ► the same, under every other name: localhost, addresses, sandbox.…
 //!    but the agent's port and a path of the control plane: the control plane
-//! /files without either ──────────────────────► the sandbox with whose token the URL was signed
+//! X-Access-Token without either, and no path
+//!    of the control plane ────────────────────► the agent of the sandbox whose token it is
+//! /files without any of them ─────────────────► the sandbox with whose token the URL was signed
 //! a browser's question whether it may ask ────► answered here, as it carries none of the above
 //! anything else ──────────────────────────────► the control plane, which has no /files of its own
 //! ```
 //!
 //! Years of Python SDKs send the headers, with the agent's port, also when they connect to a sandbox over the control
 //! plane. The agent has none of those paths, so no request into a sandbox is lost; on every other port each path is the
-//! program's.
+//! program's. The same SDKs, given one address for everything, name a sandbox they connected to by nothing but its token.
 //!
 //! A request that names two hosts is refused: a proxy in front of us, or the program inside, may go by the other.
 
@@ -20,8 +22,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use sandscope_agent_protocol::AGENT_PORT;
+use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use sandscope_model::SandboxId;
 
 use crate::IsControlPath;
@@ -51,6 +54,8 @@ pub enum Destination {
     Control,
     /// A port of a sandbox.
     Sandbox(Target),
+    /// The agent of the sandbox whose access token the request carries.
+    Token,
     /// The sandbox whose access token makes the URL's signature right.
     SignedFile,
     /// A browser asks whether a page may send what leads into a sandbox.
@@ -87,14 +92,14 @@ pub(crate) fn destination(
     is_control_path: IsControlPath,
     parts: &Parts,
 ) -> Result<Destination, Refusal> {
-    let host = host(parts)?;
+    let host = host(&parts.uri, &parts.headers)?;
     if let Some(label) = sandbox_label(host, domain) {
         return from_label(label).map(Destination::Sandbox);
     }
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let named = match (header(ID_HEADER), header(PORT_HEADER)) {
         _ if is_control_host(host, domain) => return Ok(Destination::Control),
-        (None, None) => return Ok(unnamed(parts)),
+        (None, None) => return Ok(unnamed(is_control_path, parts)),
         (Some(id), Some(port)) => parse(id, port),
         (Some(_), None) | (None, Some(_)) => Err(Refusal::MissingHeader),
     };
@@ -106,13 +111,13 @@ pub(crate) fn destination(
 }
 
 /// The host the request names, without its port; empty where it names none, as old clients may.
-pub(crate) fn host(parts: &Parts) -> Result<&str, Refusal> {
-    let mut values = parts.headers.get_all(HOST).iter();
+pub(crate) fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r str, Refusal> {
+    let mut values = headers.get_all(HOST).iter();
     let value = values.next().map(|value| value.to_str().map_err(|_| Refusal::InvalidHost)).transpose()?;
     if values.next().is_some() {
         return Err(Refusal::InvalidHost);
     }
-    let name = match (parts.uri.authority(), value) {
+    let name = match (uri.authority(), value) {
         (None, None) => return Ok(""),
         (None, Some(value)) => value,
         (Some(authority), None) => authority.as_str(),
@@ -150,7 +155,10 @@ fn is_domain(name: &str, domain: &str) -> bool {
     name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case(domain)
 }
 
-fn unnamed(parts: &Parts) -> Destination {
+fn unnamed(is_control_path: IsControlPath, parts: &Parts) -> Destination {
+    if parts.headers.contains_key(ACCESS_TOKEN_HEADER) && !is_control_path(parts.uri.path()) {
+        return Destination::Token;
+    }
     if parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
         let for_sandbox = parts.uri.path() == FILES_PATH || asks_for_routing(&parts.headers);
         return if for_sandbox { Destination::Preflight } else { Destination::Control };

@@ -126,6 +126,19 @@ fn a_second_or_broken_host_is_refused() {
 }
 
 #[test]
+fn a_token_alone_names_the_sandbox_whose_it_is() {
+    let headers = [("host", "localhost:3000"), ("x-access-token", "t")];
+    for path in ["/health", "/files?path=a", "/process.Process/Start"] {
+        assert_eq!(go(Method::POST, path, &headers), Ok(Destination::Token), "{path}");
+    }
+    assert_eq!(go(Method::GET, "/sandboxes/x", &headers), Ok(Destination::Control));
+    let at_the_api = [("host", "api.sandboxes.example"), ("x-access-token", "t")];
+    assert_eq!(go(Method::GET, "/health", &at_the_api), Ok(Destination::Control));
+    let named = [&headers[..], &[("e2b-sandbox-id", ID), ("e2b-sandbox-port", "80")]].concat();
+    assert!(matches!(go(Method::GET, "/health", &named), Ok(Destination::Sandbox(_))));
+}
+
+#[test]
 fn files_without_a_sandbox_are_found_by_their_signature() {
     let host = [("host", "localhost:3000")];
     for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT] {
