@@ -1,6 +1,6 @@
 //! What the tests need beyond Rust, Node and Python, installed where it is missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -68,6 +68,51 @@ pub(crate) fn deny() -> Result<()> {
     run(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]))
 }
 
+/// Debian packages of proxies, and where each has its program. They are unpacked, not installed: both would start a
+/// server on port 80.
+const PROXIES: [(&str, &str); 2] = [("nginx", "usr/sbin"), ("caddy", "usr/bin")];
+
+/// Where to look for the proxies that are tested with, as a `PATH`: those unpacked here, made once, then the system's.
+pub(crate) fn proxies() -> Result<String> {
+    let unpacked = home().join("proxies");
+    std::fs::create_dir_all(&unpacked)?;
+    let one_at_a_time = std::fs::File::create(home().join("proxies.lock"))?;
+    one_at_a_time.lock().context("cannot wait for the other run")?;
+    let system = std::env::var("PATH").unwrap_or_default();
+    let mut folders = Vec::new();
+    for (package, folder) in PROXIES {
+        let folder = unpacked.join(folder);
+        let is_there =
+            std::env::split_paths(&system).chain([folder.clone()]).any(|it| it.join(package).exists());
+        if !is_there {
+            unpack(package, &unpacked)?;
+        }
+        folders.push(folder.display().to_string());
+    }
+    folders.push(system);
+    Ok(folders.join(":"))
+}
+
+/// Unpacks the Debian package into `to`.
+fn unpack(package: &str, to: &Path) -> Result<()> {
+    if !exists("apt-get", &["--version"]) {
+        bail!("please install {package} (there is no apt-get here to fetch it)");
+    }
+    let fetched = home().join(format!("{package}.deb.d"));
+    std::fs::create_dir_all(&fetched)?;
+    let download =
+        || run(Command::new("apt-get").args(["--quiet", "download", package]).current_dir(&fetched));
+    if download().is_err() {
+        run(Command::new("apt-get").args(["--quiet", "update"]))?;
+        download()?;
+    }
+    for file in std::fs::read_dir(&fetched)? {
+        run(Command::new("dpkg-deb").arg("--extract").arg(file?.path()).arg(to))?;
+    }
+    std::fs::remove_dir_all(&fetched)?;
+    Ok(())
+}
+
 /// A virtual environment `name` with `requirements`, made once; they are `pip install` arguments.
 pub(crate) fn python_environment(name: &str, requirements: &[&str]) -> Result<PathBuf> {
     let environment = home().join(format!("python-{name}"));
@@ -93,6 +138,35 @@ pub(crate) fn python_environment(name: &str, requirements: &[&str]) -> Result<Pa
     run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check"]).args(requirements))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(environment)
+}
+
+/// Virtual environments with what each file names, made once and beside each other. They have no `pip`, which costs most
+/// of the time: one that has installs into all.
+pub(crate) fn python_environments(files: &[(String, PathBuf)]) -> Result<Vec<PathBuf>> {
+    let installer = python_environment("installer", &["pip"])?.join("bin/pip");
+    let one_at_a_time = std::fs::File::create(home().join("python.lock"))?;
+    one_at_a_time.lock().context("cannot wait for the other run")?;
+    let make = |(name, file): &(String, PathBuf)| -> Result<PathBuf> {
+        let environment = home().join(format!("python-{name}"));
+        let stamp = environment.join("requirements.stamp");
+        let file = file.display().to_string();
+        let wanted = fingerprint(&[&file])?;
+        if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+            return Ok(environment);
+        }
+        run(Command::new("python3").args(["-m", "venv", "--clear", "--without-pip"]).arg(&environment))?;
+        let mut install = Command::new(&installer);
+        install.arg("--python").arg(environment.join("bin/python"));
+        run(install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement", &file]))?;
+        std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+        Ok(environment)
+    };
+    std::thread::scope(|scope| {
+        let making: Vec<_> = files.iter().map(|file| scope.spawn(move || make(file))).collect();
+        let made =
+            making.into_iter().map(|made| made.join().unwrap_or_else(|_| bail!("installing panicked")));
+        made.collect()
+    })
 }
 
 /// Names and, for files, contents: what the environment was made from.

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         ["replay", options @ ..] => crash::replay(options),
         _ => {
             eprintln!(
-                "usage: cargo xtask test | tidy | e2e [js|python|tls|fuzz]… \
+                "usage: cargo xtask test | tidy | e2e [js|python|tls|generations|fuzz]… \
                  | crash [--webhooks] [--rounds N] [--seed N] [--from N] | replay [--events N] \
                  | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
             );

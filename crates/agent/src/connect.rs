@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sandscope_agent_protocol::connect::{EndOfStream, KEEPALIVE_HEADER, STREAM_CONTENT_TYPE, TIMEOUT_HEADER};
@@ -141,7 +141,11 @@ pub(crate) fn refuse(kind: Kind, error: ConnectError) -> Answer {
 
 pub(crate) fn stream_answer(body: Body) -> Answer {
     let mut answer = body::status(StatusCode::OK);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(STREAM_CONTENT_TYPE));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(STREAM_CONTENT_TYPE));
+    // A proxy between would wait for more, or compress it, before it passes anything on.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     *answer.body_mut() = body;
     answer
 }

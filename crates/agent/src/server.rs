@@ -78,6 +78,7 @@ async fn talk(agent: Rc<Agent>, stream: TcpStream, rest: Rc<Rest>, place: OwnedS
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD_BYTES)
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service);
     // The peer went away or spoke something else: nothing to be done about it here.
     let _: Result<(), hyper::Error> = connection.await;

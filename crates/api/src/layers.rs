@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::MatchedPath;
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use sandscope_model::Entropy;
 use tower::ServiceBuilder;
@@ -77,8 +78,15 @@ pub(crate) fn wrap<S: Clone + Send + Sync + 'static>(
                     .on_failure(()),
             )
             .layer(cors())
+            .map_response(keep_out_of_caches)
             .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| error::panicked())),
     )
+}
+
+/// Answers hold keys, tokens and what is true only now: no cache between, and no browser's, is to keep one.
+fn keep_out_of_caches<B>(mut response: Response<B>) -> Response<B> {
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 fn cors() -> CorsLayer {

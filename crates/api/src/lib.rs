@@ -34,6 +34,7 @@ mod not_implemented;
 mod openapi;
 mod paths;
 mod query;
+mod sdk;
 mod segments;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use event_readers::{Hangup, StreamOptions};
 pub use health::Health;
 pub use live_metrics::LiveMetrics;
 pub use openapi::openapi;
+pub use paths::is_control_path;
 
 pub(crate) use app::{App, Shared};
 

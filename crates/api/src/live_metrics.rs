@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 use http_body_util::channel::{Channel, Sender};
 use sandscope_model::TeamId;
 use sandscope_sampler::Live;
@@ -88,19 +88,21 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 pub(crate) struct Over;
 
+/// The head of every stream of events.
+pub(crate) const STREAM_HEAD: [(HeaderName, &str); 3] = [
+    (header::CONTENT_TYPE, "text/event-stream"),
+    // A proxy between would wait for more, or compress it, before it passes anything on.
+    (header::CACHE_CONTROL, "no-store, no-transform"),
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
 /// A stream of `caller`'s team, asked for by the request of `parts`, and the answer it is sent in.
 pub(crate) fn open(app: &App, caller: &Caller, parts: &Parts) -> Result<(Stream, Response), ApiError> {
     let place = app.live_metrics.place(caller.team.id, app.streams.max_per_team)?;
     let (sender, body) = Channel::<Bytes>::new(QUEUE);
-    let head = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        // A proxy between would wait for more before it passes anything on.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
     let hangup = parts.extensions.get::<Hangup>().cloned();
     let stream = Stream { sender, stall: app.streams.stall, hangup, _place: place };
-    Ok((stream, (head, Body::new(body)).into_response()))
+    Ok((stream, (STREAM_HEAD, Body::new(body)).into_response()))
 }
 
 impl Stream {

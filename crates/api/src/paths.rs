@@ -58,6 +58,33 @@ pub(crate) const WEBHOOK_SECRET: &str = "/events/webhooks/{webhookID}/secret";
 pub(crate) const WEBHOOK_TEST: &str = "/events/webhooks/{webhookID}/test";
 pub(crate) const WEBHOOK_STATS: &str = "/events/webhooks/{webhookID}/stats";
 
+/// What every path but `/health` and `/openapi.json` begins with.
+const FIRST_SEGMENTS: [&str; 17] = [
+    "sandboxes",
+    "v2",
+    "v3",
+    "templates",
+    "default-templates",
+    "snapshots",
+    "events",
+    "alerts",
+    "usage",
+    "teams",
+    "nodes",
+    "api-keys",
+    "access-tokens",
+    "admin",
+    "volumes",
+    "volumecontent",
+    "secrets",
+];
+
+/// Whether only the control plane can be meant by `path`. `/health` is also the agents'.
+pub fn is_control_path(path: &str) -> bool {
+    let mut segments = path.split('/').skip(1);
+    segments.next().is_some_and(|first| FIRST_SEGMENTS.contains(&first))
+}
+
 /// Operations of the original that this server does not have: they are routed, to be refused by name.
 pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("POST", "/sandboxes/{sandboxID}/fork"),
@@ -106,3 +133,31 @@ pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("POST", "/secrets/{secretID}"),
     ("DELETE", "/secrets/{secretID}"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_known_for_the_control_planes_and_none_of_the_agents_is() {
+        let (_, api) = crate::endpoints::router().split_for_parts();
+        let ours = api.paths.paths.keys().map(String::as_str);
+        for path in ours.chain(NOT_IMPLEMENTED.iter().map(|(_, path)| *path)) {
+            assert_eq!(is_control_path(path), path != HEALTH, "{path}");
+        }
+        let agents = [
+            "/health",
+            "/files",
+            "/files/compose",
+            "/metrics",
+            "/envs",
+            "/init",
+            "/process.Process/Start",
+            "/",
+            "",
+        ];
+        for path in agents {
+            assert!(!is_control_path(path), "{path}");
+        }
+    }
+}

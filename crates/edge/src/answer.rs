@@ -59,9 +59,24 @@ impl Answer {
         Self::about(StatusCode::BAD_GATEWAY, target, "The sandbox was not found")
     }
 
+    /// A token that opens no sandbox that lives: to its client the sandbox is gone.
+    pub(crate) fn nobodys_token() -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, json!({ "message": "The sandbox was not found" }))
+    }
+
     pub(crate) fn broken_off(target: &Target) -> Self {
         let message = "The sandbox closed the connection before it answered";
         Self::about(StatusCode::BAD_GATEWAY, target, message)
+    }
+
+    pub(crate) fn foreign_coding(target: &Target) -> Self {
+        let message = "The sandbox answered in a transfer coding other than chunked";
+        Self::about(StatusCode::BAD_GATEWAY, target, message)
+    }
+
+    /// The body broke off or was not what its head said, by the client's doing.
+    pub(crate) fn broken_request() -> Self {
+        Self::malformed("The request's body cannot be read: it is malformed or broke off")
     }
 
     pub(crate) fn traffic_token(target: &Target, header: &str, fault: &str) -> Self {

@@ -14,16 +14,15 @@ use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use sandscope_lives::{Duplex, Waking};
-use sandscope_model::{Sandbox, Secret, StateName};
-use subtle::ConstantTimeEq as _;
+use sandscope_model::{Sandbox, StateName};
 
 use crate::answer::Answer;
 use crate::connections::Connection;
-use crate::headers::{self, TRAFFIC_TOKEN};
-use crate::route::FILES_PATH;
+use crate::headers::{self, TRAFFIC_TOKEN, is_same};
+use crate::route::{self, FILES_PATH};
 use crate::signed::Claim;
 use crate::upgrade::{Outside, Upgrade};
-use crate::{Inner, Target};
+use crate::{Inner, Target, response, sent};
 
 /// Routes of the agent that only the server itself may call.
 const RESERVED: [&str; 5] =
@@ -53,19 +52,30 @@ pub(crate) async fn carry(
     let dialed = edge.lives.dial(&target.id, target.port, waking).await;
     let token_header = if target.port == AGENT_PORT { ACCESS_TOKEN_HEADER } else { TRAFFIC_TOKEN };
     let stream = dialed.map_err(|error| Answer::dial_failed(target, &error, token_header))?.connection;
-    let shaken = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
+    // Names of headers as they came; of those that came without letters of their own kind, as HTTP/1.1 writes them.
+    let shaken = http1::Builder::new()
+        .preserve_header_case(true)
+        .title_case_headers(true)
+        .handshake::<_, Body>(TokioIo::new(stream))
+        .await;
     let (mut sender, inside) = shaken.map_err(|_| Answer::broken_off(target))?;
     let mut inside = Inside::of(inside, request.body().is_end_stream() && upgrade.is_none());
     let outside = upgrade.is_some().then(|| Outside::of(&mut request));
+    let host = route::host(request.uri(), request.headers()).unwrap_or_default().to_owned();
     let mask = sandbox.spec.network.as_ref().and_then(|network| network.mask_request_host.as_deref());
     headers::prepare(&mut request, upgrade.as_ref());
+    let access_token = sandbox.spec.envd_access_token.as_ref();
+    headers::keep_back_tokens(request.headers_mut(), target.port, access_token, edge.admin_token.as_ref());
     if target.port != AGENT_PORT
         && let Some(mask) = mask
     {
         headers::mask_host(request.headers_mut(), mask, target.port);
     }
-    let response = match inside.drive(sender.send_request(request)).await {
+    let (parts, body) = request.into_parts();
+    let (body, broken) = sent::watched(body);
+    let mut response = match inside.drive(sender.send_request(Request::from_parts(parts, body))).await {
         Ok(response) => response,
+        Err(_) if broken.is_set() => return Err(Answer::broken_request()),
         Err(error) => {
             tracing::debug!(sandbox_id = %target.id, port = target.port, %error, "no answer from inside");
             let gone = edge.lives.sandbox(&target.id).await.is_none();
@@ -74,7 +84,10 @@ pub(crate) async fn carry(
     };
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     match upgrade {
-        Some(upgrade) if switched => Ok(upgrade.complete(response, outside, connection)),
+        Some(upgrade) if switched => {
+            response::keep_within(response.headers_mut(), &host);
+            Ok(upgrade.complete(response, outside, connection))
+        }
         None if switched => {
             tracing::debug!(sandbox_id = %target.id, port = target.port, "a switch nobody asked for");
             Err(Answer::broken_off(target))
@@ -84,8 +97,7 @@ pub(crate) async fn carry(
             Err(Answer::broken_off(target))
         }
         _ => {
-            let mut response = response;
-            headers::prepare_answer(&mut response);
+            response::prepare(&mut response, &host).map_err(|_| Answer::foreign_coding(target))?;
             Ok(response.map(|body| Body::new(Counted { body, inside, _connection: connection })))
         }
     }
@@ -103,7 +115,7 @@ fn admit(
     if target.port == AGENT_PORT {
         let Some(token) = &sandbox.spec.envd_access_token else { return Ok(Waking::Allowed) };
         let allowed = match token_given(headers, ACCESS_TOKEN_HEADER) {
-            Some(given) => same(given, token),
+            Some(given) => is_same(given, token),
             None => is_signed(edge, sandbox, request),
         };
         return Ok(if allowed { Waking::Allowed } else { Waking::Refused });
@@ -111,7 +123,7 @@ fn admit(
     let Some(token) = &sandbox.spec.traffic_access_token else { return Ok(Waking::Allowed) };
     let sleeps = matches!(sandbox.state.name(), StateName::Paused | StateName::Pausing);
     match token_given(headers, TRAFFIC_TOKEN) {
-        Some(given) if same(given, token) => Ok(Waking::Allowed),
+        Some(given) if is_same(given, token) => Ok(Waking::Allowed),
         _ if sleeps && sandbox.spec.auto_resume => Err(Answer::may_not_resume(target, TRAFFIC_TOKEN)),
         given => {
             let fault = if given.is_some() { "invalid" } else { "missing" };
@@ -122,11 +134,6 @@ fn admit(
 
 fn token_given<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     headers.get(name).map(http::HeaderValue::as_bytes)
-}
-
-/// Compares in a time that depends only on the lengths.
-fn same(given: &[u8], wanted: &Secret) -> bool {
-    given.ct_eq(wanted.expose().as_bytes()).into()
 }
 
 /// Whether it is a request for a file, signed with this sandbox's token.

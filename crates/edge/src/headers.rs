@@ -4,17 +4,28 @@
 use axum::body::Body;
 use axum::extract::Request;
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
-use http::{StatusCode, Uri, Version};
+use http::{Uri, Version};
 use hyper::body::Body as _;
+use sandscope_agent_protocol::AGENT_PORT;
+use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
+use sandscope_model::Secret;
+use subtle::ConstantTimeEq as _;
 
 use crate::upgrade::Upgrade;
 
 /// Header with the token that a sandbox's programs may be protected by.
 pub(crate) const TRAFFIC_TOKEN: &str = "e2b-traffic-access-token";
+
+/// Header with the operator's token.
+const ADMIN_TOKEN: HeaderName = HeaderName::from_static("x-admin-token");
+
+/// Where programs get the agent's token all the same: the code interpreter asks the agent with it, and its clients send
+/// it there for that.
+const CODE_INTERPRETER_PORT: u16 = 49999;
 
 /// How our own API keys start: they must not reach code inside a sandbox, while a user's own program may well use the
 /// same header for keys of its own.
@@ -66,6 +77,30 @@ pub(crate) fn prepare(request: &mut Request<Body>, upgrade: Option<&Upgrade>) {
     *request.version_mut() = Version::HTTP_11;
 }
 
+/// Takes off tokens that open more than the program which would read them: the operator's, and, but for the agent
+/// itself and the code interpreter, the one that opens the sandbox's agent. The same names with other values are the
+/// programs' own.
+pub(crate) fn keep_back_tokens(
+    headers: &mut HeaderMap,
+    port: u16,
+    access: Option<&Secret>,
+    admin: Option<&Secret>,
+) {
+    let access = access.filter(|_| ![AGENT_PORT, CODE_INTERPRETER_PORT].contains(&port));
+    for (name, token) in [(HeaderName::from_static(ACCESS_TOKEN_HEADER), access), (ADMIN_TOKEN, admin)] {
+        let is_it =
+            |value: &HeaderValue| token.is_some_and(|token| is_same(value.as_bytes().trim_ascii(), token));
+        if headers.get_all(&name).iter().any(is_it) {
+            headers.remove(&name);
+        }
+    }
+}
+
+/// Compares in a time that depends only on the lengths.
+pub(crate) fn is_same(given: &[u8], wanted: &Secret) -> bool {
+    given.ct_eq(wanted.expose().as_bytes()).into()
+}
+
 /// Shows a program inside the host its owner wished, `${PORT}` filled in, and beside it the one that was asked for.
 pub(crate) fn mask_host(headers: &mut HeaderMap, mask: &str, port: u16) {
     // Checked when the sandbox was made.
@@ -74,20 +109,6 @@ pub(crate) fn mask_host(headers: &mut HeaderMap, mask: &str, port: u16) {
         && !headers.contains_key(&FORWARDED_HOST)
     {
         headers.insert(FORWARDED_HOST, asked);
-    }
-}
-
-/// Makes the answer from inside one of our own.
-pub(crate) fn prepare_answer<B>(response: &mut http::Response<B>) {
-    // 426 names the protocol to upgrade to in the very header that otherwise belongs to the connection.
-    let wanted = response
-        .headers()
-        .get(UPGRADE)
-        .filter(|_| response.status() == StatusCode::UPGRADE_REQUIRED)
-        .cloned();
-    strip_connection_headers(response.headers_mut());
-    if let Some(protocol) = wanted {
-        response.headers_mut().insert(UPGRADE, protocol);
     }
 }
 
@@ -114,10 +135,20 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 fn frame(request: &mut Request<Body>) {
     let body = request.body();
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        request.headers_mut().remove(CONTENT_LENGTH);
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     } else {
         // Trailers need chunks.
         request.headers_mut().remove(TRAILER);
+        name_length_once(request.headers_mut());
+    }
+}
+
+/// A length is passed on once and in plain digits: hyper takes `03` and `3, 3` for 3, what reads it next may not.
+pub(crate) fn name_length_once(headers: &mut HeaderMap) {
+    let length = listed(headers, CONTENT_LENGTH).next().and_then(|digits| digits.parse::<u64>().ok());
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -97,18 +97,33 @@ fn the_host_is_masked_and_the_one_asked_for_is_kept_beside_it() {
 }
 
 #[test]
-fn an_answer_that_asks_for_an_upgrade_still_names_it() {
-    let answer = |status: u16| {
-        let mut response = http::Response::builder()
-            .status(status)
-            .header("upgrade", "websocket")
-            .header("connection", "upgrade")
-            .header("trailer", "x-sum")
-            .body(())
-            .unwrap();
-        prepare_answer(&mut response);
-        response.headers().keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+fn tokens_that_open_more_than_the_program_stay_outside() {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let (access, admin) = (secret("agents"), secret("operators"));
+    let kept = |port: u16, given: &[(&str, &str)]| {
+        let mut request = prepared(given, Body::empty());
+        keep_back_tokens(request.headers_mut(), port, Some(&access), Some(&admin));
+        names(&request).len() - 1
     };
-    assert_eq!(answer(200), ["trailer"]);
-    assert_eq!(answer(426), ["trailer", "upgrade"]);
+    let both = [("x-access-token", "agents"), ("x-admin-token", "operators")];
+    assert_eq!(kept(3000, &both), 0);
+    assert_eq!(kept(3000, &[("x-access-token", "theirs"), ("X-Access-Token", " agents")]), 0);
+    assert_eq!((kept(AGENT_PORT, &both), kept(CODE_INTERPRETER_PORT, &both)), (1, 1));
+    assert_eq!(kept(3000, &[("x-access-token", "theirs"), ("x-admin-token", "theirs")]), 2);
+}
+
+#[test]
+fn a_length_is_passed_on_once_and_in_plain_digits() {
+    let length = |values: &[&str]| {
+        let given: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+        let request = prepared(&given, Body::from("abc"));
+        let values = request.headers().get_all(CONTENT_LENGTH).iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(length(&["03"]), ["3"]);
+    assert_eq!(length(&["3", "3"]), ["3"]);
+    assert_eq!(length(&["3, 3"]), ["3"]);
+    assert!(length(&[]).is_empty());
+    let chunked = prepared(&[("content-length", "3")], Body::new(Endless));
+    assert_eq!(names(&chunked), ["transfer-encoding", "host"]);
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! request ──► route::destination ──► none: the control plane's router
+//!                  │        ├──────► a sandbox's token and nothing else: by whose it is
 //!                  │        └──────► /files and nothing else: signed::Finder, by whose token the signature is right
 //!                  ▼ sandbox and port
 //!            admit: reserved routes, traffic token, who may resume, connections per sandbox
@@ -31,7 +32,9 @@ mod forward;
 mod headers;
 mod page;
 mod preflight;
+mod response;
 mod route;
+mod sent;
 mod signed;
 mod upgrade;
 
@@ -42,12 +45,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use sandscope_agent_protocol::AGENT_PORT;
+use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use sandscope_lives::Lives;
-use sandscope_model::Clock;
+use sandscope_model::{Clock, Sandbox, Secret};
 
 pub use route::{Destination, Refusal, Target};
 
-use answer::Form;
+use answer::{Answer, Form};
 use connections::Connections;
 use signed::Finder;
 
@@ -62,7 +67,14 @@ pub struct EdgeOptions {
     pub clock: Arc<dyn Clock>,
     /// The domain of `<port>-<sandbox id>.<domain>`, without a port.
     pub domain: String,
+    /// What the operator asks the control plane with: it stays outside.
+    pub admin_token: Option<Secret>,
+    /// Which paths the control plane has and the agent has not.
+    pub is_control_path: IsControlPath,
 }
+
+/// Whether a path is the control plane's and none of the agent's.
+pub type IsControlPath = fn(&str) -> bool;
 
 /// Carries traffic into sandboxes.
 #[derive(Clone)]
@@ -74,6 +86,8 @@ struct Inner {
     lives: Arc<dyn Lives>,
     clock: Arc<dyn Clock>,
     domain: String,
+    admin_token: Option<Secret>,
+    is_control_path: IsControlPath,
     connections: Connections,
     finder: Finder,
 }
@@ -81,9 +95,19 @@ struct Inner {
 impl Edge {
     /// An edge that answers for `<port>-<sandbox id>.<domain>`, the `E2b-Sandbox-*` headers and signed URLs.
     pub fn new(options: EdgeOptions) -> Self {
-        let EdgeOptions { lives, clock, domain } = options;
+        let EdgeOptions { lives, clock, domain, admin_token, is_control_path } = options;
         let (connections, finder) = (Connections::new(MAX_CONNECTIONS), Finder::new());
-        Self { inner: Arc::new(Inner { lives, clock, domain, connections, finder }) }
+        Self {
+            inner: Arc::new(Inner {
+                lives,
+                clock,
+                domain,
+                admin_token,
+                is_control_path,
+                connections,
+                finder,
+            }),
+        }
     }
 
     /// What a request is for.
@@ -91,7 +115,7 @@ impl Edge {
     /// # Errors
     /// [`Refusal`] if it is for a sandbox but does not say which in a way that can be understood.
     pub fn classify(&self, parts: &http::request::Parts) -> Result<Destination, Refusal> {
-        route::destination(&self.inner.domain, parts)
+        route::destination(&self.inner.domain, self.inner.is_control_path, parts)
     }
 
     /// Carries `request` to `target` and its answer back.
@@ -99,6 +123,23 @@ impl Edge {
         let form = Form::wanted(request.headers());
         let carried = forward::carry(&self.inner, &target, request).await;
         carried.unwrap_or_else(|answer| answer.render(form))
+    }
+
+    /// Carries `request` to the agent of the sandbox whose token it carries.
+    async fn forward_by_token(&self, request: Request<Body>) -> Response<Body> {
+        let given = request.headers().get(ACCESS_TOKEN_HEADER).map(http::HeaderValue::as_bytes);
+        let is_its = |sandbox: &Sandbox| {
+            let token = sandbox.spec.envd_access_token.as_ref();
+            token.zip(given).is_some_and(|(token, given)| headers::is_same(given, token))
+        };
+        let sandboxes = self.inner.lives.sandboxes();
+        match sandboxes.iter().find(|sandbox| is_its(sandbox)) {
+            Some(sandbox) => {
+                let target = Target { id: sandbox.id.clone(), port: AGENT_PORT };
+                self.forward(target, request).await
+            }
+            None => Answer::nobodys_token().render(Form::wanted(request.headers())),
+        }
     }
 
     async fn forward_signed(&self, request: Request<Body>) -> Response<Body> {
@@ -124,6 +165,7 @@ async fn either(State(edge): State<Edge>, request: Request, next: Next) -> Respo
     match destination {
         Ok(Destination::Control) => next.run(request).await,
         Ok(Destination::Sandbox(target)) => edge.forward(target, request).await,
+        Ok(Destination::Token) => edge.forward_by_token(request).await,
         Ok(Destination::SignedFile) => edge.forward_signed(request).await,
         Ok(Destination::Preflight) => preflight::answer(request.headers()),
         Err(refusal) => refusal.into_response(),

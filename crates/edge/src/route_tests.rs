@@ -10,7 +10,7 @@ fn go(method: Method, uri: &str, headers: &[(&str, &str)]) -> Result<Destination
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    destination("sandboxes.example", &parts)
+    destination("sandboxes.example", |path| path.starts_with("/sandboxes/"), &parts)
 }
 
 /// Sandbox and port of a request to `host`; `None` for the control plane.
@@ -64,15 +64,78 @@ fn the_host_name_wins_and_may_carry_the_old_client_id() {
 }
 
 #[test]
+fn the_control_planes_own_name_and_paths_are_its_own_whatever_the_headers_say() {
+    let agent = [("e2b-sandbox-id", ID), ("e2b-sandbox-port", "49983")];
+    for name in ["api.sandboxes.example", "API.Sandboxes.Example:3000", "api.sandboxes.example."] {
+        assert_eq!(of(name, &agent), Ok(None), "{name}");
+        assert_eq!(of(name, &[("e2b-sandbox-id", "only one")]), Ok(None), "{name}");
+    }
+    let to = |path: &str, port: &str| {
+        let headers = [("host", "127.0.0.1:3000"), ("e2b-sandbox-id", ID), ("e2b-sandbox-port", port)];
+        go(Method::POST, path, &headers).map(|destination| destination == Destination::Control)
+    };
+    // As Python SDKs from 2.8 to 2.26 connect.
+    assert_eq!(to(&format!("/sandboxes/{ID}/connect"), "49983"), Ok(true));
+    // What the agent has, and every path of a program, goes into the sandbox.
+    for path in ["/files", "/health", "/process.Process/Start", "/filesystem.Filesystem/Stat", "/sandboxes"] {
+        assert_eq!(to(path, "49983"), Ok(false), "{path}");
+    }
+    assert_eq!(to(&format!("/sandboxes/{ID}/connect"), "3000"), Ok(false));
+    assert_eq!(to("/sandboxes/x", "0"), Err(Refusal::InvalidPort));
+    // A name that only starts like it is anybody's.
+    let elsewhere = ["api.elsewhere.example", "api.sandboxes.example.evil", "api-sandboxes.example"];
+    for name in elsewhere {
+        assert_eq!(of(name, &agent), Ok(Some((ID.to_owned(), 49983))), "{name}");
+    }
+}
+
+#[test]
+fn a_request_that_names_two_hosts_is_refused() {
+    let name = format!("80-{ID}.x.example");
+    let to = |uri: &str, hosts: &[&str]| {
+        let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+        let found = go(Method::GET, uri, &headers)?;
+        Ok(matches!(found, Destination::Sandbox(Target { port: 80, .. })))
+    };
+    let absolute = format!("http://{name}/health");
+    for same in [name.as_str(), &name.to_uppercase(), &format!("{name}:80"), &format!("{name}:443")] {
+        assert_eq!(to(&absolute, &[same]), Ok(true), "{same}");
+        assert_eq!(to(&format!("https://{same}/"), &[&name]), Ok(true), "{same}");
+    }
+    assert_eq!(to(&absolute, &[]), Ok(true));
+    let refused = Err(Refusal::InvalidHost);
+    for other in
+        ["api.x.example", &format!("{name}:8080"), &format!("{name}."), &format!("81-{ID}.x.example"), ""]
+    {
+        assert_eq!(to(&absolute, &[other]), refused, "{other}");
+    }
+    assert_eq!(to(&format!("http://{name}:80/"), &[&format!("{name}:443")]), refused);
+    for twice in [&absolute, "/health"] {
+        assert_eq!(to(twice, &[&name, &name]), refused, "{twice}");
+    }
+    assert_eq!(to(&format!("http://user@{name}/"), &[]), refused);
+}
+
+#[test]
 fn a_second_or_broken_host_is_refused() {
     let name = format!("80-{ID}.sandboxes.example");
     assert_eq!(of("sandboxes.example", &[("host", &name)]), Err(Refusal::InvalidHost));
     for bad in ["a b", "a/b", "user@host"] {
         assert_eq!(of(bad, &[]), Err(Refusal::InvalidHost), "{bad}");
     }
-    // An absolute address decides, as RFC 9112 has it.
-    let found = go(Method::GET, &format!("http://80-{ID}.x.example/health"), &[("host", "api.x.example")]);
-    assert!(matches!(found, Ok(Destination::Sandbox(Target { port: 80, .. }))), "{found:?}");
+}
+
+#[test]
+fn a_token_alone_names_the_sandbox_whose_it_is() {
+    let headers = [("host", "localhost:3000"), ("x-access-token", "t")];
+    for path in ["/health", "/files?path=a", "/process.Process/Start"] {
+        assert_eq!(go(Method::POST, path, &headers), Ok(Destination::Token), "{path}");
+    }
+    assert_eq!(go(Method::GET, "/sandboxes/x", &headers), Ok(Destination::Control));
+    let at_the_api = [("host", "api.sandboxes.example"), ("x-access-token", "t")];
+    assert_eq!(go(Method::GET, "/health", &at_the_api), Ok(Destination::Control));
+    let named = [&headers[..], &[("e2b-sandbox-id", ID), ("e2b-sandbox-port", "80")]].concat();
+    assert!(matches!(go(Method::GET, "/health", &named), Ok(Destination::Sandbox(_))));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the server prints once it is ready: lines a shell can evaluate, so that the official clients find it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 
 use sandscope_model::Secret;
 
@@ -27,9 +28,13 @@ impl Addresses {
     pub(crate) fn of(address: SocketAddr, domain: &Domain, is_tls: bool) -> Self {
         if !is_tls {
             let url = base_url(address);
-            return Self { api_url: url.clone(), sandbox_url: url, domain: domain.to_string() };
+            // The placeholder's names lead to this machine, so the port is ours. Any other name leads to whatever
+            // speaks TLS in front of us, on the port that the operator says.
+            let port = domain.port.or_else(|| NonZeroU16::new(address.port())).filter(|_| domain.is_local());
+            let domain = Domain { port: port.or(domain.port), ..domain.clone() }.to_string();
+            return Self { api_url: url.clone(), sandbox_url: url, domain };
         }
-        let port = domain.port.map_or(address.port(), std::num::NonZeroU16::get);
+        let port = domain.port.map_or(address.port(), NonZeroU16::get);
         let port = if port == HTTPS_PORT { String::new() } else { format!(":{port}") };
         let name = &domain.name;
         let url = |prefix: &str| format!("https://{prefix}{name}{port}");
@@ -81,10 +86,18 @@ mod tests {
         insta::assert_snapshot!(addresses("localhost", false).lines(Some(&key)), @r"
         export E2B_API_URL=http://127.0.0.1:3443
         export E2B_SANDBOX_URL=http://127.0.0.1:3443
-        export E2B_DOMAIN=localhost
+        export E2B_DOMAIN=localhost:3443
         export E2B_API_KEY=e2b_0123456789abcdef0123456789abcdef01234567
         ");
         assert_eq!(addresses("localhost", false).told_domain(&"localhost".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn without_tls_only_the_placeholders_names_get_our_port() {
+        assert_eq!(addresses("localhost", false).domain, "localhost:3443");
+        assert_eq!(addresses("localhost:8080", false).domain, "localhost:8080");
+        assert_eq!(addresses("sandboxes.example", false).domain, "sandboxes.example");
+        assert_eq!(addresses("sandboxes.example:8443", false).domain, "sandboxes.example:8443");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Http {
         let address = listener.local_addr()?;
         let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let router =
-            router.layer(middleware::from_fn(head::refuse_large)).layer(middleware::from_fn(unread::settle));
+            router.layer(middleware::from_fn(head::refuse)).layer(middleware::from_fn(unread::settle));
         let crowded = watch::Sender::new(());
         let connections = Connections {
             router,

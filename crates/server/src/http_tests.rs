@@ -1,4 +1,4 @@
-use axum::routing::get;
+use axum::routing::{get, post};
 use sandscope_api::RemoteAddress;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -40,6 +40,31 @@ async fn a_head_that_is_too_large_is_refused_in_the_apis_words() {
     let answer = exchange(http.address(), &request(&many(MAX_HEADERS))).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert!(answer.contains(r#""code":431"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_in_a_coding_that_nobody_undoes_is_refused() {
+    let http = start(Router::new().route("/", post(async |body: String| body)), limits(8, 10_000)).await;
+    let request = |coding: &str| {
+        format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{coding}\r\n\r\n2\r\nab\r\n0\r\n\r\n")
+    };
+    for coding in ["Transfer-Encoding: chunked", "transfer-encoding: Chunked"] {
+        assert!(exchange(http.address(), &request(coding)).await.ends_with("ab"), "{coding}");
+    }
+    for coding in
+        ["Transfer-Encoding: gzip, chunked", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"]
+    {
+        let answer = exchange(http.address(), &request(coding)).await;
+        assert!(answer.starts_with("HTTP/1.1 501") && answer.contains(r#""code":501"#), "{coding}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn names_of_headers_are_written_as_http_1_writes_them() {
+    let http = start(Router::new().route("/", get(async || "fine")), limits(8, 10_000)).await;
+    let answer = exchange(http.address(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let names: Vec<_> = answer.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert!(names.contains(&"Content-Type") && names.contains(&"Content-Length"), "{answer}");
 }
 
 #[tokio::test]

@@ -234,6 +234,8 @@ impl Parts {
             lives: Arc::new(self.lifecycle.clone()),
             clock: Arc::clone(&self.clock),
             domain: config.server.domain.name.clone(),
+            admin_token: config.server.admin_token.clone(),
+            is_control_path: sandscope_api::is_control_path,
         });
         sandscope_edge::serve_either(edge, api)
     }

@@ -34,7 +34,8 @@ pub struct NewSandbox {
         skip_serializing_if = "Option::is_none"
     )]
     pub auto_resume: Option<AutoResume>,
-    /// Whether the agent asks for a token. `/v2/sandboxes` ignores this: always.
+    /// Whether the agent asks for a token: without one, the sandbox's id alone opens it. `/v2/sandboxes` ignores this:
+    /// always. `/sandboxes` does where nothing is said, but for SDKs older than 1.5, which know no tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure: Option<bool>,
     /// Recorded; sandboxes have no way out to the internet yet.

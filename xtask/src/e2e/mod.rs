@@ -1,6 +1,7 @@
 //! The official clients against the real binary: JavaScript SDK (newest and older) and CLI under Node's test runner,
 //! Python SDKs under pytest, the OpenAPI document under schemathesis.
 
+mod generations;
 mod suites;
 
 pub(crate) use suites::Language;
@@ -18,7 +19,7 @@ use crate::skipped::Skipped;
 use suites::ServerKind;
 
 /// What can be asked for by name.
-const SUITES: [&str; 4] = ["js", "python", "tls", "fuzz"];
+const SUITES: [&str; 5] = ["js", "python", "tls", "generations", "fuzz"];
 
 /// Runs the suites named in `selected`, or all.
 ///
@@ -47,15 +48,20 @@ pub(crate) fn run(selected: &[&str], skipped: &mut Skipped) -> Result<()> {
             against(Server::start(&binary)?, &binary, Tests::pytest("newest", &[file])?, skipped)?;
         }
         let shared = Language::Python.at(ServerKind::Shared)?;
+        let proxies = install::proxies()?;
         for (generation, more) in
             [("newest", Language::Python.at(ServerKind::Newest)?), ("older", Vec::new())]
         {
-            let tests = Tests::pytest(generation, &[shared.clone(), more].concat())?;
+            let mut tests = Tests::pytest(generation, &[shared.clone(), more].concat())?;
+            tests.command.env("SANDSCOPE_PROXIES", &proxies);
             against(Server::start(&binary)?, &binary, tests, skipped)?;
         }
     }
     if wanted("tls") {
         tls(&binary, skipped)?;
+    }
+    if wanted("generations") {
+        generations::run(&binary)?;
     }
     if wanted("fuzz") {
         // On a server of its own: what the fuzzer makes and deletes is nobody else's.
@@ -75,18 +81,36 @@ pub(crate) fn javascript() -> Result<PathBuf> {
 /// Over TLS: a server with a certificate that the binary itself made, and clients that are given its authority.
 fn tls(binary: &Path, skipped: &mut Skipped) -> Result<()> {
     let js = javascript()?;
+    certificate(binary, |made| {
+        let mut node = Tests::node(&Language::JavaScript.at(ServerKind::Tls)?);
+        node.command.env("NODE_OPTIONS", resolving_localhost(&js));
+        against(Server::start_tls(binary, made)?, binary, node, skipped)?;
+        for generation in ["newest", "older"] {
+            let python = Tests::pytest(generation, &Language::Python.at(ServerKind::Tls)?)?;
+            against(Server::start_tls(binary, made)?, binary, python, skipped)?;
+        }
+        Ok(())
+    })
+}
+
+/// A certificate that the binary itself made, for as long as `used` runs.
+fn certificate(binary: &Path, used: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let made = install::home().join(format!("e2e-tls-{}", std::process::id()));
     shell::run(Command::new(binary).args(["tls", "self-signed", "--out"]).arg(&made))?;
-    let resolve = format!("--import=file://{}", js.join("resolve-localhost.mjs").display());
-    let mut node = Tests::node(&Language::JavaScript.at(ServerKind::Tls)?);
-    node.command.env("NODE_OPTIONS", resolve);
-    against(Server::start_tls(binary, &made)?, binary, node, skipped)?;
-    for generation in ["newest", "older"] {
-        let python = Tests::pytest(generation, &Language::Python.at(ServerKind::Tls)?)?;
-        against(Server::start_tls(binary, &made)?, binary, python, skipped)?;
-    }
+    used(&made)?;
     std::fs::remove_dir_all(&made)?;
     Ok(())
+}
+
+/// What Node is to be told so that it finds names under `.localhost` on every system.
+fn resolving_localhost(js: &Path) -> String {
+    format!("--import=file://{}", js.join("resolve-localhost.mjs").display())
+}
+
+/// The environment of one of the two generations that the Python suites run with.
+fn python_environment(generation: &str) -> Result<PathBuf> {
+    let requirements = Language::Python.folder().join(format!("requirements-{generation}.txt"));
+    install::python_environment(generation, &["--requirement", &requirements.display().to_string()])
 }
 
 /// A run of a test runner.
@@ -109,8 +133,7 @@ impl Tests {
 
     fn pytest(generation: &str, files: &[String]) -> Result<Self> {
         let folder = Language::Python.folder();
-        let requirements = folder.join(format!("requirements-{generation}.txt")).display().to_string();
-        let environment = install::python_environment(generation, &["--requirement", &requirements])?;
+        let environment = python_environment(generation)?;
         let report = report();
         let mut command = Command::new(environment.join("bin/pytest"));
         command.args(["-q", "-rs", "-p", "no:cacheprovider"]);

@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, header};
 use http_body::Frame;
 use sandscope_model::EventFilter;
 use sandscope_store::{EventQuery, Order, StoreError};
@@ -23,6 +23,7 @@ use super::events_list::too_many;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::event_readers::{Hangup, Next, Reader, frame};
+use crate::live_metrics::STREAM_HEAD;
 use crate::query::Query;
 use crate::{App, event_filter, paths};
 
@@ -73,13 +74,7 @@ pub(crate) async fn stream_events(
     let (pieces, body) = mpsc::channel(QUEUE);
     let stream = Stream { app, caller, filter, reader, position, pieces };
     tokio::spawn(stream.run(hangup));
-    let head = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        // A proxy between would wait for more before it passes anything on.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    Ok((head, Body::new(Pieces(body))).into_response())
+    Ok((STREAM_HEAD, Body::new(Pieces(body))).into_response())
 }
 
 /// The number behind which the client wants to start.

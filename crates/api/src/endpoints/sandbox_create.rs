@@ -18,6 +18,7 @@ use super::webhook_create;
 use crate::auth::Caller;
 use crate::body::{RawBody, parse};
 use crate::error::ApiError;
+use crate::sdk::is_before_tokens;
 use crate::segments::echo;
 use crate::{App, paths};
 
@@ -31,7 +32,7 @@ const MAX_WEBHOOKS: usize = 5;
 const TOO_MANY_WEBHOOKS: &str = "webhooks: must be at most 5";
 const WEBHOOK_NAME: &str = "of a sandbox";
 
-/// The two generations of the operation differ in their defaults only.
+/// The two generations of the operation differ in their defaults, and the first can be told to leave out the token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Generation {
     V1,
@@ -47,7 +48,7 @@ impl Generation {
     }
 }
 
-/// Makes a sandbox (first generation: 15 seconds to live and no token unless asked for).
+/// Makes a sandbox (first generation: 15 seconds to live, and its agent asks for a token unless `secure` is false).
 #[utoipa::path(
     post,
     path = paths::SANDBOXES,
@@ -103,8 +104,10 @@ async fn create(
         }
         webhooks.push(webhook_create::build(app, caller, webhook, WebhookId::generate(&*app.entropy)).await?);
     }
-    let request =
-        CreateRequest { idempotency: idempotency(headers, body, generation)?, ..request(new, generation)? };
+    let request = CreateRequest {
+        idempotency: idempotency(headers, body, generation)?,
+        ..request(new, generation, headers)?
+    };
     let created = caller.lives(app).create(&caller.team, request).await?;
     if !webhooks.is_empty() {
         let id = &created.sandbox.id;
@@ -117,7 +120,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-fn request(new: NewSandbox, generation: Generation) -> Result<CreateRequest, ApiError> {
+fn request(new: NewSandbox, generation: Generation, headers: &HeaderMap) -> Result<CreateRequest, ApiError> {
     if let Some(option) = new.unsupported() {
         return Err(ApiError::not_implemented(&format!("option '{option}'")));
     }
@@ -127,7 +130,8 @@ fn request(new: NewSandbox, generation: Generation) -> Result<CreateRequest, Api
     let timeout_s = new.timeout.unwrap_or(generation.default_timeout_s());
     let timeout_s = u64::try_from(timeout_s).ok().filter(|s| *s > 0);
     let timeout_s = timeout_s.ok_or_else(|| ApiError::bad_request(TIMEOUT_NOT_POSITIVE))?;
-    let secure = generation == Generation::V2 || new.secure.unwrap_or(false);
+    // Without a token the id alone opens the agent: only who says so, or could not say otherwise, gets that.
+    let secure = generation == Generation::V2 || new.secure.unwrap_or_else(|| !is_before_tokens(headers));
     let network = new.network.map(|network| NetworkConfig {
         allow_public_traffic: network.allow_public_traffic,
         allow_out: network.allow_out.unwrap_or_default(),
@@ -213,13 +217,14 @@ mod tests {
 
     fn read(mut body: serde_json::Value, generation: Generation) -> Result<CreateRequest, ApiError> {
         body["templateID"] = json!("base");
-        request(serde_json::from_value(body).unwrap(), generation)
+        request(serde_json::from_value(body).unwrap(), generation, &HeaderMap::new())
     }
 
     #[test]
     fn the_generations_differ_in_time_and_token() {
         let v1 = read(json!({}), Generation::V1).unwrap();
-        assert_eq!((v1.timeout.as_secs(), v1.secure), (15, false));
+        assert_eq!((v1.timeout.as_secs(), v1.secure), (15, true));
+        assert!(!read(json!({"secure": false}), Generation::V1).unwrap().secure);
         let v2 = read(json!({"secure": false}), Generation::V2).unwrap();
         assert_eq!((v2.timeout.as_secs(), v2.secure), (300, true));
     }
@@ -229,7 +234,7 @@ mod tests {
         for bad in [
             json!({"timeout": 0}),
             json!({"timeout": -1}),
-            json!({"network": {"allowPublicTraffic": false}}),
+            json!({"secure": false, "network": {"allowPublicTraffic": false}}),
             json!({"network": {"denyOut": ["nowhere"]}}),
             json!({"network": {"denyOut": ["10.0.0.0/33"]}}),
             json!({"network": {"maskRequestHost": "a b"}}),

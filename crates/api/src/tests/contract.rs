@@ -192,8 +192,12 @@ async fn health_says_when_a_part_of_the_server_has_failed() {
 async fn tokens_are_given_as_asked() {
     let door = Door::open().await;
     let v1 = door.ask(Some(KEY), "POST", "/sandboxes", r#"{"templateID":"base"}"#).await;
-    assert_eq!(v1.body.get("envdAccessToken"), None);
-    assert_eq!(v1.body["trafficAccessToken"], serde_json::Value::Null);
+    assert!(v1.body["envdAccessToken"].is_string(), "who says nothing is protected");
+    let kill = format!("/sandboxes/{}", v1.body["sandboxID"].as_str().unwrap());
+    assert_eq!(door.ask(Some(KEY), "DELETE", &kill, "").await.status, StatusCode::NO_CONTENT);
+    let open = door.ask(Some(KEY), "POST", "/sandboxes", r#"{"templateID":"base","secure":false}"#).await;
+    assert_eq!(open.body.get("envdAccessToken"), None);
+    assert_eq!(open.body["trafficAccessToken"], serde_json::Value::Null);
     let closed = r#"{"templateID":"base","secure":true,"network":{"allowPublicTraffic":false}}"#;
     let closed = door.ask(Some(KEY), "POST", "/sandboxes", closed).await;
     assert!(closed.body["envdAccessToken"].is_string());

@@ -23,6 +23,23 @@ fn assert_is_error(answer: &Answer) {
 }
 
 #[tokio::test]
+async fn no_answer_is_for_a_cache_to_keep() {
+    let door = Door::open().await;
+    let made = r#"{"name":"another"}"#;
+    for (key, method, path, body) in [
+        (Some(KEY), "POST", "/v2/sandboxes", r#"{"templateID":"base"}"#),
+        (Some(KEY), "POST", "/api-keys", made),
+        (Some(KEY), "GET", "/teams", ""),
+        (Some(KEY), "GET", "/nowhere", ""),
+        (None, "GET", "/sandboxes", ""),
+        (None, "GET", "/health", ""),
+    ] {
+        let answer = door.ask(key, method, path, body).await;
+        assert_eq!(answer.headers["cache-control"], "no-store", "{method} {path}: {}", answer.status);
+    }
+}
+
+#[tokio::test]
 async fn nonsense_gets_the_right_status_and_a_sentence() {
     let door = Door::open().await;
     let id = door.sandbox(r#"{"templateID":"base"}"#).await;

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
 use http::{HeaderMap, Request, StatusCode};
-use sandscope_model::{KillReason, NetworkConfig};
+use sandscope_model::{KillReason, NetworkConfig, Sandbox};
 use serde_json::json;
 
 use crate::world::{AGENT, PORT, World, echo, to};
@@ -137,6 +137,26 @@ async fn who_could_not_use_a_port_cannot_wake_the_sandbox_by_it() {
         assert_eq!(world.send(request).await.0, StatusCode::OK);
         world.lifecycle.pause(world.team.id, &sandbox.id).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_token_alone_leads_to_its_sandbox_until_that_is_gone() {
+    let world = World::new(echo()).await;
+    let (one, other) = (world.sandbox(None, false).await, world.sandbox(None, false).await);
+    let by_token = async |token: &str| {
+        let request =
+            Request::get("/health").header("host", "127.0.0.1:3000").header("x-access-token", token);
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    let token = |sandbox: &Sandbox| sandbox.spec.envd_access_token.as_ref().unwrap().expose().to_owned();
+    assert_eq!(by_token(&token(&one)).await.0, StatusCode::OK);
+    assert_eq!(by_token(&token(&other)).await.0, StatusCode::OK);
+    world.lifecycle.kill(world.team.id, &one.id, KillReason::Request).await.unwrap();
+    let (status, body) = by_token(&token(&one)).await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    assert!(body.contains("The sandbox was not found"), "{body}");
+    assert_eq!(by_token("").await.0, StatusCode::BAD_GATEWAY);
+    assert_eq!(by_token(&token(&other)).await.0, StatusCode::OK);
 }
 
 #[tokio::test]

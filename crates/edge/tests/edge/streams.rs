@@ -25,6 +25,16 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap().to_ascii_lowercase()
 }
 
+/// The names of the headers in `head`, in order.
+async fn names(stream: &mut (impl AsyncRead + Unpin)) -> Vec<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within("a head", stream.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    head.lines().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect()
+}
+
 async fn say(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
@@ -158,11 +168,11 @@ async fn trailers_pass_both_ways() {
     let asked = head(&mut program).await;
     assert!(asked.contains("te: trailers") && asked.contains("trailer: x-sum"), "{asked}");
     say(&mut client, "1\r\na\r\n0\r\nx-sum: 1\r\n\r\n").await;
-    hears(&mut program, "1\r\na\r\n0\r\nx-sum: 1\r\n\r\n").await;
+    hears(&mut program, "1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n").await;
     let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n";
     say(&mut program, &format!("{answer}1\r\nb\r\n0\r\nx-sum: 2\r\n\r\n")).await;
     assert!(head(&mut client).await.contains("trailer: x-sum"));
-    hears(&mut client, "1\r\nb\r\n0\r\nx-sum: 2\r\n\r\n").await;
+    hears(&mut client, "1\r\nb\r\n0\r\nX-Sum: 2\r\n\r\n").await;
 }
 
 #[tokio::test]
@@ -286,4 +296,32 @@ fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
+}
+
+#[tokio::test]
+async fn names_of_headers_keep_their_letters_both_ways() {
+    let world = World::new(echo()).await;
+    let sandbox = world.sandbox(None, false).await;
+    let headers = ["X-Mixed-cASE: 1", "content-LENGTH: 02"];
+    let (mut client, mut program) = request(&world, &sandbox, "POST /", &headers).await;
+    say(&mut client, "ab").await;
+    assert_eq!(names(&mut program).await, ["host", "X-Mixed-cASE", "content-LENGTH"]);
+    say(&mut program, "HTTP/1.1 200 OK\r\nset-COOKIE: a=1\r\nSet-Cookie: b=2\r\nETag: 1\r\n\r\n").await;
+    let wanted = ["set-COOKIE", "Set-Cookie", "ETag", "X-Accel-Buffering", "Transfer-Encoding", "Date"];
+    let mut found = names(&mut client).await;
+    found.sort_by_key(|name| wanted.iter().position(|it| it == name));
+    assert_eq!(found, wanted, "what is added is written as HTTP/1.1 writes it");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_the_sandboxs_fault() {
+    let world = World::new(echo()).await;
+    let sandbox = world.sandbox(None, false).await;
+    let (mut client, mut program) =
+        request(&world, &sandbox, "POST /", &["transfer-encoding: chunked"]).await;
+    say(&mut client, "2\r\nab\r\n").await;
+    head(&mut program).await;
+    say(&mut client, "no chunk\r\n").await;
+    let answer = head(&mut client).await;
+    assert!(answer.starts_with("http/1.1 400 "), "{answer}");
 }

@@ -9,6 +9,9 @@ use axum::body::Body;
 use axum::routing::{any, get};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use sandscope_edge::{Edge, EdgeOptions, serve_either};
 use sandscope_lifecycle::{Lifecycle, LifecycleOptions};
 use sandscope_lives::CreateRequest;
@@ -98,6 +101,8 @@ impl World {
             lives: Arc::new(FarLives::new(Arc::new(lifecycle.clone()))),
             clock: clock.clone(),
             domain: "localhost".into(),
+            admin_token: None,
+            is_control_path: |path| path.starts_with("/sandboxes/"),
         });
         let control = Router::new().route("/health", get(|| async { "control plane" }));
         Self { router: serve_either(edge, control), lifecycle, runtime, clock, team, _data: data }
@@ -130,12 +135,20 @@ impl World {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    /// The router behind a real socket.
+    /// The router behind a real socket, which keeps the letters of headers' names as the server's does.
     pub(crate) async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = self.router.clone();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let service = TowerToHyperService::new(self.router.clone());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let connection = http1::Builder::new()
+                    .preserve_header_case(true)
+                    .title_case_headers(true)
+                    .serve_connection(TokioIo::new(socket), service.clone());
+                tokio::spawn(connection.with_upgrades());
+            }
+        });
         address
     }
 

@@ -97,6 +97,9 @@ impl Connections {
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(MAX_READ_BYTES)
             .max_headers(MAX_READ_HEADERS)
+            // Programs, and clients of old, may go by the letters of a header's name.
+            .preserve_header_case(true)
+            .title_case_headers(true)
             .serve_connection(io, service)
             .with_upgrades();
         // The time for a head bounds its rest as well.
