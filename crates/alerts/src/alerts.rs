@@ -1,3 +1,4 @@
+use sandscope_model::Steady;
 use sandscope_sampler::LiveRound;
 use sandscope_store::StoreError;
 use sandscope_tasks::{Phase, Task, Tasks};
@@ -70,7 +71,7 @@ impl Alerts {
     fn new(options: AlertOptions) -> Self {
         Self {
             rulebook: Rulebook::new(options.rules.clone()),
-            publisher: Publisher { options },
+            publisher: Publisher { line: Steady::begin(options.clock.clone()), options },
             seconds: Seconds::default(),
             log: Log::default(),
             meters: Meters::default(),

@@ -249,7 +249,8 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
         pressures: None,
     };
     let at = house.clock.now();
-    let round = LiveRound { at, points: vec![point(&long, at), point(&short, at)] };
+    let round =
+        LiveRound { at, uptime: house.clock.uptime(), points: vec![point(&long, at), point(&short, at)] };
     house.alerts.round(&round, 1).await.unwrap();
     let subject = format!("sandbox:{}", long.id);
     assert_eq!(

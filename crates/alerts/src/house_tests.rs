@@ -90,7 +90,7 @@ impl House {
     }
 
     pub(super) async fn round(&mut self) -> Result<(), StoreError> {
-        let round = LiveRound { at: self.clock.now(), points: Vec::new() };
+        let round = LiveRound { at: self.clock.now(), uptime: self.clock.uptime(), points: Vec::new() };
         self.n_rounds += 1;
         self.alerts.round(&round, self.n_rounds).await
     }
@@ -104,8 +104,13 @@ impl House {
     /// A sandbox that runs.
     pub(super) async fn sandbox(&self, of: u8, labels: &[(&str, &str)]) -> Sandbox {
         let (now, entropy) = (self.clock.now(), &*self.options.entropy);
-        let execution =
-            Execution { id: ExecutionId::generate(entropy), started_at: now, vcpu_count: 2, memory_mb: 512 };
+        let execution = Execution {
+            id: ExecutionId::generate(entropy),
+            started_at: now,
+            vcpu_count: 2,
+            memory_mb: 512,
+            span: None,
+        };
         let metadata = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let id = (SandboxId::generate(entropy), self.team, template(of));
         let mut sandbox = Sandbox::example(id, State::Creating { execution: execution.clone() }, now);

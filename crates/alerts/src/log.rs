@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sandscope_model::{
     AlertSource, Event, EventFilter, EventType, KillReason, SubjectKey, TeamId, Timestamp,
 };
-use sandscope_store::{AlertDecision, EventLog, EventQuery, Order, StoreError};
+use sandscope_store::{AlertDecision, EventQuery, Order, StoreError};
 
 use crate::publisher::{Firing, Publisher};
 use crate::rulebook::{Rule, Rulebook};
@@ -117,14 +117,13 @@ impl TeamLog {
         let crashes = EventFilter { reasons: KillReason::CRASHES.to_vec(), ..EventFilter::default() };
         let memory = EventFilter { types: vec![EventType::OutOfMemory], ..EventFilter::default() };
         for filter in [crashes, memory] {
-            self.count_up_to(&options.events, team, EventFilter { start: Some(start), ..filter }, cursor)
-                .await?;
+            self.count_up_to(publisher, team, EventFilter { start: Some(start), ..filter }, cursor).await?;
         }
         (self.cursor, self.stored) = (cursor, cursor);
         let mut fired = Vec::new();
         for Followed { rule, window } in &self.rules {
             let due = window.subjects().filter_map(|subject| {
-                let n = float(window.count(subject, now));
+                let n = float(window.count(subject, publisher.line.now()));
                 rule.rule.is_bad(n).then_some((subject, n))
             });
             for (subject, n) in due {
@@ -143,18 +142,19 @@ impl TeamLog {
 
     async fn count_up_to(
         &mut self,
-        events: &EventLog,
+        publisher: &Publisher,
         team: TeamId,
         filter: EventFilter,
         cursor: u64,
     ) -> Result<(), StoreError> {
+        let (events, line) = (&publisher.options.events, &publisher.line);
         let mut position = None;
         loop {
             let query =
                 EventQuery { filter: filter.clone(), position, limit: BATCH, order: Order::Asc, offset: 0 };
             let page = events.event_page(team, query).await?;
             for event in page.events.iter().take_while(|event| event.sequence <= cursor) {
-                self.count(event);
+                self.count(event, line.past(event.timestamp));
             }
             if !page.has_more || page.position >= cursor {
                 return Ok(());
@@ -163,12 +163,12 @@ impl TeamLog {
         }
     }
 
-    /// Counts an event, and says for whom by which rule.
-    fn count(&mut self, event: &Event) -> Vec<(usize, SubjectKey)> {
+    /// Counts an event that happened at `at`, and says for whom by which rule.
+    fn count(&mut self, event: &Event, at: Timestamp) -> Vec<(usize, SubjectKey)> {
         let mut counted = Vec::new();
         for (index, Followed { rule, window }) in self.rules.iter_mut().enumerate() {
             if counts(rule.rule.metric, event) {
-                counted.extend(window.add(event).map(|subject| (index, subject)));
+                counted.extend(window.add(event, at).map(|subject| (index, subject)));
             }
         }
         counted
@@ -191,9 +191,10 @@ impl TeamLog {
             let mut fired = Vec::new();
             let mut seen = HashSet::new();
             for event in &page.events {
-                for (index, subject) in self.count(event) {
+                let at = publisher.line.past(event.timestamp);
+                for (index, subject) in self.count(event, at) {
                     let Followed { rule, window } = &self.rules[index];
-                    let n = float(window.count(&subject, event.timestamp));
+                    let n = float(window.count(&subject, at));
                     let key = (rule.slot, subject);
                     if rule.rule.is_bad(n)
                         && !self.firing.contains(&key)
@@ -216,7 +217,7 @@ impl TeamLog {
 
     /// Resolves what has fallen below.
     async fn resolve(&mut self, publisher: &Publisher, team: TeamId) -> Result<(), StoreError> {
-        let now = publisher.now();
+        let now = publisher.line.now();
         let (mut resolved, mut gone) = (Vec::new(), Vec::new());
         for (slot, subject) in &self.firing {
             let Some(Followed { rule, window }) = self.rules.iter().find(|f| f.rule.slot == *slot) else {

@@ -67,7 +67,7 @@ impl Meters {
         let numbers: Vec<_> = rules
             .into_iter()
             .map(|rule| {
-                let usage = meter.sum(&open, rule.rule.within_s, now);
+                let usage = meter.sum(&open, rule.rule.within_s, publisher.options.clock.stamp());
                 let value = match (rule.rule.metric, &publisher.options.prices) {
                     (AlertMetric::Cost, Some(prices)) => prices.cost(&usage).as_f64(),
                     (AlertMetric::Cost, None) => 0.0,
@@ -129,7 +129,7 @@ impl Meters {
         publisher.options.stats.evaluated(1);
         let watch = self.watches.entry((team, rule.slot, subject.key())).or_default();
         let before = watch.clone();
-        let decision = match watch.see(&rule.rule, value, now) {
+        let decision = match watch.see(&rule.rule, value, publisher.line.now()) {
             None => return Ok(()),
             Some(AlertChange::Firing) => publisher.fire(team, rule, (subject, None), value, now),
             Some(AlertChange::Resolved) => publisher.resolve(rule.key(subject.key()), Some(value), None),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use sandscope_model::{
-    AlertChange, AlertNotice, Component, EventDraft, EventId, Fact, Origin, SandboxRef, Subject, SubjectKey,
-    TeamId, Timestamp,
+    AlertChange, AlertNotice, Component, EventDraft, EventId, Fact, Origin, SandboxRef, Steady, Subject,
+    SubjectKey, TeamId, Timestamp,
 };
 use sandscope_store::{AlertDecision, AlertKey, AlertStep, FiringAlert, StoreError};
 
@@ -20,9 +20,12 @@ pub(crate) type Firing = HashSet<(u64, SubjectKey)>;
 
 pub(crate) struct Publisher {
     pub(crate) options: AlertOptions,
+    /// On it is decided what has lasted and what is lately, whatever the wall clock is set to.
+    pub(crate) line: Steady,
 }
 
 impl Publisher {
+    /// By the wall clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.options.clock.now()
     }

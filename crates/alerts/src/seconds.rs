@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sandscope_model::{
     AlertChange, AlertMetric, AlertSource, AlertWatch, MetricField as F, Sample, SandboxId, State, Subject,
-    SubjectKey, TeamId,
+    SubjectKey, TeamId, Timestamp,
 };
 use sandscope_store::StoreError;
 
@@ -20,8 +20,8 @@ use sandscope_sampler::{LivePoint, LiveRound};
 const RECALLING: u32 = 30;
 /// What lasts for less, in seconds, is soon there again.
 const WORTH_RECALLING_S: u32 = 10;
-/// How long ago, in seconds, a sandbox may have run whose watches are kept.
-const LATELY_S: i64 = 600;
+/// How long ago a sandbox may have run whose watches are kept.
+const LATELY: std::time::Duration = std::time::Duration::from_secs(600);
 
 #[derive(Default)]
 pub(crate) struct Seconds {
@@ -52,13 +52,13 @@ impl Seconds {
         for point in &round.points {
             for rule in rulebook.of(point.team_id, AlertSource::Samples) {
                 n += 1;
-                self.see(publisher, rule, point).await;
+                self.see(publisher, rule, point, publisher.line.at(round.uptime)).await;
             }
         }
         publisher.options.stats.evaluated(n);
     }
 
-    async fn see(&mut self, publisher: &Publisher, rule: &Arc<Rule>, point: &LivePoint) {
+    async fn see(&mut self, publisher: &Publisher, rule: &Arc<Rule>, point: &LivePoint, at: Timestamp) {
         let value = value(rule.rule.metric, point);
         let id = &point.sample.sandbox_id;
         if self.n_rounds <= RECALLING && !self.watches.contains_key(&(rule.slot, id.clone())) {
@@ -68,7 +68,7 @@ impl Seconds {
         let key = (rule.slot, point.sample.sandbox_id.clone());
         let (_, watch) = self.watches.entry(key).or_insert_with(|| (point.team_id, AlertWatch::default()));
         let before = watch.clone();
-        let Some(change) = watch.see(&rule.rule, value, point.sample.at) else { return };
+        let Some(change) = watch.see(&rule.rule, value, at) else { return };
         if let Err(error) = publish(publisher, rule, point, value, change).await {
             tracing::warn!(rule = rule.rule.name, %error, "an alert cannot be published yet");
             publisher.options.stats.failed();
@@ -100,7 +100,7 @@ impl Seconds {
             }
             self.watches.remove(&(slot, id));
         }
-        let newest = publisher.options.live.newest(publisher.now(), LATELY_S);
+        let newest = publisher.options.live.newest(publisher.options.clock.uptime(), LATELY);
         let lately: HashSet<SandboxId> = newest.into_iter().map(|point| point.sample.sandbox_id).collect();
         self.watches.retain(|(_, id), (_, watch)| watch.is_firing() || lately.contains(id));
         Ok(())
@@ -123,10 +123,9 @@ async fn recall(publisher: &Publisher, rule: &Arc<Rule>, point: &LivePoint) -> A
     let span = std::time::Duration::from_secs(u64::from(rule.rule.for_s) + 60);
     let start = point.sample.at.checked_sub(span).ok();
     match publisher.options.samples.samples(&point.sample.sandbox_id, start, None, None).await {
-        Ok(samples) => samples
-            .iter()
-            .filter(|sample| sample.at < point.sample.at)
-            .for_each(|sample| watch.look_back(&rule.rule, of_sample(sample), sample.at)),
+        Ok(samples) => samples.iter().filter(|sample| sample.at < point.sample.at).for_each(|sample| {
+            watch.look_back(&rule.rule, of_sample(sample), publisher.line.of_label(sample.at))
+        }),
         Err(error) => tracing::debug!(%error, "what was pending cannot be looked up and starts over"),
     }
     watch

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sandscope_model::ledger::{Usage, Window};
-use sandscope_model::{ExecutionSummary, TeamId, Timestamp};
+use sandscope_model::{ExecutionSummary, Stamp, TeamId, Timestamp};
 use sandscope_store::{EventLog, OpenExecution, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -61,12 +61,12 @@ impl UsageMeter {
     }
 
     /// What was used in so many seconds up to `now`, the hour in which they begin from its beginning.
-    pub(crate) fn sum(&self, open: &[OpenExecution], within_s: u32, now: Timestamp) -> Usage {
-        let first = first_hour(within_s, now);
+    pub(crate) fn sum(&self, open: &[OpenExecution], within_s: u32, now: Stamp) -> Usage {
+        let first = first_hour(within_s, now.at);
         let mut sum = Usage::default();
         self.hours.range(first..).for_each(|(_, usage)| sum.merge(usage));
-        let window = Window { start_ms: first * HOUR_MS, end_ms: now.as_millisecond() };
-        open.iter().for_each(|open| sum.add_open(&open.execution, window));
+        let window = Window { start_ms: first * HOUR_MS, end_ms: now.at.as_millisecond() };
+        open.iter().for_each(|open| sum.add_open(&open.execution, window, now));
         sum
     }
 }
@@ -74,6 +74,8 @@ impl UsageMeter {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sandscope_model::Clock as _;
+    use sandscope_testbed::StepClock;
 
     use super::*;
 
@@ -100,7 +102,7 @@ mod tests {
                 meter.add(&ended(start, ms), 0);
                 whole.add_ended(&ended(start, ms), window);
             }
-            let sum = meter.sum(&[], within_s, now);
+            let sum = meter.sum(&[], within_s, StepClock::at(now).stamp());
             prop_assert_eq!((sum.vcpu_ms, sum.mib_ms), (whole.vcpu_ms, whole.mib_ms));
         }
     }

@@ -44,12 +44,13 @@ impl Window {
         Self { within_usec: i64::from(within_s) * 1_000_000, by, subjects: HashMap::new() }
     }
 
-    /// Counts an event, and says to whom. `None`: it has no such label, or there are too many subjects to count for.
-    pub(crate) fn add(&mut self, event: &Event) -> Option<SubjectKey> {
+    /// Counts an event that happened at `at`, and says to whom. `None`: it has no such label, or there are too many
+    /// subjects to count for.
+    pub(crate) fn add(&mut self, event: &Event, at: Timestamp) -> Option<SubjectKey> {
         let found = self.by.subject(event)?;
         let subject = found.key();
         if self.subjects.len() >= MAX_SUBJECTS && !self.subjects.contains_key(&subject) {
-            self.expire(event.timestamp);
+            self.expire(at);
             if self.subjects.len() >= MAX_SUBJECTS {
                 tracing::warn!(%subject, MAX_SUBJECTS, "too many subjects at once: this one is not counted");
                 return None;
@@ -60,7 +61,7 @@ impl Window {
             .subjects
             .entry(subject.clone())
             .or_insert_with(|| Times { at_usec: VecDeque::new(), newest: newest.clone() });
-        let at = event.timestamp.as_microsecond();
+        let at = at.as_microsecond();
         let place = times.at_usec.partition_point(|other| *other <= at);
         times.at_usec.insert(place, at);
         if times.at_usec.len() > MAX_COUNT {

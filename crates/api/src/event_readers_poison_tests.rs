@@ -39,7 +39,7 @@ impl World {
             created_at: now,
         };
         store.facts.create_team(team).await.unwrap();
-        let execution = Execution { id: id(2), started_at: now, vcpu_count: 2, memory_mb: 512 };
+        let execution = Execution { id: id(2), started_at: now, vcpu_count: 2, memory_mb: 512, span: None };
         let ids = ("i0123456789abcdefghij".parse().unwrap(), id(1), "00000000000000000000".parse().unwrap());
         let sandbox = Sandbox::example(ids, State::Running { execution }, now);
         store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Timestamp};
+use sandscope_model::{Clock, Uptime};
 use sandscope_store::{Attempts, EventLog, Facts, Logs, SampleRetention, Samples, StoreError};
 use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
 
 const ROUND: Duration = Duration::from_secs(60);
-const SEALING_S: i64 = 600;
-const REMOVAL_S: i64 = 3600;
+const SEALING: Duration = Duration::from_secs(600);
+const REMOVAL: Duration = Duration::from_secs(3600);
 
 /// What keeping house is made of.
 #[derive(Debug, Clone)]
@@ -38,15 +38,15 @@ pub fn start(options: HousekeepingOptions, tasks: &Tasks) {
 async fn run(options: HousekeepingOptions, stop: CancellationToken) {
     let (mut sealed_at, mut removed_at) = (None, None);
     loop {
-        let now = options.clock.now();
-        let is_due = |done_at: &mut Option<Timestamp>, every_s: i64| {
-            let is_due = done_at.is_none_or(|at| now.as_second() - at.as_second() >= every_s);
+        let now = options.clock.uptime();
+        let is_due = |done_at: &mut Option<Uptime>, every: Duration| {
+            let is_due = done_at.is_none_or(|at| now.since(at) >= every);
             if is_due {
                 *done_at = Some(now);
             }
             is_due
         };
-        let (seals, removes) = (is_due(&mut sealed_at, SEALING_S), is_due(&mut removed_at, REMOVAL_S));
+        let (seals, removes) = (is_due(&mut sealed_at, SEALING), is_due(&mut removed_at, REMOVAL));
         tokio::select! {
             () = stop.cancelled() => return,
             // Everything goes in small batches, so it can stop between any two of them.

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use sandscope_model::{StateName, Timestamp};
+use sandscope_model::{StateName, Uptime};
 
 /// What is asked of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +81,7 @@ pub(crate) struct Inbox<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     ask: Ask,
-    asked_at: Timestamp,
+    asked_at: Uptime,
     request: T,
 }
 
@@ -95,7 +95,7 @@ impl<T> Inbox<T> {
     }
 
     /// Adds a request; gives it back if there is no room.
-    pub(crate) fn push(&mut self, ask: Ask, asked_at: Timestamp, request: T) -> Result<(), T> {
+    pub(crate) fn push(&mut self, ask: Ask, asked_at: Uptime, request: T) -> Result<(), T> {
         if self.is_full() {
             return Err(request);
         }
@@ -104,7 +104,7 @@ impl<T> Inbox<T> {
     }
 
     /// Whose turn is it? `due` is when the sandbox's time is up, if it ever is in its state.
-    pub(crate) fn next(&mut self, has_died: bool, due: Option<Timestamp>, now: Timestamp) -> Turn<T> {
+    pub(crate) fn next(&mut self, has_died: bool, due: Option<Uptime>, now: Uptime) -> Turn<T> {
         if has_died {
             return Turn::Exit;
         }

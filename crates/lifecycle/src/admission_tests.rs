@@ -13,8 +13,8 @@ const ASKS: [Ask; 8] = [
     Ask::Checkpoint,
 ];
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
+fn at(second: u64) -> Uptime {
+    Uptime::new(std::time::Duration::from_secs(second))
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_request_made_in_time_is_heard_before_the_time_is_up() {
 proptest! {
     #[test]
     fn every_request_gets_its_turn_once_and_others_keep_their_order(
-        arrivals in prop::collection::vec((0_usize..8, 0_i64..20), 0..40),
+        arrivals in prop::collection::vec((0_usize..8, 0_u64..20), 0..40),
         capacity in 1_usize..50,
     ) {
         let mut inbox = Inbox::new(capacity);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use sandscope_engine::LaunchSpec;
 use sandscope_lives::{CreateRequest, Created};
 use sandscope_model::{
-    Build, Execution, ExecutionId, Sandbox, SandboxId, SandboxSpec, Secret, State, Team, Template,
+    Build, Execution, ExecutionId, Sandbox, SandboxId, SandboxSpec, Secret, Span, State, Team, Template,
 };
 use sandscope_store::{Admission, IdempotencyKey};
 use tokio::sync::oneshot;
@@ -127,12 +127,14 @@ impl Lifecycle {
         request: &CreateRequest,
     ) -> Sandbox {
         let entropy = &*self.context.entropy;
-        let now = self.context.clock.now();
+        let stamp = self.context.clock.stamp();
+        let (now, due) = (stamp.at, stamp.uptime.after(request.timeout));
         let execution = Execution {
             id: ExecutionId::generate(entropy),
             started_at: now,
             vcpu_count: build.vcpu_count,
             memory_mb: build.memory_mb,
+            span: Some(Span { boot: stamp.boot, started: stamp.uptime, due }),
         };
         let is_private =
             request.network.as_ref().is_some_and(|network| network.allow_public_traffic == Some(false));

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_engine::Ailment;
-use sandscope_model::{Cause, SandboxId, Timestamp};
+use sandscope_model::{Cause, SandboxId, Uptime};
 use tokio::task::JoinSet;
 
 use crate::context::Context;
@@ -39,10 +39,10 @@ pub struct HealthPolicy {
 
 /// Asks until the server stops.
 pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
-    let mut silent: HashMap<SandboxId, Timestamp> = HashMap::new();
-    let mut next_round = after(context.clock.now(), policy.interval);
+    let mut silent: HashMap<SandboxId, Uptime> = HashMap::new();
+    let mut next_round = context.clock.uptime().after(policy.interval);
     loop {
-        let recheck = (!silent.is_empty()).then(|| after(context.clock.now(), RECHECK));
+        let recheck = (!silent.is_empty()).then(|| context.clock.uptime().after(RECHECK));
         let wake_at = recheck.map_or(next_round, |recheck| recheck.min(next_round));
         tokio::select! {
             biased;
@@ -53,8 +53,8 @@ pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
         let running = context.readings.running();
         silent.retain(|id, _| running.contains(id));
         let suspects = context.suspects.take();
-        let due: HashSet<SandboxId> = if context.clock.now() >= next_round {
-            next_round = after(context.clock.now(), policy.interval);
+        let due: HashSet<SandboxId> = if context.clock.uptime() >= next_round {
+            next_round = context.clock.uptime().after(policy.interval);
             running.into_iter().collect()
         } else {
             // Both: somebody under suspicion all the time must not keep those that are silent from being asked again.
@@ -66,8 +66,9 @@ pub(crate) async fn watch(context: Arc<Context>, policy: HealthPolicy) {
                 silent.remove(&id);
                 continue;
             };
-            let since = *silent.entry(id.clone()).or_insert_with(|| context.clock.now());
-            let is_lost = ailment != Ailment::Silent || after(since, policy.patience) <= context.clock.now();
+            let since = *silent.entry(id.clone()).or_insert_with(|| context.clock.uptime());
+            let is_lost =
+                ailment != Ailment::Silent || since.after(policy.patience) <= context.clock.uptime();
             if is_lost {
                 silent.remove(&id);
                 report(&context, &id, ailment.cause());
@@ -101,8 +102,4 @@ fn report(context: &Context, id: &SandboxId, cause: Cause) {
         tracing::warn!(sandbox_id = %id, cause = cause.as_str(), "a sandbox is of no use any more");
         handle.ailment.send_replace(Some(cause));
     }
-}
-
-fn after(at: Timestamp, span: Duration) -> Timestamp {
-    at.checked_add(span).unwrap_or(Timestamp::MAX)
 }

@@ -180,7 +180,7 @@ impl Lifecycle {
             return Err(RequestError::Draining);
         }
         let (reply, answer) = Reply::new();
-        let (asked_at, origin) = (self.context.clock.now(), self.origin.clone());
+        let (asked_at, origin) = (self.context.clock.uptime(), self.origin.clone());
         let envelope = Envelope { asked_at, origin, request: request(reply) };
         let sent = match handle.requests.try_send(envelope) {
             // Ending a sandbox must be possible also while others flood it.

@@ -33,13 +33,12 @@ impl Lifecycle {
     pub async fn processes(&self, team: TeamId, id: &SandboxId) -> Result<Look<Vec<Process>>, RequestError> {
         let sandbox = self.looked_at(team, id)?;
         let (clock, readings) = (&self.context.clock, &self.context.readings);
-        let first_at = clock.now();
-        let first = readings.processes(id).await.map_err(unreadable)?;
+        let first = clock.uptime();
+        let before = readings.processes(id).await.map_err(unreadable)?;
         clock.sleep(WATCH).await;
-        let at = clock.now();
+        let (at, elapsed) = (clock.now(), clock.uptime().since(first));
         let second = readings.processes(id).await.map_err(unreadable)?;
-        let elapsed = Duration::try_from(at.duration_since(first_at)).unwrap_or(WATCH);
-        Ok(Look { sandbox, at, found: Process::between(&first, second, elapsed) })
+        Ok(Look { sandbox, at, found: Process::between(&before, second, elapsed) })
     }
 
     fn looked_at(&self, team: TeamId, id: &SandboxId) -> Result<Arc<Sandbox>, RequestError> {

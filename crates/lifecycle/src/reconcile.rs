@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_engine::{EngineError, Stray, Survey};
-use sandscope_model::{BuildId, Cause, Exit, SandboxId, State, StateName, Timestamp};
+use sandscope_model::{BuildId, Cause, Exit, SandboxId, State, StateName, Timestamp, Uptime};
 use sandscope_store::StoreError;
 use tokio::sync::watch;
 
@@ -81,7 +81,7 @@ pub(crate) async fn run(
     grace: Duration,
     status: watch::Sender<Reconciled>,
 ) {
-    let mut seen: HashMap<Finding, Timestamp> = HashMap::new();
+    let mut seen: HashMap<Finding, Uptime> = HashMap::new();
     loop {
         // Soon again while something is open.
         let pause = if seen.keys().all(|finding| matches!(finding, Finding::MissingLayer(_))) {
@@ -95,9 +95,9 @@ pub(crate) async fn run(
             () = context.nudge.notified() => {}
             () = context.clock.sleep(pause) => {}
         }
-        let begun_at = context.clock.now();
+        let begun_at = context.clock.uptime();
         let round = round(&context, &mut seen, grace).await;
-        let took = Duration::try_from(context.clock.now().duration_since(begun_at)).unwrap_or_default();
+        let took = context.clock.uptime().since(begun_at);
         status.send_modify(|status| {
             status.n_rounds += 1;
             status.n_failed += u64::from(round.is_err());
@@ -124,7 +124,7 @@ struct Round {
 
 async fn round(
     context: &Arc<Context>,
-    seen: &mut HashMap<Finding, Timestamp>,
+    seen: &mut HashMap<Finding, Uptime>,
     grace: Duration,
 ) -> Result<Round, String> {
     let survey = context.engine.survey().await.map_err(|error| {
@@ -135,12 +135,12 @@ async fn round(
         tracing::error!(%error, "the store cannot be compared with the host");
         format!("the store cannot be read: {error}")
     })?;
-    let now = context.clock.now();
+    let now = context.clock.uptime();
     seen.retain(|finding, _| found.contains(finding));
     let mut round = Round::default();
     for finding in found {
         let first_seen = *seen.entry(finding.clone()).or_insert(now);
-        if first_seen.checked_add(grace).is_ok_and(|ripe_at| ripe_at > now) {
+        if first_seen.after(grace) > now {
             continue;
         }
         match settle(context, &finding).await {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sandscope_lives::{Connected, Snapshot, SnapshotName};
-use sandscope_model::{KillReason, Origin, Sandbox, Timestamp};
+use sandscope_model::{KillReason, Origin, Sandbox, Uptime};
 use tokio::sync::oneshot;
 
 use crate::RequestError;
@@ -13,7 +13,7 @@ use crate::admission::Ask;
 /// A request on its way to a driver.
 #[derive(Debug)]
 pub(crate) struct Envelope {
-    pub(crate) asked_at: Timestamp,
+    pub(crate) asked_at: Uptime,
     pub(crate) origin: Origin,
     pub(crate) request: Request,
 }

@@ -61,6 +61,6 @@ async fn follow_connection(shared: &Shared, id: &SandboxId, n_answers: &mut u64)
             shared.facts.append_logs(batch).await?;
             taken_upto = Some(upto);
         }
-        shared.clock.sleep(shared.pace.pause(shared.clock.now(), n_entries, n_bytes)).await;
+        shared.clock.sleep(shared.pace.pause(shared.clock.uptime(), n_entries, n_bytes)).await;
     }
 }

@@ -76,7 +76,7 @@ fn what_contradicts_itself_is_named_once() {
         (event(3, 1, paused(1000, 2000)), "number should be 2"),
         (event(2, 2, Fact::Resumed), "cannot follow running"),
         (event(2, 9, paused(1000, 1000)), "another execution"),
-        (event(2, 1, paused(1000, 999)), "took 1000 ms, it says 999"),
+        (event(2, 1, paused(1000, 1001)), "took 1000 ms, it says 1001"),
         (event(2, 1, killed(None)), "cannot follow running"),
         (event(2, 1, oom(1, 2)), "0 kills were recorded before"),
     ];

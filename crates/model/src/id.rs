@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Entropy;
+use crate::{Entropy, Timestamp};
 
 /// The text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +123,46 @@ fn base36(entropy: &dyn Entropy, n: usize) -> String {
 
 fn is_base36(text: &str) -> bool {
     text.bytes().all(|byte| BASE36.contains(&byte))
+}
+
+/// Random bits of a time-ordered id.
+const ORDERED_BITS: u32 = 74;
+
+impl EventId {
+    /// Whether it is time-ordered; those of early versions are not.
+    pub const fn is_ordered(&self) -> bool {
+        matches!(self.0.get_version_num(), 7)
+    }
+
+    /// The time-ordered (version 7) id of an event of `at`, with the random bits of this one; larger than `last`, if that
+    /// is time-ordered, too. So ids sort as the log does: also within a millisecond, and also where the clock was set
+    /// back.
+    #[must_use]
+    pub fn ordered(self, at: Timestamp, last: Option<Self>) -> Self {
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        let [.., a, b, c, d] = *self.0.as_bytes();
+        let mut random = [0; 10];
+        random.copy_from_slice(&self.0.as_bytes()[6..]);
+        let fresh = Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid());
+        match last {
+            Some(last) if last.is_ordered() && fresh <= last => {
+                last.further(u128::from(u32::from_be_bytes([a, b, c, d])) + 1)
+            }
+            _ => fresh,
+        }
+    }
+
+    /// The time-ordered id that lies `by` behind this one.
+    fn further(self, by: u128) -> Self {
+        let bits = self.0.as_u128();
+        let (millis, high, low) = (bits >> 80, (bits >> 64) & 0xfff, bits & ((1 << 62) - 1));
+        let next = ((millis << ORDERED_BITS) | (high << 62) | low) + by;
+        let mut random = [0; 10];
+        let (high, low) = ((next >> 62) & 0xfff, next & ((1 << 62) - 1));
+        random.copy_from_slice(&((high << 64) | low).to_be_bytes()[6..]);
+        let millis = u64::try_from(next >> ORDERED_BITS).unwrap_or(u64::MAX);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
 }
 
 macro_rules! text_id {
@@ -244,6 +284,16 @@ mod tests {
     }
 
     #[test]
+    fn the_last_id_of_a_millisecond_is_followed_by_one_of_the_next() {
+        let (id, at) = (EventId::from(Uuid::from_u128(1)), Timestamp::from_millisecond(1_000).unwrap());
+        let last: EventId = "00000000-03e8-7fff-bfff-ffffffffffff".parse().unwrap();
+        let next = id.ordered(at, Some(last));
+        assert_eq!(next.to_string(), "00000000-03e9-7000-8000-000000000001");
+        let random: EventId = "ffffffff-ffff-4fff-bfff-ffffffffffff".parse().unwrap();
+        assert_eq!(id.ordered(at, Some(random)), id.ordered(at, None));
+    }
+
+    #[test]
     fn the_legacy_client_suffix_is_dropped_and_a_second_dash_refused() {
         let id: SandboxId = "i0123456789abcdefghij-6532622b".parse().unwrap();
         assert_eq!(id.as_str(), "i0123456789abcdefghij");
@@ -253,6 +303,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ordered_ids_sort_as_they_were_made(
+            drawn in proptest::collection::vec((0_i64..5, any::<u128>(), 0_i64..3), 1..50),
+            start in 0_i64..(1 << 47),
+        ) {
+            let (mut last, mut at) = (None, start);
+            for (ahead, random, behind) in drawn {
+                // A log's times never go back; several are the same.
+                at += ahead;
+                let id = EventId::from(Uuid::from_u128(random));
+                let ordered = id.ordered(Timestamp::from_millisecond(at.saturating_sub(behind).max(0)).unwrap(), last);
+                prop_assert_eq!((ordered.as_uuid().get_version_num(), ordered.as_uuid().get_variant()), (7, uuid::Variant::RFC4122));
+                prop_assert!(last.is_none_or(|last| last < ordered));
+                prop_assert!(last.is_none_or(|last: EventId| last.to_string() < ordered.to_string()));
+                last = Some(ordered);
+            }
+        }
+
         #[test]
         fn any_text_is_accepted_or_refused_without_panic(text in ".*") {
             if let Ok(id) = text.parse::<SandboxId>() {

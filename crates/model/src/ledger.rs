@@ -2,12 +2,15 @@
 //!
 //! An execution's time is counted in whole milliseconds, as the event that ends it says: from the millisecond it
 //! started in up to, not including, the one it ended in. Windows cut it at whole milliseconds, too, so that windows
-//! that adjoin add up to exactly what one window over all of them says.
+//! that adjoin add up to exactly what one window over all of them says. If the wall clock was set while it ran, its time
+//! is what passed on the host, and it lies as early as it started, but ends no later than the event.
 //!
 //! A log may begin in the middle of a life, because retention has removed what was before. Each event says enough
 //! about the state before it to go on from there: see [`before`].
 
-use crate::{Death, Event, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, State, Timestamp};
+use crate::{
+    Death, Event, Execution, ExecutionId, ExecutionSummary, Fact, KillReason, Stamp, State, Timestamp,
+};
 
 /// What a client sees of a sandbox that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,9 +216,18 @@ impl Usage {
         self.add(ran.overlap(window), (execution.vcpu_count, execution.memory_mb), false);
     }
 
-    /// Adds the part of an execution still under way that lies within `window`.
-    pub fn add_open(&mut self, execution: &Execution, window: Window) {
-        let ran = Window { start_ms: execution.started_at.as_millisecond(), end_ms: i64::MAX };
+    /// Adds the part of an execution still under way at `now` that lies within `window`. If the wall clock was set while
+    /// it ran, it is placed where its end will place it: see [`Fact::correct_execution`].
+    pub fn add_open(&mut self, execution: &Execution, window: Window, now: Stamp) {
+        let start_ms = execution.started_at.as_millisecond();
+        let ran = match execution.ran_over_step(now) {
+            None => Window { start_ms, end_ms: i64::MAX },
+            Some(ran) => {
+                let ran_ms = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
+                let start_ms = start_ms.min(now.at.as_millisecond().saturating_sub(ran_ms));
+                Window { start_ms, end_ms: start_ms.saturating_add(ran_ms) }
+            }
+        };
         self.add(ran.overlap(window), (execution.vcpu_count, execution.memory_mb), true);
     }
 

@@ -140,9 +140,17 @@ impl Lived {
         let mut usage = Usage::default();
         let ended = self.events.iter().filter_map(|event| event.ended_execution());
         ended.for_each(|execution| usage.add_ended(execution, window));
-        open_execution(&self.state).into_iter().for_each(|execution| usage.add_open(execution, window));
+        open_execution(&self.state)
+            .into_iter()
+            .for_each(|execution| usage.add_open(execution, window, now()));
         usage
     }
+}
+
+/// Nobody set the wall clock.
+fn now() -> Stamp {
+    let boot = crate::BootId::from(uuid::Uuid::nil());
+    Stamp { at: Timestamp::UNIX_EPOCH, boot, uptime: crate::Uptime::ZERO }
 }
 
 fn run_of(n: u128, started: i64) -> Execution {
@@ -151,6 +159,7 @@ fn run_of(n: u128, started: i64) -> Execution {
         started_at: at(started),
         vcpu_count: 1 + u32::try_from(n % 3).unwrap(),
         memory_mb: 512,
+        span: None,
     }
 }
 

@@ -25,9 +25,11 @@ mod sandbox;
 mod secret;
 mod signal;
 mod state;
+mod steady;
 mod subject;
 mod team;
 mod template;
+mod uptime;
 mod webhook;
 
 pub use activity::{Activity, ActivityBlock, ActivityChange, ActivityPoint};
@@ -59,10 +61,12 @@ pub use prices::{Amount, MalformedAmount, Prices};
 pub use sandbox::{NetworkConfig, OnTimeout, Sandbox, SandboxSpec};
 pub use secret::Secret;
 pub use signal::{Signal, Signals};
-pub use state::{Denied, Execution, Paused, State, StateName, Transition};
+pub use state::{Denied, Execution, Paused, Span, State, StateName, Transition};
+pub use steady::Steady;
 pub use subject::{MalformedSubject, SandboxRef, Subject, SubjectKey};
 pub use team::{ApiKey, KeyMask, Team, TeamLimits};
 pub use template::{Build, Rootfs, Template, TemplateKind};
+pub use uptime::{BootId, Stamp, Uptime};
 pub use webhook::{
     Attempt, AttemptOutcome, ErrorClass, Exception, Ordering, PayloadStyle, Replay, ReplayState,
     RetiredSecret, Retry, Selection, Webhook, WebhookFilter, WebhookHealth, WebhookOptions,

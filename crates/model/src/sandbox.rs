@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, Origin, Rootfs, SandboxId, SandboxRef, Secret, State, Subject, TeamId, TemplateId, Timestamp,
+    BuildId, Origin, Rootfs, SandboxId, SandboxRef, Secret, Stamp, State, Subject, TeamId, TemplateId,
+    Timestamp, Uptime,
 };
 
 /// A sandbox as the store keeps it.
@@ -27,7 +28,7 @@ pub struct Sandbox {
     pub created_at: Timestamp,
     /// When the current (or, if paused, the last) execution started.
     pub started_at: Timestamp,
-    /// When it times out; once paused, when it was paused.
+    /// When it times out, as the wall clock was set when that was decided; once paused, when it was paused.
     pub end_at: Timestamp,
 }
 
@@ -92,6 +93,22 @@ pub struct NetworkConfig {
     /// What programs inside see as the host they were asked for, `${PORT}` standing for the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_request_host: Option<String>,
+}
+
+impl Sandbox {
+    /// When its time is up, of the boot that `now` is of.
+    pub fn due(&self, now: Stamp) -> Uptime {
+        let span = self.state.execution().and_then(|execution| execution.span_at(now));
+        span.map_or_else(|| now.uptime_of(self.end_at), |span| span.due)
+    }
+
+    /// [`end_at`](Self::end_at), as the wall clock shows it that is set as `now` says: what is left of the sandbox's time
+    /// does not change when the clock is set.
+    pub fn end_label(&self, now: Stamp) -> Timestamp {
+        let span = self.state.execution().and_then(|execution| execution.span_at(now));
+        let step = span.and_then(|span| now.step_since(self.end_at, span.due));
+        step.and_then(|step| self.end_at.checked_add(step).ok()).unwrap_or(self.end_at)
+    }
 }
 
 impl SandboxRef {

@@ -19,9 +19,13 @@
 //! [`Execution`] only where something runs. A sandbox that fails while `Creating` was never promised to anybody: its
 //! row is dropped and no event is due.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Death, ExecutionId, ExecutionSummary, Exit, Fact, KillReason, Timestamp};
+use crate::{
+    BootId, Cause, Death, ExecutionId, ExecutionSummary, Exit, Fact, KillReason, Stamp, Timestamp, Uptime,
+};
 
 /// One uninterrupted run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,40 @@ pub struct Execution {
     pub vcpu_count: u32,
     /// Its memory limit, in MiB.
     pub memory_mb: u32,
+    /// Its start and end on a clock that nobody can set; absent in records from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+}
+
+/// From when until when an execution may run, by the host's uptime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The boot of the host that both count from.
+    pub boot: BootId,
+    /// When it started.
+    pub started: Uptime,
+    /// When its time is up.
+    pub due: Uptime,
+}
+
+impl Execution {
+    /// Its span, if it is of the boot that `now` is of.
+    pub fn span_at(&self, now: Stamp) -> Option<Span> {
+        self.span.filter(|span| span.boot == now.boot)
+    }
+
+    /// For how long it has run, if the wall clock was set meanwhile: the times it shows are no measure then.
+    pub fn ran_over_step(&self, now: Stamp) -> Option<Duration> {
+        let span = self.span_at(now)?;
+        now.step_since(self.started_at, span.started)?;
+        Some(now.uptime.since(span.started))
+    }
+
+    /// Its time is up at `due` of the boot that `now` is of.
+    pub fn end_at(&mut self, due: Uptime, now: Stamp) {
+        let started = self.span_at(now).map_or_else(|| now.uptime_of(self.started_at), |span| span.started);
+        self.span = Some(Span { boot: now.boot, started, due });
+    }
 }
 
 /// What a paused sandbox has.
@@ -43,6 +81,9 @@ pub struct Paused {
     pub paused_at: Timestamp,
     /// The execution that ended with the pause.
     pub last_execution_id: ExecutionId,
+    /// Milliseconds that were left of its time; unknown in records from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// Where a sandbox is in its life.
@@ -232,6 +273,18 @@ impl State {
         }
     }
 
+    /// The same, to be changed.
+    pub const fn execution_mut(&mut self) -> Option<&mut Execution> {
+        match self {
+            Self::Creating { execution }
+            | Self::Running { execution }
+            | Self::Pausing { execution }
+            | Self::Resuming { execution, .. }
+            | Self::Killing { execution: Some(execution), .. } => Some(execution),
+            Self::Paused { .. } | Self::Killing { execution: None, .. } | Self::Killed { .. } => None,
+        }
+    }
+
     /// The execution an event in this state belongs to: the current one, or the last.
     pub const fn execution_id(&self) -> ExecutionId {
         match self {
@@ -258,7 +311,7 @@ impl State {
             (Self::Running { execution }, T::PauseRequested) => (Self::Pausing { execution }, None),
             (Self::Pausing { execution }, T::Paused { at }) => {
                 let fact = Fact::Paused { execution: ExecutionSummary::new(&execution, at) };
-                let paused = Paused { paused_at: at, last_execution_id: execution.id };
+                let paused = Paused { paused_at: at, last_execution_id: execution.id, left_ms: None };
                 (Self::Paused { paused }, Some(fact))
             }
             (Self::Pausing { execution }, T::PauseFailed) => (Self::Running { execution }, None),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sandscope_model::{Signal, Timestamp};
+use sandscope_model::{Signal, Timestamp, Uptime};
 use sandscope_sampler::Live;
 use tokio::sync::Mutex;
 
@@ -16,8 +16,8 @@ use crate::sandboxes::Sandboxes;
 /// Requests kept while the collector is away, and their bytes.
 const MAX_QUEUED: usize = 120;
 const MAX_QUEUED_BYTES: usize = 8 << 20;
-/// Seconds after which a point is no longer the present.
-const MAX_AGE_S: i64 = 5;
+/// So long after its reading a point is no longer the present.
+const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// Measures every interval and brings it to the collector, the oldest first.
 pub(crate) struct MetricPump {
@@ -73,19 +73,19 @@ impl MetricPump {
     pub(crate) async fn run(self) {
         let mut queue = self.queue.lock().await;
         let (clock, stop) = (self.shared.clock.clone(), self.shared.stop.clone());
-        let later = |wait: Duration| clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+        let later = |wait: Duration| clock.uptime().after(wait);
         let (mut due, mut again_at) = (later(self.interval), None);
         let mut backoff = Backoff::default();
         loop {
-            let until = again_at.map_or(due, |again: Timestamp| again.min(due));
+            let until = again_at.map_or(due, |again: Uptime| again.min(due));
             if stop.run_until_cancelled(clock.sleep_until(until)).await.is_none() {
                 return;
             }
-            if clock.now() >= due {
+            if clock.uptime() >= due {
                 self.measure(&mut queue);
                 due = later(self.interval);
             }
-            if again_at.is_none_or(|again| clock.now() >= again) {
+            if again_at.is_none_or(|again| clock.uptime() >= again) {
                 // A drain does not wait for it: what is missing then is seconds of figures.
                 let Some(wait) = stop.run_until_cancelled(self.send(&mut queue, &mut backoff)).await else {
                     return;
@@ -96,12 +96,12 @@ impl MetricPump {
     }
 
     fn measure(&self, queue: &mut Queue) {
-        let at = self.shared.clock.now();
+        let now = self.shared.clock.stamp();
         let moment = Moment {
-            at,
+            at: now.at,
             started_at: self.started_at,
             sandboxes: &self.sandboxes.all(),
-            points: &self.live.newest(at, MAX_AGE_S),
+            points: &self.live.newest(now.uptime, MAX_AGE),
             n_sandboxes: self.n_sandboxes,
             stats: &self.shared.stats,
         };

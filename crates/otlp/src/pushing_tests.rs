@@ -59,7 +59,7 @@ impl World {
         };
         store.facts.create_team(team.clone()).await.unwrap();
         let now = clock.now();
-        let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
+        let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512, span: None };
         let id = ("i00000000000000000001".parse().unwrap(), team.id, "00000000000000000000".parse().unwrap());
         let mut sandbox = Sandbox::example(id, State::Running { execution }, now);
         sandbox.spec.alias = Some("base".to_owned());
@@ -155,7 +155,7 @@ impl World {
             loop {
                 clock.wait_for_sleepers(1).await;
                 if let Some(due) = clock.next_due() {
-                    clock.set(due);
+                    clock.advance_to(due);
                 }
                 tokio::task::yield_now().await;
             }
@@ -361,7 +361,7 @@ async fn metrics_come_every_interval_with_units_and_whose_they_are() {
     };
     let team_id = world.sandbox.team_id;
     let point = LivePoint { team_id, sample, totals: Values::NONE, pressures: None };
-    world.live.publish(LiveRound { at, points: vec![point] });
+    world.live.publish(LiveRound { at, uptime: world.clock.uptime(), points: vec![point] });
     world.pass(receiver.until("metrics", |receiver| receiver.metrics().len() >= 2)).await;
     otlp.drain(LIMIT).await;
     let metrics = receiver.metrics();

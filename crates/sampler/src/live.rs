@@ -14,14 +14,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sandscope_model::{
-    MetricField as F, MetricKind, Pressures, Sample, SandboxId, TeamId, Timestamp, Values,
+    MetricField as F, MetricKind, Pressures, Sample, SandboxId, TeamId, Timestamp, Uptime, Values,
 };
 use tokio::sync::broadcast;
 
 /// Seconds kept of each sandbox.
 pub const KEPT: usize = 300;
+/// How long a ring is kept in which nothing comes any more.
+const KEPT_FOR: Duration = Duration::from_secs(300);
 /// Rounds kept for a follower that is behind.
 const ROUNDS: usize = 16;
 
@@ -42,8 +45,10 @@ pub struct LivePoint {
 /// All sandboxes that run, in one second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveRound {
-    /// When the round was read.
+    /// When the round was read, by the wall clock.
     pub at: Timestamp,
+    /// The same by the host's uptime.
+    pub uptime: Uptime,
     /// One point each.
     pub points: Vec<LivePoint>,
 }
@@ -96,6 +101,7 @@ const IN_RING: [F; 4] = [F::CpuUsed, F::MemUsed, F::MemCache, F::DiskUsed];
 struct Ring {
     seconds: VecDeque<Second>,
     newest: LivePoint,
+    read_at: Uptime,
 }
 
 impl Default for Live {
@@ -109,10 +115,10 @@ impl Live {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest point of every sandbox that has run lately; as of `at`, whose is older than `max_age_s` is left out.
-    pub fn newest(&self, at: Timestamp, max_age_s: i64) -> Vec<LivePoint> {
-        let is_new = |point: &&LivePoint| at.as_second() - point.sample.at.as_second() <= max_age_s;
-        self.rings().values().map(|ring| &ring.newest).filter(is_new).cloned().collect()
+    /// The newest point of every sandbox that has run lately; as of `now`, whose is older than `max_age` is left out.
+    pub fn newest(&self, now: Uptime, max_age: Duration) -> Vec<LivePoint> {
+        let is_new = |ring: &&Ring| now.since(ring.read_at) < max_age + Duration::from_secs(1);
+        self.rings().values().filter(is_new).map(|ring| ring.newest.clone()).collect()
     }
 
     /// The sandbox's last seconds, oldest first, `n` at most. Seconds in which it did not run are not there.
@@ -152,9 +158,11 @@ impl Live {
         {
             let mut rings = self.rings();
             for point in &round.points {
-                let ring = rings
-                    .entry(point.sample.sandbox_id.clone())
-                    .or_insert_with(|| Ring { seconds: VecDeque::new(), newest: point.clone() });
+                let ring = rings.entry(point.sample.sandbox_id.clone()).or_insert_with(|| Ring {
+                    seconds: VecDeque::new(),
+                    newest: point.clone(),
+                    read_at: round.uptime,
+                });
                 if ring.seconds.len() == KEPT {
                     ring.seconds.pop_front();
                 }
@@ -162,9 +170,9 @@ impl Live {
                 ring.seconds.push_back(Second { at: point.sample.at, numbers });
                 let totals = if point.totals.is_empty() { ring.newest.totals } else { point.totals };
                 ring.newest = LivePoint { totals, ..point.clone() };
+                ring.read_at = round.uptime;
             }
-            let oldest = round.at.as_second() - i64::try_from(KEPT).unwrap_or(i64::MAX);
-            rings.retain(|_, ring| ring.newest.sample.at.as_second() >= oldest);
+            rings.retain(|_, ring| round.uptime.since(ring.read_at) <= KEPT_FOR);
         }
         // Nobody may be following.
         let _ = self.rounds.send(Arc::new(round));
@@ -177,6 +185,14 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn up(second: u64) -> Uptime {
+        Uptime::new(Duration::from_secs(second))
+    }
+
+    fn round(second: i64, points: Vec<LivePoint>) -> LiveRound {
+        LiveRound { at: at(second), uptime: up(second.unsigned_abs()), points }
     }
 
     fn point(id: u32, second: i64, cpu: u64) -> LivePoint {
@@ -200,27 +216,44 @@ mod tests {
     fn a_ring_keeps_the_last_minutes_and_goes_when_they_are_over() {
         let live = Live::default();
         for second in 0..400 {
-            live.publish(LiveRound { at: at(second), points: vec![point(1, second, 1_234)] });
+            live.publish(round(second, vec![point(1, second, 1_234)]));
         }
         let kept = live.recent(&id(1), usize::MAX);
         assert_eq!((kept.len(), kept[0].at, kept[299].at), (KEPT, at(100), at(399)));
         assert_eq!(kept[0].values, Values::NONE.with(F::CpuUsed, 1_234).with(F::CpuCount, 1));
         assert_eq!(live.recent(&id(1), 2).len(), 2);
-        assert_eq!(live.newest(at(402), 2).len(), 0);
-        assert_eq!(live.newest(at(401), 2).len(), 1);
-        live.publish(LiveRound { at: at(699), points: vec![point(2, 699, 100)] });
+        assert_eq!(live.newest(up(402), Duration::from_secs(2)).len(), 0);
+        assert_eq!(live.newest(up(401), Duration::from_secs(2)).len(), 1);
+        live.publish(round(699, vec![point(2, 699, 100)]));
         assert_eq!(live.recent(&id(1), 1).len(), 1);
-        live.publish(LiveRound { at: at(700), points: Vec::new() });
+        live.publish(round(700, Vec::new()));
         assert!(live.recent(&id(1), 1).is_empty());
+    }
+
+    #[test]
+    fn what_is_new_and_what_is_kept_goes_by_the_time_that_passed() {
+        let live = Live::default();
+        live.publish(round(4_000, vec![point(1, 4_000, 1), point(2, 4_000, 1)]));
+        // The wall clock is set back by an hour; the second sandbox ends.
+        let set_back = |second: i64, points| LiveRound { at: at(second - 3_600), ..round(second, points) };
+        live.publish(set_back(4_001, vec![point(1, 401, 1)]));
+        live.publish(set_back(4_003, vec![point(1, 403, 1)]));
+        let newest = live.newest(up(4_003), Duration::from_secs(2));
+        assert_eq!(newest.iter().map(|point| point.sample.at).collect::<Vec<_>>(), [at(403)]);
+        assert_eq!(live.recent(&id(1), 9).len(), 3);
+        live.publish(set_back(4_300, vec![point(1, 700, 1)]));
+        assert_eq!(live.recent(&id(2), 9).len(), 1);
+        live.publish(set_back(4_301, vec![point(1, 701, 1)]));
+        assert!(live.recent(&id(2), 9).is_empty());
     }
 
     #[test]
     fn totals_stay_until_they_are_read_again() {
         let live = Live::default();
         let read = Values::NONE.with(F::NetSent, 7);
-        live.publish(LiveRound { at: at(0), points: vec![LivePoint { totals: read, ..point(1, 0, 1) }] });
-        live.publish(LiveRound { at: at(1), points: vec![point(1, 1, 1)] });
-        assert_eq!(live.newest(at(1), 2)[0].totals, read);
+        live.publish(round(0, vec![LivePoint { totals: read, ..point(1, 0, 1) }]));
+        live.publish(round(1, vec![point(1, 1, 1)]));
+        assert_eq!(live.newest(up(1), Duration::from_secs(2))[0].totals, read);
     }
 
     #[tokio::test]
@@ -233,7 +266,7 @@ mod tests {
         let mut follower = live.follow();
         assert!(live.is_followed());
         for second in 0..20 {
-            live.publish(LiveRound { at: at(second), points: Vec::new() });
+            live.publish(round(second, Vec::new()));
         }
         assert!(matches!(follower.recv().await, Err(broadcast::error::RecvError::Lagged(4))));
         assert_eq!(follower.recv().await.unwrap().at, at(4));

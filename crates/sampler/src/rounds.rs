@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use sandscope_model::{Counters, Sample, SandboxId, TeamId, Timestamp};
+use sandscope_model::{Counters, Sample, SandboxId, Stamp, TeamId, Timestamp, Uptime};
 
 use crate::{Subject, derive};
 
@@ -17,10 +17,10 @@ struct Tracked {
     subject: Subject,
     /// What the next sample is measured from.
     last: Counters,
-    due: Timestamp,
+    due: Uptime,
     /// What the next second is measured from.
     last_second: Counters,
-    second_due: Timestamp,
+    second_due: Uptime,
 }
 
 /// What one reading was good for.
@@ -67,7 +67,7 @@ impl Rounds {
 
     /// What to read at `now`, given what runs. Whatever does not run is forgotten: when it is resumed it starts over,
     /// so that the time it stood still is in no sample.
-    pub(crate) fn begin(&mut self, now: Timestamp, running: Vec<SandboxId>) -> Round {
+    pub(crate) fn begin(&mut self, now: Uptime, running: Vec<SandboxId>) -> Round {
         let runs: HashSet<&SandboxId> = running.iter().collect();
         self.tracked.retain(|id, _| runs.contains(id));
         let mut round = Round { new: Vec::new(), due: Vec::new() };
@@ -84,10 +84,10 @@ impl Rounds {
     }
 
     /// Takes a sandbox's first reading, which says nothing yet.
-    pub(crate) fn start(&mut self, now: Timestamp, subject: Subject, reading: Counters) {
+    pub(crate) fn start(&mut self, now: Uptime, subject: Subject, reading: Counters) {
         let tracked = Tracked {
-            due: after(now, SHORTEST_SPAN),
-            second_due: after(now, SHORTEST_SPAN),
+            due: now.after(SHORTEST_SPAN),
+            second_due: now.after(SHORTEST_SPAN),
             last_second: reading.clone(),
             last: reading,
             subject,
@@ -96,18 +96,18 @@ impl Rounds {
     }
 
     /// Takes a further reading and says what can be made of it.
-    pub(crate) fn take(&mut self, now: Timestamp, id: &SandboxId, reading: Counters) -> Taken {
+    pub(crate) fn take(&mut self, now: Stamp, id: &SandboxId, reading: Counters) -> Taken {
         let due = self.next_due(now);
-        let second_due = next_multiple(after(now, SHORTEST_SPAN / 2), SHORTEST_SPAN);
+        let second_due = now.uptime_of(next_multiple(after(now.at, SHORTEST_SPAN / 2), SHORTEST_SPAN));
         let every_second = self.every_second;
         let Some(tracked) = self.tracked.get_mut(id) else { return Taken::default() };
         let mut taken = Taken { team_id: Some(tracked.subject.team_id), ..Taken::default() };
         if every_second {
-            taken.second = derive(&tracked.last_second, &reading, &tracked.subject, now);
+            taken.second = derive(&tracked.last_second, &reading, &tracked.subject, now.at);
             tracked.second_due = second_due;
         }
-        if tracked.due <= now {
-            taken.sample = derive(&tracked.last, &reading, &tracked.subject, now);
+        if tracked.due <= now.uptime {
+            taken.sample = derive(&tracked.last, &reading, &tracked.subject, now.at);
             tracked.due = due;
             tracked.last = reading.clone();
         }
@@ -121,19 +121,23 @@ impl Rounds {
     }
 
     /// The next tick after `now`: ticks are the whole multiples of the interval since 1970, so that a bucket of that
-    /// width holds one sample.
-    pub(crate) fn next_tick(&self, now: Timestamp) -> Timestamp {
-        next_multiple(now, self.interval)
+    /// width holds one sample. Where the wall clock is set in between, the ticks after that one are its new ones.
+    fn next_tick(&self, now: Stamp) -> Uptime {
+        now.uptime_of(next_multiple(now.at, self.interval))
     }
 
     /// When to wake next.
-    pub(crate) fn next_wake(&self, now: Timestamp) -> Timestamp {
-        if self.every_second { next_multiple(now, SHORTEST_SPAN) } else { self.next_tick(now) }
+    pub(crate) fn next_wake(&self, now: Stamp) -> Uptime {
+        if self.every_second {
+            now.uptime_of(next_multiple(now.at, SHORTEST_SPAN))
+        } else {
+            self.next_tick(now)
+        }
     }
 
-    fn next_due(&self, now: Timestamp) -> Timestamp {
+    fn next_due(&self, now: Stamp) -> Uptime {
         // Each bucket gets its sample: one that is too close to the tick is made later, not left out.
-        self.next_tick(now).max(after(now, SHORTEST_SPAN))
+        self.next_tick(now).max(now.uptime.after(SHORTEST_SPAN))
     }
 }
 

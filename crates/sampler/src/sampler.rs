@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_engine::{Depth, ReadError, Reading, Readings, Wanted};
-use sandscope_model::{Clock, Sample, SandboxId, Timestamp};
+use sandscope_model::{Clock, Sample, SandboxId, Stamp, Uptime};
 use sandscope_store::NodeFacts;
 use sandscope_tasks::{Phase, Task, Tasks};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +12,8 @@ use crate::{Live, LivePoint, LiveRound, SamplerStats, Subject};
 
 /// How often the sampler looks for sandboxes it does not know.
 const LOOK: Duration = Duration::from_millis(250);
-/// Seconds after its time at which a round counts as late.
-const LATE_S: i64 = 1;
+/// So long after its time a round counts as late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What a sampler is made of.
 #[derive(Clone)]
@@ -52,22 +52,22 @@ pub fn start(options: SamplerOptions, tasks: &Tasks) {
 async fn run(options: SamplerOptions, stop: CancellationToken) {
     let mut rounds = Rounds::new(options.interval, options.live.is_some());
     let mut is_storing = true;
-    let mut meant_at: Option<Timestamp> = None;
+    let mut meant_at: Option<Uptime> = None;
     let mut published_at = None;
     loop {
-        let now = options.clock.now();
-        if meant_at.is_some_and(|meant_at| now.duration_since(meant_at).as_secs() >= LATE_S) {
+        let now = options.clock.stamp();
+        if meant_at.is_some_and(|meant_at| now.uptime.since(meant_at) >= LATE) {
             options.stats.late();
         }
         let found = round(&options, &mut rounds, now).await;
-        let took = Duration::try_from(options.clock.now().duration_since(now)).unwrap_or_default();
+        let took = options.clock.uptime().since(now.uptime);
         options.stats.round(found.points.len(), took);
         // Once a second also if there is nothing to report: followers see time pass.
         if let Some(live) = &options.live
-            && (!found.points.is_empty() || published_at != Some(now.as_second()))
+            && (!found.points.is_empty() || published_at != Some(now.at.as_second()))
         {
-            published_at = Some(now.as_second());
-            live.publish(LiveRound { at: now, points: found.points });
+            published_at = Some(now.at.as_second());
+            live.publish(LiveRound { at: now.at, uptime: now.uptime, points: found.points });
         }
         let samples = found.samples;
         if !samples.is_empty() {
@@ -82,8 +82,7 @@ async fn run(options: SamplerOptions, stop: CancellationToken) {
             }
             is_storing = stored.is_ok();
         }
-        let next_look = now.checked_add(LOOK).unwrap_or(Timestamp::MAX);
-        let wake_at = next_look.min(rounds.next_wake(now));
+        let wake_at = now.uptime.after(LOOK).min(rounds.next_wake(now));
         meant_at = Some(wake_at);
         tokio::select! {
             () = stop.cancelled() => return,
@@ -102,8 +101,8 @@ struct Found {
 }
 
 /// Reads whatever is due and derives its samples.
-async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) -> Found {
-    let round = rounds.begin(now, options.readings.running());
+async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Stamp) -> Found {
+    let round = rounds.begin(now.uptime, options.readings.running());
     let mut found = Found::default();
     if round.new.is_empty() && round.due.is_empty() {
         return found;
@@ -130,7 +129,7 @@ async fn round(options: &SamplerOptions, rounds: &mut Rounds, now: Timestamp) ->
         match reading {
             Ok(Reading { counters, .. }) => {
                 if let Some(subject) = subject(&*options.facts, &id).await {
-                    rounds.start(now, subject, counters);
+                    rounds.start(now.uptime, subject, counters);
                 }
             }
             Err(error) => report(options, &id, &error),

@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sandscope_api::Health;
 use sandscope_lifecycle::{Lifecycle, Reconciled};
-use sandscope_model::{Clock, MetricField, StateName, Timestamp};
+use sandscope_model::{Clock, MetricField, StateName, Timestamp, Uptime};
 use sandscope_sampler::Live;
 use sandscope_wire::details::{PressureMetric, PressureMetrics, StallMetric};
 use sandscope_wire::node::{
@@ -17,10 +18,10 @@ use sandscope_wire::node::{
 };
 use tokio::sync::watch;
 
-/// Seconds after which a point is no longer the present.
-const MAX_AGE_S: i64 = 5;
+/// So long after its reading a point is no longer the present.
+const MAX_AGE: Duration = Duration::from_secs(5);
 /// Milliseconds over which CPU in use is measured at least.
-const LEAST_SPAN_MS: i64 = 1_000;
+const LEAST_SPAN: Duration = Duration::from_secs(1);
 
 /// What the view is made of.
 pub(crate) struct Node {
@@ -38,7 +39,7 @@ pub(crate) struct Node {
 /// How busy the machine was between two readings.
 #[derive(Debug, Default)]
 pub(crate) struct CpuMeter {
-    read_at: Option<Timestamp>,
+    read_at: Option<Uptime>,
     total: u64,
     idle: u64,
     percent: u32,
@@ -46,10 +47,8 @@ pub(crate) struct CpuMeter {
 
 impl CpuMeter {
     /// Takes the first line of `/proc/stat`.
-    pub(crate) fn read(&mut self, stat: &str, now: Timestamp) -> u32 {
-        let is_new = self
-            .read_at
-            .is_none_or(|at| now.as_millisecond().saturating_sub(at.as_millisecond()) >= LEAST_SPAN_MS);
+    pub(crate) fn read(&mut self, stat: &str, now: Uptime) -> u32 {
+        let is_new = self.read_at.is_none_or(|at| now.since(at) >= LEAST_SPAN);
         let Some(line) = stat.lines().next().filter(|_| is_new) else { return self.percent };
         let ticks: Vec<u64> = line.split_ascii_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
         // Guests' time is part of that of their hosts' processes.
@@ -120,7 +119,7 @@ impl Node {
     }
 
     fn used(&self) -> NodeUse {
-        self.live.newest(self.clock.now(), MAX_AGE_S).into_iter().fold(NodeUse::default(), |used, point| {
+        self.live.newest(self.clock.uptime(), MAX_AGE).into_iter().fold(NodeUse::default(), |used, point| {
             let sample = point.sample;
             NodeUse {
                 cpu_cores: used.cpu_cores + sample.cpus_used(),
@@ -139,7 +138,7 @@ impl Node {
             .cpu
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .read(&text("/proc/stat"), self.clock.now());
+            .read(&text("/proc/stat"), self.clock.uptime());
         NodeMetrics {
             allocated_cpu: given.cpus,
             cpu_percent,
@@ -256,8 +255,8 @@ fn disk(dir: &Path, mountinfo: &str) -> Option<NodeDisk> {
 mod tests {
     use super::*;
 
-    fn at(ms: i64) -> Timestamp {
-        Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
+    fn at(ms: u64) -> Uptime {
+        Uptime::new(Duration::from_millis(50_000 + ms))
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -33,8 +33,8 @@ use super::node::{self, Node};
 
 use super::export::ExportFigures;
 
-/// Seconds after which a point is no longer the present.
-const MAX_AGE_S: i64 = 5;
+/// So long after its reading a point is no longer the present.
+const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// What the port reports.
 pub(crate) struct Operator {
@@ -108,7 +108,7 @@ fn float(n: u64) -> f64 {
 
 impl Operator {
     fn sandboxes(&self, text: &mut Exposition) {
-        let points = self.live.newest(self.clock.now(), MAX_AGE_S);
+        let points = self.live.newest(self.clock.uptime(), MAX_AGE);
         let groups = fleet(&self.lifecycle.sandboxes(), &points);
         text.family("sandscope_sandboxes", Kind::Gauge, "Sandboxes by state.");
         for ((team, template), group) in &groups {

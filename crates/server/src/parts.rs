@@ -111,6 +111,7 @@ impl Parts {
             stats: Arc::clone(&stats),
         };
         sandscope_sampler::start(options, &self.tasks);
+        sandscope_system::report_clock_steps(Arc::clone(&self.clock), &self.tasks);
         let options = AlertOptions {
             rules: config.alerts.clone(),
             prices: config.prices.clone(),

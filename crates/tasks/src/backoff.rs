@@ -1,7 +1,7 @@
 //! How soon a task that failed starts again. Pure.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How soon a task that failed starts again, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) enum Next {
 pub(crate) struct Failures {
     backoff: Backoff,
     /// In order; one more than the most at the longest.
-    at: VecDeque<SystemTime>,
+    at: VecDeque<Duration>,
 }
 
 impl Failures {
@@ -50,11 +50,10 @@ impl Failures {
         Self { backoff, at: VecDeque::new() }
     }
 
-    /// A failure at `now`.
-    pub(crate) fn add(&mut self, now: SystemTime) -> Next {
+    /// A failure at `now`, the time since some fixed moment.
+    pub(crate) fn add(&mut self, now: Duration) -> Next {
         let Backoff { first, longest, most, within } = self.backoff;
-        // A clock that was set back makes no failure older.
-        let age = |at: &SystemTime| now.duration_since(*at).unwrap_or_default();
+        let age = |at: &Duration| now.saturating_sub(*at);
         while self.at.front().is_some_and(|at| age(at) >= within) {
             self.at.pop_front();
         }
@@ -76,8 +75,8 @@ mod tests {
 
     use super::*;
 
-    fn at(ms: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
     #[test]

@@ -29,8 +29,8 @@ impl Tasks {
 
     /// Stops everything, phase after phase. A task that has not ended when `limit` and a grace are over is cut off.
     pub async fn drain(&self, limit: Duration) {
-        let deadline = self.now() + limit;
-        let left = || deadline.duration_since(self.now()).unwrap_or_default();
+        let deadline = self.uptime().saturating_add(limit);
+        let left = || deadline.saturating_sub(self.uptime());
         for (phase, tasks) in &self.shared.phases {
             tasks.stop.cancel();
             let steps = std::mem::take(&mut *tasks.steps.lock().unwrap_or_else(PoisonError::into_inner));

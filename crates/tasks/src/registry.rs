@@ -108,6 +108,10 @@ impl Tasks {
         self.shared.timer.now()
     }
 
+    pub(crate) fn uptime(&self) -> Duration {
+        self.shared.timer.uptime()
+    }
+
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
         self.shared.timer.sleep(duration)
     }

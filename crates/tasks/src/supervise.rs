@@ -147,7 +147,7 @@ impl Supervisor {
                 return self.ended(Some(why));
             }
             let exit = TaskExit { at: now, failure: Some(why.clone()) };
-            let wait = match failures.as_mut().map(|failures| failures.add(now)) {
+            let wait = match failures.as_mut().map(|failures| failures.add(self.tasks.uptime())) {
                 Some(Next::Again(wait)) => wait,
                 Some(Next::TooOften(n)) => {
                     return self

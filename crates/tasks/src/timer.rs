@@ -7,8 +7,11 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// Where supervisors and drains take the time from.
 pub trait Timer: Send + Sync + 'static {
-    /// The current time.
+    /// The current time: a label, which may be set at any moment.
     fn now(&self) -> SystemTime;
+
+    /// The time since some fixed moment: it only ever passes, and durations are taken from it.
+    fn uptime(&self) -> Duration;
 
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> Sleep;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sandscope_model::{Clock, Sleep, Timestamp};
+use sandscope_model::{BootId, Clock, Sleep, Timestamp, Uptime};
 
 use crate::StepClock;
 
@@ -33,11 +33,19 @@ impl PoisonClock {
 }
 
 impl Clock for PoisonClock {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
+    fn wall(&self) -> Timestamp {
+        self.clock.wall()
     }
 
-    fn sleep_until(&self, at: Timestamp) -> Sleep {
+    fn uptime(&self) -> Uptime {
+        self.clock.uptime()
+    }
+
+    fn boot(&self) -> BootId {
+        self.clock.boot()
+    }
+
+    fn sleep_until(&self, at: Uptime) -> Sleep {
         self.clock.sleep_until(at)
     }
 

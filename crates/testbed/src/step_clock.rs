@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sandscope_model::{Clock, Sleep, Timestamp};
+use jiff::SignedDuration;
+use sandscope_model::{BootId, Clock, Sleep, Stamp, Timestamp, Uptime};
 use tokio::sync::{oneshot, watch};
 
 /// A clock that moves only when a test moves it.
@@ -27,10 +28,15 @@ pub struct StepClock {
 #[derive(Debug)]
 struct Inner {
     now: Timestamp,
+    uptime: Uptime,
+    boot: BootId,
     next_ticket: u64,
     /// Who sleeps, by when they want to be woken; the ticket keeps equal times apart.
-    sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
+    sleepers: BTreeMap<(Uptime, u64), oneshot::Sender<()>>,
 }
+
+/// How long the host has been up when a clock begins.
+const UPTIME: Duration = Duration::from_secs(100_000);
 
 impl StepClock {
     /// A clock that shows 2026-01-01T00:00:00Z.
@@ -40,22 +46,19 @@ impl StepClock {
 
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        let inner = Inner { now, next_ticket: 0, sleepers: BTreeMap::new() };
+        let (uptime, boot) = (Uptime::new(UPTIME), BootId::from(uuid::Uuid::from_u128(1)));
+        let inner = Inner { now, uptime, boot, next_ticket: 0, sleepers: BTreeMap::new() };
         Self { inner: Arc::new(Mutex::new(inner)), n_sleepers: watch::Sender::new(0) }
     }
 
-    /// Moves the time forward and wakes everybody whose time has come.
+    /// Lets time pass and wakes everybody whose time has come. A host that was suspended meanwhile looks the same.
     pub fn advance(&self, by: Duration) {
-        let to = self.lock().now.checked_add(by).unwrap_or(Timestamp::MAX);
-        self.set(to);
-    }
-
-    /// Moves the time to `to`, also backwards, and wakes everybody whose time has come.
-    pub fn set(&self, to: Timestamp) {
         let due = {
             let mut inner = self.lock();
-            inner.now = to;
-            let later = inner.sleepers.split_off(&(to, u64::MAX));
+            inner.now = inner.now.checked_add(by).unwrap_or(Timestamp::MAX);
+            inner.uptime = inner.uptime.after(by);
+            let now = inner.uptime;
+            let later = inner.sleepers.split_off(&(now, u64::MAX));
             std::mem::replace(&mut inner.sleepers, later)
         };
         for (_, wake) in due {
@@ -65,9 +68,30 @@ impl StepClock {
         self.count();
     }
 
-    /// The earliest time somebody waits for.
+    /// Lets time pass up to `to`, which lies ahead on the wall clock.
+    pub fn advance_to(&self, to: Timestamp) {
+        let ahead = to.duration_since(self.now());
+        self.advance(ahead.try_into().unwrap_or_default());
+    }
+
+    /// Somebody sets the wall clock, forward or back: no time passes, and nobody wakes.
+    pub fn step_wall(&self, by: SignedDuration) {
+        let mut inner = self.lock();
+        inner.now = inner.now.checked_add(by).unwrap_or(inner.now);
+    }
+
+    /// The host has been restarted: its uptime begins anew.
+    pub fn reboot(&self) {
+        let mut inner = self.lock();
+        inner.uptime = Uptime::ZERO;
+        inner.boot = BootId::from(uuid::Uuid::from_u128(2));
+    }
+
+    /// The earliest time somebody waits for, as the wall clock will show it.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.lock().sleepers.keys().next().map(|(at, _)| *at)
+        let inner = self.lock();
+        let stamp = Stamp { at: inner.now, boot: inner.boot, uptime: inner.uptime };
+        inner.sleepers.keys().next().map(|(at, _)| stamp.label(*at))
     }
 
     /// How many sleeps are under way.
@@ -99,14 +123,22 @@ impl Default for StepClock {
 }
 
 impl Clock for StepClock {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         self.lock().now
     }
 
-    fn sleep_until(&self, at: Timestamp) -> Sleep {
+    fn uptime(&self) -> Uptime {
+        self.lock().uptime
+    }
+
+    fn boot(&self) -> BootId {
+        self.lock().boot
+    }
+
+    fn sleep_until(&self, at: Uptime) -> Sleep {
         let registered = {
             let mut inner = self.lock();
-            if inner.now >= at {
+            if inner.uptime >= at {
                 None
             } else {
                 let ticket = inner.next_ticket;
@@ -128,7 +160,7 @@ impl Clock for StepClock {
 /// Takes a sleeper off the list when its future is dropped.
 struct Bed {
     clock: StepClock,
-    key: (Timestamp, u64),
+    key: (Uptime, u64),
 }
 
 impl Drop for Bed {
@@ -159,6 +191,18 @@ mod tests {
         let clock = StepClock::new();
         drop(clock.sleep(Duration::from_secs(1)));
         assert_eq!(clock.next_due(), None);
-        clock.sleep_until(clock.now()).await;
+        clock.sleep_until(clock.uptime()).await;
+    }
+
+    #[tokio::test]
+    async fn setting_the_wall_clock_wakes_nobody_and_keeps_nobody_asleep() {
+        let clock = StepClock::new();
+        let sleeper = tokio::spawn(clock.sleep(Duration::from_secs(10)));
+        clock.wait_for_sleepers(1).await;
+        clock.step_wall(SignedDuration::from_hours(2));
+        assert_eq!(clock.n_sleepers(), 1);
+        clock.step_wall(SignedDuration::from_hours(-3));
+        clock.advance(Duration::from_secs(10));
+        sleeper.await.unwrap();
     }
 }

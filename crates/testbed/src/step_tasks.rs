@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sandscope_model::Clock;
+use sandscope_model::{Clock, Uptime};
 use sandscope_tasks::{Sleep, Tasks, Timer};
 
 struct ClockTimer(Arc<dyn Clock>);
@@ -10,6 +10,10 @@ impl Timer for ClockTimer {
     fn now(&self) -> SystemTime {
         let since_1970 = u64::try_from(self.0.now().as_microsecond()).unwrap_or(0);
         SystemTime::UNIX_EPOCH + Duration::from_micros(since_1970)
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.uptime().since(Uptime::ZERO)
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {

@@ -63,7 +63,7 @@ impl Attempter {
         let headers = headers(webhook, event, id, started_at, &body);
         let started = Instant::now();
         let mut reply = PartialReply::default();
-        let deadline = self.clock.sleep_until(after(started_at, timeout));
+        let deadline = self.clock.sleep(timeout);
         let outcome = tokio::select! {
             ended = self.exchange(webhook, &headers, &body, &mut reply) => outcome(ended),
             () = deadline => timed_out(timeout),

@@ -1,4 +1,4 @@
-//! What is due to one webhook: the cursor and the exceptions, as pure bookkeeping.
+//! What is due to one webhook: the cursor and the exceptions, as pure bookkeeping. All times are on the deliverer's line.
 //!
 //! ```text
 //! the team's log   1 2 3 4 5 6 7 8 9 …
@@ -61,6 +61,8 @@ pub(crate) enum Settled {
 
 struct Open {
     event: Arc<Event>,
+    /// Since when it waits.
+    since: Timestamp,
     subject: SubjectKey,
     in_flight: bool,
 }
@@ -162,9 +164,9 @@ impl Backlog {
         self.fetched
     }
 
-    /// The oldest event that was read and is not settled.
-    pub(crate) fn oldest(&self) -> Option<&Arc<Event>> {
-        self.open.values().next().map(|open| &open.event)
+    /// The oldest event that was read and is not settled, and since when it waits.
+    pub(crate) fn oldest(&self) -> Option<(&Arc<Event>, Timestamp)> {
+        self.open.values().next().map(|open| (&open.event, open.since))
     }
 
     /// How many more events may be read.
@@ -180,8 +182,8 @@ impl Backlog {
         self.room() >= MAX_OPEN / 2 || self.open.iter().filter(is_ready).take(n_vacant).count() < n_vacant
     }
 
-    /// Takes in the next event of the log. One seen already is ignored.
-    pub(crate) fn offer(&mut self, event: Arc<Event>, wanted: bool) {
+    /// Takes in the next event of the log, which happened at `since`. One seen already is ignored.
+    pub(crate) fn offer(&mut self, event: Arc<Event>, since: Timestamp, wanted: bool) {
         if event.sequence <= self.fetched {
             return;
         }
@@ -189,7 +191,7 @@ impl Backlog {
         if wanted && !self.ahead.contains(&event.sequence) {
             let subject = event.subject.key();
             self.waiting.entry(subject.clone()).or_default().insert(event.sequence);
-            self.open.insert(event.sequence, Open { event, subject, in_flight: false });
+            self.open.insert(event.sequence, Open { event, since, subject, in_flight: false });
         }
     }
 

@@ -59,7 +59,7 @@ fn what_was_set_aside_ahead_of_the_cursor_is_not_repeated_beyond_the_window() {
     let read = |backlog: &mut Backlog| {
         for (event, wanted) in log.iter().skip(backlog.fetched() as usize) {
             if backlog.room() > 0 {
-                backlog.offer(Arc::clone(event), *wanted);
+                backlog.offer(Arc::clone(event), Timestamp::UNIX_EPOCH, *wanted);
             }
         }
     };
@@ -138,7 +138,7 @@ proptest! {
             for (event, wanted) in log.iter().skip(backlog.fetched() as usize) {
                 backlog.make_room(now);
                 if backlog.room() == 0 { break }
-                backlog.offer(Arc::clone(event), *wanted);
+                backlog.offer(Arc::clone(event), Timestamp::UNIX_EPOCH, *wanted);
             }
             match step {
                 Step::Start => if let Some(job) = backlog.next(now) {

@@ -62,7 +62,7 @@ fn the_cursor_waits_for_the_oldest_and_passes_what_is_not_wanted() {
     let policy = RetryPolicy::default();
     let mut backlog = backlog(8);
     for sequence in 1..=4 {
-        backlog.offer(event(sequence, sequence), sequence != 2);
+        backlog.offer(event(sequence, sequence), Timestamp::UNIX_EPOCH, sequence != 2);
     }
     let jobs = take_all(&mut backlog, at(0));
     assert_eq!(jobs.iter().map(|job| job.sequence).collect::<Vec<_>>(), [1, 3, 4]);
@@ -77,7 +77,7 @@ fn the_cursor_waits_for_the_oldest_and_passes_what_is_not_wanted() {
 fn a_failure_is_set_aside_retried_as_the_policy_says_and_then_exhausted() {
     let policy = RetryPolicy::default();
     let mut backlog = backlog(8);
-    backlog.offer(event(1, 1), true);
+    backlog.offer(event(1, 1), Timestamp::UNIX_EPOCH, true);
     let mut now = at(0);
     for n_attempts in 1..=4 {
         let [job] = take_all(&mut backlog, now).try_into().unwrap();
@@ -102,7 +102,7 @@ fn the_log_is_read_for_many_events_or_when_the_window_would_stay_empty() {
     let mut backlog = backlog(2);
     assert!(backlog.wants_to_read());
     for sequence in 1..=40 {
-        backlog.offer(event(sequence, sequence), true);
+        backlog.offer(event(sequence, sequence), Timestamp::UNIX_EPOCH, true);
     }
     assert!(!backlog.wants_to_read(), "room for 24, and enough at hand");
     let mut jobs = take_all(&mut backlog, at(0));
@@ -123,12 +123,12 @@ fn the_log_is_read_for_many_events_or_when_the_window_would_stay_empty() {
 fn the_log_is_read_past_many_events_of_one_sandbox() {
     let mut backlog = backlog(2);
     for sequence in 1..=40 {
-        backlog.offer(event(sequence, 1), true);
+        backlog.offer(event(sequence, 1), Timestamp::UNIX_EPOCH, true);
     }
     assert!(backlog.wants_to_read(), "one of two could start");
     assert_eq!(take_all(&mut backlog, at(0)).len(), 1);
     assert!(backlog.wants_to_read(), "none of one could start");
-    backlog.offer(event(41, 2), true);
+    backlog.offer(event(41, 2), Timestamp::UNIX_EPOCH, true);
     assert!(!backlog.wants_to_read());
 }
 
@@ -137,7 +137,7 @@ fn events_of_a_sandbox_go_out_one_after_the_other() {
     let policy = RetryPolicy::default();
     let mut backlog = backlog(8);
     for (sequence, sandbox) in [(1, 1), (2, 1), (3, 2)] {
-        backlog.offer(event(sequence, sandbox), true);
+        backlog.offer(event(sequence, sandbox), Timestamp::UNIX_EPOCH, true);
     }
     let jobs = take_all(&mut backlog, at(0));
     assert_eq!(jobs.iter().map(|job| job.sequence).collect::<Vec<_>>(), [1, 3]);
@@ -150,7 +150,7 @@ fn one_slow_event_does_not_hold_up_the_cursor() {
     let policy = RetryPolicy::default();
     let mut backlog = backlog(8);
     for sequence in 1..=64 {
-        backlog.offer(event(sequence, sequence), true);
+        backlog.offer(event(sequence, sequence), Timestamp::UNIX_EPOCH, true);
     }
     let slow = backlog.next(at(0)).unwrap();
     let mut n_delivered = 0;
@@ -172,12 +172,12 @@ fn one_slow_event_does_not_hold_up_the_cursor() {
 fn what_waits_for_a_slow_event_of_its_sandbox_holds_up_nobody_else() {
     let policy = RetryPolicy::default();
     let mut backlog = backlog(8);
-    backlog.offer(event(1, 1), true);
-    backlog.offer(event(2, 1), true);
+    backlog.offer(event(1, 1), Timestamp::UNIX_EPOCH, true);
+    backlog.offer(event(2, 1), Timestamp::UNIX_EPOCH, true);
     let first = backlog.next(at(0)).unwrap();
     let mut n_delivered = 0;
     for sequence in 3..=200 {
-        backlog.offer(event(sequence, sequence), true);
+        backlog.offer(event(sequence, sequence), Timestamp::UNIX_EPOCH, true);
         if let Some(job) = backlog.next(at(0)) {
             assert_ne!(job.sequence, 2, "the first of its sandbox is in flight");
             settle(&mut backlog, &job, Settled::Delivered, at(0), &policy);
@@ -200,7 +200,7 @@ fn an_event_waits_until_the_earlier_of_its_sandbox_arrived_or_was_given_up() {
     {
         let mut backlog = Backlog::new(webhook_id(), 8, ordering, 0, Vec::new());
         for (sequence, sandbox) in [(1, 1), (2, 1), (3, 2)] {
-            backlog.offer(event(sequence, sandbox), true);
+            backlog.offer(event(sequence, sandbox), Timestamp::UNIX_EPOCH, true);
         }
         let first = backlog.next(at(0)).unwrap();
         settle(&mut backlog, &first, Settled::Failed, at(0), &policy);
@@ -228,17 +228,17 @@ fn a_sandbox_whose_event_fails_for_long_leaves_room_for_others() {
     let policy = RetryPolicy { delays: vec![Duration::from_secs(3_600); 9], ..RetryPolicy::default() };
     let mut backlog = backlog(8);
     for sequence in 1..=MAX_OPEN as u64 {
-        backlog.offer(event(sequence, 1), true);
+        backlog.offer(event(sequence, 1), Timestamp::UNIX_EPOCH, true);
     }
     let first = backlog.next(at(0)).unwrap();
     settle(&mut backlog, &first, Settled::Failed, at(0), &policy);
-    backlog.offer(event(100, 1), true);
+    backlog.offer(event(100, 1), Timestamp::UNIX_EPOCH, true);
     assert!(backlog.next(at(0)).is_none());
     backlog.make_room(at(0));
     assert!(backlog.progress(at(0), false).is_some());
     backlog.recorded();
     assert!(backlog.room() > 0);
-    backlog.offer(event(101, 2), true);
+    backlog.offer(event(101, 2), Timestamp::UNIX_EPOCH, true);
     assert_eq!(backlog.next(at(0)).map(|job| job.sequence), Some(101));
 }
 
@@ -300,7 +300,7 @@ fn a_dead_receiver_bounds_what_is_kept_in_memory_and_the_log_keeps_the_rest() {
     let mut offered = 0;
     while backlog.room() > 0 {
         offered += 1;
-        backlog.offer(event(offered, offered), true);
+        backlog.offer(event(offered, offered), Timestamp::UNIX_EPOCH, true);
         if let Some(job) = backlog.next(at(0)) {
             settle(&mut backlog, &job, Settled::Failed, at(0), &policy);
         }

@@ -15,12 +15,16 @@
 //!
 //! Failures: what the store refuses is tried again a second later; meanwhile at most a bounded number of deliveries
 //! goes on. A panic anywhere ends the task and the supervisor starts another from what is stored. A deleted webhook
-//! ends it at once. Disabling cancels what is pending: attempts in flight are canceled, what awaited a retry counts as
+//! ends it at once.
+//!
+//! Times: waits, retries and what is late are on a line of time that nobody can set; the store keeps them, and people see
+//! them, as the wall clock shows them. A retry that was stored before the wall clock was set, and is read by the next
+//! server, is early or late by that. Disabling cancels what is pending: attempts in flight are canceled, what awaited a retry counts as
 //! exhausted, and enabling again starts at the end of the log.
 
 use std::sync::Arc;
 
-use sandscope_model::{Clock, Entropy, TeamId, Timestamp, Webhook, WebhookId};
+use sandscope_model::{Entropy, Fact, Steady, TeamId, Timestamp, Webhook, WebhookHealth, WebhookId};
 use sandscope_store::{Deliveries, DeliveryProgress, EventLog, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -51,7 +55,7 @@ pub(crate) struct Deliverer {
     pub(crate) team_id: TeamId,
     pub(crate) events: EventLog,
     pub(crate) deliveries: Deliveries,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) line: Steady,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) defaults: Arc<Defaults>,
     pub(crate) attempter: Arc<Attempter>,
@@ -92,7 +96,7 @@ impl Deliverer {
                 Ok(()) => None,
                 Err(error) => {
                     tracing::warn!(webhook_id = %self.id, %error, "the webhook's deliveries wait for the store");
-                    Some(self.clock.sleep(STORE_PAUSE))
+                    Some(self.line.clock().sleep(STORE_PAUSE))
                 }
             };
             let paused = wait.is_some();
@@ -113,12 +117,16 @@ impl Deliverer {
         // would never be cleared. What the store refuses is not written later either.
         let _ = self.deliveries.deliveries_recorded().await;
         let Some(cursor) = self.deliveries.cursor(self.id).await? else { return Ok(None) };
-        let Some(health) = self.deliveries.webhook_health(self.id).await? else { return Ok(None) };
-        let owed = self.deliveries.owed(self.id).await?;
+        let Some(mut health) = self.deliveries.webhook_health(self.id).await? else { return Ok(None) };
+        let mut owed = self.deliveries.owed(self.id).await?;
         self.inbox.missed();
         self.inbox.replays();
         let webhook = self.config.borrow().clone();
         let (limit, ordering) = (self.defaults.window(&webhook), webhook.options.ordering);
+        for owed in &mut owed {
+            owed.exception.next_due_at = owed.exception.next_due_at.map(|at| self.line.of_label(at));
+        }
+        health.failing_since = health.failing_since.map(|since| self.line.past(since));
         let backlog = Backlog::new(self.id, limit, ordering, cursor, owed);
         Ok(Some(Books { backlog, watch: Watch::new(health) }))
     }
@@ -127,7 +135,7 @@ impl Deliverer {
     async fn cancel_owed(&self, books: Books) -> Result<(), StoreError> {
         let Books { mut backlog, mut watch } = books;
         backlog.exhaust_pending();
-        let progress = backlog.progress(self.clock.now(), false).unwrap_or_default();
+        let progress = backlog.progress(self.line.now(), false).unwrap_or_default();
         let news = watch.take();
         if progress == Progress::default() && news.is_empty() {
             return Ok(());
@@ -142,7 +150,7 @@ impl Deliverer {
         let mut shift = Shift::new(books, gate);
         loop {
             let stopping = self.stop.starting.is_cancelled();
-            let now = self.clock.now();
+            let now = self.line.now();
             if shift.store_due_at.is_none_or(|at| at <= now) {
                 shift.store_due_at = None;
                 self.use_store(&mut shift, now, stopping).await;
@@ -174,7 +182,7 @@ impl Deliverer {
                     }
                 },
                 () = self.inbox.changed(), if !stopping => {}
-                () = self.clock.sleep_until(wake_at.unwrap_or(Timestamp::MAX)), if wake_at.is_some() => {}
+                () = self.line.sleep_until(wake_at.unwrap_or(Timestamp::MAX)), if wake_at.is_some() => {}
                 () = tokio::time::sleep_until(sweep_at.unwrap_or_else(tokio::time::Instant::now)), if sweep_at.is_some() => {}
                 () = self.stop.starting.cancelled(), if !stopping => {}
                 () = self.stop.everything.cancelled() => return End::Finished,
@@ -221,8 +229,8 @@ impl Deliverer {
                 Next::Nothing => break,
                 Next::Events(events) => {
                     for event in events {
-                        let wanted = config.wants(&event);
-                        backlog.offer(event, wanted);
+                        let (since, wanted) = (self.line.past(event.timestamp), config.wants(&event));
+                        backlog.offer(event, since, wanted);
                     }
                 }
                 Next::ReadLog => {
@@ -232,8 +240,8 @@ impl Deliverer {
                         self.inbox.missed();
                     }
                     for event in page {
-                        let wanted = config.wants(&event);
-                        backlog.offer(Arc::new(event), wanted);
+                        let (since, wanted) = (self.line.past(event.timestamp), config.wants(&event));
+                        backlog.offer(Arc::new(event), since, wanted);
                     }
                 }
             }
@@ -261,7 +269,7 @@ impl Deliverer {
                 webhook: Arc::clone(&webhook),
                 timeout,
                 events: self.events.clone(),
-                clock: Arc::clone(&self.clock),
+                line: self.line.clone(),
                 attempter: Arc::clone(&self.attempter),
                 recorder: self.recorder.clone(),
                 canceled: shift.canceled.clone(),
@@ -281,12 +289,12 @@ impl Deliverer {
             }
         };
         let webhook = self.config.borrow().clone();
-        shift.settle(ended, &webhook, &self.defaults, self.clock.now(), &*self.entropy);
+        shift.settle(ended, &webhook, &self.defaults, self.line.now(), &*self.entropy);
         true
     }
 
     fn stored(&self, shift: &mut Shift, stored: Result<(), StoreError>) {
-        if let Err(error) = shift.stored(stored, self.clock.now()) {
+        if let Err(error) = shift.stored(stored, self.line.now()) {
             tracing::warn!(webhook_id = %self.id, %error, "progress of deliveries cannot be stored");
             if self.stop.starting.is_cancelled() {
                 self.stop.everything.cancel();
@@ -308,8 +316,21 @@ impl Deliverer {
 
     fn record(&self, progress: Progress, news: News) -> Recording {
         let deliveries = self.deliveries.clone();
-        let Progress { cursor, set, clear, replays } = progress;
-        let News { health, notices, disable } = news;
+        let Progress { cursor, mut set, clear, replays } = progress;
+        let News { health, mut notices, disable } = news;
+        for exception in &mut set {
+            exception.next_due_at = exception.next_due_at.map(|at| self.line.label(at));
+        }
+        for notice in &mut notices {
+            notice.timestamp = self.line.label(notice.timestamp);
+            if let Fact::Webhook { notice, .. } = &mut notice.fact {
+                notice.failing_since = notice.failing_since.map(|since| self.line.label(since));
+            }
+        }
+        let health = health.map(|health| {
+            let failing_since = health.failing_since.map(|since| self.line.label(since));
+            WebhookHealth { failing_since, ..health }
+        });
         let progress =
             DeliveryProgress { webhook_id: self.id, cursor, set, clear, health, notices, disable, replays };
         Box::pin(async move { deliveries.record_deliveries(progress).await })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{AttemptOutcome, Clock, ErrorClass, Event, Webhook};
+use sandscope_model::{AttemptOutcome, ErrorClass, Event, Steady, Webhook};
 use sandscope_store::EventLog;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ pub(crate) struct Delivery {
     pub(crate) webhook: Arc<Webhook>,
     pub(crate) timeout: Duration,
     pub(crate) events: EventLog,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) line: Steady,
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) recorder: Recorder,
     pub(crate) canceled: CancellationToken,
@@ -57,7 +57,7 @@ impl Delivery {
                 // Retention removed it.
                 Ok(None) => return Ended::untried(job, Settled::Dropped),
                 Err(_) => {
-                    let due_at = after(self.clock.now(), STORE_PAUSE);
+                    let due_at = after(self.line.now(), STORE_PAUSE);
                     return Ended::untried(job, Settled::Postponed(due_at));
                 }
             },

@@ -69,9 +69,9 @@ impl Shift {
 
     /// The oldest event that waits to be delivered, if it has waited for `lag_after` or longer.
     pub(crate) fn behind(&self, lag_after: Duration, now: Timestamp) -> Option<Arc<Event>> {
-        let since =
-            |event: &Event| Duration::try_from(now.duration_since(event.timestamp)).unwrap_or_default();
-        self.books.backlog.oldest().filter(|event| since(event) >= lag_after).cloned()
+        let waited = |since| Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        let (event, since) = self.books.backlog.oldest()?;
+        (waited(since) >= lag_after).then(|| Arc::clone(event))
     }
 
     /// Enters what an attempt came to: in the gate, the backlog and the webhook's health.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandscope_model::{Clock, Entropy, TeamId, Webhook, WebhookId};
+use sandscope_model::{Clock, Entropy, Steady, TeamId, Webhook, WebhookId};
 use sandscope_outbound::{EgressGuard, Tls};
 use sandscope_store::{Attempts, Deliveries, EventLog, Heard, Store, StoreError};
 use sandscope_tasks::{Crew, Phase, Task, Tasks, Watched};
@@ -285,7 +285,7 @@ impl Supervisor {
             team_id,
             events: options.events.clone(),
             deliveries: options.deliveries.clone(),
-            clock: Arc::clone(&options.clock),
+            line: Steady::begin(Arc::clone(&options.clock)),
             entropy: Arc::clone(&options.entropy),
             defaults: Arc::clone(&self.defaults),
             attempter: Arc::new(attempter),

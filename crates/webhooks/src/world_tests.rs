@@ -59,7 +59,7 @@ impl World {
 
     pub(crate) fn sandbox(&self, n: usize) -> Sandbox {
         let now = self.clock.now();
-        let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512 };
+        let execution = Execution { id: id(), started_at: now, vcpu_count: 2, memory_mb: 512, span: None };
         let id =
             (format!("i{n:020}").parse().unwrap(), self.team.id, "00000000000000000000".parse().unwrap());
         Sandbox::example(id, State::Creating { execution }, now)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sandscope_model::{OnTimeout, Sandbox as Model, State, Timestamp};
+use sandscope_model::{OnTimeout, Sandbox as Model, Stamp, State, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -125,8 +125,8 @@ pub struct ListedSandbox {
 }
 
 impl ListedSandbox {
-    /// How `sandbox` is listed; `None` if clients do not see it.
-    pub fn new(sandbox: &Model, envd_version: &str) -> Option<Self> {
+    /// How `sandbox` is listed at `now`; `None` if clients do not see it.
+    pub fn new(sandbox: &Model, envd_version: &str, now: Stamp) -> Option<Self> {
         let spec = &sandbox.spec;
         Some(Self {
             template_id: spec.template_id.to_string(),
@@ -134,7 +134,7 @@ impl ListedSandbox {
             sandbox_id: sandbox.id.to_string(),
             client_id: CLIENT_ID.to_owned(),
             started_at: sandbox.started_at,
-            end_at: sandbox.end_at,
+            end_at: sandbox.end_label(now),
             cpu_count: spec.vcpu_count,
             memory_mb: spec.memory_mb,
             disk_size_mb: spec.disk_mb,
@@ -170,11 +170,11 @@ pub struct SandboxDetail {
 }
 
 impl SandboxDetail {
-    /// How `sandbox` is answered; `None` if clients do not see it.
-    pub fn new(sandbox: &Model, envd_version: &str, domain: Option<&str>) -> Option<Self> {
+    /// How `sandbox` is answered at `now`; `None` if clients do not see it.
+    pub fn new(sandbox: &Model, envd_version: &str, domain: Option<&str>, now: Stamp) -> Option<Self> {
         let spec = &sandbox.spec;
         Some(Self {
-            listed: ListedSandbox::new(sandbox, envd_version)?,
+            listed: ListedSandbox::new(sandbox, envd_version, now)?,
             envd_access_token: spec.envd_access_token.as_ref().map(|token| token.expose().to_owned()),
             allow_internet_access: spec.allow_internet_access,
             domain: domain.map(ToOwned::to_owned),

@@ -24,7 +24,9 @@ pub(crate) async fn get_sandbox(
 ) -> Result<Json<SandboxDetail>, ApiError> {
     let sandbox = app.store.facts.sandbox(&id).await?.filter(|sandbox| sandbox.team_id == caller.team.id);
     sandbox
-        .and_then(|sandbox| SandboxDetail::new(&sandbox, app.lives.envd_version(), app.domain.as_deref()))
+        .and_then(|sandbox| {
+            SandboxDetail::new(&sandbox, app.lives.envd_version(), app.domain.as_deref(), app.clock.stamp())
+        })
         .map(Json)
         .ok_or_else(|| ApiError::no_such_sandbox(id.as_str()))
 }

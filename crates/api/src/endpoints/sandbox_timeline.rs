@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sandscope_model::ledger::segments;
+use sandscope_model::ledger::{open_execution, segments};
 use sandscope_wire::ledger::{Timeline, TimelineSegment};
 
 use crate::auth::Caller;
@@ -29,9 +29,13 @@ pub(crate) async fn get_timeline(
 ) -> Result<Json<Timeline>, ApiError> {
     let history = app.store.events.sandbox_history(caller.team.id, &id, MAX_EVENTS).await?;
     let history = history.ok_or_else(|| ApiError::no_such_sandbox(id.as_str()))?;
-    let now = app.clock.now();
+    let now = app.clock.stamp();
     let state = history.sandbox.as_ref().map(|sandbox| &sandbox.state);
-    let segments = segments(&history.events, state);
-    let segments = segments.iter().map(|segment| TimelineSegment::new(segment, now)).collect();
+    let mut segments = segments(&history.events, state);
+    let ran = state.and_then(open_execution).and_then(|execution| execution.ran_over_step(now));
+    if let (Some(ran), Some(last)) = (ran, segments.last_mut()) {
+        last.duration_ms = u64::try_from(ran.as_millis()).ok();
+    }
+    let segments = segments.iter().map(|segment| TimelineSegment::new(segment, now.at)).collect();
     Ok(Json(Timeline::new(id, history.is_complete, segments)))
 }

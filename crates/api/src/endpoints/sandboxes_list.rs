@@ -39,5 +39,6 @@ pub(crate) async fn list_sandboxes(
     };
     let found = app.store.facts.sandboxes(caller.team.id, filter).await?;
     let envd_version = app.lives.envd_version();
-    Ok(Json(found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version)).collect()))
+    let now = app.clock.stamp();
+    Ok(Json(found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version, now)).collect()))
 }

@@ -69,7 +69,8 @@ pub(crate) async fn list_sandboxes_v2(
         headers.insert(HeaderName::from_static("x-total-running"), HeaderValue::from(n_running));
     }
     let envd_version = app.lives.envd_version();
-    let listed = found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version)).collect();
+    let now = app.clock.stamp();
+    let listed = found.iter().filter_map(|sandbox| ListedSandbox::new(sandbox, envd_version, now)).collect();
     Ok((headers, Json(listed)))
 }
 

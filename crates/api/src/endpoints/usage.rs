@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use sandscope_model::ledger::{Usage, Window};
-use sandscope_model::{SandboxId, TeamId, TemplateId, Timestamp};
+use sandscope_model::{SandboxId, Stamp, TeamId, TemplateId, Timestamp};
 use sandscope_store::LedgerMoment;
 use sandscope_wire::ledger::{UsageReport, UsageRow};
 
@@ -84,16 +84,16 @@ pub(crate) async fn get_usage(
     let by = By::read(&by_text)?;
     let (start, end) = (query.moment("start")?, query.moment("end")?);
     let moment = app.store.events.ledger_moment(caller.team.id).await?;
-    let now = app.clock.now();
+    let now = app.clock.stamp();
     let start = match start {
         Some(start) => whole_since(&moment, start)?,
         None => first_whole(&moment),
     };
-    let end = end.map_or(now, |end| end.min(now));
+    let end = end.map_or(now.at, |end| end.min(now.at));
     if start >= end {
         return Err(ApiError::bad_request(BAD_RANGE));
     }
-    let usage = fold(&app, caller.team.id, &moment, (start, end), &by).await?;
+    let usage = fold(&app, caller.team.id, (&moment, now), (start, end), &by).await?;
     // What was there when it began may have gone meanwhile.
     whole_since(&app.store.events.ledger_moment(caller.team.id).await?, start)?;
 
@@ -145,7 +145,7 @@ pub(super) fn whole_since(moment: &LedgerMoment, time: Timestamp) -> Result<Time
 async fn fold(
     app: &App,
     team: TeamId,
-    moment: &LedgerMoment,
+    (moment, now): (&LedgerMoment, Stamp),
     (start, end): (Timestamp, Timestamp),
     by: &By,
 ) -> Result<HashMap<Option<String>, Usage>, ApiError> {
@@ -153,7 +153,7 @@ async fn fold(
     let mut usage: HashMap<Option<String>, Usage> = HashMap::new();
     for open in &moment.open {
         let key = by.key(&open.sandbox_id, &open.template_id, &open.metadata);
-        usage.entry(key).or_default().add_open(&open.execution, window);
+        usage.entry(key).or_default().add_open(&open.execution, window, now);
     }
     let (mut position, mut n_executions) = (Some(0), 0);
     while let Some(from) = position {

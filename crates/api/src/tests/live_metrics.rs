@@ -41,7 +41,7 @@ fn point(door: &Door, team_id: TeamId, id: &str, cpu_used: u64) -> LivePoint {
 
 fn publish(door: &Door, points: Vec<LivePoint>) {
     door.clock.advance(Duration::from_secs(1));
-    door.live.publish(LiveRound { at: door.clock.now(), points });
+    door.live.publish(LiveRound { at: door.clock.now(), uptime: door.clock.uptime(), points });
 }
 
 #[tokio::test]

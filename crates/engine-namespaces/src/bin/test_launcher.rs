@@ -48,6 +48,11 @@ impl Timer for SystemTimer {
         SystemTime::now()
     }
 
+    fn uptime(&self) -> Duration {
+        let read = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::from_secs(u64::try_from(read.tv_sec).unwrap_or(0))
+    }
+
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
     }

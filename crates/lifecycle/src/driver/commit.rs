@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandscope_model::{EventDraft, Fact, Sandbox, StateName, Timestamp, Transition};
+use sandscope_model::{EventDraft, Fact, Sandbox, Stamp, StateName, Transition};
 use sandscope_store::{Change, NewSnapshot, StoreError};
 
 use super::held::Driver;
@@ -22,12 +22,17 @@ pub(super) struct Next {
 
 impl Driver {
     /// The change that `transition` makes, at `at`.
-    pub(super) fn next(&self, transition: Transition, at: Timestamp) -> Result<Next, RequestError> {
+    pub(super) fn next(&self, transition: Transition, at: Stamp) -> Result<Next, RequestError> {
         let applied = self.sandbox.state.apply(transition);
         let (state, fact) = applied.map_err(|denied| RequestError::Denied { state: denied.state })?;
         let intent_origin = state.is_intent().then(|| self.origin.clone());
         let sandbox = Sandbox { state, intent_origin, ..(*self.sandbox).clone() };
-        let event = fact.map(|fact| self.context.draft(&sandbox, &self.origin, fact, at));
+        let event = fact.map(|mut fact| {
+            if let Some(execution) = self.sandbox.state.execution() {
+                fact.correct_execution(execution, at);
+            }
+            self.context.draft(&sandbox, &self.origin, fact, at.at)
+        });
         Ok(Next { sandbox, event, snapshot: None })
     }
 

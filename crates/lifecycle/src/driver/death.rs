@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use sandscope_model::{
-    Cause, Component, EventType, Fact, OomKills, Origin, SampleSummary, StateName, Timestamp, Transition,
+    Cause, Component, EventType, Fact, OomKills, Origin, SampleSummary, Stamp, StateName, Transition, Uptime,
 };
 use sandscope_store::StoreError;
 
 use super::commit::Next;
 use super::held::Driver;
-use super::time::end_of;
 use crate::RequestError;
 
 /// Samples that are summed up with a death: a minute's, at the usual interval.
@@ -21,11 +20,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 impl Driver {
     /// The change that an end makes, with what was last measured of the sandbox.
-    pub(super) async fn next_death(
-        &self,
-        transition: Transition,
-        at: Timestamp,
-    ) -> Result<Next, RequestError> {
+    pub(super) async fn next_death(&self, transition: Transition, at: Stamp) -> Result<Next, RequestError> {
         let mut next = self.next(transition, at)?;
         if let Some(Fact::Killed(death)) = next.event.as_mut().map(|event| &mut event.fact) {
             death.last_samples = self.last_samples().await;
@@ -44,11 +39,11 @@ impl Driver {
     }
 
     /// When kills for lack of memory are to be published, if any are.
-    pub(super) fn oom_due(&self) -> Option<Timestamp> {
+    pub(super) fn oom_due(&self) -> Option<Uptime> {
         let n_kills = *self.oom.borrow();
         let is_news = n_kills > self.oom_published.n_kills.unwrap_or(0);
         let is_alive = matches!(self.sandbox.state.name(), StateName::Running | StateName::Paused);
-        (is_news && is_alive).then(|| self.oom_published.not_before.unwrap_or(Timestamp::MIN))
+        (is_news && is_alive).then(|| self.oom_published.not_before.unwrap_or(Uptime::ZERO))
     }
 
     /// Publishes kills for lack of memory. What cannot be recorded now is tried again.
@@ -61,7 +56,7 @@ impl Driver {
                 RETRY
             }
         };
-        self.oom_published.not_before = Some(end_of(self.context.clock.now(), pause));
+        self.oom_published.not_before = Some(self.context.clock.uptime().after(pause));
     }
 
     async fn record_oom(&mut self) -> Result<(), StoreError> {
@@ -121,7 +116,7 @@ impl Driver {
     /// Ends it although nobody asked, and says why.
     pub(super) async fn kill_for(&mut self, cause: Cause) -> Result<(), RequestError> {
         let requested = Transition::KillRequested { reason: cause.reason(), cause: Some(cause) };
-        let intent = self.next(requested, self.context.clock.now())?;
+        let intent = self.next(requested, self.context.clock.stamp())?;
         self.commit(&intent).await?;
         self.finish_kill().await
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use sandscope_model::{Cause, Exit, Origin, Sandbox, State, StateName, Timestamp};
+use sandscope_model::{Cause, Exit, Origin, Sandbox, State, StateName, Uptime};
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::Inbox;
@@ -13,6 +13,8 @@ pub(super) struct Driver {
     pub(super) context: Arc<Context>,
     /// As last committed.
     pub(super) sandbox: Arc<Sandbox>,
+    /// When its time is up, whatever the wall clock is set to.
+    pub(super) ends_at: Uptime,
     pub(super) view: watch::Sender<Arc<Sandbox>>,
     pub(super) requests: mpsc::Receiver<Envelope>,
     pub(super) inbox: Inbox<Envelope>,
@@ -27,7 +29,7 @@ pub(super) struct Driver {
     /// Whom to answer first if the current change cannot be recorded.
     pub(super) waiting: Option<Refusal>,
     /// When the next attempt to end its time is made, if the last one failed, and how many have failed.
-    pub(super) timeout_retry: Option<(Timestamp, u32)>,
+    pub(super) timeout_retry: Option<(Uptime, u32)>,
     /// Nothing more to do: the sandbox is gone or the server is.
     pub(super) over: bool,
 }
@@ -38,7 +40,7 @@ pub(super) struct OomPublished {
     /// How many were reported; unknown until the log was asked.
     pub(super) n_kills: Option<u64>,
     /// Not before this is anything reported again.
-    pub(super) not_before: Option<Timestamp>,
+    pub(super) not_before: Option<Uptime>,
 }
 
 impl OomPublished {
@@ -50,11 +52,11 @@ impl OomPublished {
 
 impl Driver {
     /// When its time is up, if it is in a state in which time passes.
-    pub(super) fn due(&self) -> Option<Timestamp> {
+    pub(super) fn due(&self) -> Option<Uptime> {
         if self.sandbox.state.name() != StateName::Running {
             return None;
         }
-        Some(self.timeout_retry.map_or(self.sandbox.end_at, |(at, _)| at.max(self.sandbox.end_at)))
+        Some(self.timeout_retry.map_or(self.ends_at, |(at, _)| at.max(self.ends_at)))
     }
 
     /// Makes the committed state visible.
@@ -64,8 +66,10 @@ impl Driver {
         if before != after {
             tracing::debug!(sandbox_id = %sandbox.id, team_id = %sandbox.team_id, from = %before, to = %after, "transition");
         }
-        if sandbox.end_at != self.sandbox.end_at {
+        let span = |sandbox: &Sandbox| sandbox.state.execution().and_then(|execution| execution.span);
+        if sandbox.end_at != self.sandbox.end_at || span(&sandbox) != span(&self.sandbox) {
             self.timeout_retry = None;
+            self.ends_at = sandbox.due(self.context.clock.stamp());
         }
         self.sandbox = Arc::new(sandbox);
         if matches!(self.sandbox.state, State::Paused { .. } | State::Killed { .. }) {

@@ -29,11 +29,11 @@ const LONGEST_DELAY: Duration = Duration::from_secs(300);
 pub(super) async fn survive(context: Arc<Context>, id: SandboxId, driver: Life) {
     let (mut next, mut delay) = (Some(driver), FIRST_DELAY);
     while let Some(driver) = next.take() {
-        let begun_at = context.clock.now();
+        let begun_at = context.clock.uptime();
         if context.drivers.run(&id, driver).await.is_ok() {
             return;
         }
-        if context.clock.now().duration_since(begun_at) > LONGEST_DELAY.try_into().unwrap_or_default() {
+        if context.clock.uptime().since(begun_at) > LONGEST_DELAY {
             delay = FIRST_DELAY;
         }
         next = revive(&context, &id, &mut delay).await;

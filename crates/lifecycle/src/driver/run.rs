@@ -64,6 +64,7 @@ pub(super) fn take_over(
     let driver = Driver {
         context: Arc::clone(context),
         origin,
+        ends_at: sandbox.due(context.clock.stamp()),
         sandbox,
         view,
         requests,
@@ -104,7 +105,7 @@ impl Driver {
             if !has_died && self.look_after().await {
                 continue;
             }
-            match self.inbox.next(has_died, self.due(), self.context.clock.now()) {
+            match self.inbox.next(has_died, self.due(), self.context.clock.uptime()) {
                 Turn::Exit => self.bury_exited().await,
                 Turn::Request(envelope) => self.serve(envelope).await,
                 Turn::TimeUp => self.time_up().await,
@@ -120,7 +121,7 @@ impl Driver {
             self.end_ailing(cause).await;
             return true;
         }
-        if self.oom_due().is_some_and(|due| due <= self.context.clock.now()) {
+        if self.oom_due().is_some_and(|due| due <= self.context.clock.uptime()) {
             self.tell_oom().await;
             return true;
         }

@@ -10,7 +10,6 @@ use sandscope_model::{
 use sandscope_store::{NewSnapshot, Page, SnapshotFilter};
 
 use super::held::Driver;
-use super::time::end_of;
 use crate::RequestError;
 use crate::admission::Outcome;
 use crate::request::{Envelope, Lease, Request};
@@ -59,10 +58,12 @@ impl Driver {
 
     /// Moves the end time. The change is published even if it is none: clients count on the event.
     async fn set_timeout(&mut self, timeout: Duration, extend_only: bool) -> Result<(), RequestError> {
-        let asked = end_of(self.context.clock.now(), timeout);
-        let end_at = if extend_only { asked.max(self.sandbox.end_at) } else { asked };
-        let moved = Fact::Updated(Update::TimeoutMoved { end_at });
-        let updated = self.next_in_state(moved, |sandbox| sandbox.end_at = end_at);
+        let now = self.context.clock.stamp();
+        let asked = Self::end_of(now, timeout);
+        let stays = extend_only && self.ends_at >= asked.0;
+        let end = if stays { (self.ends_at, self.sandbox.end_label(now)) } else { asked };
+        let moved = Fact::Updated(Update::TimeoutMoved { end_at: end.1 });
+        let updated = self.next_in_state(moved, |sandbox| Self::end_at(sandbox, end, now));
         Ok(self.commit(&updated).await?)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sandscope_engine::{EngineError, LaunchSpec};
 use sandscope_model::{
-    Cause, Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, State, StateName,
+    Cause, Component, Execution, ExecutionId, Exit, KillReason, Origin, Sandbox, Span, State, StateName,
     Transition, within,
 };
 use tokio::sync::oneshot;
@@ -32,7 +32,8 @@ impl Driver {
         launch: LaunchSpec,
         reply: oneshot::Sender<Result<Arc<Sandbox>, CreateError>>,
     ) {
-        let timeout = self.sandbox.end_at.duration_since(self.sandbox.created_at);
+        let timeout = Duration::try_from(self.sandbox.end_at.duration_since(self.sandbox.created_at))
+            .unwrap_or_default();
         let error = match self.context.engine.create(&launch).await {
             Ok(()) => match self.record_created(timeout).await {
                 Ok(()) => {
@@ -47,11 +48,11 @@ impl Driver {
         self.forget().await;
     }
 
-    async fn record_created(&mut self, timeout: jiff::SignedDuration) -> Result<(), CreateError> {
-        let now = self.context.clock.now();
+    async fn record_created(&mut self, timeout: Duration) -> Result<(), CreateError> {
+        let now = self.context.clock.stamp();
         let mut next = self.next(Transition::Created, now).map_err(|_| CreateError::Draining)?;
         // The time to start is not taken from the client's.
-        next.sandbox.end_at = now.checked_add(timeout).unwrap_or(next.sandbox.end_at);
+        Self::end_at(&mut next.sandbox, Self::end_of(now, timeout), now);
         self.commit(&next).await.map_err(CreateError::Store)
     }
 
@@ -77,7 +78,7 @@ impl Driver {
     }
 
     pub(super) async fn pause(&mut self) -> Result<(), RequestError> {
-        let intent = self.next(Transition::PauseRequested, self.context.clock.now())?;
+        let intent = self.next(Transition::PauseRequested, self.context.clock.stamp())?;
         self.commit(&intent).await?;
         self.finish_pause().await
     }
@@ -85,17 +86,21 @@ impl Driver {
     pub(super) async fn finish_pause(&mut self) -> Result<(), RequestError> {
         match self.context.engine.pause(&self.sandbox.id).await {
             Ok(()) => {
-                let at = self.context.clock.now();
-                let mut paused = self.next(Transition::Paused { at }, at)?;
-                paused.sandbox.end_at = at;
-                self.settle(&paused).await
+                let now = self.context.clock.stamp();
+                let mut next = self.next(Transition::Paused { at: now.at }, now)?;
+                next.sandbox.end_at = now.at;
+                if let State::Paused { paused } = &mut next.sandbox.state {
+                    let left = self.ends_at.since(now.uptime).as_millis();
+                    paused.left_ms = Some(u64::try_from(left).unwrap_or(u64::MAX));
+                }
+                self.settle(&next).await
             }
             Err(error) => {
                 self.bury_if_gone(&error, KillReason::Orphaned).await?;
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "pause failed; it runs on");
                 // Half of it may stand still.
                 self.restore(StateName::Running).await?;
-                let failed = self.next(Transition::PauseFailed, self.context.clock.now())?;
+                let failed = self.next(Transition::PauseFailed, self.context.clock.stamp())?;
                 self.settle(&failed).await?;
                 Err(RequestError::Engine(error))
             }
@@ -105,16 +110,18 @@ impl Driver {
     pub(super) async fn resume(&mut self, lease: Lease) -> Result<(), RequestError> {
         let taken = self.context.slots.take(self.sandbox.team_id, lease.max_concurrent);
         let slot = taken.ok_or(RequestError::LimitReached { limit: lease.max_concurrent })?;
-        let now = self.context.clock.now();
+        let now = self.context.clock.stamp();
+        let end @ (due, _) = Self::end_of(now, lease.timeout);
         let execution = Execution {
             id: ExecutionId::generate(&*self.context.entropy),
-            started_at: now,
+            started_at: now.at,
             vcpu_count: self.sandbox.spec.vcpu_count,
             memory_mb: self.sandbox.spec.memory_mb,
+            span: Some(Span { boot: now.boot, started: now.uptime, due }),
         };
         let mut intent = self.next(Transition::ResumeRequested { execution }, now)?;
         // Recorded with the intent: whoever finishes it must know for how long.
-        intent.sandbox.end_at = super::time::end_of(now, lease.timeout);
+        Self::end_at(&mut intent.sandbox, end, now);
         self.commit(&intent).await?;
         self.slot = Some(slot);
         self.finish_resume().await
@@ -123,8 +130,7 @@ impl Driver {
     pub(super) async fn finish_resume(&mut self) -> Result<(), RequestError> {
         match self.context.engine.resume(&self.sandbox.id).await {
             Ok(()) => {
-                let now = self.context.clock.now();
-                let mut resumed = self.next(Transition::Resumed, now)?;
+                let mut resumed = self.next(Transition::Resumed, self.context.clock.stamp())?;
                 if let Some(execution) = resumed.sandbox.state.execution() {
                     resumed.sandbox.started_at = execution.started_at;
                 }
@@ -135,7 +141,7 @@ impl Driver {
                 tracing::warn!(sandbox_id = %self.sandbox.id, %error, "resume failed; it stays paused");
                 // Half of it may run.
                 self.restore(StateName::Paused).await?;
-                let mut failed = self.next(Transition::ResumeFailed, self.context.clock.now())?;
+                let mut failed = self.next(Transition::ResumeFailed, self.context.clock.stamp())?;
                 if let State::Paused { paused } = &failed.sandbox.state {
                     failed.sandbox.end_at = paused.paused_at;
                 }
@@ -147,7 +153,7 @@ impl Driver {
 
     pub(super) async fn kill(&mut self, reason: KillReason) -> Result<(), RequestError> {
         let intent =
-            self.next(Transition::KillRequested { reason, cause: None }, self.context.clock.now())?;
+            self.next(Transition::KillRequested { reason, cause: None }, self.context.clock.stamp())?;
         self.commit(&intent).await?;
         self.finish_kill().await
     }
@@ -155,8 +161,8 @@ impl Driver {
     /// Kills until it is dead.
     pub(super) async fn finish_kill(&mut self) -> Result<(), RequestError> {
         let exit = self.remove_traces().await?;
-        let at = self.context.clock.now();
-        let ended = self.next_death(Transition::Ended { exit, at }, at).await?;
+        let now = self.context.clock.stamp();
+        let ended = self.next_death(Transition::Ended { exit, at: now.at }, now).await?;
         self.settle(&ended).await
     }
 
@@ -210,8 +216,8 @@ impl Driver {
     ) -> Result<(), RequestError> {
         self.origin = Origin::system(seen_by);
         tracing::info!(sandbox_id = %self.sandbox.id, reason = reason.as_str(), ?exit, "sandbox died");
-        let at = self.context.clock.now();
-        let died = self.next_death(Transition::Died { reason, exit: Some(exit), at }, at).await?;
+        let now = self.context.clock.stamp();
+        let died = self.next_death(Transition::Died { reason, exit: Some(exit), at: now.at }, now).await?;
         self.settle(&died).await?;
         remove_remains(&self.context, &self.sandbox.id).await;
         Ok(())

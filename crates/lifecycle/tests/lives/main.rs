@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
+#[path = "clocks.rs"]
+mod clocks;
 #[path = "crashes.rs"]
 mod crashes;
 #[path = "deaths.rs"]

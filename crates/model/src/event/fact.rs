@@ -2,7 +2,7 @@
 
 use crate::{
     AlertChange, AlertNotice, EventId, EventType, Execution, Exit, KillReason, OomKills, SampleSummary,
-    SandboxRef, TemplateId, Timestamp, WebhookId,
+    SandboxRef, Stamp, TemplateId, Timestamp, WebhookId,
 };
 
 /// What happened.
@@ -130,6 +130,15 @@ impl ExecutionSummary {
             execution_time_ms: u64::try_from(elapsed).unwrap_or(0),
         }
     }
+
+    /// Corrects the summary of `execution`, which ended at `ended`, if the wall clock was set while it ran: it took the
+    /// time that passed on the host, and it did not start later than that before its end.
+    fn correct(&mut self, execution: &Execution, ended: Stamp) {
+        let Some(ran) = execution.ran_over_step(ended) else { return };
+        let latest_start = ended.at.checked_sub(ran).unwrap_or(Timestamp::MIN);
+        self.started_at = self.started_at.min(latest_start);
+        self.execution_time_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
+    }
 }
 
 impl WebhookChange {
@@ -192,6 +201,18 @@ impl Fact {
             | Self::OutOfMemory(_)
             | Self::Webhook { .. }
             | Self::Alert { .. } => None,
+        }
+    }
+
+    /// Corrects what it says of `execution`, which ended at `ended`, if the wall clock was set while it ran.
+    pub fn correct_execution(&mut self, execution: &Execution, ended: Stamp) {
+        let summary = match self {
+            Self::Paused { execution } => Some(execution),
+            Self::Killed(Death { execution, .. }) => execution.as_mut(),
+            _ => None,
+        };
+        if let Some(summary) = summary {
+            summary.correct(execution, ended);
         }
     }
 

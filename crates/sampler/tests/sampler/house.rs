@@ -100,6 +100,7 @@ impl House {
             started_at: now,
             vcpu_count,
             memory_mb: 512,
+            span: None,
         };
         let spec = SandboxSpec {
             template_id: TemplateId::generate(&self.entropy),
@@ -138,7 +139,7 @@ impl House {
         let end = self.clock.now().checked_add(time).unwrap();
         while self.clock.now() < end {
             let next = self.clock.now().checked_add(LOOK).unwrap();
-            self.clock.set(next.min(end));
+            self.clock.advance_to(next.min(end));
             self.clock.wait_for_sleepers(ASLEEP).await;
         }
     }

@@ -1,10 +1,10 @@
 //! Samples: when they are taken, and of what.
 
-use std::time::Duration;
-
+use jiff::SignedDuration;
 use sandscope_engine::Engine as _;
 use sandscope_model::{Clock as _, MetricField as F, Sample, Timestamp, Values};
 use sandscope_sampler::Live;
+use std::time::Duration;
 
 use crate::house::{ASLEEP, House, LOOK};
 
@@ -127,4 +127,33 @@ async fn every_second_is_there_for_whoever_follows_and_ticks_alone_are_stored() 
     assert!((2..=4).contains(&stored), "{stored} of twelve seconds");
     let counts = house.stats.counts();
     assert_eq!((counts.n_stored, counts.n_live, counts.n_lost), (u64::try_from(stored).unwrap(), 12, 0));
+}
+
+#[tokio::test]
+async fn a_step_of_the_wall_clock_stops_nobodys_samples() {
+    let steps = [-3_600_000, 7_200_000, -600_000].map(|ms| SignedDuration::from_millis(ms + 1_234));
+    for step in steps {
+        let mut house = House::new().await;
+        let live = Live::default();
+        house.live = Some(live.clone());
+        house.start().await;
+        let start = house.clock.now();
+        let before = house.sandbox(1).await;
+        house.runtime.set_load(&before, 0.5);
+        house.pass(ms(20_000)).await;
+        house.clock.step_wall(step);
+        let since = house.sandbox(1).await;
+        house.runtime.set_load(&since, 0.5);
+        house.pass(ms(20_000)).await;
+        let (samples, of_new) = (house.samples(&before).await, house.samples(&since).await);
+        assert!((8..=10).contains(&samples.len()), "{step}: {:?}", offsets_ms(&samples, start));
+        assert!((4..=5).contains(&of_new.len()), "{step}: {:?}", offsets_ms(&of_new, start));
+        assert!(samples.iter().chain(&of_new).all(|sample| (sample.cpu_used_pct() - 50.0).abs() < 0.5));
+        let labels = |sample: &Sample| {
+            sample.at >= start.min(start + step) && sample.at <= house.clock.now().max(start + ms(20_000))
+        };
+        assert!(samples.iter().all(labels), "{step}: {:?}", offsets_ms(&samples, start));
+        assert_eq!(live.newest(house.clock.uptime(), ms(2_000)).len(), 2, "{step}");
+        house.stop().await;
+    }
 }

@@ -182,14 +182,23 @@ async fn spawn(
 struct Clock;
 
 impl sandscope_model::Clock for Clock {
-    fn now(&self) -> sandscope_model::Timestamp {
+    fn wall(&self) -> sandscope_model::Timestamp {
         sandscope_model::Timestamp::now()
     }
 
-    fn sleep_until(&self, at: sandscope_model::Timestamp) -> sandscope_model::Sleep {
-        let wait = at.duration_since(self.now()).try_into().unwrap_or(Duration::ZERO);
+    fn uptime(&self) -> sandscope_model::Uptime {
+        static BEGUN: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        sandscope_model::Uptime::new(BEGUN.elapsed())
+    }
+
+    fn boot(&self) -> sandscope_model::BootId {
+        uuid::Uuid::nil().into()
+    }
+
+    fn sleep_until(&self, at: sandscope_model::Uptime) -> sandscope_model::Sleep {
         // sleep: this is the clock
-        Box::pin(tokio::time::sleep(wait))
+        Box::pin(tokio::time::sleep(at.since(self.uptime())))
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use sandscope_model::{
-    Event, EventDraft, EventType, Fact, KillReason, Origin, SandboxId, SandboxRef, Subject, TeamId,
+    Event, EventDraft, EventId, EventType, Fact, KillReason, Origin, SandboxId, SandboxRef, Subject, TeamId,
     TemplateId, Timestamp,
 };
 
 use crate::facts::forms::event::{EventForm, VERSION};
-use crate::sqlite::row::{Cells, all, exists, first, integer, only, to_json};
+use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
 use crate::{EventLog, StoreError};
 
 /// Events of which the earliest and the latest time are kept together.
@@ -74,14 +74,28 @@ impl<'a> SandboxColumns<'a> {
     }
 }
 
-/// Appends to the log of the team and returns the event as it will be read again.
-pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -> Result<Event, StoreError> {
-    let sequence: i64 = connection
+/// Appends to the log of the team and returns the event as it will be read again. Its id sorts behind those before it.
+/// If the wall clock was set back its time is that of the event before it: a log's times never go back.
+pub(crate) fn append(
+    connection: &Connection,
+    team_no: i64,
+    mut draft: EventDraft,
+) -> Result<Event, StoreError> {
+    let (sequence, cut_at): (i64, Option<i64>) = connection
         .prepare_cached(
-            "UPDATE teams SET last_sequence = last_sequence + 1 WHERE no = ? RETURNING last_sequence",
+            "UPDATE teams SET last_sequence = last_sequence + 1 WHERE no = ? RETURNING last_sequence, cut_at",
         )?
-        .query_row([team_no], only)?;
-    let at = draft.timestamp.as_microsecond();
+        .query_row([team_no], |row| Ok((row.get("last_sequence")?, row.get("cut_at")?)))?;
+    let statement = connection
+        .prepare_cached("SELECT id, timestamp FROM events WHERE team_no = ? AND sequence = ? - 1")?;
+    let last: Option<(EventId, Timestamp)> = first(statement, [team_no, sequence], "events", |cells| {
+        Ok((cells.uuid("id")?, cells.time("timestamp")?))
+    })?;
+    let latest = last.map(|(_, at)| at.as_microsecond()).max(cut_at);
+    let at = latest
+        .map_or(draft.timestamp.as_microsecond(), |latest| latest.max(draft.timestamp.as_microsecond()));
+    let timestamp = Timestamp::from_microsecond(at).unwrap_or(draft.timestamp);
+    draft.id = draft.id.ordered(timestamp, last.map(|(id, _)| id));
     let sandbox = SandboxColumns::of(&draft);
     connection
         .prepare_cached(
@@ -111,7 +125,6 @@ pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -
              ON CONFLICT DO UPDATE SET min_at = MIN(min_at, ?3), max_at = MAX(max_at, ?3)",
         )?
         .execute(params![team_no, sequence / BLOCK, at])?;
-    let timestamp = Timestamp::from_microsecond(at).unwrap_or(draft.timestamp);
     let sequence = u64::try_from(sequence).map_err(|_| StoreError::Corrupt {
         table: "teams",
         column: "last_sequence",

@@ -85,7 +85,7 @@ impl Writer {
 
     async fn pause(&mut self, sandbox: &mut Sandbox, seconds: i64) {
         let ended = sandbox.state.execution().unwrap().clone();
-        let paused = Paused { paused_at: at(seconds), last_execution_id: ended.id };
+        let paused = Paused { paused_at: at(seconds), last_execution_id: ended.id, left_ms: None };
         sandbox.state = State::Paused { paused };
         let origin = by_system(Component::Timeout);
         let paused = Fact::Paused { execution: summary(&ended, seconds) };

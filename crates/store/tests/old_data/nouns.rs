@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use sandscope_model::{
-    Actor, ApiKey, ApiKeyId, Build, BuildId, Clock, Component, Entropy, Execution, ExecutionSummary, Exit,
-    KeyMask, NetworkConfig, OnTimeout, Origin, Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, Sleep, State,
-    Team, TeamId, TeamLimits, Template, TemplateId, TemplateKind, Timestamp,
+    Actor, ApiKey, ApiKeyId, BootId, Build, BuildId, Clock, Component, Entropy, Execution, ExecutionSummary,
+    Exit, KeyMask, NetworkConfig, OnTimeout, Origin, Rootfs, Sandbox, SandboxId, SandboxSpec, Secret, Sleep,
+    State, Team, TeamId, TeamLimits, Template, TemplateId, TemplateKind, Timestamp, Uptime,
 };
 use sandscope_store::{NewApiKey, SEALING_KEY_BYTES, Sealer};
 use uuid::Uuid;
@@ -48,11 +48,19 @@ impl SetClock {
 }
 
 impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         at(self.0.load(Ordering::SeqCst))
     }
 
-    fn sleep_until(&self, _at: Timestamp) -> Sleep {
+    fn uptime(&self) -> Uptime {
+        Uptime::ZERO
+    }
+
+    fn boot(&self) -> BootId {
+        BootId::from(uuid::Uuid::nil())
+    }
+
+    fn sleep_until(&self, _at: Uptime) -> Sleep {
         Box::pin(std::future::pending())
     }
 }
@@ -133,7 +141,13 @@ pub(crate) fn build(template: &Template, n: u64, source: Option<&SandboxId>) -> 
 }
 
 pub(crate) fn execution(n: u64, seconds: i64) -> Execution {
-    Execution { id: uuid(4, n), started_at: at_usec(seconds, 250_000), vcpu_count: 2, memory_mb: 512 }
+    Execution {
+        id: uuid(4, n),
+        started_at: at_usec(seconds, 250_000),
+        vcpu_count: 2,
+        memory_mb: 512,
+        span: None,
+    }
 }
 
 /// A sandbox that is being created; `plain` ones have only what every sandbox has.

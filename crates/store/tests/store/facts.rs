@@ -1,6 +1,6 @@
 //! Teams, keys, admission, changes and the log, on real files.
 
-use crate::support::{House, StepClock, at, draft, execution, key, team};
+use crate::support::{House, StepClock, at, draft, execution, key, sandbox, team};
 use sandscope_model::{EventFilter, EventType, Sandbox, SandboxId, State, TeamLimits, Timestamp};
 use sandscope_store::fault::Fault;
 use sandscope_store::{
@@ -290,8 +290,8 @@ async fn what_is_no_change_of_a_lifecycle_is_read_by_those_who_name_it() {
     let house = House::new().await;
     let mut sandbox = house.running(0).await;
     let draft = draft(&sandbox, EventType::OutOfMemory, at(1));
-    let change = Change { sandbox: sandbox.clone(), event: Some(draft.clone()), snapshot: None };
-    house.store.facts.commit(change).await.unwrap();
+    let change = Change { sandbox: sandbox.clone(), event: Some(draft), snapshot: None };
+    let committed = house.store.facts.commit(change).await.unwrap().unwrap();
     sandbox.generation += 1;
     let sequences = async |types: &[EventType], sandbox_id| {
         let filter = EventFilter { types: types.to_vec(), sandbox_id, ..EventFilter::default() };
@@ -307,9 +307,46 @@ async fn what_is_no_change_of_a_lifecycle_is_read_by_those_who_name_it() {
     }
     let newest =
         house.store.events.newest_event(house.team.id, &sandbox.id, EventType::OutOfMemory).await.unwrap();
-    assert_eq!(newest.map(|event| event.id), Some(draft.id));
+    assert_eq!(newest.map(|event| event.id), Some(committed.id));
     assert_eq!(
         house.store.events.newest_event(house.team.id, &sandbox.id, EventType::Killed).await.unwrap(),
         None
     );
+}
+
+#[tokio::test]
+async fn a_logs_times_never_go_back_and_its_ids_sort_as_it_does() {
+    let house = House::new().await;
+    let mut one = house.running(7_200).await;
+    let mut other = house.running(7_200).await;
+    // Bursts within one time, the clock set back by an hour and by ten minutes, and forward by two hours.
+    for seconds in [7_200, 7_200, 3_600, 3_600, 3_660, 6_600, 14_400, 14_400, 10_800] {
+        house.update(&mut one, seconds).await;
+        house.update(&mut other, seconds).await;
+    }
+    let log = house.store.events.events_after(house.team.id, 0, 100).await.unwrap();
+    assert_eq!(log.len(), 20);
+    assert!(log.iter().all(|event| event.id.is_ordered()));
+    for pair in log.windows(2) {
+        assert!(pair[0].timestamp <= pair[1].timestamp, "{pair:?}");
+        assert!(pair[0].id.to_string() < pair[1].id.to_string(), "{pair:?}");
+    }
+    let times: Vec<_> = log.iter().skip(2).step_by(2).map(|event| event.timestamp).collect();
+    assert_eq!(times, [7_200, 7_200, 7_200, 7_200, 7_200, 7_200, 14_400, 14_400, 14_400].map(at));
+    // Another team's log has a time of its own.
+    let other_team = house.other_team("second").await;
+    let of_other = house.admit_and_run(sandbox(&other_team, 60)).await;
+    let log = house.store.events.events_after(of_other.team_id, 0, 1).await.unwrap();
+    assert_eq!(log[0].timestamp, at(60));
+}
+
+#[tokio::test]
+async fn what_retention_removed_holds_the_times_of_what_follows_it() {
+    let house = House::new().await;
+    let mut sandbox = house.running(20 * 86_400).await;
+    house.store.facts.delete_expired(at(200 * 86_400)).await.unwrap();
+    assert!(house.store.events.events_after(house.team.id, 0, 9).await.unwrap().is_empty());
+    house.update(&mut sandbox, 86_400).await;
+    let log = house.store.events.events_after(house.team.id, 0, 9).await.unwrap();
+    assert_eq!(log[0].timestamp, at(20 * 86_400));
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use sandscope_model::{
-    ApiKey, Build, Clock, EventDraft, EventType, Execution, KeyMask, OnTimeout, Rootfs, Sandbox, SandboxId,
-    SandboxRef, SandboxSpec, Sleep, State, Team, TeamLimits, Template, TemplateKind, Timestamp,
+    ApiKey, BootId, Build, Clock, EventDraft, EventType, Execution, KeyMask, OnTimeout, Rootfs, Sandbox,
+    SandboxId, SandboxRef, SandboxSpec, Sleep, State, Team, TeamLimits, Template, TemplateKind, Timestamp,
+    Uptime,
 };
 use sandscope_store::{Admission, Change, FaultPlan, NewApiKey, Store};
 use tempfile::TempDir;
@@ -29,11 +30,19 @@ impl StepClock {
 }
 
 impl Clock for StepClock {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         at(self.0.load(Ordering::SeqCst))
     }
 
-    fn sleep_until(&self, _at: Timestamp) -> Sleep {
+    fn uptime(&self) -> Uptime {
+        Uptime::ZERO
+    }
+
+    fn boot(&self) -> BootId {
+        BootId::from(uuid::Uuid::nil())
+    }
+
+    fn sleep_until(&self, _at: Uptime) -> Sleep {
         Box::pin(std::future::pending())
     }
 }
@@ -159,11 +168,12 @@ pub(crate) fn key(team: &Team, name: &str) -> NewApiKey {
 }
 
 pub(crate) fn execution(sandbox: &Sandbox) -> Execution {
-    Execution { id: uuid(), started_at: sandbox.started_at, vcpu_count: 2, memory_mb: 512 }
+    Execution { id: uuid(), started_at: sandbox.started_at, vcpu_count: 2, memory_mb: 512, span: None }
 }
 
 pub(crate) fn sandbox(team: &Team, seconds: i64) -> Sandbox {
-    let execution = Execution { id: uuid(), started_at: at(seconds), vcpu_count: 2, memory_mb: 512 };
+    let execution =
+        Execution { id: uuid(), started_at: at(seconds), vcpu_count: 2, memory_mb: 512, span: None };
     Sandbox {
         id: sandbox_id(),
         team_id: team.id,

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sandscope_engine::{Ailment, Capabilities, EngineProfile, Isolation, Lack, LaunchSpec, Notice, Stray};
-use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Timestamp, Values};
+use sandscope_model::{BuildId, Cause, Clock, Counters, Exit, ExitStatus, SandboxId, Uptime, Values};
 use tokio::sync::{mpsc, watch};
 
 use faults::Faults;
@@ -198,7 +198,7 @@ impl FakeEngine {
 
     /// Puts a sandbox the server never asked for on the host, or changes one behind its back.
     pub fn plant(&self, spec: LaunchSpec, shape: Shape) {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.change(|state| {
             let mut sandbox = FakeSandbox::new(spec, now);
             sandbox.shape = shape;
@@ -239,7 +239,7 @@ impl FakeEngine {
 
     /// Keeps `cpus` of a sandbox busy from now on, while it runs.
     pub fn set_load(&self, id: &SandboxId, cpus: f64) {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.change(|state| {
             if let Some(sandbox) = state.sandboxes.get_mut(id) {
                 sandbox.pass_time(now);
@@ -250,7 +250,7 @@ impl FakeEngine {
 
     /// Changes a sandbox's readings. CPU time goes on from what is set here.
     pub fn set_counters(&self, id: &SandboxId, change: impl FnOnce(&mut Counters)) {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.change(|state| {
             if let Some(sandbox) = state.sandboxes.get_mut(id) {
                 sandbox.pass_time(now);
@@ -311,7 +311,7 @@ impl WorldState {
 }
 
 impl FakeSandbox {
-    fn new(spec: LaunchSpec, now: Timestamp) -> Self {
+    fn new(spec: LaunchSpec, now: Uptime) -> Self {
         let disk_total_bytes = u64::from(spec.disk_mb) << 20;
         let counters = Counters {
             taken_at_usec: micros(now),
@@ -329,7 +329,7 @@ impl FakeSandbox {
     }
 
     /// Adds up the CPU time used since the last reading.
-    fn pass_time(&mut self, now: Timestamp) {
+    fn pass_time(&mut self, now: Uptime) {
         let elapsed_usec = micros(now).saturating_sub(self.counters.taken_at_usec);
         if self.shape == Shape::Running {
             let used = Duration::from_micros(elapsed_usec).mul_f64(self.load_cpus.max(0.0));
@@ -354,6 +354,6 @@ fn profile() -> EngineProfile {
     }
 }
 
-fn micros(at: Timestamp) -> u64 {
-    u64::try_from(at.as_microsecond()).unwrap_or(0)
+fn micros(at: Uptime) -> u64 {
+    u64::try_from(at.since(Uptime::ZERO).as_micros()).unwrap_or(u64::MAX)
 }

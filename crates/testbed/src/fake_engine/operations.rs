@@ -96,7 +96,7 @@ impl Engine for FakeEngine {
 
     async fn create(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
         let spec = spec.clone();
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.operate(Op::Create, move |state| {
             if let Rootfs::Snapshot(build) = spec.rootfs
                 && !state.layers.contains(&build)
@@ -110,7 +110,7 @@ impl Engine for FakeEngine {
     }
 
     async fn pause(&self, id: &SandboxId) -> Result<(), EngineError> {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.operate(Op::Pause, |state| {
             let sandbox = state.alive(id)?;
             sandbox.pass_time(now);
@@ -121,7 +121,7 @@ impl Engine for FakeEngine {
     }
 
     async fn resume(&self, id: &SandboxId) -> Result<(), EngineError> {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.operate(Op::Resume, |state| {
             let sandbox = state.alive(id)?;
             sandbox.pass_time(now);
@@ -149,7 +149,7 @@ impl Engine for FakeEngine {
     }
 
     async fn kill(&self, id: &SandboxId) -> Result<Option<Exit>, EngineError> {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         self.operate(Op::Kill, |state| {
             let Some(mut sandbox) = state.sandboxes.remove(id) else { return Ok(None) };
             sandbox.pass_time(now);

@@ -17,7 +17,7 @@ impl FakeEngine {
     /// # Panics
     /// Where that is planned.
     pub fn counters(&self, id: &SandboxId) -> Result<Counters, ReadError> {
-        let now = self.world.clock.now();
+        let now = self.world.clock.uptime();
         let mut state = self.lock();
         state.faults.ask(Question::Counters);
         let sandbox = state.alive(id).map_err(|_| ReadError::NotFound)?;
