@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::fs::{self, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd as _, OwnedFd};
+use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
@@ -28,6 +29,20 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_CHROOT);
 const LAST_CAPABILITY: u32 = 63;
 const MAX_OPEN_FILES: u64 = 65_536;
+/// Settings of the sandbox's own network. Below these ports anybody may listen. The others bound what the kernel keeps
+/// for the network and charges to nobody: options and memberships of one socket, connections that wait for their end,
+/// and pieces of packets that wait for the others.
+const NETWORK: [(&str, &str); 8] = [
+    ("ipv4/ip_unprivileged_port_start", "0"),
+    ("core/optmem_max", "20480"),
+    ("ipv4/igmp_max_memberships", "4"),
+    ("ipv4/tcp_max_tw_buckets", "8192"),
+    // The lower one first: it may not be above the higher one.
+    ("ipv4/ipfrag_low_thresh", "786432"),
+    ("ipv4/ipfrag_high_thresh", "1048576"),
+    ("ipv6/ip6frag_low_thresh", "786432"),
+    ("ipv6/ip6frag_high_thresh", "1048576"),
+];
 
 /// What the shim sends once the file systems are ready. The root comes first, the others in the order of `names`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +79,10 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("tie life to the shim")?;
     rustix::system::sethostname(inherited.request.hostname.as_bytes()).step("set the host name")?;
     sys::bring_loopback_up().step("bring loopback up")?;
+    // Later `/proc/sys` cannot be written.
+    for (name, value) in NETWORK {
+        let _kernels_without = fs::write(Path::new("/proc/sys/net").join(name), value);
+    }
     let others = mounts.names.into_iter().zip(fds.split_off(1)).collect::<Vec<_>>();
     let root = fds.pop().ok_or_else(|| Failure::new("attach the root", "missing"))?;
     mounts::enter_root(&root, &others, &groups, inherited.request.shm_mb)?;

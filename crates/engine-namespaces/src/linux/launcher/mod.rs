@@ -91,6 +91,7 @@ fn run() -> Result<(), Failure> {
         own_network: open_own_network()?,
         shims: HashMap::new(),
     };
+    launcher.filters.install_ballast()?;
     loop {
         launcher.reap()?;
         let mut waits = [PollFd::new(&launcher.socket, PollFlags::IN)];

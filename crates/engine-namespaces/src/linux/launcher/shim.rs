@@ -112,7 +112,7 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
     drop((mounts, tree.root, userns));
 
     wait_for_agent(alarm)?;
-    verify::verify(&proc_dir, ids.base, &request.cgroup_name)?;
+    verify::verify(&proc_dir, ids.base, &request.cgroup_name, heritage.filters.len())?;
     let made = Made {
         init: record::name_process(pid.as_raw_nonzero().get()).step("look at the sandbox")?,
         shim: record::name_process(rustix::process::getpid().as_raw_nonzero().get())

@@ -6,12 +6,21 @@ use super::identity::RANGE_LEN;
 use super::init::CAPABILITIES;
 use crate::linux::protocol::Failure;
 
-/// Refuses a sandbox whose protection is not exactly as meant.
-pub(super) fn verify(proc_dir: &Path, uid_base: u32, cgroup_name: &str) -> Result<(), Failure> {
+/// Refuses a sandbox whose protection is not exactly as meant. `n_filters`: how many system call filters it
+/// has beside those that it inherits from this process.
+pub(super) fn verify(
+    proc_dir: &Path,
+    uid_base: u32,
+    cgroup_name: &str,
+    n_filters: usize,
+) -> Result<(), Failure> {
     let read = |name: &str| {
         std::fs::read_to_string(proc_dir.join(name))
             .map_err(|error| Failure::new("verify the sandbox", error))
     };
+    let inherited = std::fs::read_to_string("/proc/self/status")
+        .map_err(|error| Failure::new("verify the sandbox", error))?;
+    let n_inherited = field(&inherited, "Seccomp_filters").parse::<usize>().unwrap_or_default();
     let mapped = [0, uid_base, RANGE_LEN].map(|number| number.to_string());
     for map in ["uid_map", "gid_map"] {
         if !read(map)?.split_whitespace().eq(mapped.iter()) {
@@ -20,8 +29,7 @@ pub(super) fn verify(proc_dir: &Path, uid_base: u32, cgroup_name: &str) -> Resul
     }
     let status = read("status")?;
     let is = |field: &str, wanted: &str| {
-        let found = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let found = found.map_or("missing", str::trim);
+        let found = self::field(&status, field);
         if found == wanted { Ok(()) } else { Err(mismatch(&format!("{field} ({found}, not {wanted})"))) }
     };
     let kept = format!("{:016x}", CAPABILITIES.bits());
@@ -31,8 +39,13 @@ pub(super) fn verify(proc_dir: &Path, uid_base: u32, cgroup_name: &str) -> Resul
     is("CapAmb", "0000000000000000")?;
     is("NoNewPrivs", "1")?;
     is("Seccomp", "2")?;
-    is("Seccomp_filters", "2")?;
+    is("Seccomp_filters", &(n_inherited + n_filters).to_string())?;
     verify_membership(&read("cgroup")?, cgroup_name)
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.map_or("missing", str::trim)
 }
 
 /// The groups it must be in: CPU, memory and process limits, wherever this host has them.

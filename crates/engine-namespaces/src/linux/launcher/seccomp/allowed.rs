@@ -1,28 +1,29 @@
-//! Calls allowed whatever their arguments: what compilers, interpreters, databases and shells use.
+//! Calls allowed whatever their arguments: what compilers, interpreters, databases and shells use. `docs/security/
+//! kernel-pools.md` says of each which of the kernel's memory it takes and what bounds that.
+
+/// A call's name in `libc`, and its number.
+type Call = (&'static str, i64);
 
 macro_rules! calls {
-    ($($name:ident)*) => { &[$(libc::$name),*] };
+    ($($name:ident)*) => { &[$((stringify!($name), libc::$name)),*] };
 }
 
 /// The list for this architecture.
-pub(super) const UNCONDITIONALLY: &[i64] = &{
-    let mut all = [0; COMMON.len() + LEGACY.len()];
-    let mut i = 0;
-    while i < COMMON.len() {
-        all[i] = COMMON[i];
-        i += 1;
-    }
-    let mut j = 0;
-    while j < LEGACY.len() {
-        all[i + j] = LEGACY[j];
-        j += 1;
-    }
-    all
-};
+pub(super) fn unconditionally() -> impl Iterator<Item = &'static Call> {
+    COMMON.iter().chain(LEGACY)
+}
+
+/// Calls that answer `ENOSYS`, as in a kernel built without them: their arguments lie where a filter cannot look, or
+/// what they take has no bound. Programs do without.
+pub(super) const ABSENT: &[Call] = calls![SYS_clone3 SYS_io_setup SYS_mbind SYS_set_mempolicy_home_node];
+
+/// Calls that succeed and do nothing. They would write out what all others on this host have written, too; and no file
+/// of a sandbox outlives a crash of the host.
+pub(super) const IDLE: &[Call] = calls![SYS_sync SYS_syncfs];
 
 /// Numbered calls that only the oldest architecture has.
 #[cfg(target_arch = "x86_64")]
-const LEGACY: &[i64] = calls![
+const LEGACY: &[Call] = calls![
     SYS_access SYS_alarm SYS_arch_prctl SYS_chmod SYS_chown SYS_creat SYS_dup2 SYS_epoll_create SYS_epoll_wait
     SYS_epoll_pwait2 SYS_eventfd SYS_fork SYS_futimesat SYS_getdents SYS_getpgrp SYS_inotify_init SYS_lchown SYS_link
     SYS_lstat SYS_mkdir SYS_mknod SYS_open SYS_pause SYS_pipe SYS_poll SYS_readlink SYS_rename SYS_rmdir SYS_select
@@ -30,9 +31,9 @@ const LEGACY: &[i64] = calls![
     SYS_sysfs SYS_renameat
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const LEGACY: &[i64] = &[];
+const LEGACY: &[Call] = &[];
 
-const COMMON: &[i64] = calls![
+const COMMON: &[Call] = calls![
     // Files and directories.
     SYS_openat SYS_openat2 SYS_close SYS_close_range SYS_read SYS_write SYS_readv SYS_writev SYS_pread64 SYS_pwrite64
     SYS_preadv SYS_pwritev SYS_preadv2 SYS_pwritev2 SYS_lseek SYS_fstat SYS_newfstatat SYS_statx SYS_statfs
@@ -56,13 +57,13 @@ const COMMON: &[i64] = calls![
     // Processes and threads. Tracing reaches only the sandbox's own processes.
     SYS_clone3 SYS_execve SYS_execveat SYS_exit SYS_exit_group SYS_wait4 SYS_waitid SYS_getpid SYS_getppid SYS_gettid
     SYS_getpgid SYS_setpgid SYS_getsid SYS_setsid SYS_kill SYS_tkill SYS_tgkill SYS_pidfd_open
-    SYS_pidfd_send_signal SYS_pidfd_getfd SYS_prctl SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev
+    SYS_pidfd_send_signal SYS_pidfd_getfd SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev
     SYS_process_mrelease SYS_set_tid_address SYS_set_robust_list SYS_get_robust_list SYS_rseq SYS_futex
     SYS_futex_waitv SYS_restart_syscall SYS_sched_yield SYS_sched_getaffinity SYS_sched_setaffinity
     SYS_sched_getparam SYS_sched_setparam SYS_sched_getscheduler SYS_sched_setscheduler SYS_sched_getattr
     SYS_sched_setattr SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_sched_rr_get_interval
     SYS_getpriority SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_setrlimit SYS_getrusage SYS_times
-    SYS_getcpu SYS_seccomp SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self
+    SYS_getcpu SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self
     // Who one is.
     SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getresuid SYS_getresgid SYS_getgroups SYS_setuid SYS_setgid
     SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setfsuid SYS_setfsgid SYS_setgroups SYS_capget
@@ -75,7 +76,7 @@ const COMMON: &[i64] = calls![
     SYS_timer_create SYS_timer_settime SYS_timer_gettime SYS_timer_getoverrun SYS_timer_delete
     // Sockets, once made.
     SYS_socketpair SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_shutdown SYS_getsockname
-    SYS_getpeername SYS_getsockopt SYS_setsockopt SYS_sendto SYS_recvfrom SYS_sendmsg SYS_recvmsg SYS_sendmmsg
+    SYS_getpeername SYS_getsockopt SYS_sendto SYS_recvfrom SYS_sendmsg SYS_recvmsg SYS_sendmmsg
     SYS_recvmmsg
     // System V and POSIX inter-process communication, in a namespace of its own.
     SYS_shmget SYS_shmat SYS_shmctl SYS_shmdt SYS_semget SYS_semop SYS_semctl SYS_semtimedop SYS_msgget SYS_msgsnd
