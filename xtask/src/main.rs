@@ -4,6 +4,7 @@
 //! - `cargo xtask tidy`: the dependency table, the file budget, banned names;
 //! - `cargo xtask e2e`: the official clients against the real binary;
 //! - `cargo xtask soak`: many sandboxes in use for long, and nothing left of it;
+//! - `cargo xtask pools`: a sandbox that takes what it can of every pool of the kernel, beside a neighbour;
 //! - `cargo xtask bench-sdk`: what a command costs through the official SDKs;
 //! - `cargo xtask crash`: the server killed at random, as often as wanted, checked after every time; `--webhooks` with
 //!   200 events per second on their way;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["e2e", filter @ ..] => reported(|skipped| e2e::run(filter, skipped)),
         ["soak", arguments @ ..] => reported(|skipped| soak::run(arguments, skipped)),
+        ["pools", arguments @ ..] => reported(|skipped| soak::pools(arguments, skipped)),
         ["bench-sdk"] => reported(soak::figures),
         ["openapi"] => steps::openapi(),
         ["crash", options @ ..] => crash::run_rounds(options),
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
             eprintln!(
                 "usage: cargo xtask test | tidy | e2e [js|python|tls|generations|fuzz]… \
                  | crash [--webhooks] [--rounds N] [--seed N] [--from N] | replay [--events N] \
-                 | soak [--minutes N] [--sandboxes N] | bench-sdk | openapi"
+                 | soak [--minutes N] [--sandboxes N] | pools [--minutes N] | bench-sdk | openapi"
             );
             return ExitCode::from(2);
         }

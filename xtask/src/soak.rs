@@ -18,6 +18,12 @@ pub(crate) fn run(arguments: &[&str], skipped: &mut Skipped) -> Result<()> {
     with_python("soak.py", arguments, skipped)
 }
 
+/// A sandbox that does its worst to every pool of the kernel, and a neighbour; `tests/e2e/python/kernel_pools.py` says
+/// how. Fails where the neighbour suffers or the kernel does not have its memory back.
+pub(crate) fn pools(arguments: &[&str], skipped: &mut Skipped) -> Result<()> {
+    with_python("kernel_pools.py", arguments, skipped)
+}
+
 /// Prints what a command costs through the SDKs, and what starting the same program costs without them.
 pub(crate) fn figures(skipped: &mut Skipped) -> Result<()> {
     with_python("command_round_trip.py", &[], skipped)?;

@@ -9,20 +9,26 @@
 
 mod support;
 
-use sandscope_model::SandboxId;
-use support::{Host, User, start};
+use sandscope_engine::Engine as _;
+use sandscope_model::{Cause, SandboxId};
+use support::{Host, User, ended, start};
 
 /// Fills one pool each, by name.
 const ATTACKS: &str = include_str!("attacks/pools.py");
 
-/// What an attack on a pool got, and why no more.
-async fn attack(host: &Host, id: &SandboxId, pool: &str, most: u32) -> String {
+/// Begins an attack on a pool, as the ordinary user.
+async fn begin(host: &Host, id: &SandboxId, pool: &str, most: u32) {
     let octets = [("content-type", "application/octet-stream")];
     let path = "/files?path=/tmp/pools.py";
     let (status, _) = support::ask(&host.runtime, id, "POST", path, &octets, ATTACKS.into()).await;
     assert_eq!(status, 200);
     let script = format!("exec python3 /tmp/pools.py {pool} {most} > /tmp/{pool} 2>&1");
     start(&host.runtime, id, User::User, &script).await;
+}
+
+/// What an attack on a pool got, and why no more.
+async fn attack(host: &Host, id: &SandboxId, pool: &str, most: u32) -> String {
+    begin(host, id, pool, most).await;
     let read = format!("until grep -s -e ^holds -e Error /tmp/{pool}; do sleep 0.05; done");
     host.run(id, User::User, &read).await.stdout.trim().to_owned()
 }
@@ -98,4 +104,40 @@ async fn sync_inside_is_not_the_hosts() {
         f = open(\"/tmp/f\", \"w\"); f.write(\"x\"); f.flush(); os.fsync(f.fileno()); print(os.fdatasync(f.fileno()))";
     let ran = host.run(&id, User::User, &format!("python3 -c '{script}'; sync; echo $?")).await;
     assert_eq!(ran.stdout, "0 0 -1\nNone\n0\n", "{ran:?}");
+}
+
+/// Each sandbox ends for what it took, and a neighbour that does a little of the same lives on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_the_kernels_memory_ends_with_its_cause() {
+    let start = Host::start_with(|options| options.kernel_memory_bytes = 24 << 20);
+    let Some(host) = start.await else { return };
+    let mut notices = host.runtime.take_notices().unwrap();
+    let told = host.runtime.kernel_memory();
+    let neighbour = host.create().await;
+    for pool in ["posix_locks", "ofd_locks", "netlink_answers", "corked_datagrams", "epolls"] {
+        let most = if pool == "netlink_answers" { 1 } else { 100 };
+        let got = attack(&host, &neighbour, pool, most).await;
+        assert_eq!(got, format!("holds {most}: as many as asked for"));
+    }
+    for (n, (pool, cause)) in [
+        ("posix_locks", Cause::FileLocks),
+        ("ofd_locks", Cause::FileLocks),
+        ("netlink_answers", Cause::SocketBuffers),
+        ("corked_datagrams", Cause::SocketBuffers),
+        ("epolls", Cause::OpenFiles),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut spec = host.spec();
+        spec.memory_mb = 512;
+        host.runtime.create(&spec).await.unwrap();
+        begin(&host, &spec.id, pool, 1 << 30).await;
+        let exit = ended(&mut notices, &spec.id).await;
+        assert_eq!(exit.cause, Some(cause), "{pool}: {exit:?}");
+        assert_eq!(told.borrow().n_ended, n as u64 + 1);
+        host.runtime.kill(&spec.id).await.unwrap();
+    }
+    assert_eq!(host.run(&neighbour, User::User, "echo lives").await.stdout, "lives\n");
+    assert!(notices.try_recv().is_err());
 }

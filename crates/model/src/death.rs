@@ -20,6 +20,8 @@ pub enum KillReason {
     Crashed,
     /// The kernel killed its first process for lack of memory.
     Oom,
+    /// It took more of the kernel's own memory, or of what the kernel has for the whole host, than one sandbox may.
+    KernelMemory,
     /// Its agent no longer answers.
     AgentLost,
     /// The host was restarted under it.
@@ -32,7 +34,8 @@ pub enum KillReason {
 
 impl KillReason {
     /// What a sandbox dies of by its own doing: what repeats when it is made again as it was.
-    pub const CRASHES: [Self; 4] = [Self::Crashed, Self::Oom, Self::AgentLost, Self::ResumeFailed];
+    pub const CRASHES: [Self; 5] =
+        [Self::Crashed, Self::Oom, Self::KernelMemory, Self::AgentLost, Self::ResumeFailed];
 
     /// The wire's name.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +46,7 @@ impl KillReason {
             Self::Orphaned => "orphaned",
             Self::Crashed => "crashed",
             Self::Oom => "oom",
+            Self::KernelMemory => "kernel_memory",
             Self::AgentLost => "agent_lost",
             Self::HostRestart => "host_restart",
             Self::ResumeFailed => "resume_failed",
@@ -61,6 +65,14 @@ pub enum Cause {
     AgentSignalled,
     /// The kernel killed its first process for lack of memory.
     OutOfMemory,
+    /// Its locks of files took too much of the kernel's memory.
+    FileLocks,
+    /// What waits in its sockets took too much of the kernel's memory.
+    SocketBuffers,
+    /// It had too many of the host's open files, or these took too much of the kernel's memory.
+    OpenFiles,
+    /// The kernel's own memory grew too much while it kept the kernel busy; nobody saw what for.
+    KernelMemory,
     /// The process on the host that looks after it was killed, and it with that.
     SupervisorKilled,
     /// Its control groups were removed from the host underneath it.
@@ -79,10 +91,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::AgentExited,
         Self::AgentSignalled,
         Self::OutOfMemory,
+        Self::FileLocks,
+        Self::SocketBuffers,
+        Self::OpenFiles,
+        Self::KernelMemory,
         Self::SupervisorKilled,
         Self::ControlGroupsRemoved,
         Self::AgentSilent,
@@ -98,6 +114,10 @@ impl Cause {
             Self::AgentExited => "agent_exited",
             Self::AgentSignalled => "agent_signalled",
             Self::OutOfMemory => "out_of_memory",
+            Self::FileLocks => "file_locks",
+            Self::SocketBuffers => "socket_buffers",
+            Self::OpenFiles => "open_files",
+            Self::KernelMemory => "kernel_memory",
             Self::SupervisorKilled => "supervisor_killed",
             Self::ControlGroupsRemoved => "control_groups_removed",
             Self::AgentSilent => "agent_silent",
@@ -116,6 +136,9 @@ impl Cause {
             | Self::SupervisorKilled
             | Self::ControlGroupsRemoved => KillReason::Crashed,
             Self::OutOfMemory => KillReason::Oom,
+            Self::FileLocks | Self::SocketBuffers | Self::OpenFiles | Self::KernelMemory => {
+                KillReason::KernelMemory
+            }
             Self::AgentSilent | Self::Stuck => KillReason::AgentLost,
             Self::HostRestarted => KillReason::HostRestart,
             Self::Vanished => KillReason::Orphaned,

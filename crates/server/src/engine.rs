@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
 use sandscope_engine::{Dial, Readings};
-use sandscope_engine_namespaces::linux::{self, LinuxOptions, NamespacesEngine, WarmOptions};
+use sandscope_engine_namespaces::linux::{self, KernelMemory, LinuxOptions, NamespacesEngine, WarmOptions};
 
 use sandscope_config as config;
 use sandscope_tasks::Tasks;
+use tokio::sync::watch;
 
 /// An engine that this host can run.
 pub(crate) struct Planned {
@@ -33,7 +34,9 @@ impl Planned {
     pub(crate) async fn start(self, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Engine> {
         sandscope_system::raise_descriptor_limit();
         let engine = namespaces(data_dir, &self.sandbox, tasks).await;
-        Ok(Engine::of(engine.context("cannot start the sandbox runtime")?))
+        let engine = engine.context("cannot start the sandbox runtime")?;
+        let kernel_memory = engine.kernel_memory();
+        Ok(Engine::of(engine, kernel_memory))
     }
 }
 
@@ -42,12 +45,21 @@ pub(crate) struct Engine {
     engine: Arc<dyn sandscope_engine::Engine>,
     readings: Arc<dyn Readings>,
     door: Arc<dyn Dial>,
+    kernel_memory: watch::Receiver<KernelMemory>,
 }
 
 impl Engine {
-    fn of(engine: impl sandscope_engine::Engine + Readings + Dial) -> Self {
+    fn of(
+        engine: impl sandscope_engine::Engine + Readings + Dial,
+        kernel_memory: watch::Receiver<KernelMemory>,
+    ) -> Self {
         let engine = Arc::new(engine);
-        Self { readings: Arc::clone(&engine) as _, door: Arc::clone(&engine) as _, engine }
+        Self { readings: Arc::clone(&engine) as _, door: Arc::clone(&engine) as _, engine, kernel_memory }
+    }
+
+    /// What its watch over the kernel's memory says of itself.
+    pub(crate) fn kernel_memory(&self) -> watch::Receiver<KernelMemory> {
+        self.kernel_memory.clone()
     }
 
     pub(crate) fn engine(&self) -> Arc<dyn sandscope_engine::Engine> {
@@ -76,6 +88,7 @@ async fn namespaces(
 ) -> anyhow::Result<NamespacesEngine> {
     let launcher = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
+    options.kernel_memory_bytes = u64::from(sandbox.kernel_memory_mb) << 20;
     options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
         n: sandbox.n_warm,
         memory_mb: sandbox.memory_mb,

@@ -18,6 +18,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
 use sandscope_alerts::AlertStats;
+use sandscope_engine_namespaces::linux::KernelMemory;
 use sandscope_lifecycle::{Lifecycle, Reconciled};
 use sandscope_model::{Clock, MetricField as F, MetricKind, MetricUnit};
 use sandscope_sampler::{
@@ -47,6 +48,8 @@ pub(crate) struct Operator {
     pub(crate) alert_stats: Arc<AlertStats>,
     /// What the reconciler says of itself.
     pub(crate) reconciled: watch::Receiver<Reconciled>,
+    /// What the engine's watch over the kernel's memory says of itself.
+    pub(crate) kernel_memory: watch::Receiver<KernelMemory>,
     /// Single sandboxes reported, the busiest first.
     pub(crate) n_sandboxes: usize,
     pub(crate) started_at: jiff::Timestamp,

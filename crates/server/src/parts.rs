@@ -176,6 +176,7 @@ impl Parts {
             stats: sampler.stats,
             alert_stats: sampler.alert_stats,
             reconciled: self.reconciled.clone(),
+            kernel_memory: self.engine.kernel_memory(),
             n_sandboxes: config.metrics.n_top_sandboxes,
             started_at: self.clock.now(),
             export,

@@ -16,6 +16,9 @@ section! {
         /// Writable layer of a sandbox, in MiB
         disk_mb: u32 = whole(2454, 64..=1_048_576).counted_in("MiB"),
             key "disk_mb", flag "disk-mb" "MIB", env "SANDSCOPE_DISK_MB";
+        /// Memory of the kernel that it charges to nobody, which a sandbox may hold, in MiB; one that holds more ends
+        kernel_memory_mb: u32 = whole(64, 16..=1_048_576).counted_in("MiB"),
+            key "kernel_memory_mb", flag "kernel-memory-mb" "MIB", env "SANDSCOPE_KERNEL_MEMORY_MB";
         /// Sandboxes made in advance, which makes creates faster; 0 for none
         n_warm: usize = whole(4, 0..=256).map(|n| n as usize, |n| u32::try_from(*n).unwrap_or(u32::MAX)),
             key "warm", flag "warm-sandboxes" "N", env "SANDSCOPE_WARM_SANDBOXES";

@@ -20,8 +20,8 @@ use super::step::step;
 const MAX_COUNTED: usize = 1024;
 /// Interfaces reported at most.
 const MAX_INTERFACES: usize = 16;
-/// More than any file read here holds.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// More than any file read here holds unless somebody makes it long.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 impl Sandbox {
     pub(crate) fn details(&self) -> Result<Details, EngineError> {
         let live = self.live().ok_or(EngineError::NotFound)?;
@@ -67,11 +67,12 @@ pub(super) fn open_files(pids: Vec<i32>) -> Option<u64> {
     (n > 0).then_some(n)
 }
 
-fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
+pub(super) fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
     let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut text = String::new();
-    File::from(fd).take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;
-    Some(text)
+    let mut text = Vec::new();
+    File::from(fd).take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
+    // A longer one is cut where it may be cut.
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn traffic(now: [u64; 4], before: [u64; 4]) -> DiskTraffic {

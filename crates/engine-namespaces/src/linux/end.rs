@@ -110,6 +110,9 @@ impl Sandbox {
 
     /// What ended it, though nobody asked.
     async fn cause_of(&self, exit: &Exit) -> Cause {
+        if let Some(cause) = self.condemned() {
+            return cause;
+        }
         let _risen = self.oom.look(&self.cgroup);
         let was_killed = exit.status == Some(ExitStatus::Signal(SIGKILL));
         if was_killed && self.oom.have_just_risen() {

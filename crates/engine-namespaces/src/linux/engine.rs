@@ -2,9 +2,10 @@ use std::sync::{Arc, Mutex};
 
 use sandscope_engine::{EngineError, EngineProfile, Notice};
 use sandscope_tasks::Tasks;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::options::LinuxOptions;
+use super::pools::KernelMemory;
 use super::profile;
 use super::shared::Shared;
 
@@ -39,6 +40,11 @@ impl NamespacesEngine {
         self.shared.shelf.close().await;
         self.shared.remover.drain().await;
         self.shared.launcher.close().await;
+    }
+
+    /// What the watch over the kernel's memory says of itself.
+    pub fn kernel_memory(&self) -> watch::Receiver<KernelMemory> {
+        self.shared.kernel_memory.subscribe()
     }
 
     /// The launcher's process, if one runs: so that operators and tests can see it replaced.

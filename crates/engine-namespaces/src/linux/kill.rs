@@ -64,7 +64,7 @@ fn discard(remover: &Remover, sandbox: Arc<Sandbox>, busy: BusyWith) {
 
 /// Kills by control group and by the first process's handle: either reaches everything, and the groups may have been
 /// removed underneath.
-fn kill_processes(sandbox: &Sandbox) -> Result<(), EngineError> {
+pub(super) fn kill_processes(sandbox: &Sandbox) -> Result<(), EngineError> {
     let by_group = sandbox.cgroup.kill_all();
     let Some(live) = sandbox.live() else {
         return match by_group {

@@ -19,6 +19,7 @@
 //!     └─► create, kill, recover, survey, health              one operation each, over
 //!                 └─► shared ──► sandboxes, shelf, preparer, remover, busy    parts that own their state and know
 //!                                  └─► sandbox ──► handles, oom, baseline     nothing of those above
+//!   pools                                                  the watch over the kernel's memory, a task of its own
 //! ```
 //!
 //! Ownership: the kernel and the state directory hold the truth; this process holds handles. Each sandbox has one task
@@ -52,6 +53,7 @@ mod more_counters;
 mod oom;
 mod operations;
 mod options;
+mod pools;
 mod prepare;
 mod processes;
 mod profile;
@@ -79,4 +81,5 @@ pub use host_check::{HostCheck, HostProblem, check_host, host_checks};
 pub use inspect::{Inspection, Seen, inspect};
 pub use launcher::launcher_main;
 pub use options::{LinuxOptions, WarmOptions};
+pub use pools::KernelMemory;
 pub use protocol::LAUNCHER_ARGUMENT;

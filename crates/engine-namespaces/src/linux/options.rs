@@ -18,6 +18,8 @@ pub struct LinuxOptions {
     pub cgroup_parent: PathBuf,
     /// Processes and threads a sandbox may have.
     pub max_pids: u32,
+    /// Memory of the kernel that it charges to nobody, which a sandbox may hold, in bytes.
+    pub kernel_memory_bytes: u64,
     /// Host name inside sandboxes.
     pub hostname: String,
     /// How long an agent may take to answer for the first time.
@@ -46,6 +48,7 @@ impl LinuxOptions {
             launcher_args: vec![LAUNCHER_ARGUMENT.into()],
             cgroup_parent: PathBuf::from("sandscope"),
             max_pids: 1024,
+            kernel_memory_bytes: 64 << 20,
             hostname: "sandbox".to_owned(),
             agent_limit: Duration::from_secs(10),
             warm: None,

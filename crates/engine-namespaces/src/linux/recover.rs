@@ -27,7 +27,7 @@ use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::{base, disk, sys};
+use super::{base, disk, pools, sys};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
@@ -50,6 +50,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineEr
     shared.shelf.sweep().await?;
     sweep(shared, found.is_empty()).await?;
     shared.shelf.start(&shared.tasks);
+    pools::start(shared, &shared.tasks);
     Ok(found)
 }
 

@@ -3,11 +3,11 @@
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sandscope_cgroup::CgroupSet;
 use sandscope_engine::EngineError;
-use sandscope_model::{Counters, Exit, SandboxId, Values};
+use sandscope_model::{Cause, Counters, Exit, SandboxId, Values};
 use tokio::sync::watch;
 
 use super::baseline::Baseline;
@@ -28,6 +28,8 @@ pub(crate) struct Sandbox {
     paused: AtomicBool,
     /// Set before anything is ended on request: such an end is announced to nobody.
     killing: AtomicBool,
+    /// What it dies of, where the engine itself ends it unasked.
+    condemned: OnceLock<Cause>,
     /// Set while it is frozen for a checkpoint.
     capturing: AtomicBool,
     pub(crate) oom: OomKills,
@@ -50,6 +52,7 @@ impl Sandbox {
             live: Mutex::new(live.map(Arc::new)),
             paused: AtomicBool::new(false),
             killing: AtomicBool::new(false),
+            condemned: OnceLock::new(),
             capturing: AtomicBool::new(false),
             oom: OomKills::default(),
             exit: watch::Sender::new(None),
@@ -92,6 +95,15 @@ impl Sandbox {
 
     pub(crate) fn is_being_killed(&self) -> bool {
         self.killing.load(Ordering::Acquire)
+    }
+
+    /// Its processes are about to be killed for this: the first cause stands.
+    pub(crate) fn condemn(&self, cause: Cause) {
+        let _first = self.condemned.set(cause);
+    }
+
+    pub(crate) fn condemned(&self) -> Option<Cause> {
+        self.condemned.get().copied()
     }
 
     /// Its processes have ended like this: its handles are dropped, and waiting callers are answered.

@@ -56,6 +56,10 @@ impl Sandboxes {
         self.get(id).filter(|sandbox| sandbox.live().is_some()).ok_or(EngineError::NotFound)
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Sandbox>> {
+        self.held().values().cloned().collect()
+    }
+
     pub(super) fn ids(&self) -> Vec<SandboxId> {
         self.held().keys().cloned().collect()
     }

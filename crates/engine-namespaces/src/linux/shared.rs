@@ -6,13 +6,14 @@ use sandscope_cgroup::{CgroupOptions, Cgroups};
 use sandscope_engine::{EngineError, Notice};
 use sandscope_model::SandboxId;
 use sandscope_tasks::Tasks;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::base;
 use super::busy::Busy;
 use super::client::LauncherClient;
 use super::layout::Layout;
 use super::options::LinuxOptions;
+use super::pools::KernelMemory;
 use super::prepare::Preparer;
 use super::removal::Remover;
 use super::sandboxes::Sandboxes;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) sandboxes: Sandboxes,
     /// Sandboxes being made or removed.
     pub(super) busy: Busy,
+    /// What is said of the kernel's memory.
+    pub(super) kernel_memory: watch::Sender<KernelMemory>,
     /// Who watches what never ends.
     pub(super) tasks: Tasks,
 }
@@ -75,6 +78,7 @@ impl Shared {
             shelf: Arc::new(shelf),
             sandboxes: Sandboxes::new(notices, &tasks),
             busy: Busy::default(),
+            kernel_memory: watch::Sender::default(),
             tasks,
         })
     }

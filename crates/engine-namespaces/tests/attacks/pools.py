@@ -8,6 +8,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 SYS = {"mbind": 237, "seccomp": 317, "timer_create": 222, "set_mempolicy": 238, "timerfd_create": 283,
        "epoll_create1": 291, "eventfd2": 290, "prctl": 157}
 kept = []
+most = int(sys.argv[2]) if len(sys.argv) > 2 else 1 << 60
 
 
 class Refused(Exception):
@@ -67,8 +68,9 @@ def forked(each):
         if pid == 0:
             n = 0
             try:
-                for n, _ in enumerate(each()):
-                    pass
+                for n, _ in enumerate(each(), 1):
+                    if n >= most:
+                        break
             except (OSError, MemoryError) as error:
                 kept.append(error)
             os.write(writer, struct.pack("q", n))
@@ -427,7 +429,6 @@ def main():
         print(" ".join(POOLS))
         return
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    most = int(sys.argv[2]) if len(sys.argv) > 2 else 1 << 60
     n, why = 0, "as many as asked for"
     try:
         for n, _ in enumerate(POOLS[sys.argv[1]](), 1):

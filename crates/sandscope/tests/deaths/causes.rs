@@ -193,3 +193,25 @@ async fn control_groups_are_removed_under_living_processes() -> Result<()> {
     expect(&data, &serde_json::json!({"kill_reason": "crashed", "kill_detail": "control_groups_removed"}))?;
     house.leave().await
 }
+
+/// Takes locks of files, which the kernel charges to nobody, as the ordinary user.
+const TAKE_LOCKS: &str = "nohup python3 -c \"import fcntl,os,struct\nkept=[]\nwhile True:\n  \
+     f=os.open('/tmp/%d'%len(kept),os.O_RDWR|os.O_CREAT); kept.append(f)\n  \
+     for i in range(0,1000,2): fcntl.fcntl(f,fcntl.F_SETLK,struct.pack('hhqqi4x',fcntl.F_WRLCK,0,i,1,0))\" \
+     >/dev/null 2>&1 & echo locking";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_the_kernels_memory() -> Result<()> {
+    if server::skip_without_root("deaths") {
+        return Ok(());
+    }
+    let house = House::start(&["--kernel-memory-mb", "16"]).await?;
+    let neighbour = house.create().await?;
+    let sandbox = house.create().await?;
+    let since = Instant::now();
+    house.client.run(&sandbox, &Command::shell(TAKE_LOCKS)).await?;
+    let data = house.end_of("kernel memory", &sandbox.sandbox_id, since).await?;
+    expect(&data, &serde_json::json!({"kill_reason": "kernel_memory", "kill_detail": "file_locks"}))?;
+    house.client.run(&neighbour, &Command::shell("true")).await?;
+    house.leave().await
+}

@@ -1,5 +1,6 @@
 //! What the server says about its own work: comparing store and host, storing, delivering, alerting, making sandboxes.
 
+use sandscope_engine_namespaces::linux::KernelMemory;
 use sandscope_lifecycle::Reconciled;
 use sandscope_store::StoreError;
 use sandscope_telemetry::exposition::{Exposition, Kind};
@@ -13,6 +14,7 @@ impl Operator {
     pub(super) fn own(&self, text: &mut Exposition) {
         self.reconciling(text);
         self.writing(text);
+        self.kernel_memory(text);
         let counts = self.alert_stats.counts();
         for (name, help, count) in [
             (
@@ -32,6 +34,23 @@ impl Operator {
             .sample(&[("outcome", "failed")], float(created.n_failed));
         text.family("sandscope_creates_under_way", Kind::Gauge, "Sandboxes being made.")
             .sample(&[], float(created.n_under_way));
+    }
+
+    fn kernel_memory(&self, text: &mut Exposition) {
+        let KernelMemory { grown_bytes, n_ended } = *self.kernel_memory.borrow();
+        text.family(
+            "sandscope_kernel_memory_grown_bytes",
+            Kind::Gauge,
+            "Memory that the kernel uses itself and charges to no sandbox, beyond the least since the server started; \
+             as of when it last changed much.",
+        )
+        .sample(&[], float(grown_bytes));
+        text.family(
+            "sandscope_kernel_memory_ended_total",
+            Kind::Counter,
+            "Sandboxes ended because they took too much of the kernel's memory.",
+        )
+        .sample(&[], float(n_ended));
     }
 
     fn reconciling(&self, text: &mut Exposition) {

@@ -1,0 +1,124 @@
+//! Who takes memory of the kernel that the kernel charges to nobody, and ends with that.
+//!
+//! ```text
+//!   every look            host ──► Watch::suspects     three small files of /proc
+//!   when that grew        seen ──► Watch::judge        what each sandbox holds: locks, sockets, open files
+//!                                     └─► sandboxes to end, each with its cause
+//! ```
+//!
+//! Ownership: `judge` is pure and remembers what it was shown; `host` and `seen` only read. A sandbox that is to end is
+//! marked with its cause and killed; its one task reports its end as any other that nobody asked for.
+//!
+//! Failure: a host whose files cannot be read is not judged. A life of the task that fails is followed by one that
+//! remembers nothing: then what the kernel uses at that moment counts as the host's own.
+
+mod host;
+mod judge;
+mod locks;
+mod seen;
+mod sockets;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sandscope_model::SandboxId;
+use sandscope_tasks::{Phase, Task, Tasks};
+
+use self::judge::{Judgement, Watch};
+use super::kill::kill_processes;
+use super::sandbox::Sandbox;
+use super::shared::Shared;
+
+/// The pause between two looks at the host: three reads.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Of all time, sandboxes are looked at for no more than one such part.
+const SHARE: u32 = 5;
+/// How often at most it is logged that memory grew and nobody is known for it.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(600);
+
+/// What the watch has seen and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KernelMemory {
+    /// Bytes that the kernel uses itself and charges to no sandbox, beyond the least it ever did in this server's life.
+    pub grown_bytes: u64,
+    /// Sandboxes ended for it.
+    pub n_ended: u64,
+}
+
+/// Starts to watch.
+pub(super) fn start(shared: &Arc<Shared>, tasks: &Tasks) {
+    let (watched, budget) = (Arc::clone(shared), shared.preparer.options.kernel_memory_bytes);
+    let stop = tasks.stopping(Phase::Engine);
+    tasks.start(Task::restart("kernel-pools", Phase::Engine), move || {
+        let stopped = stop.clone().cancelled_owned();
+        let life = watch(Arc::clone(&watched), Watch::new(budget));
+        async move {
+            tokio::select! {
+                () = stopped => Ok(()),
+                failure = life => Err(failure),
+            }
+        }
+    });
+}
+
+/// Looks until it fails, and returns why.
+async fn watch(shared: Arc<Shared>, mut watch: Watch) -> String {
+    let mut unknown_at: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let (looking, begun) = (Arc::clone(&shared), Instant::now());
+        // Away from the threads that serve requests: a look at all sandboxes may take a while.
+        let looked = tokio::task::spawn_blocking(move || {
+            let judgement = look(&looking, &mut watch);
+            (watch, judgement)
+        });
+        let judgement = match looked.await {
+            Ok((kept, judgement)) => {
+                watch = kept;
+                judgement
+            }
+            Err(error) => return format!("could not look at the host: {error}"),
+        };
+        let Some(judgement) = judgement else { continue };
+        let n_ended = u64::try_from(judgement.ended.len()).unwrap_or(u64::MAX);
+        shared.kernel_memory.send_modify(|told| {
+            told.grown_bytes = judgement.grown_bytes;
+            told.n_ended = told.n_ended.saturating_add(n_ended);
+        });
+        if judgement.is_unknown && unknown_at.is_none_or(|at| at.elapsed() > UNKNOWN_PAUSE) {
+            unknown_at = Some(Instant::now());
+            let grown_mib = judgement.grown_bytes >> 20;
+            tracing::warn!(grown_mib, "the kernel's own memory grew, and no sandbox is known for it");
+        }
+        tokio::time::sleep(begun.elapsed() * (SHARE - 1)).await;
+    }
+}
+
+/// One look; `None` where there was nothing to judge.
+fn look(shared: &Shared, watch: &mut Watch) -> Option<Judgement> {
+    let host = host::read()?;
+    if !watch.suspects(&host) {
+        return None;
+    }
+    let sandboxes = shared.sandboxes.all();
+    // What they hold may have grown while they were looked at.
+    let seen = seen::read(&sandboxes);
+    let judgement = watch.judge(&host::read().unwrap_or(host), &seen);
+    for (id, cause) in &judgement.ended {
+        if let Some(sandbox) = sandboxes.iter().find(|sandbox| sandbox.id == *id) {
+            end(sandbox, *cause, seen.iter().find(|seen| seen.id == *id));
+        }
+    }
+    Some(judgement)
+}
+
+fn end(sandbox: &Sandbox, cause: sandscope_model::Cause, seen: Option<&judge::Seen>) {
+    let held_mib = seen.map_or(0, judge::Seen::held_bytes) >> 20;
+    let sandbox_id: &SandboxId = &sandbox.id;
+    tracing::warn!(%sandbox_id, cause = cause.as_str(), held_mib, "a sandbox takes too much of the kernel's memory and is ended");
+    sandbox.condemn(cause);
+    if let Err(error) = kill_processes(sandbox) {
+        // The next look finds it again.
+        tracing::error!(%sandbox_id, %error, "it cannot be ended");
+    }
+}

@@ -1,0 +1,140 @@
+"""A sandbox does its worst to every pool of the kernel, one after the other, while a neighbour runs `true` again and again.
+
+    measure ─► quiet neighbour ─► attack pool after pool for N minutes ─► kill ─► measure
+
+Fails if the neighbour's slowest hundredth takes more than twice what it took while it was quiet, if the kernel does not have
+its memory back afterwards, if it used more than it may in between, or if a sandbox ends for another reason than what it took.
+Run by `cargo xtask pools`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+from e2b import Sandbox
+from ending import leave
+
+ATTACKS = Path(__file__).parents[3] / "crates/engine-namespaces/tests/attacks/pools.py"
+# What each attack may get before the next begins.
+SECONDS_EACH = 15
+# What the kernel keeps for a while of what is gone (its own caches), in MiB.
+SLACK = 128
+# A budget, and what an attack gets between two looks at most, in MiB.
+MOST = 64 + 1024
+REASONS = {"kernel_memory", "oom"}
+
+
+def kernel():
+    """What the kernel uses itself, and its slabs that it cannot take back, in MiB; open files."""
+    lines = (line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    mib = {name: int(value.split()[0]) / 1024 for name, value in lines}
+    own = mib["MemTotal"] - sum(mib[name] for name in ("MemFree", "Buffers", "Cached", "SwapCached", "AnonPages"))
+    return {
+        "own": own,
+        "SUnreclaim": mib["SUnreclaim"],
+        "VmallocUsed": mib["VmallocUsed"],
+        "files": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]),
+    }
+
+
+class Neighbour(threading.Thread):
+    """Runs `true` until it is stopped."""
+
+    def __init__(self, sandbox):
+        super().__init__(daemon=True)
+        self.sandbox, self.times, self.stopped = sandbox, [], threading.Event()
+
+    def run(self):
+        while not self.stopped.wait(0.02):
+            began = time.monotonic()
+            self.sandbox.commands.run("true")
+            self.times.append(time.monotonic() - began)
+
+    def p99(self):
+        self.stopped.set()
+        self.join()
+        self.times.sort()
+        return self.times[min(len(self.times) - 1, int(len(self.times) * 0.99))] * 1000
+
+
+def neighbour_for(sandbox, seconds):
+    neighbour = Neighbour(sandbox)
+    neighbour.start()
+    time.sleep(seconds)
+    return neighbour.p99()
+
+
+def end_of(sandbox_id):
+    headers = {"X-API-Key": os.environ["E2B_API_KEY"]}
+    url = f"{os.environ['E2B_API_URL']}/events/sandboxes/{sandbox_id}"
+    events = httpx.get(url, headers=headers, params={"limit": 100}).json()
+    for event in events:
+        if event["type"] == "sandbox.lifecycle.killed":
+            return event["eventData"].get("kill_reason"), event["eventData"].get("kill_detail")
+    return None
+
+
+def attack(pool, seconds):
+    """What became of the sandbox, and the most that the kernel used meanwhile."""
+    sandbox = Sandbox.create(timeout=300)
+    sandbox.files.write("/tmp/pools.py", ATTACKS.read_text())
+    sandbox.commands.run(f"nohup python3 /tmp/pools.py {pool} > /tmp/out 2>&1 &", user="user")
+    until, most, end = time.monotonic() + seconds, 0, None
+    while time.monotonic() < until and end is None:
+        most = max(most, kernel()["own"])
+        time.sleep(0.1)
+        end = end_of(sandbox.sandbox_id)
+    if end is None:
+        sandbox.kill()
+    return end, most
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--minutes", type=float, default=10)
+    options = arguments.parse_args()
+    pools = subprocess.run([sys.executable, ATTACKS, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    with Sandbox.create(timeout=3600) as own:
+        neighbour_for(own, 2)
+        before = kernel()
+        quiet = neighbour_for(own, max(5, options.minutes * 6))
+        neighbour = Neighbour(own)
+        neighbour.start()
+        problems, until = [], time.monotonic() + options.minutes * 60
+        seconds = min(SECONDS_EACH, options.minutes * 60 / len(pools))
+        while time.monotonic() < until:
+            for pool in pools:
+                end, most = attack(pool, seconds)
+                print(f"  {pool:32} {' '.join(filter(None, end)) if end else 'bounded':32} kernel at most +{most - before['own']:.0f} MiB", flush=True)
+                if end and end[0] not in REASONS:
+                    problems.append(f"{pool}: ended with {end}")
+                # What a sandbox is charged for may be the kernel's, too.
+                if most - before["own"] > MOST + 512:
+                    problems.append(f"{pool}: the kernel used {most - before['own']:.0f} MiB more")
+                if time.monotonic() > until:
+                    break
+        under_attack = neighbour.p99()
+        patience = time.monotonic() + 60
+        while kernel()["SUnreclaim"] > before["SUnreclaim"] + SLACK and time.monotonic() < patience:
+            time.sleep(1)
+        after = kernel()
+    load = os.getloadavg()
+    print(f"neighbour's `true`, p99: {quiet:.1f} ms quiet, {under_attack:.1f} ms under attack ({len(neighbour.times)} runs); load {load[0]:.1f}")
+    for name in before:
+        print(f"  {name:12} {before[name]:10.0f} before, {after[name]:10.0f} after")
+    if under_attack > 2 * quiet:
+        problems.append("the neighbour is more than twice as slow")
+    if after["SUnreclaim"] > before["SUnreclaim"] + SLACK:
+        problems.append("the kernel does not have its memory back")
+    for problem in problems:
+        print(f"PROBLEM: {problem}", flush=True)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    leave(main())
