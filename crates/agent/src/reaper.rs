@@ -19,12 +19,14 @@ use std::rc::Rc;
 
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Who waits for which process.
 #[derive(Default)]
 pub(crate) struct Exits {
     expected: RefCell<HashMap<Pid, oneshot::Sender<WaitStatus>>>,
+    /// Whoever waits for one to be reaped.
+    reaped: Notify,
 }
 
 impl Exits {
@@ -40,8 +42,25 @@ impl Exits {
         self.expected.borrow().contains_key(&pid)
     }
 
+    /// Completes once the process has been waited for.
+    pub(crate) async fn gone(&self, pid: Pid) {
+        loop {
+            // Begun before the look: what is reaped in between is not missed.
+            let reaped = self.reaped.notified();
+            if !self.expects(pid) {
+                return;
+            }
+            reaped.await;
+        }
+    }
+
     /// Reaps every child that has ended.
     fn reap(&self) {
+        self.reap_all();
+        self.reaped.notify_waiters();
+    }
+
+    fn reap_all(&self) {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {

@@ -259,3 +259,50 @@ async fn what_must_last_for_long_goes_on_over_a_restart() {
         "a minute, and a restart within it"
     );
 }
+
+#[tokio::test]
+async fn a_step_of_the_wall_clock_hides_no_alert_and_makes_none() {
+    for step in [-3_600_000, 7_200_000, -600_000].map(jiff::SignedDuration::from_millis) {
+        let busy = rule("busy", AlertMetric::CpuPct, 90.0, 0, AlertBy::Sandbox);
+        let mut house = House::new(vec![AlertRule { for_s: 60, ..busy }, crash_loop()]).await;
+        let sandbox = house.sandbox(1, &[]).await;
+        house.round().await.unwrap();
+        let mut fired_after = None;
+        for second in 0..70 {
+            if second == 29 {
+                house.die(2, &[], KillReason::Crashed).await;
+                house.die(2, &[], KillReason::Crashed).await;
+            }
+            if second == 30 {
+                house.clock.step_wall(step);
+            }
+            let sample = sandscope_model::Sample {
+                sandbox_id: sandbox.id.clone(),
+                at: house.clock.now(),
+                values: Values::NONE.with(F::CpuUsed, 9_900).with(F::CpuCount, 2),
+            };
+            let (team_id, totals, pressures) = (house.team, Values::NONE, None);
+            let point = sandscope_sampler::LivePoint { team_id, sample, totals, pressures };
+            let (at, uptime) = (house.clock.now(), house.clock.uptime());
+            house.alerts.round(&LiveRound { at, uptime, points: vec![point] }, 1).await.unwrap();
+            if fired_after.is_none() && !house.published().await.is_empty() {
+                fired_after = Some(second);
+            }
+            house.clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(fired_after, Some(60), "{step}");
+        // The third death, 46 s after the first two; and when a minute is over, so is it.
+        house.clock.advance(Duration::from_secs(5));
+        house.die(2, &[], KillReason::Crashed).await;
+        house.round().await.unwrap();
+        let crashing = format!("template:{}", template(2));
+        assert_eq!(house.published().await.last(), Some(&published(true, "crash-loop", &crashing)), "{step}");
+        house.clock.advance(Duration::from_secs(61));
+        house.round().await.unwrap();
+        assert_eq!(
+            house.published().await.last(),
+            Some(&published(false, "crash-loop", &crashing)),
+            "{step}"
+        );
+    }
+}

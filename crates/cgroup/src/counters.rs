@@ -12,8 +12,9 @@ pub struct Readings {
     pub cpu_usage_usec: u64,
     /// Memory charged, page cache included, in bytes.
     pub memory_current_bytes: u64,
-    /// The part of it the kernel would reclaim first, in bytes.
-    pub memory_inactive_file_bytes: u64,
+    /// The part of it that the kernel can take back, in bytes: page cache, whether used lately or not, and reclaimable
+    /// slab, which version 1 does not tell apart. Not shared memory and tmpfs, nor what is locked.
+    pub memory_reclaimable_bytes: u64,
     /// All page cache charged, in bytes.
     pub memory_file_bytes: u64,
     /// Processes killed for lack of memory since the set was made.
@@ -41,7 +42,8 @@ pub(crate) struct CounterFiles {
     cpu_version: Version,
     memory: KeptFile,
     memory_stat: KeptFile,
-    stat_keys: [&'static str; 2],
+    /// All page cache, then what can be reclaimed.
+    stat_keys: [&'static str; 4],
     oom: KeptFile,
     pids: KeptFile,
     peak: Option<KeptFile>,
@@ -66,9 +68,14 @@ impl CounterFiles {
                 "memory.usage_in_bytes",
                 "memory.oom_control",
                 "memory.max_usage_in_bytes",
-                ["total_inactive_file", "total_cache"],
+                ["total_cache", "total_inactive_file", "total_active_file", ""],
             ),
-            Version::V2 => ("memory.current", "memory.events", "memory.peak", ["inactive_file", "file"]),
+            Version::V2 => (
+                "memory.current",
+                "memory.events",
+                "memory.peak",
+                ["file", "inactive_file", "active_file", "slab_reclaimable"],
+            ),
         };
         Ok(Self {
             cpu: cpu.keep(if unified.is_some() { "cpu.stat" } else { "cpuacct.usage" })?,
@@ -83,11 +90,11 @@ impl CounterFiles {
     }
 
     pub(crate) fn read(&self) -> Result<Readings, CgroupError> {
-        let [memory_inactive_file_bytes, memory_file_bytes] = self.memory_stat.two_keys(self.stat_keys)?;
+        let [memory_file_bytes, inactive, active, slab] = self.memory_stat.keys(self.stat_keys)?;
         Ok(Readings {
             cpu_usage_usec: self.cpu_usage_usec()?,
             memory_current_bytes: self.memory.number()?,
-            memory_inactive_file_bytes,
+            memory_reclaimable_bytes: inactive.saturating_add(active).saturating_add(slab),
             memory_file_bytes,
             n_oom_kills: self.n_oom_kills()?,
             n_pids: self.pids.number()?,

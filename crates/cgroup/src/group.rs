@@ -156,9 +156,14 @@ impl KeptFile {
         self.with_text(|text| parse::keyed(text, key), key)
     }
 
-    pub(crate) fn two_keys(&self, keys: [&'static str; 2]) -> Result<[u64; 2], CgroupError> {
-        let [first, second] = keys;
-        self.with_text(|text| Some([parse::keyed(text, first)?, parse::keyed(text, second)?]), first)
+    /// The values of several keys at one moment. The last may be missing: 0.
+    pub(crate) fn keys(&self, keys: [&'static str; 4]) -> Result<[u64; 4], CgroupError> {
+        let [first, second, third, last] = keys;
+        let read = |text: &[u8]| {
+            let last = parse::keyed(text, last).unwrap_or(0);
+            Some([parse::keyed(text, first)?, parse::keyed(text, second)?, parse::keyed(text, third)?, last])
+        };
+        self.with_text(read, first)
     }
 
     pub(crate) fn text_is(&self, value: &str) -> Result<bool, CgroupError> {

@@ -203,6 +203,14 @@ impl Client {
         self.post(&format!("/v2/sandboxes/{}/connect", segment(id)), &json!({ "timeout": timeout_s })).await
     }
 
+    /// Resumes a paused sandbox for the time that it had left. A running one's time stays as it is.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
+    pub async fn carry_on(&self, id: &str) -> Result<Sandbox, ClientError> {
+        self.post(&format!("/v2/sandboxes/{}/connect", segment(id)), &json!({ "keepTimeout": true })).await
+    }
+
     /// Sets when a sandbox times out: `timeout_s` seconds from now.
     ///
     /// # Errors

@@ -66,6 +66,15 @@ impl Lives for Lifecycle {
         Ok(self.connect(team, id, timeout).await?)
     }
 
+    async fn carry_on(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        otherwise: Duration,
+    ) -> Result<Connected, RequestError> {
+        Ok(self.carry_on(team, id, otherwise).await?)
+    }
+
     async fn set_timeout(&self, team: &Team, id: &SandboxId, timeout: Duration) -> Result<(), RequestError> {
         Ok(self.set_timeout(team, id, timeout).await?)
     }

@@ -97,6 +97,21 @@ impl Lifecycle {
         self.ask(team.id, id, |reply| Request::Connect { lease, reply }).await
     }
 
+    /// Sees to it that a sandbox runs: resumes a paused one for the time that it had left, or for `otherwise` if none was
+    /// left. A running one's time stays as it is. Publishes `resumed`, or nothing.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume), but for a running one.
+    pub async fn carry_on(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        otherwise: Duration,
+    ) -> Result<Connected, RequestError> {
+        let otherwise = lease(team, otherwise)?;
+        self.ask(team.id, id, |reply| Request::CarryOn { otherwise, reply }).await
+    }
+
     /// Lets a running sandbox's time end `timeout` from now, sooner or later than before. Zero ends it now.
     ///
     /// # Errors

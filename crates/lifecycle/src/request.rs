@@ -27,14 +27,42 @@ pub(crate) struct Lease {
 
 #[derive(Debug)]
 pub(crate) enum Request {
-    Kill { reason: KillReason, reply: Reply<()> },
-    Pause { reply: Reply<()> },
-    Resume { lease: Lease, reply: Reply<Arc<Sandbox>> },
-    Connect { lease: Lease, reply: Reply<Connected> },
-    Wake { lease: Lease, reply: Reply<Arc<Sandbox>> },
-    SetTimeout { timeout: Duration, reply: Reply<()> },
-    Refresh { duration: Duration, reply: Reply<()> },
-    Checkpoint { name: Option<SnapshotName>, reply: Reply<Snapshot> },
+    Kill {
+        reason: KillReason,
+        reply: Reply<()>,
+    },
+    Pause {
+        reply: Reply<()>,
+    },
+    Resume {
+        lease: Lease,
+        reply: Reply<Arc<Sandbox>>,
+    },
+    Connect {
+        lease: Lease,
+        reply: Reply<Connected>,
+    },
+    /// For what was left of its time.
+    CarryOn {
+        otherwise: Lease,
+        reply: Reply<Connected>,
+    },
+    Wake {
+        lease: Lease,
+        reply: Reply<Arc<Sandbox>>,
+    },
+    SetTimeout {
+        timeout: Duration,
+        reply: Reply<()>,
+    },
+    Refresh {
+        duration: Duration,
+        reply: Reply<()>,
+    },
+    Checkpoint {
+        name: Option<SnapshotName>,
+        reply: Reply<Snapshot>,
+    },
 }
 
 impl Request {
@@ -44,7 +72,7 @@ impl Request {
             Self::Pause { .. } => Ask::Pause,
             Self::Resume { .. } => Ask::Resume,
             Self::Connect { .. } => Ask::Connect,
-            Self::Wake { .. } => Ask::Wake,
+            Self::Wake { .. } | Self::CarryOn { .. } => Ask::Wake,
             Self::SetTimeout { .. } => Ask::SetTimeout,
             Self::Refresh { .. } => Ask::Refresh,
             Self::Checkpoint { .. } => Ask::Checkpoint,
@@ -59,7 +87,7 @@ impl Request {
             | Self::SetTimeout { reply, .. }
             | Self::Refresh { reply, .. } => reply.refusal(),
             Self::Resume { reply, .. } | Self::Wake { reply, .. } => reply.refusal(),
-            Self::Connect { reply, .. } => reply.refusal(),
+            Self::Connect { reply, .. } | Self::CarryOn { reply, .. } => reply.refusal(),
             Self::Checkpoint { reply, .. } => reply.refusal(),
         }
     }

@@ -71,6 +71,18 @@ pub trait Lives: Send + Sync + 'static {
         timeout: Duration,
     ) -> Result<Connected, RequestError>;
 
+    /// Sees to it that a sandbox runs: resumes a paused one for the time that it had left when it was paused, or for
+    /// `otherwise` if none was left. A running one's time stays as it is.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume), but for a running one.
+    async fn carry_on(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        otherwise: Duration,
+    ) -> Result<Connected, RequestError>;
+
     /// Lets a running sandbox's time end `timeout` from now, sooner or later than before. Zero ends it now.
     ///
     /// # Errors

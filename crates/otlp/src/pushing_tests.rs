@@ -70,11 +70,10 @@ impl World {
 
     async fn happens(&mut self, fact: Fact) -> String {
         let event = EventDraft::of_sandbox(id(), &self.sandbox, None, fact, self.clock.now());
-        let told = event.id.to_string();
         let change = Change { sandbox: self.sandbox.clone(), event: Some(event), snapshot: None };
-        self.store.facts.commit(change).await.unwrap().unwrap();
+        let committed = self.store.facts.commit(change).await.unwrap().unwrap();
         self.sandbox.generation += 1;
-        told
+        committed.id.to_string()
     }
 
     /// The ids of `n` events.
@@ -361,7 +360,7 @@ async fn metrics_come_every_interval_with_units_and_whose_they_are() {
     };
     let team_id = world.sandbox.team_id;
     let point = LivePoint { team_id, sample, totals: Values::NONE, pressures: None };
-    world.live.publish(LiveRound { at, uptime: world.clock.uptime(), points: vec![point] });
+    world.live.publish(LiveRound { at, uptime: world.clock.stamp().uptime_of(at), points: vec![point] });
     world.pass(receiver.until("metrics", |receiver| receiver.metrics().len() >= 2)).await;
     otlp.drain(LIMIT).await;
     let metrics = receiver.metrics();

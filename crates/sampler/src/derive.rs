@@ -24,7 +24,7 @@ pub fn derive(prev: &Counters, next: &Counters, subject: &Subject, at: Timestamp
     let mut values = Values::NONE
         .with(F::CpuUsed, cpu_used_centi_pct(used_usec, elapsed_usec, subject.cpu_count))
         .with(F::CpuCount, u64::from(subject.cpu_count))
-        .with(F::MemUsed, next.memory_current_bytes.saturating_sub(next.memory_inactive_file_bytes))
+        .with(F::MemUsed, next.memory_current_bytes.saturating_sub(next.memory_reclaimable_bytes))
         .with(F::MemTotal, subject.memory_bytes)
         .with(F::MemCache, next.memory_file_bytes)
         .with(F::DiskUsed, next.disk_total_bytes.saturating_sub(next.disk_available_bytes))

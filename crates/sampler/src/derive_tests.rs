@@ -16,7 +16,7 @@ fn reading(taken_at_usec: u64, cpu_usage_usec: u64) -> Counters {
         taken_at_usec,
         cpu_usage_usec,
         memory_current_bytes: 100,
-        memory_inactive_file_bytes: 30,
+        memory_reclaimable_bytes: 30,
         memory_file_bytes: 40,
         n_oom_kills: 0,
         n_pids: 3,
@@ -89,13 +89,13 @@ fn any_more() -> impl Strategy<Value = Values> {
 
 prop_compose! {
     fn any_reading()(values in any::<[u64; 8]>(), more in any_more()) -> Counters {
-        let [taken_at_usec, cpu_usage_usec, memory_current_bytes, memory_inactive_file_bytes, memory_file_bytes,
+        let [taken_at_usec, cpu_usage_usec, memory_current_bytes, memory_reclaimable_bytes, memory_file_bytes,
             n_pids, disk_total_bytes, disk_available_bytes] = values;
         Counters {
             taken_at_usec,
             cpu_usage_usec,
             memory_current_bytes,
-            memory_inactive_file_bytes,
+            memory_reclaimable_bytes,
             memory_file_bytes,
             n_oom_kills: 0,
             n_pids,

@@ -35,7 +35,7 @@ fn reading(now: Stamp) -> Counters {
         taken_at_usec: u64::try_from(now.uptime.since(Uptime::ZERO).as_micros()).unwrap(),
         cpu_usage_usec: 0,
         memory_current_bytes: 0,
-        memory_inactive_file_bytes: 0,
+        memory_reclaimable_bytes: 0,
         memory_file_bytes: 0,
         n_oom_kills: 0,
         n_pids: 0,

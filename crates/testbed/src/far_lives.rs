@@ -78,6 +78,15 @@ impl Lives for FarLives {
         self.lives.connect(team, id, timeout).await
     }
 
+    async fn carry_on(
+        &self,
+        team: &Team,
+        id: &SandboxId,
+        otherwise: Duration,
+    ) -> Result<Connected, RequestError> {
+        self.lives.carry_on(team, id, otherwise).await
+    }
+
     async fn set_timeout(&self, team: &Team, id: &SandboxId, timeout: Duration) -> Result<(), RequestError> {
         self.lives.set_timeout(team, id, timeout).await
     }

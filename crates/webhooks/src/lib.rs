@@ -61,5 +61,8 @@ mod operations;
 #[path = "receiver_tests.rs"]
 mod receiver;
 #[cfg(test)]
+#[path = "steps_tests.rs"]
+mod steps;
+#[cfg(test)]
 #[path = "world_tests.rs"]
 mod world;

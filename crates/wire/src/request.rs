@@ -162,6 +162,10 @@ pub struct ConnectSandboxV2 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 2_147_483_647)]
     pub timeout: Option<i64>,
+    /// Without a timeout: a paused sandbox runs for the time that it had left, a running one's time stays as it is.
+    #[serde(rename = "keepTimeout", default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub keep_timeout: Option<bool>,
 }
 
 /// Body of resume.

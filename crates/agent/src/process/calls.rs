@@ -33,6 +33,9 @@ const INPUT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a stream of input may be silent.
 const INPUT_SILENCE: Duration = Duration::from_secs(3600);
 
+/// How long a kill waits for the end of what it killed.
+const REAP_LIMIT: Duration = Duration::from_millis(500);
+
 /// An answer without fields: `{}`.
 type Empty = Map<String, Value>;
 
@@ -66,7 +69,7 @@ async fn unary(
         }
         "SendInput" => send_input(table, connect::unary(request).await?).await,
         "CloseStdin" => close_stdin(table, &connect::unary(request).await?).await,
-        "SendSignal" => send_signal(table, &connect::unary(request).await?),
+        "SendSignal" => send_signal(table, &connect::unary(request).await?).await,
         "Update" => update(table, &connect::unary(request).await?),
         _ => Err(unimplemented(SERVICE, call, Kind::Unary)),
     }
@@ -141,7 +144,7 @@ async fn close_stdin(table: &ProcessTable, request: &ProcessRequest) -> Result<V
     to_value(&Empty::new())
 }
 
-fn send_signal(table: &ProcessTable, request: &SendSignalRequest) -> Result<Value, ConnectError> {
+async fn send_signal(table: &ProcessTable, request: &SendSignalRequest) -> Result<Value, ConnectError> {
     let signal = match request.signal {
         Signal::Sigterm => KernelSignal::TERM,
         Signal::Sigkill => KernelSignal::KILL,
@@ -153,6 +156,10 @@ fn send_signal(table: &ProcessTable, request: &SendSignalRequest) -> Result<Valu
     // The whole group: what a command started should not outlive its kill.
     kill_process_group(process.pid, signal)
         .map_err(|error| ConnectError::new(Code::Internal, format!("error sending signal: {error}")))?;
+    if signal == KernelSignal::KILL {
+        // So that who kills it again finds that it is gone. One that the kernel keeps for longer is still there.
+        let _ = tokio::time::timeout(REAP_LIMIT, table.exits.gone(process.pid)).await;
+    }
     to_value(&Empty::new())
 }
 

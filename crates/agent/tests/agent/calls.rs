@@ -135,6 +135,21 @@ fn signals_reach_the_whole_group() {
     assert_eq!(agent.unary("/process.Process/SendSignal", &other).1["code"], "unimplemented");
 }
 
+#[test]
+fn what_was_killed_cannot_be_killed_again() {
+    let agent = Agent::start();
+    for round in 0..40 {
+        // Several processes in its group, which take a while to end.
+        let mut events = agent.process(&[], &shell("for i in 1 2 3 4; do sleep 1000 & done; echo up; wait"));
+        let pid = events.pid();
+        events.until("stdout", "\n");
+        let kill = json!({"process": {"pid": pid}, "signal": "SIGNAL_SIGKILL"});
+        assert_eq!(agent.unary("/process.Process/SendSignal", &kill), (200, json!({})), "round {round}");
+        assert_eq!(agent.unary("/process.Process/SendSignal", &kill).0, 404, "round {round}");
+        assert_eq!(events.outcome().end["status"], "signal: killed");
+    }
+}
+
 /// Waits until the process is no more: not even waiting to be reaped.
 fn gone(pid: &str) {
     let began = Instant::now();

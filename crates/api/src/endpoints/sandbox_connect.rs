@@ -38,7 +38,7 @@ pub(crate) async fn connect_sandbox(
     JsonBody(request): JsonBody<ConnectSandbox>,
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
     let timeout_s = u64::try_from(request.timeout).map_err(|_| ApiError::bad_request(TIMEOUT_NEGATIVE))?;
-    connect(&app, &caller, &id, timeout_s).await
+    connect(&app, &caller, &id, Term::For(timeout_s)).await
 }
 
 /// Resumes a paused sandbox, or extends a running one's time (never shortens it).
@@ -61,20 +61,36 @@ pub(crate) async fn connect_sandbox_v2(
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
     let timeout_s = u64::try_from(request.timeout.unwrap_or(DEFAULT_TIMEOUT_S)).ok().filter(|s| *s > 0);
     let timeout_s = timeout_s.ok_or_else(|| ApiError::bad_request(TIMEOUT_NOT_POSITIVE))?;
-    connect(&app, &caller, &id, timeout_s).await
+    let keeps = request.timeout.is_none() && request.keep_timeout == Some(true);
+    connect(
+        &app,
+        &caller,
+        &id,
+        if keeps { Term::Left { otherwise_s: timeout_s } } else { Term::For(timeout_s) },
+    )
+    .await
+}
+
+/// For how long the sandbox is to run.
+enum Term {
+    /// So many seconds from now.
+    For(u64),
+    /// What it had left.
+    Left { otherwise_s: u64 },
 }
 
 async fn connect(
     app: &App,
     caller: &Caller,
     id: &SandboxId,
-    timeout_s: u64,
+    term: Term,
 ) -> Result<(StatusCode, Json<Sandbox>), ApiError> {
-    let connected = caller
-        .lives(app)
-        .connect(&caller.team, id, Duration::from_secs(timeout_s))
-        .await
-        .map_err(|error| of_request(id, error, denied_in_state(id, "connected to")))?;
+    let (lives, team) = (caller.lives(app), &caller.team);
+    let connected = match term {
+        Term::For(timeout_s) => lives.connect(team, id, Duration::from_secs(timeout_s)).await,
+        Term::Left { otherwise_s } => lives.carry_on(team, id, Duration::from_secs(otherwise_s)).await,
+    };
+    let connected = connected.map_err(|error| of_request(id, error, denied_in_state(id, "connected to")))?;
     let status = if connected.resumed { StatusCode::CREATED } else { StatusCode::OK };
     let answer = Sandbox::new(&connected.sandbox, app.lives.envd_version(), app.domain.as_deref());
     Ok((status, Json(answer)))

@@ -13,5 +13,6 @@ mod nodes;
 mod origins;
 mod recorded;
 mod refusals;
+mod stored_times;
 mod streams;
 mod webhooks;

@@ -81,9 +81,9 @@ pub enum SandboxCommand {
     Resume {
         /// Sandbox id
         id: String,
-        /// Seconds until it times out
-        #[arg(long, default_value_t = 300)]
-        timeout: u32,
+        /// Seconds until it times out [default: what it had left when it was paused]
+        #[arg(long)]
+        timeout: Option<u32>,
         #[command(flatten)]
         server: ServerArgs,
     },

@@ -38,8 +38,13 @@ pub(crate) async fn run(command: SandboxCommand) -> anyhow::Result<ExitCode> {
             output::line(format_args!("Sandbox {id} has been paused"))?;
         }
         SandboxCommand::Resume { id, timeout, server } => {
-            commands::client(server)?.connect(&id, timeout).await?;
-            output::line(format_args!("Sandbox {id} runs for {timeout} s"))?;
+            let client = commands::client(server)?;
+            match timeout {
+                Some(timeout) => client.connect(&id, timeout).await?,
+                None => client.carry_on(&id).await?,
+            };
+            let end_at = client.sandbox(&id).await?.end_at;
+            output::line(format_args!("Sandbox {id} runs until {end_at}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

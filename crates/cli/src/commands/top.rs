@@ -140,7 +140,7 @@ async fn act(client: Client, ask: Ask, news: mpsc::Sender<News>) {
         Ask::Quit => return,
         Ask::Kill(id) => client.kill(id).await.map(|()| done("has been killed", id)),
         Ask::Pause(id) => client.pause(id).await.map(|()| done("has been paused", id)),
-        Ask::Resume(id, timeout_s) => client.connect(id, *timeout_s).await.map(|_| done("runs again", id)),
+        Ask::Resume(id) => client.carry_on(id).await.map(|_| done("runs again", id)),
         Ask::Look(id) => match tokio::join!(client.details(id), client.processes(id, PROCESSES)) {
             (Ok(details), Ok(processes)) => {
                 Ok(News::Look { id: id.clone(), details: Box::new(details), processes })

@@ -128,7 +128,7 @@ impl Sandbox {
             taken_at_usec: monotonic_usec(),
             cpu_usage_usec: readings.cpu_usage_usec,
             memory_current_bytes: readings.memory_current_bytes,
-            memory_inactive_file_bytes: readings.memory_inactive_file_bytes,
+            memory_reclaimable_bytes: readings.memory_reclaimable_bytes,
             memory_file_bytes: readings.memory_file_bytes,
             n_oom_kills: readings.n_oom_kills,
             n_pids: readings.n_pids,

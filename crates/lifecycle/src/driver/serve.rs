@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sandscope_lives::{Connected, Snapshot, SnapshotName};
 use sandscope_model::{
-    Build, BuildId, Fact, KillReason, Rootfs, StateName, Template, TemplateId, TemplateKind, Update,
+    Build, BuildId, Fact, KillReason, Rootfs, State, StateName, Template, TemplateId, TemplateKind, Update,
 };
 use sandscope_store::{NewSnapshot, Page, SnapshotFilter};
 
@@ -39,11 +39,25 @@ impl Driver {
                 reply.send(awake.map(|()| Arc::clone(&self.sandbox)));
             }
             Request::Connect { lease, reply } => reply.send(self.connect(lease).await),
+            Request::CarryOn { otherwise, reply } => {
+                let resumed = verdict != Outcome::Satisfied;
+                let carried_on = if resumed { self.resume(self.left(otherwise)).await } else { Ok(()) };
+                reply.send(carried_on.map(|()| Connected { sandbox: Arc::clone(&self.sandbox), resumed }));
+            }
             Request::SetTimeout { timeout, reply } => reply.send(self.set_timeout(timeout, false).await),
             Request::Refresh { duration, reply } => reply.send(self.set_timeout(duration, true).await),
             Request::Checkpoint { name, reply } => reply.send(self.checkpoint(name).await),
         }
         self.waiting = None;
+    }
+
+    /// What was left of its time when it was paused; `otherwise`, if nothing was.
+    fn left(&self, otherwise: Lease) -> Lease {
+        let left_ms = match &self.sandbox.state {
+            State::Paused { paused } => paused.left_ms.filter(|left_ms| *left_ms > 0),
+            _ => None,
+        };
+        left_ms.map_or(otherwise, |left_ms| Lease { timeout: Duration::from_millis(left_ms), ..otherwise })
     }
 
     async fn connect(&mut self, lease: Lease) -> Result<Connected, RequestError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sandscope_model::{Clock, EventType, KillReason, StateName};
+use sandscope_model::{Clock, EventType, KillReason, OnTimeout, Sandbox, StateName};
 
 use crate::world::World;
 
@@ -151,5 +151,36 @@ fn a_pause_keeps_what_was_left() {
         assert_eq!(sandbox.state.name(), StateName::Paused);
         let sandscope_model::State::Paused { paused } = sandbox.state else { unreachable!() };
         assert_eq!(paused.left_ms, Some(49 * 60_000), "{step}");
+        let carried_on = world.run_still(world.lifecycle.carry_on(&world.team, &id, MINUTE)).unwrap();
+        assert!(carried_on.resumed);
+        let ends_in = |sandbox: &Sandbox| sandbox.end_at.duration_since(world.clock.now()).as_mins();
+        assert_eq!(ends_in(&carried_on.sandbox), 49, "{step}");
+        // One that runs stays as it is.
+        let again = world.run_still(world.lifecycle.carry_on(&world.team, &id, MINUTE)).unwrap();
+        assert_eq!((again.resumed, ends_in(&again.sandbox)), (false, 49));
+        assert_eq!(world.published(&id), [Created, Paused, Resumed]);
+        world.assert_settled();
     }
+}
+
+#[test]
+fn where_nothing_was_left_or_a_timeout_is_given_that_one_counts() {
+    let world = World::new();
+    let (lifecycle, team) = (&world.lifecycle, &world.team);
+    let id = world
+        .create_with(|request| {
+            request.timeout = MINUTE;
+            request.on_timeout = OnTimeout::Pause;
+        })
+        .id
+        .clone();
+    let is_paused = async || lifecycle.sandbox(&id).unwrap().state.name() == StateName::Paused;
+    world.clock.advance(MINUTE);
+    world.wait_still("its time is up", is_paused);
+    let ends_in = || world.row(&id).unwrap().end_at.duration_since(world.clock.now()).as_secs();
+    world.run_still(lifecycle.carry_on(team, &id, 5 * MINUTE)).unwrap();
+    assert_eq!(ends_in(), 300);
+    world.pause(&id);
+    world.run_still(lifecycle.connect(team, &id, MINUTE)).unwrap();
+    assert_eq!(ends_in(), 60);
 }

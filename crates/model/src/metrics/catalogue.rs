@@ -101,8 +101,8 @@ catalogue! {
         "`cpuacct.usage` (v1), `cpu.stat` `usage_usec` (v2)";
     CpuCount = 2, "cpu_count", Count, Limit, "0.1", "The CPU limit.", "the template";
     MemUsed = 3, "mem_used_bytes", Bytes, Gauge, "0.1",
-        "Memory charged to the sandbox without page cache the kernel would reclaim first.",
-        "`memory.usage_in_bytes` or `memory.current`, minus `inactive_file`";
+        "Memory charged to the sandbox without what the kernel can take back: page cache, reclaimable slab (v2).",
+        "`memory.usage_in_bytes` or `memory.current`, minus `inactive_file`, `active_file`, `slab_reclaimable`";
     MemTotal = 4, "mem_total_bytes", Bytes, Limit, "0.1", "The memory limit.", "the template";
     MemCache = 5, "mem_cache_bytes", Bytes, Gauge, "0.1", "Page cache.", "`cache` (v1), `file` (v2) of `memory.stat`";
     DiskUsed = 6, "disk_used_bytes", Bytes, Gauge, "0.1", "Used part of the writable layer: total minus available.",

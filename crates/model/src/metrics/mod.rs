@@ -18,8 +18,8 @@ pub struct Counters {
     pub cpu_usage_usec: u64,
     /// Memory charged to the sandbox, page cache included, in bytes.
     pub memory_current_bytes: u64,
-    /// The part of it that is page cache the kernel would reclaim first (`inactive_file`), in bytes.
-    pub memory_inactive_file_bytes: u64,
+    /// The part of it that the kernel can take back (page cache, reclaimable slab), in bytes.
+    pub memory_reclaimable_bytes: u64,
     /// All page cache charged to the sandbox, in bytes.
     pub memory_file_bytes: u64,
     /// Times the kernel killed a process of this sandbox for lack of memory.

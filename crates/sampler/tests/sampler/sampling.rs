@@ -28,7 +28,7 @@ async fn a_new_sandbox_has_its_first_sample_within_two_seconds_and_then_one_ever
     house.runtime.set_load(&id, 0.5);
     house.runtime.set_counters(&id, |counters| {
         counters.memory_current_bytes = 100 * MB;
-        counters.memory_inactive_file_bytes = 30 * MB;
+        counters.memory_reclaimable_bytes = 30 * MB;
         counters.memory_file_bytes = 40 * MB;
         counters.disk_available_bytes = counters.disk_total_bytes - 10 * MB;
     });

@@ -317,7 +317,7 @@ impl FakeSandbox {
             taken_at_usec: micros(now),
             cpu_usage_usec: 0,
             memory_current_bytes: 4 << 20,
-            memory_inactive_file_bytes: 0,
+            memory_reclaimable_bytes: 0,
             memory_file_bytes: 1 << 20,
             n_oom_kills: 0,
             n_pids: 1,

@@ -13,8 +13,6 @@ use super::News;
 const HISTORY: usize = 60;
 /// How long a note stays once seconds arrive (again).
 const NOTE_S: i64 = 5;
-/// For how long a sandbox is resumed, in seconds.
-const RESUME_S: u32 = 300;
 const PAGE: usize = 10;
 
 /// What the server is to be asked.
@@ -22,7 +20,7 @@ const PAGE: usize = 10;
 pub(super) enum Ask {
     Kill(String),
     Pause(String),
-    Resume(String, u32),
+    Resume(String),
     Look(String),
     Quit,
 }
@@ -91,7 +89,7 @@ impl Deed {
         match self {
             Self::Kill => "Kill",
             Self::Pause => "Pause",
-            Self::Resume => "For 300 s, resume",
+            Self::Resume => "Resume",
         }
     }
 }
@@ -282,7 +280,7 @@ impl Board {
                 KeyCode::Char('y' | 'Y') => vec![match deed {
                     Deed::Kill => Ask::Kill(id),
                     Deed::Pause => Ask::Pause(id),
-                    Deed::Resume => Ask::Resume(id, RESUME_S),
+                    Deed::Resume => Ask::Resume(id),
                 }],
                 _ => {
                     "nothing was done".clone_into(&mut self.note);

@@ -168,7 +168,7 @@ fn nothing_is_done_without_a_yes() {
     assert_eq!(press(&mut board, "n"), []);
     assert_eq!(press(&mut board, "ky"), [Ask::Kill(third.clone())]);
     assert_eq!(press(&mut board, "py"), [Ask::Pause(third)]);
-    assert_eq!(press(&mut board, "↓↓↓py"), [Ask::Resume(format!("i{:020}", 9), 300)]);
+    assert_eq!(press(&mut board, "↓↓↓py"), [Ask::Resume(format!("i{:020}", 9))]);
     assert_eq!(press(&mut board, "q"), [Ask::Quit]);
 }
 
