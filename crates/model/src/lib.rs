@@ -29,6 +29,7 @@ mod subject;
 mod team;
 mod template;
 mod webhook;
+pub mod when;
 
 pub use activity::{Activity, ActivityBlock, ActivityChange, ActivityPoint};
 pub use alert::{

@@ -51,7 +51,7 @@ pub use facts::commit::{Change, NewSnapshot};
 pub use facts::deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
 pub use facts::event_pages::{EventPage, EventQuery, MAX_EXAMINED};
 pub use facts::handles::{Alerts, Deliveries, EventLog, Facts};
-pub use facts::keys::NewApiKey;
+pub use facts::keys::{DeletedApiKey, Known, NewApiKey};
 pub use facts::ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };
