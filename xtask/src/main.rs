@@ -24,6 +24,7 @@ mod soak;
 mod steps;
 mod tidy;
 mod trail;
+mod versions;
 
 use std::process::ExitCode;
 use std::time::Instant;
