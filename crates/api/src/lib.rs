@@ -47,7 +47,7 @@ pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
 pub use event_readers::{Hangup, StreamOptions};
 pub use health::Health;
 pub use live_metrics::LiveMetrics;
-pub use openapi::openapi;
+pub use openapi::{openapi, routes};
 
 pub(crate) use app::{App, Shared};
 

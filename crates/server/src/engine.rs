@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
-use sandscope_engine::{Dial, Readings};
+use sandscope_engine::{Dial, EngineError, Readings};
 use sandscope_engine_namespaces::linux::{self, LinuxOptions, NamespacesEngine, WarmOptions};
 
 use sandscope_config as config;
@@ -33,21 +33,57 @@ impl Planned {
     pub(crate) async fn start(self, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Engine> {
         sandscope_system::raise_descriptor_limit();
         let engine = namespaces(data_dir, &self.sandbox, tasks).await;
-        Ok(Engine::of(engine.context("cannot start the sandbox runtime")?))
+        Ok(Engine::of(engine.context("cannot start the sandbox runtime")?, self.sandbox))
     }
 }
 
 /// A running engine, as each part of the server holds it.
 pub(crate) struct Engine {
+    namespaces: Arc<NamespacesEngine>,
+    sandbox: config::Sandbox,
     engine: Arc<dyn sandscope_engine::Engine>,
     readings: Arc<dyn Readings>,
     door: Arc<dyn Dial>,
 }
 
 impl Engine {
-    fn of(engine: impl sandscope_engine::Engine + Readings + Dial) -> Self {
+    fn of(engine: NamespacesEngine, sandbox: config::Sandbox) -> Self {
         let engine = Arc::new(engine);
-        Self { readings: Arc::clone(&engine) as _, door: Arc::clone(&engine) as _, engine }
+        Self {
+            namespaces: Arc::clone(&engine),
+            sandbox,
+            readings: Arc::clone(&engine) as _,
+            door: Arc::clone(&engine) as _,
+            engine,
+        }
+    }
+
+    /// Makes one sandbox for real: a host that lets everything be looked at may still refuse to make one. A host without
+    /// room is no such host: it is a matter of time, and what lives on it has to be served.
+    ///
+    /// # Errors
+    /// What keeps sandboxes from being made, where none lives: with `n_alive` of them it is logged, and the server goes
+    /// on for their sake.
+    pub(crate) async fn try_out(&self, n_alive: usize) -> anyhow::Result<()> {
+        let made = self.namespaces.try_out(self.sandbox.memory_mb, self.sandbox.disk_mb).await;
+        match made {
+            Ok(()) => Ok(()),
+            Err(error @ (EngineError::DiskFull(_) | EngineError::NoCapacity(_))) => {
+                tracing::warn!(%error, "no sandbox can be made at present; creates are refused until there is room");
+                Ok(())
+            }
+            Err(error) if n_alive > 0 => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(
+                    error, n_alive, "no sandbox can be made on this host; serving those that live: see `sandscope doctor`"
+                );
+                Ok(())
+            }
+            Err(error) => Err(anyhow::Error::from(error).context(
+                "no sandbox can be made on this host, though it has what sandboxes need; in a container, run it \
+                 privileged; `sandscope doctor` says more",
+            )),
+        }
     }
 
     pub(crate) fn engine(&self) -> Arc<dyn sandscope_engine::Engine> {

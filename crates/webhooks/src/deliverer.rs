@@ -36,6 +36,7 @@ use crate::health::{News, Watch};
 use crate::inbox::{Inbox, Next};
 use crate::recorder::Recorder;
 use crate::shift::{Books, Recording, Shift, recorded};
+use crate::stats::DeliveryStats;
 
 /// How everything is asked to end.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,7 @@ pub(crate) struct Deliverer {
     pub(crate) defaults: Arc<Defaults>,
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) recorder: Recorder,
+    pub(crate) stats: Arc<DeliveryStats>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) inbox: Arc<Inbox>,
     /// The registration; its sender is dropped when it is deleted.
@@ -264,6 +266,7 @@ impl Deliverer {
                 clock: Arc::clone(&self.clock),
                 attempter: Arc::clone(&self.attempter),
                 recorder: self.recorder.clone(),
+                stats: Arc::clone(&self.stats),
                 canceled: shift.canceled.clone(),
                 _permit: permit,
             };

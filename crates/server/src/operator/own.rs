@@ -1,7 +1,7 @@
 //! What the server says about its own work: comparing store and host, storing, delivering, alerting, making sandboxes.
 
 use sandscope_lifecycle::Reconciled;
-use sandscope_store::StoreError;
+use sandscope_store::{CommittedCounts, StoreError};
 use sandscope_telemetry::exposition::{Exposition, Kind};
 
 use super::{Operator, float};
@@ -12,6 +12,8 @@ const MAX_WEBHOOKS: usize = 1_000;
 impl Operator {
     pub(super) fn own(&self, text: &mut Exposition) {
         self.reconciling(text);
+        self.happening(text);
+        self.delivering(text);
         self.writing(text);
         let counts = self.alert_stats.counts();
         for (name, help, count) in [
@@ -32,6 +34,36 @@ impl Operator {
             .sample(&[("outcome", "failed")], float(created.n_failed));
         text.family("sandscope_creates_under_way", Kind::Gauge, "Sandboxes being made.")
             .sample(&[], float(created.n_under_way));
+    }
+
+    /// What was committed since the server started. Every series is there from the start.
+    fn happening(&self, text: &mut Exposition) {
+        let CommittedCounts { by_type, deaths } = self.store.events.committed();
+        text.family("sandscope_deaths_total", Kind::Counter, "Sandboxes that ended, by reason.");
+        for (reason, n) in deaths {
+            text.sample(&[("reason", reason.as_str())], float(n));
+        }
+        text.family("sandscope_events_committed_total", Kind::Counter, "Events committed, by type.");
+        for (kind, n) in by_type {
+            text.sample(&[("type", kind.as_str())], float(n));
+        }
+    }
+
+    fn delivering(&self, text: &mut Exposition) {
+        text.family(
+            "sandscope_deliveries_total",
+            Kind::Counter,
+            "Attempts to deliver to webhooks, by outcome.",
+        );
+        for (outcome, n) in self.delivery_stats.outcomes() {
+            text.sample(&[("outcome", outcome)], float(n));
+        }
+        text.family(
+            "sandscope_delivery_duration_seconds",
+            Kind::Histogram,
+            "Time attempts to deliver to webhooks took.",
+        )
+        .histogram(&[], self.delivery_stats.took());
     }
 
     fn reconciling(&self, text: &mut Exposition) {
