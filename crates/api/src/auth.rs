@@ -24,10 +24,10 @@ const PREFIX: &str = "e2b_";
 
 const MISSING: &str = "authorization header is missing";
 const MALFORMED: &str = "authorization header is malformed";
-const BAD_FORMAT: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
-                          Invalid API key format";
-const UNKNOWN: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
-                       Cannot get the team for the given API key";
+const BAD_FORMAT: &str = "Invalid API key: a key is e2b_ and 40 hexadecimal digits. Set E2B_API_KEY to a key of this \
+                          server; `sandscope key create` on its host makes one";
+const UNKNOWN: &str = "Invalid API key: this server knows no such key, or it was deleted. Set E2B_API_KEY to a key of \
+                       this server; `sandscope key create` on its host makes one";
 
 /// Longest part of a request's id that events repeat.
 const MAX_REQUEST_ID: usize = 128;

@@ -52,7 +52,11 @@ async fn every_change_asked_for_here_names_key_request_and_address() {
     for ((event, request), sequence) in events.iter().zip(expected).zip(1..) {
         assert_eq!(event["sequence"], sequence);
         let data = &event["eventData"];
-        assert_eq!(data["actor"], json!({"type": "api_key", "id": key["id"], "name": key["name"]}), "{event}");
+        assert_eq!(
+            data["actor"],
+            json!({"type": "api_key", "id": key["id"], "name": key["name"]}),
+            "{event}"
+        );
         assert_eq!(data["request_id"], request);
         assert_eq!(data["remote_address"], "192.0.2.7");
     }
