@@ -52,7 +52,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     if !build.status()?.success() {
-        return Err("the agent does not build".into());
+        return Err(
+            "the agent does not build; it is linked statically: if the linker finds no libc.a, install \
+                    glibc-static (Fedora, RHEL) or libc6-dev (Debian, Ubuntu)"
+                .into(),
+        );
     }
     let agent = target_dir.join(&triple).join("agent").join("sandscope-agent");
     println!("cargo::rustc-env=SANDSCOPE_AGENT={}", agent.display());

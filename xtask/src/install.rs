@@ -43,7 +43,7 @@ pub(crate) fn tools() -> Result<()> {
 
 fn debian(packages: &[&str]) -> Result<()> {
     if !exists("apt-get", &["--version"]) {
-        bail!("please install {} (there is no apt-get here to do it)", packages.join(", "));
+        bail!("please install {} (Debian's names; there is no apt-get here to do it)", packages.join(", "));
     }
     run(Command::new("apt-get").arg("update"))?;
     let install = ["install", "--yes", "--no-install-recommends"];

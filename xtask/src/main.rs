@@ -25,6 +25,7 @@ mod soak;
 mod steps;
 mod tidy;
 mod trail;
+mod versions;
 
 use std::process::ExitCode;
 use std::time::Instant;

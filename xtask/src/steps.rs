@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::shell::{cargo, root, run};
 use crate::skipped::Skipped;
-use crate::{e2e, install, leftovers, soak, tidy};
+use crate::{e2e, install, leftovers, soak, tidy, versions};
 
 /// What property tests draw their cases from.
 const PROPERTY_SEED: &str = "PROPTEST_RNG_SEED";
@@ -15,9 +15,18 @@ pub(crate) fn test() -> Result<()> {
     let started = Instant::now();
     let mut skipped = Skipped::default();
     let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    if !is_root() {
+        skipped.add("everything on real sandboxes", "it needs root");
+    }
+    step("versions", versions::check)?;
     step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
     step("tidy", tidy::run)?;
     step("install", install::tools)?;
+    // What was installed just now may be too old as well.
+    step("versions of what was installed", || {
+        versions::check()?;
+        versions::check_static_c_library()
+    })?;
     step("dependencies: licences, bans, sources", install::deny)?;
     step("dependencies: unused", install::machete)?;
     step("lints", || run(&mut cargo(&lint)))?;
@@ -40,6 +49,11 @@ pub(crate) fn test() -> Result<()> {
     step("nothing is left on the host", || before.compare())?;
     println!("\n{}", skipped.verdict(started.elapsed()));
     Ok(())
+}
+
+/// Whether this process is root: the user that `id -u` calls 0.
+fn is_root() -> bool {
+    crate::shell::output(std::process::Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 /// Writes the OpenAPI document of the binary to `docs/openapi.json`.

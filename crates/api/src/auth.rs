@@ -3,7 +3,7 @@
 //! Only the SHA-256 of the whole key text is known; it is looked up by an index, so that how long an answer takes
 //! says nothing about how much of a guessed key was right.
 //!
-//! Whoever asks is also who the events name: the key's handle, the request's id and the address it came from.
+//! Whoever asks is also who the events name: the key's handle and name, the request's id and the address it came from.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use http::Extensions;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sandscope_lives::Lives;
-use sandscope_model::{Actor, ApiKeyId, Origin, Secret, Team, keys};
+use sandscope_model::{Actor, Origin, Secret, Team, keys};
+use sandscope_store::Known;
 use tower_http::request_id::RequestId;
 
 use crate::App;
@@ -25,10 +26,10 @@ const PREFIX: &str = "e2b_";
 
 const MISSING: &str = "authorization header is missing";
 const MALFORMED: &str = "authorization header is malformed";
-const BAD_FORMAT: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
-                          Invalid API key format";
-const UNKNOWN: &str = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n\
-                       Cannot get the team for the given API key";
+const BAD_FORMAT: &str = "Invalid API key: a key is e2b_ and 40 hexadecimal digits. Set E2B_API_KEY to a key of this \
+                          server; `sandscope key create` on its host makes one";
+const UNKNOWN: &str = "Invalid API key: this server knows no such key, or it was deleted. Set E2B_API_KEY to a key of \
+                       this server; `sandscope key create` on its host makes one";
 
 /// Longest part of a request's id that events repeat.
 const MAX_REQUEST_ID: usize = 128;
@@ -95,18 +96,19 @@ impl FromRequestParts<App> for Caller {
             return Err(ApiError::unauthorized(BAD_FORMAT));
         }
         let found = app.store.facts.authenticate(keys::hash(key)).await?;
-        let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
-        app.store.facts.touch_api_key(key_id, app.clock.now());
+        let known = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
+        app.store.facts.touch_api_key(known.key_id, app.clock.now());
         KeyShown::set_in(&parts.extensions);
-        let origin = origin(parts, key_id);
+        let origin = origin(parts, &known);
+        let team = known.team;
         Ok(Self { team, key: Secret::new(key.to_owned()), origin })
     }
 }
 
-fn origin(parts: &Parts, key_id: ApiKeyId) -> Origin {
+fn origin(parts: &Parts, known: &Known) -> Origin {
     let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
     Origin {
-        actor: Actor::ApiKey { id: key_id },
+        actor: Actor::ApiKey { id: known.key_id, name: Some(known.key_name.as_str().into()) },
         request_id: id.map(|id| id.chars().take(MAX_REQUEST_ID).collect::<String>().into()),
         remote_address: parts.extensions.get::<RemoteAddress>().map(|RemoteAddress(address)| *address),
     }

@@ -98,8 +98,8 @@ impl ApiError {
 
     fn limit_reached(limit: u32) -> Self {
         let message = format!(
-            "you have reached the maximum number of concurrent E2B sandboxes ({limit}). If you need more, \
-             please visit 'https://e2b.dev/docs/billing'"
+            "you have reached the maximum number of concurrent E2B sandboxes ({limit}). If you need \
+             more, ask the operator to raise [team] max_concurrent_sandboxes"
         );
         Self { permanent: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
     }

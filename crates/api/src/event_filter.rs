@@ -43,18 +43,32 @@ pub(crate) async fn read(
         reasons: reasons(query)?,
         template_id,
         metadata,
-        start: query.moment("start")?,
-        end: query.moment("end")?,
+        start: query.moment("start", app.clock.now())?,
+        end: query.moment("end", app.clock.now())?,
     })
 }
 
-/// The event types listed under `name`; none is twice.
+/// What stands for every type in a list of types.
+pub(crate) const ALL: &str = "all";
+
+/// Whether the list under `name` wants every type.
+pub(crate) fn wants_all(query: &Query, name: &str) -> bool {
+    query.list(name).any(|text| text == ALL)
+}
+
+/// The event types listed under `name`; none is twice. `all` is the same as none: every type.
 pub(crate) fn types(query: &Query, name: &str) -> Result<Vec<EventType>, ApiError> {
     let mut types = Vec::new();
+    if wants_all(query, name) {
+        return Ok(types);
+    }
     for text in query.list(name) {
         let event_type: EventType = text.parse().map_err(|_| {
             let known = EventType::ALL.map(EventType::as_str).join(", ");
-            ApiError::bad_request(format!("unknown event type '{}': expected one of {known}", echo(text)))
+            ApiError::bad_request(format!(
+                "unknown event type '{}': expected {ALL} or one of {known}",
+                echo(text)
+            ))
         })?;
         if !types.contains(&event_type) {
             types.push(event_type);

@@ -48,7 +48,7 @@ pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
 pub use event_readers::{Hangup, StreamOptions};
 pub use health::Health;
 pub use live_metrics::LiveMetrics;
-pub use openapi::openapi;
+pub use openapi::{openapi, routes};
 pub use paths::is_control_path;
 
 pub(crate) use app::{App, Shared};

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Json;
+use http::Method;
 use sandscope_wire::error::ErrorBody;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -28,6 +29,23 @@ pub fn openapi() -> OpenApi {
         }
     }
     document
+}
+
+/// Every operation of the document: its method, and its path as the router spells it.
+pub fn routes() -> Vec<(Method, String)> {
+    let mut routes = Vec::new();
+    for (path, item) in openapi().paths.paths {
+        let methods = [
+            (Method::GET, item.get.is_some()),
+            (Method::POST, item.post.is_some()),
+            (Method::PUT, item.put.is_some()),
+            (Method::PATCH, item.patch.is_some()),
+            (Method::DELETE, item.delete.is_some()),
+        ];
+        let own = methods.into_iter().filter(|(_, is_there)| *is_there);
+        routes.extend(own.map(|(method, _)| (method, path.clone())));
+    }
+    routes
 }
 
 pub(crate) async fn serve() -> Json<&'static OpenApi> {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
-use sandscope_model::Timestamp;
+use sandscope_model::{Timestamp, when};
 use sandscope_store::Order;
 
 use crate::App;
@@ -80,25 +80,24 @@ impl Query {
         }
     }
 
-    /// A time in RFC 3339.
-    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
-        let message = || ApiError::bad_request(format!("{} must be an RFC 3339 time", capitalised(name)));
-        // A `+` that was not escaped has become a space.
-        self.first(name).map(|text| text.replace(' ', "+").parse().map_err(|_| message())).transpose()
+    /// A time in every form there is: RFC 3339, seconds since 1970, or an age at `now`.
+    pub(crate) fn moment(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = self.first(name) else { return Ok(None) };
+        let message = || ApiError::bad_request(format!("{} must be {}", capitalised(name), when::FORMS));
+        when::parse(text, now).map(Some).ok_or_else(message)
     }
 
-    /// A time in RFC 3339, or in seconds since 1970.
-    pub(crate) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    /// The same, where a whole number has a unit of its own and is returned as it is, also out of range.
+    pub(crate) fn number_or_moment(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Result<i64, Timestamp>>, ApiError> {
         let Some(text) = self.first(name) else { return Ok(None) };
-        if let Ok(seconds) = text.parse() {
-            let message = || ApiError::bad_request(format!("{} is out of range", capitalised(name)));
-            return Timestamp::from_second(seconds).map(Some).map_err(|_| message());
+        match text.parse() {
+            Ok(number) => Ok(Some(Ok(number))),
+            Err(_) => Ok(self.moment(name, now)?.map(Err)),
         }
-        let message = || {
-            let label = capitalised(name);
-            ApiError::bad_request(format!("{label} must be an RFC 3339 time or seconds since 1970"))
-        };
-        text.replace(' ', "+").parse().map(Some).map_err(|_| message())
     }
 
     /// The order that `orderAsc` asks for; newest first without it.
@@ -151,6 +150,18 @@ mod tests {
         ] {
             assert!(query(bad).limit(10).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn times_are_taken_in_every_form() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        for text in ["10m", "999400", "1970-01-12T13:36:40Z", "1970-01-12T14:36:40+01:00"] {
+            let query = query(&format!("at={text}"));
+            assert_eq!(query.moment("at", now).unwrap().map(Timestamp::as_second), Some(999_400), "{text}");
+        }
+        assert!(query("at=soon").moment("at", now).is_err());
+        assert_eq!(query("at=-5").number_or_moment("at", now).unwrap(), Some(Ok(-5)));
+        assert!(matches!(query("at=1m").number_or_moment("at", now), Ok(Some(Err(_)))));
     }
 
     #[test]

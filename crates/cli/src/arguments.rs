@@ -7,6 +7,8 @@ mod webhook;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use sandscope_model::{Clock as _, Timestamp, when};
+use sandscope_system::SystemClock;
 
 pub(crate) use alert::{AlertCommand, RuleArgs};
 pub(crate) use sandbox::{
@@ -35,7 +37,7 @@ pub struct ServerArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// A table
     Pretty,
     /// One JSON value per line
@@ -63,7 +65,7 @@ pub struct EventsArgs {
     /// Only events of this sandbox
     #[arg(long, value_name = "ID")]
     pub sandbox: Option<String>,
-    /// Only these types, for example killed or sandbox.lifecycle.killed
+    /// Only these types, for example killed or sandbox.lifecycle.killed [default: all]
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
     /// Only kills for these reasons, for example timeout,oom
@@ -75,9 +77,12 @@ pub struct EventsArgs {
     /// Only sandboxes with this label, `key=value`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
-    /// Only events since a time (RFC 3339) or an age (90s, 10m, 2h, 3d)
-    #[arg(long, value_name = "WHEN", value_parser = since)]
-    pub since: Option<String>,
+    /// Only events since then: RFC 3339, seconds since 1970, or an age (90s, 10m, 1h30m, 2d)
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Only events before then
+    #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with = "follow")]
+    pub until: Option<Timestamp>,
     /// Follow: show every event as it is committed; reconnects and loses nothing
     #[arg(short, long, conflicts_with_all = ["offset", "asc"])]
     pub follow: bool,
@@ -90,11 +95,8 @@ pub struct EventsArgs {
     /// Oldest first
     #[arg(long)]
     pub asc: bool,
-    #[arg(long, value_enum, default_value_t = Format::Pretty)]
-    pub format: Format,
-    /// The same as --format json
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -123,23 +125,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A time as the API takes it, from a time or an age.
-fn since(text: &str) -> Result<String, String> {
-    if text.parse::<jiff::Timestamp>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let seconds = text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|number| {
-        let unit = match text.as_bytes().last()? {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3_600,
-            _ => 86_400,
-        };
-        number.parse::<u32>().ok()?.checked_mul(unit)
-    });
-    let ago = seconds.map(|seconds| jiff::SignedDuration::from_secs(seconds.into()));
-    let at = ago.and_then(|ago| jiff::Timestamp::now().checked_sub(ago).ok());
-    at.map(|at| at.to_string()).ok_or_else(|| "must be a time (RFC 3339) or an age such as 10m".to_owned())
+/// A time in every form that the commands take.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    when::parse(text, SystemClock.now()).ok_or_else(|| format!("must be {}", when::FORMS))
 }
 
 #[cfg(test)]
@@ -155,18 +143,25 @@ mod tests {
         command: Command,
     }
 
+    /// Every option that takes a time takes it in every form.
     #[test]
-    fn a_time_may_be_an_age() {
-        let time = "2026-01-02T03:04:05Z".to_owned();
-        assert_eq!(since(&time), Ok(time.clone()));
-        for age in ["90s", "10m", "2h", "3d"] {
-            assert!(
-                since(age).unwrap().parse::<jiff::Timestamp>().unwrap() < jiff::Timestamp::now(),
-                "{age}"
-            );
-        }
-        for bad in ["", "h", "10", "10w", "-1h", "99999999d", "é"] {
-            assert!(since(bad).is_err(), "{bad}");
+    fn a_time_is_taken_in_every_form_everywhere() {
+        let commands: [&[&str]; 7] = [
+            &["events", "--since"],
+            &["events", "--until"],
+            &["sandbox", "logs", "id", "--since"],
+            &["sandbox", "logs", "id", "--until"],
+            &["sandbox", "metrics", "id", "--since"],
+            &["webhook", "replay", "id", "--since"],
+            &["webhook", "replay", "id", "--until"],
+        ];
+        for command in commands {
+            let read = |when: &str| Cli::try_parse_from([&["sandscope"], command, &[when]].concat());
+            for when in ["1h", "10m", "2026-01-02T03:04:05Z", "2026-01-02 03:04:05Z", "1767323045"] {
+                assert!(read(when).is_ok(), "{command:?} {when}");
+            }
+            let refused = read("soon").unwrap_err().to_string();
+            assert!(refused.contains("an age such as"), "{refused}");
         }
     }
 

@@ -49,7 +49,14 @@ fn addresses(
 
 /// What is needed to work inside a running sandbox. To look at one must not change it: a paused one stays paused.
 pub(crate) async fn enter(client: &Client, id: &str) -> anyhow::Result<Sandbox> {
-    let (sandbox, state) = client.access(id).await?;
+    let (sandbox, state) = match client.access(id).await {
+        Err(error) if error.status() == Some(404) => {
+            return Err(error).context(format!(
+                "sandbox {id} is neither running nor paused; if it has ended, `sandscope sandbox info {id}` says how"
+            ));
+        }
+        other => other?,
+    };
     if state != "running" {
         bail!("sandbox {id} is {state}: `sandscope sandbox resume {id}` continues it");
     }

@@ -256,6 +256,10 @@ pub(crate) fn segment(text: &str) -> String {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(reply: &Reply) -> Result<T, ClientError> {
+    let malformed =
+        |_| ClientError::NotTheApi { status: reply.status.as_u16(), beginning: beginning(&reply.body) };
+    // JSON of another shape is another matter: the API's, of another version.
+    serde_json::from_slice::<Value>(&reply.body).map_err(malformed)?;
     serde_json::from_slice(&reply.body).map_err(ClientError::Json)
 }
 
@@ -266,12 +270,19 @@ pub(crate) async fn read_refusal(response: Response<Incoming>) -> Result<Reply, 
     Ok(Reply { status: head.status, headers: head.headers, body })
 }
 
-/// The server's words for a refusal, or the start of the body if it is not the API's error.
+/// The server's words for a refusal. An answer without them is not this API's: a wrong address, or a proxy's own error.
 pub(crate) fn refusal(reply: &Reply) -> ClientError {
     let parsed: Option<Value> = serde_json::from_slice(&reply.body).ok();
-    let message = parsed
-        .as_ref()
-        .and_then(|body| body["message"].as_str())
-        .map_or_else(|| String::from_utf8_lossy(&reply.body).chars().take(200).collect(), str::to_owned);
-    ClientError::Refused { status: reply.status.as_u16(), message }
+    let status = reply.status.as_u16();
+    match parsed.as_ref().and_then(|body| body["message"].as_str()) {
+        Some(message) => ClientError::Refused { status, message: message.to_owned() },
+        None => ClientError::NotTheApi { status, beginning: beginning(&reply.body) },
+    }
+}
+
+/// The first characters of an answer, in quotes, without what would steer a terminal.
+fn beginning(body: &[u8]) -> String {
+    let text: String =
+        String::from_utf8_lossy(body).chars().filter(|char| !char.is_control()).take(80).collect();
+    if text.is_empty() { "its body is empty".to_owned() } else { format!("it begins with {text:?}") }
 }

@@ -47,6 +47,17 @@ pub enum ClientError {
         /// The server's words.
         message: String,
     },
+    /// Something answers there, and it is not a Sandscope server.
+    #[error(
+        "the answer ({status}) is not a Sandscope server's: check the address (--api-url, E2B_API_URL, E2B_DOMAIN) and \
+         any proxy in between; {beginning}"
+    )]
+    NotTheApi {
+        /// HTTP status.
+        status: u16,
+        /// How the answer begins.
+        beginning: String,
+    },
     /// The answer is not what the API promises.
     #[error("the answer cannot be understood: {0}")]
     Malformed(String),
@@ -65,7 +76,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The HTTP status, if the server answered.
+    /// The HTTP status, if the server refused in its own words.
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),

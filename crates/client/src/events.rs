@@ -8,7 +8,7 @@ use crate::{Client, ClientError};
 /// Which events; all conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Of these types only; all where empty.
+    /// Of these types only; `all` is every type. Where empty, pages have the lifecycle's and streams all.
     pub types: Vec<String>,
     /// Kills for these reasons only; any event where empty.
     pub reasons: Vec<String>,

@@ -28,6 +28,14 @@ impl Client {
         self.post("/events/webhooks", body).await
     }
 
+    /// Every webhook, oldest first, each with how deliveries to it have been going.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the request fails or is refused.
+    pub async fn webhooks_with_status(&self) -> Result<Vec<Value>, ClientError> {
+        self.get("/events/webhooks?status=true").await
+    }
+
     /// One webhook, and how deliveries to it have been going.
     ///
     /// # Errors

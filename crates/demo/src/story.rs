@@ -9,8 +9,10 @@ use sandscope_client::{
 
 use super::Stage;
 use sandscope_cli::{events_table, metrics_line};
+use sandscope_model::Clock as _;
 use sandscope_receiver::Receiver;
 use sandscope_system::OsEntropy;
+use sandscope_system::SystemClock;
 
 /// Samples to wait for, the first of them within about two seconds.
 const N_SAMPLES: usize = 3;
@@ -208,7 +210,7 @@ async fn history(
     if let Some(latency) = median_latency(&events, receiver) {
         stage.note(format_args!("from event to webhook: {latency:.0} ms in the median"))?;
     }
-    stage.plain(format_args!("\n{}\n", events_table(&events, stage.paint())))?;
+    stage.plain(format_args!("\n{}\n", events_table(&events, SystemClock.now(), stage.paint())))?;
     Ok(())
 }
 

@@ -157,6 +157,10 @@ impl Edge {
     }
 }
 
+/// Marks an answer of the data plane, as an extension: for who counts answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataPlane;
+
 /// One router for both planes: requests for a sandbox go to the edge, everything else to `control`.
 pub fn serve_either(edge: Edge, control: Router) -> Router {
     control.layer(from_fn_with_state(edge, either))
@@ -166,12 +170,14 @@ async fn either(State(edge): State<Edge>, request: Request, next: Next) -> Respo
     let (parts, body) = request.into_parts();
     let destination = edge.classify(&parts);
     let request = Request::from_parts(parts, body);
-    match destination {
-        Ok(Destination::Control) => next.run(request).await,
+    let mut answer = match destination {
+        Ok(Destination::Control) => return next.run(request).await,
         Ok(Destination::Sandbox(target)) => edge.forward(target, request).await,
         Ok(Destination::Token) => edge.forward_by_token(request).await,
         Ok(Destination::SignedFile) => edge.forward_signed(request).await,
         Ok(Destination::Preflight) => preflight::answer(request.headers()),
         Err(refusal) => refusal.into_response(),
-    }
+    };
+    answer.extensions_mut().insert(DataPlane);
+    answer
 }

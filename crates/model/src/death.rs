@@ -33,6 +33,20 @@ pub enum KillReason {
 }
 
 impl KillReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::Request,
+        Self::Timeout,
+        Self::Admin,
+        Self::Orphaned,
+        Self::Crashed,
+        Self::Oom,
+        Self::AgentLost,
+        Self::HostRestart,
+        Self::ResumeFailed,
+        Self::BaseTemplateMissing,
+    ];
+
     /// What a sandbox dies of by its own doing: what repeats when it is made again as it was.
     pub const CRASHES: [Self; 5] =
         [Self::Crashed, Self::Oom, Self::KernelMemory, Self::AgentLost, Self::ResumeFailed];

@@ -31,6 +31,7 @@ mod team;
 mod template;
 mod uptime;
 mod webhook;
+pub mod when;
 
 pub use activity::{Activity, ActivityBlock, ActivityChange, ActivityPoint};
 pub use alert::{

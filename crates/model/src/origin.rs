@@ -21,13 +21,16 @@ pub struct Origin {
 }
 
 /// Who acts on sandboxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
     /// Whoever holds this API key.
     ApiKey {
         /// The key's public handle.
         id: ApiKeyId,
+        /// What the key was called at that time; earlier versions did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Box<str>>,
     },
     /// The server itself.
     System {
@@ -88,14 +91,19 @@ mod tests {
     #[test]
     fn what_is_stored_reads_back_and_leaves_out_what_is_not_known() {
         let id = ApiKeyId::from(uuid::Uuid::from_u128(1));
-        let asked = Origin {
-            actor: Actor::ApiKey { id },
+        let asked = |name: Option<&str>| Origin {
+            actor: Actor::ApiKey { id, name: name.map(Into::into) },
             request_id: Some("r-1".into()),
             remote_address: Some([192, 0, 2, 1].into()),
         };
         for (origin, text) in [
             (
-                asked,
+                asked(Some("ci")),
+                r#"{"actor":{"type":"api_key","id":"00000000-0000-0000-0000-000000000001","name":"ci"},"request_id":"r-1","remote_address":"192.0.2.1"}"#,
+            ),
+            // As earlier versions wrote it.
+            (
+                asked(None),
                 r#"{"actor":{"type":"api_key","id":"00000000-0000-0000-0000-000000000001"},"request_id":"r-1","remote_address":"192.0.2.1"}"#,
             ),
             (Origin::system(Component::Timeout), r#"{"actor":{"type":"system","component":"timeout"}}"#),

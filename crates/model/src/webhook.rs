@@ -351,6 +351,18 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Every class.
+    pub const ALL: [Self; 8] = [
+        Self::HttpError,
+        Self::DnsError,
+        Self::Timeout,
+        Self::TransportError,
+        Self::ResponseTooLarge,
+        Self::RequestError,
+        Self::SignatureError,
+        Self::Canceled,
+    ];
+
     /// The wire's name.
     pub const fn as_str(self) -> &'static str {
         match self {

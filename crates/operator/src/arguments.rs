@@ -17,6 +17,12 @@ pub enum KeyCommand {
     },
     /// List keys: id, masked key, name, last use
     List {
+        /// Deleted keys instead, which events may still name; for at least a year
+        #[arg(long)]
+        deleted: bool,
+        /// Print one JSON value per line
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         settings: Box<Arguments<DataDirectory>>,
     },

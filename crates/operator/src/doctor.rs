@@ -1,8 +1,9 @@
-//! `sandscope doctor`: says in words what is wrong with this host, and how to mend it. Looks only, beside a running
-//! server as well as without one.
+//! `sandscope doctor`: says in words what is wrong with this host, and how to mend it, beside a running server as well as
+//! without one. It looks, and makes one sandbox for real, of which nothing stays.
 
 mod data;
 mod host;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -68,12 +69,14 @@ impl Check {
 /// Checks everything and reports; success if nothing keeps sandboxes from being made and kept.
 pub(crate) async fn run(arguments: DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(arguments.settings.with_environment())?;
-    let checks = tokio::task::spawn_blocking(move || {
+    let looked_at = config.clone();
+    let mut checks = tokio::task::spawn_blocking(move || {
         let mut checks = host::checks();
-        checks.extend(data::checks(&config));
+        checks.extend(data::checks(&looked_at));
         checks
     })
     .await?;
+    checks.push(trial::check(&config, &checks).await);
     print(&checks, arguments.json)?;
     let is_well = checks.iter().all(|check| check.severity != Severity::Problem);
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -110,5 +113,6 @@ fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
             output::line(format_args!("         fix: {fix}"))?;
         }
     }
-    output::line(format_args!("{n_problems} problems, {n_warnings} warnings"))
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    output::line(format_args!("{}, {}", counted(n_problems, "problem"), counted(n_warnings, "warning")))
 }

@@ -2,8 +2,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sandscope_model::{ApiKeyId, Clock as _, Team};
+use sandscope_model::{ApiKey, ApiKeyId, Clock as _, Team, Timestamp, when};
 use sandscope_store::{Facts, NewApiKey, Store};
+use serde_json::json;
 
 use crate::arguments::KeyCommand;
 use sandscope_config::{Arguments, Config, DataDirectory};
@@ -14,7 +15,7 @@ use sandscope_system::{OsEntropy, SystemClock};
 /// `sandscope key …`: opens the data directory itself, also beside a running server.
 pub(crate) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
     let (KeyCommand::Create { settings, .. }
-    | KeyCommand::List { settings }
+    | KeyCommand::List { settings, .. }
     | KeyCommand::Delete { settings, .. }) = &command;
     let (store, team) = open(settings.as_ref().clone()).await?;
     let done = with(&command, &store.facts, &team).await;
@@ -34,10 +35,18 @@ async fn with(command: &KeyCommand, facts: &Facts, team: &Team) -> anyhow::Resul
             facts.insert_api_key(NewApiKey { key: fresh.key, hash: fresh.hash }).await?;
             output::line(fresh.text.expose())?;
         }
-        KeyCommand::List { .. } => output::line(table(&facts.api_keys(team.id).await?))?,
+        KeyCommand::List { deleted, json, .. } => {
+            let keys = if *deleted {
+                let deleted = facts.deleted_api_keys(team.id).await?;
+                deleted.into_iter().map(|one| (one.key, Some(one.deleted_at))).collect()
+            } else {
+                facts.api_keys(team.id).await?.into_iter().map(|key| (key, None)).collect()
+            };
+            list(keys, *json)?;
+        }
         KeyCommand::Delete { id, .. } => {
             let id: ApiKeyId = id.parse().context("the id is the first column of `sandscope key list`")?;
-            if !facts.delete_api_key(team.id, id).await? {
+            if !facts.delete_api_key(team.id, id, SystemClock.now()).await? {
                 output::line(format_args!("API key {id} wasn't found"))?;
                 return Ok(ExitCode::FAILURE);
             }
@@ -63,13 +72,40 @@ async fn open(settings: Arguments<DataDirectory>) -> anyhow::Result<(Store, Team
     Ok((store, team))
 }
 
-fn table(keys: &[sandscope_model::ApiKey]) -> String {
-    let row = |key: &sandscope_model::ApiKey| {
-        let shown =
-            format!("{}{}…{}", key.mask.prefix, key.mask.masked_value_prefix, key.mask.masked_value_suffix);
-        let used = key.last_used_at.map_or_else(|| "never".to_owned(), |at| format!("{at:.0}"));
-        vec![key.id.to_string(), shown, key.name.clone(), format!("{:.0}", key.created_at), used]
+fn list(keys: Vec<(ApiKey, Option<Timestamp>)>, json: bool) -> anyhow::Result<()> {
+    if json {
+        return keys.iter().try_for_each(|(key, deleted_at)| {
+            let line = json!({
+                "id": key.id, "name": key.name, "mask": shown(key), "createdAt": key.created_at,
+                "lastUsedAt": key.last_used_at, "deletedAt": deleted_at,
+            });
+            Ok(output::line(line)?)
+        });
+    }
+    output::line(table(&keys, SystemClock.now()))?;
+    Ok(())
+}
+
+/// What may be shown of a key.
+fn shown(key: &ApiKey) -> String {
+    format!("{}{}…{}", key.mask.prefix, key.mask.masked_value_prefix, key.mask.masked_value_suffix)
+}
+
+fn table(keys: &[(ApiKey, Option<Timestamp>)], now: Timestamp) -> String {
+    let row = |(key, deleted_at): &(ApiKey, Option<Timestamp>)| {
+        let used = key.last_used_at.map_or_else(|| "never".to_owned(), |at| when::with_age(at, now));
+        let mut row = vec![
+            key.id.to_string(),
+            shown(key),
+            output::printable(&key.name),
+            when::with_age(key.created_at, now),
+            used,
+        ];
+        row.extend(deleted_at.map(|at| when::with_age(at, now)));
+        row
     };
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
-    output::table(&["ID", "KEY", "NAME", "CREATED", "LAST USED"], &rows, Paint::for_stdout())
+    let head = ["ID", "KEY", "NAME", "CREATED", "LAST USED", "DELETED"];
+    let n_columns = rows.first().map_or(5, Vec::len);
+    output::table(head.get(..n_columns).unwrap_or(&head), &rows, Paint::for_stdout())
 }

@@ -236,7 +236,7 @@ async fn files_go_in_and_out_whole() -> Result<()> {
     for (from, to, words) in [
         (path("nothing"), inside("/tmp"), "No such file"),
         (inside("/nothing"), path("x"), "there is no /nothing"),
-        (path("tree"), path("x"), "neither of the two is in a sandbox"),
+        (path("tree"), path("x"), "neither path is in a sandbox"),
         (path("tree/sub/run.sh"), inside("/proc/none/x"), "cannot write"),
     ] {
         let output = house.ours(&["files", "cp", &from, &to]).output()?;

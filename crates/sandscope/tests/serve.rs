@@ -118,3 +118,53 @@ async fn a_key_stays_good_across_a_restart() -> Result<()> {
     server.client()?.sandboxes("running", 1).await?;
     server.stop_softly().await
 }
+
+/// A host that has all that sandboxes need to look at, and refuses to make one: root without `CAP_SYS_ADMIN`, as in a
+/// container.
+#[tokio::test]
+async fn a_host_that_cannot_make_a_sandbox_is_not_called_good() -> Result<()> {
+    if server::skip_without_root("a host without a capability") {
+        return Ok(());
+    }
+    let data = tempfile::Builder::new().prefix("sandscope-test-").tempdir()?;
+    let without = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("setpriv");
+        command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "--"]);
+        command.arg(env!("CARGO_BIN_EXE_sandscope")).args(arguments).arg("--data-dir").arg(data.path());
+        command.args(["--listen", "127.0.0.1:0"]).kill_on_drop(true);
+        command
+    };
+    let doctor = match without(&["doctor", "--json"]).output().await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            server::skip("a host without a capability", "setpriv is not installed (util-linux)");
+            return Ok(());
+        }
+        doctor => doctor?,
+    };
+    let said: serde_json::Value = serde_json::from_slice(&doctor.stdout)?;
+    let check = |said: &serde_json::Value| {
+        let checks = said["checks"].as_array().into_iter().flatten();
+        checks.filter(|check| check["name"] == "a sandbox").cloned().collect::<Vec<_>>()
+    };
+    let [trial] = &check(&said)[..] else { anyhow::bail!("it was not tried: {said}") };
+    ensure!(doctor.status.code() == Some(1) && trial["status"] == "problem", "{said}");
+    let says = trial["says"].as_str().unwrap_or_default();
+    ensure!(says.contains("none can be made") && says.contains("ermi"), "the cause is not named: {says}");
+    let n_left = std::fs::read_dir(data.path())?.count();
+    ensure!(n_left == 0, "{n_left} things are left");
+
+    let serve = tokio::time::timeout(BOUND, without(&["serve"]).output()).await??;
+    let stderr = String::from_utf8_lossy(&serve.stderr).into_owned();
+    ensure!(serve.status.code() == Some(1) && serve.stdout.is_empty(), "it called itself ready: {serve:?}");
+    ensure!(stderr.contains("no sandbox can be made") && stderr.contains("ermi"), "{stderr}");
+
+    // With all capabilities the same host is good, and nothing stays of the trial.
+    let fresh = tempfile::Builder::new().prefix("sandscope-test-").tempdir()?;
+    let mut doctor = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
+    doctor.args(["doctor", "--json", "--listen", "127.0.0.1:0", "--data-dir"]).arg(fresh.path());
+    let doctor = tokio::time::timeout(BOUND, doctor.kill_on_drop(true).output()).await??;
+    let said: serde_json::Value = serde_json::from_slice(&doctor.stdout)?;
+    ensure!(check(&said).iter().all(|check| check["status"] == "ok"), "{said}");
+    ensure!(std::fs::read_dir(fresh.path())?.next().is_none(), "something is left of the trial");
+    Ok(())
+}

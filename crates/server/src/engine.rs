@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
-use sandscope_engine::{Dial, Readings};
+use sandscope_engine::{Dial, EngineError, Readings};
 use sandscope_engine_namespaces::linux::{self, KernelMemory, LinuxOptions, NamespacesEngine, WarmOptions};
 
 use sandscope_config as config;
@@ -34,14 +34,14 @@ impl Planned {
     pub(crate) async fn start(self, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Engine> {
         sandscope_system::raise_descriptor_limit();
         let engine = namespaces(data_dir, &self.sandbox, tasks).await;
-        let engine = engine.context("cannot start the sandbox runtime")?;
-        let kernel_memory = engine.kernel_memory();
-        Ok(Engine::of(engine, kernel_memory))
+        Ok(Engine::of(engine.context("cannot start the sandbox runtime")?, self.sandbox))
     }
 }
 
 /// A running engine, as each part of the server holds it.
 pub(crate) struct Engine {
+    namespaces: Arc<NamespacesEngine>,
+    sandbox: config::Sandbox,
     engine: Arc<dyn sandscope_engine::Engine>,
     readings: Arc<dyn Readings>,
     door: Arc<dyn Dial>,
@@ -49,17 +49,50 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    fn of(
-        engine: impl sandscope_engine::Engine + Readings + Dial,
-        kernel_memory: watch::Receiver<KernelMemory>,
-    ) -> Self {
+    fn of(engine: NamespacesEngine, sandbox: config::Sandbox) -> Self {
+        let kernel_memory = engine.kernel_memory();
         let engine = Arc::new(engine);
-        Self { readings: Arc::clone(&engine) as _, door: Arc::clone(&engine) as _, engine, kernel_memory }
+        Self {
+            namespaces: Arc::clone(&engine),
+            sandbox,
+            readings: Arc::clone(&engine) as _,
+            door: Arc::clone(&engine) as _,
+            engine,
+            kernel_memory,
+        }
     }
 
     /// What its watch over the kernel's memory says of itself.
     pub(crate) fn kernel_memory(&self) -> watch::Receiver<KernelMemory> {
         self.kernel_memory.clone()
+    }
+
+    /// Makes one sandbox for real: a host that lets everything be looked at may still refuse to make one. A host without
+    /// room is no such host: it is a matter of time, and what lives on it has to be served.
+    ///
+    /// # Errors
+    /// What keeps sandboxes from being made, where none lives: with `n_alive` of them it is logged, and the server goes
+    /// on for their sake.
+    pub(crate) async fn try_out(&self, n_alive: usize) -> anyhow::Result<()> {
+        let made = self.namespaces.try_out(self.sandbox.memory_mb, self.sandbox.disk_mb).await;
+        match made {
+            Ok(()) => Ok(()),
+            Err(error @ (EngineError::DiskFull(_) | EngineError::NoCapacity(_))) => {
+                tracing::warn!(%error, "no sandbox can be made at present; creates are refused until there is room");
+                Ok(())
+            }
+            Err(error) if n_alive > 0 => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(
+                    error, n_alive, "no sandbox can be made on this host; serving those that live: see `sandscope doctor`"
+                );
+                Ok(())
+            }
+            Err(error) => Err(anyhow::Error::from(error).context(
+                "no sandbox can be made on this host, though it has what sandboxes need; in a container, run it \
+                 privileged; `sandscope doctor` says more",
+            )),
+        }
     }
 
     pub(crate) fn engine(&self) -> Arc<dyn sandscope_engine::Engine> {

@@ -28,6 +28,7 @@ mod node;
 mod operator;
 mod parts;
 mod ports;
+mod requests;
 mod retention;
 mod running;
 mod signals;

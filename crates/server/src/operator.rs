@@ -6,6 +6,7 @@
 //! `other`; single sandboxes only the busiest, and only as many as the operator asked for.
 
 mod own;
+mod seen;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -27,12 +28,16 @@ use sandscope_sampler::{
 use sandscope_store::{Store, StoreError};
 use sandscope_tasks::Tasks;
 use sandscope_telemetry::exposition::{CONTENT_TYPE, Exposition, Kind};
+use sandscope_webhooks::DeliveryStats;
 use sandscope_wire::node::{NodeView, ReconcilerView};
 use tokio::sync::watch;
 
 use super::node::{self, Node};
 
+pub(crate) use seen::Seen;
+
 use super::export::ExportFigures;
+use super::requests::Requests;
 
 /// So long after its reading a point is no longer the present.
 const MAX_AGE: Duration = Duration::from_secs(5);
@@ -57,6 +62,12 @@ pub(crate) struct Operator {
     pub(crate) export: Option<ExportFigures>,
     /// What must never end.
     pub(crate) tasks: Tasks,
+    /// Requests to both planes.
+    pub(crate) requests: Arc<Requests>,
+    /// Attempts to deliver to webhooks.
+    pub(crate) delivery_stats: Arc<DeliveryStats>,
+    /// Groups of sandboxes that were reported once.
+    pub(crate) seen: Seen,
 }
 
 /// The port's routes.
@@ -77,6 +88,7 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
     operator.sandboxes(&mut text);
     operator.sampler(&mut text);
     operator.own(&mut text);
+    operator.requests.families(&mut text);
     watched::families(&operator.tasks, &mut text);
     process(&mut text, operator.started_at);
     if let Some(export) = &operator.export {
@@ -112,7 +124,9 @@ fn float(n: u64) -> f64 {
 impl Operator {
     fn sandboxes(&self, text: &mut Exposition) {
         let points = self.live.newest(self.clock.uptime(), MAX_AGE);
-        let groups = fleet(&self.lifecycle.sandboxes(), &points);
+        let mut groups = fleet(&self.lifecycle.sandboxes(), &points);
+        // A series that was there stays, with zeros.
+        self.seen.keep(&mut groups);
         text.family("sandscope_sandboxes", Kind::Gauge, "Sandboxes by state.");
         for ((team, template), group) in &groups {
             for (state, n) in FLEET_STATES.iter().zip(group.n_by_state) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use sandscope_alerts::{AlertOptions, AlertStats};
 use sandscope_api::{ApiOptions, Health, KeyShown, LiveMetrics, StreamOptions};
 use sandscope_config::{self as config, Config};
@@ -26,14 +27,15 @@ use sandscope_sampler::{Live, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_system::{OsEntropy, SystemClock};
 use sandscope_tasks::{Phase, Tasks};
-use sandscope_webhooks::{RetryPolicy, Webhooks, WebhooksOptions};
+use sandscope_webhooks::{DeliveryStats, RetryPolicy, Webhooks, WebhooksOptions};
 use tokio::sync::watch;
 
 use crate::bootstrap;
 use crate::engine::{Engine, Planned};
 use crate::export::{self, ExportFigures};
 use crate::node::Node;
-use crate::operator::Operator;
+use crate::operator::{Operator, Seen};
+use crate::requests::{self, Requests};
 use crate::retention;
 
 /// What the rest of a server is built from.
@@ -48,6 +50,8 @@ pub(crate) struct Parts {
     live: Live,
     health: watch::Sender<Health>,
     node: Arc<Node>,
+    requests: Arc<Requests>,
+    delivery_stats: Arc<DeliveryStats>,
 }
 
 /// What sampler and alerts say of themselves.
@@ -80,6 +84,7 @@ impl Parts {
         })
         .await
         .context("cannot take over what the last run left")?;
+        engine.try_out(lifecycle.sandboxes().len()).await?;
         let reconciled = lifecycle.keep_up(upkeep(&config.sandbox));
         let (live, health) = (Live::default(), watch::Sender::new(Health::Serving));
         let node = Arc::new(Node {
@@ -93,8 +98,21 @@ impl Parts {
             started_at: clock.now(),
             cpu: std::sync::Mutex::default(),
         });
-        let tasks = tasks.clone();
-        Ok(Self { clock, entropy, tasks, store, engine, lifecycle, reconciled, live, health, node })
+        let requests = Arc::new(Requests::of(sandscope_api::routes()));
+        Ok(Self {
+            clock,
+            entropy,
+            tasks: tasks.clone(),
+            store,
+            engine,
+            lifecycle,
+            reconciled,
+            live,
+            health,
+            node,
+            requests,
+            delivery_stats: Arc::default(),
+        })
     }
 
     /// Starts what observes: the sampler, alerts over what it publishes, and housekeeping.
@@ -181,6 +199,9 @@ impl Parts {
             started_at: self.clock.now(),
             export,
             tasks: self.tasks.clone(),
+            requests: Arc::clone(&self.requests),
+            delivery_stats: Arc::clone(&self.delivery_stats),
+            seen: Seen::default(),
         }
     }
 
@@ -195,6 +216,7 @@ impl Parts {
             jitter: false,
         };
         options.defaults.disable_after = config.webhooks.disable_after;
+        options.stats = Arc::clone(&self.delivery_stats);
         Webhooks::start(options)
     }
 
@@ -240,7 +262,8 @@ impl Parts {
             key_shown: KeyShown::set_in,
             is_control_path: sandscope_api::is_control_path,
         });
-        sandscope_edge::serve_either(edge, api)
+        let both = sandscope_edge::serve_either(edge, api);
+        both.layer(from_fn_with_state(Arc::clone(&self.requests), requests::counted))
     }
 
     /// Makes the first team and the shipped templates where missing; the team's key, if it was just made.

@@ -3,6 +3,7 @@
 
 pub(crate) mod rows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sandscope_model::{Attempt, DeliveryId, EventType, TeamId, Timestamp, WebhookId};
@@ -98,6 +99,24 @@ impl Attempts {
         id: DeliveryId,
     ) -> Result<Option<Attempt>, StoreError> {
         self.file().read(move |connection| rows::one(connection, team, webhook, id)).await
+    }
+
+    /// When the last attempt that succeeded was started, for each of these webhooks of the team; those without one are
+    /// left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn last_successes(
+        &self,
+        team: TeamId,
+        webhooks: Vec<WebhookId>,
+    ) -> Result<BTreeMap<WebhookId, Timestamp>, StoreError> {
+        let op = move |connection: &rusqlite::Connection| {
+            let found =
+                webhooks.iter().map(|id| Ok(rows::last_success(connection, team, *id)?.map(|at| (*id, at))));
+            found.filter_map(Result::transpose).collect()
+        };
+        self.file().read(op).await
     }
 
     /// The attempts started from `start` to `end` (both inclusive), summed up in spans of `bucket_s` seconds, oldest

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use sandscope_model::Event;
 use tokio::sync::{broadcast, watch};
 
+use crate::committed::CommittedStats;
+
 /// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.
 pub(crate) const FEED: usize = 1024;
 
@@ -15,6 +17,7 @@ pub(crate) struct Feed {
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) webhooks: watch::Sender<u64>,
     pub(crate) alert_rules: watch::Sender<u64>,
+    pub(crate) committed: Arc<CommittedStats>,
 }
 
 impl Feed {
@@ -24,11 +27,13 @@ impl Feed {
             events: broadcast::Sender::new(FEED),
             webhooks: watch::Sender::new(0),
             alert_rules: watch::Sender::new(0),
+            committed: Arc::default(),
         }
     }
 
     pub(crate) fn publish(&self, effects: Effects) {
         for event in effects.events {
+            self.committed.count(&event);
             // No receiver is no error.
             let _ = self.events.send(event);
         }

@@ -27,6 +27,7 @@
 #![warn(clippy::disallowed_methods)]
 
 mod attempts;
+mod committed;
 mod error;
 mod facts;
 mod failure;
@@ -42,6 +43,7 @@ mod store;
 mod plan_tests;
 
 pub use attempts::{AttemptQuery, Attempts, StatsBucket};
+pub use committed::CommittedCounts;
 pub use error::StoreError;
 pub use facts::activity::TeamActivity;
 pub use facts::admission::{Admission, IdempotencyKey};
@@ -51,7 +53,7 @@ pub use facts::commit::{Change, NewSnapshot};
 pub use facts::deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
 pub use facts::event_pages::{EventPage, EventQuery, MAX_EXAMINED};
 pub use facts::handles::{Alerts, Deliveries, EventLog, Facts};
-pub use facts::keys::NewApiKey;
+pub use facts::keys::{DeletedApiKey, Known, NewApiKey};
 pub use facts::ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,
 };

@@ -6,7 +6,7 @@ use sandscope_model::{EventFilter, EventType, KillReason, TeamId, Timestamp};
 
 use crate::attempts::AttemptQuery;
 use crate::attempts::rows as attempts;
-use crate::attempts::rows::STATS;
+use crate::attempts::rows::{LAST_SUCCESS, STATS};
 use crate::facts::{event_pages, ledger, sandboxes};
 use crate::sqlite::migrations::{ATTEMPTS, FACTS, LOGS, SAMPLES, Schema, migrate};
 use crate::{ListedState, Order, SandboxFilter};
@@ -137,6 +137,9 @@ fn attempts_and_samples_are_found_by_index() {
     assert_indexed(&plan(&connection, &sql, Some(&values)), "attempts_by_webhook");
     let stats = plan(&connection, STATS, None);
     assert!(stats[0].contains("USING COVERING INDEX attempts_by_webhook"), "{stats:#?}");
+
+    let last = plan(&connection, LAST_SUCCESS, None);
+    assert!(last[0].contains("USING COVERING INDEX attempts_by_webhook"), "{last:#?}");
 
     let connection = empty(&SAMPLES);
     assert_indexed(

@@ -1,4 +1,5 @@
-//! Our own logs: structured records on standard error, never on standard output (which belongs to the commands).
+//! Our own logs: structured records on standard error, never on standard output (which belongs to the commands),
+//! and figures in the text that Prometheus scrapes.
 //!
 //! Levels: `error` needs somebody now, `warn` will need somebody, `info` is the server's life, `debug` is one line
 //! per request or transition, `trace` everything. Field names are fixed: `sandbox_id`, `team_id`, `webhook_id`,
@@ -7,6 +8,7 @@
 #![warn(clippy::disallowed_methods)]
 
 pub mod exposition;
+pub mod histogram;
 mod json;
 
 use std::fmt;

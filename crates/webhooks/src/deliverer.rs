@@ -40,6 +40,7 @@ use crate::health::{News, Watch};
 use crate::inbox::{Inbox, Next};
 use crate::recorder::Recorder;
 use crate::shift::{Books, Recording, Shift, recorded};
+use crate::stats::DeliveryStats;
 
 /// How everything is asked to end.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +61,7 @@ pub(crate) struct Deliverer {
     pub(crate) defaults: Arc<Defaults>,
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) recorder: Recorder,
+    pub(crate) stats: Arc<DeliveryStats>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) inbox: Arc<Inbox>,
     /// The registration; its sender is dropped when it is deleted.
@@ -272,6 +274,7 @@ impl Deliverer {
                 line: self.line.clone(),
                 attempter: Arc::clone(&self.attempter),
                 recorder: self.recorder.clone(),
+                stats: Arc::clone(&self.stats),
                 canceled: shift.canceled.clone(),
                 _permit: permit,
             };

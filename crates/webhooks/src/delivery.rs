@@ -12,6 +12,7 @@ use crate::backlog::{Job, Settled};
 use crate::connections::Permit;
 use crate::gate::ReceiverState;
 use crate::recorder::Recorder;
+use crate::stats::DeliveryStats;
 
 /// How long to leave the store alone after it failed.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -24,6 +25,7 @@ pub(crate) struct Delivery {
     pub(crate) line: Steady,
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) recorder: Recorder,
+    pub(crate) stats: Arc<DeliveryStats>,
     pub(crate) canceled: CancellationToken,
     pub(crate) _permit: Option<Permit>,
 }
@@ -67,6 +69,7 @@ impl Delivery {
         }
         let attempting = self.attempter.attempt(&self.webhook, &event, self.timeout, &self.canceled);
         let Made { attempt, hold } = Box::pin(attempting).await;
+        self.stats.count(&attempt);
         let status = attempt.response_status;
         let (settled, receiver) = match &attempt.outcome {
             AttemptOutcome::Success | AttemptOutcome::Cut => (Settled::Delivered, ReceiverState::Well),

@@ -39,12 +39,14 @@ mod receiver_client;
 mod recorder;
 mod replaying;
 mod shift;
+mod stats;
 mod supervisor;
 mod tester;
 
 pub use defaults::Defaults;
 pub use policy::RetryPolicy;
 pub use sandscope_wire::signature;
+pub use stats::DeliveryStats;
 pub use supervisor::{Webhooks, WebhooksOptions};
 pub use tester::Tester;
 

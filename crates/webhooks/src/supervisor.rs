@@ -16,6 +16,7 @@ use crate::deliverer::{Deliverer, Stop};
 use crate::inbox::Inbox;
 use crate::receiver_client;
 use crate::recorder::Recorder;
+use crate::stats::DeliveryStats;
 use crate::tester::Tester;
 
 /// How often to look for what no nudge reported.
@@ -46,6 +47,8 @@ pub struct WebhooksOptions {
     pub max_connections: usize,
     /// Who watches the tasks.
     pub tasks: Tasks,
+    /// Where attempts are counted.
+    pub stats: Arc<DeliveryStats>,
 }
 
 impl WebhooksOptions {
@@ -67,6 +70,7 @@ impl WebhooksOptions {
             defaults: Defaults::default(),
             max_connections: 256,
             tasks,
+            stats: Arc::default(),
         }
     }
 }
@@ -290,6 +294,7 @@ impl Supervisor {
             defaults: Arc::clone(&self.defaults),
             attempter: Arc::new(attempter),
             recorder: self.recorder.clone(),
+            stats: Arc::clone(&options.stats),
             connections: Arc::clone(&self.connections),
             inbox: Arc::clone(&inbox),
             config: watched,

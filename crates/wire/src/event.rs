@@ -182,16 +182,17 @@ fn render_death(death: &Death) -> Map<String, Value> {
 fn render_origin(origin: &Origin) -> Map<String, Value> {
     let Origin { actor, request_id, remote_address } = origin;
     let fields = [
-        ("actor", Some(render_actor(*actor))),
+        ("actor", Some(render_actor(actor))),
         ("request_id", request_id.as_ref().map(|id| json!(id))),
         ("remote_address", remote_address.as_ref().map(|address| json!(address))),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-fn render_actor(actor: Actor) -> Value {
+fn render_actor(actor: &Actor) -> Value {
     match actor {
-        Actor::ApiKey { id } => json!({ "type": "api_key", "id": id }),
+        Actor::ApiKey { id, name: Some(name) } => json!({ "type": "api_key", "id": id, "name": name }),
+        Actor::ApiKey { id, name: None } => json!({ "type": "api_key", "id": id }),
         Actor::System { component } => json!({ "type": "system", "component": component.as_str() }),
     }
 }

@@ -97,13 +97,13 @@ fn an_event_says_who_caused_it() {
     };
     let id = uuid::Uuid::from_u128(9);
     let asked = Origin {
-        actor: Actor::ApiKey { id: id.into() },
+        actor: Actor::ApiKey { id: id.into(), name: Some("ci".into()) },
         request_id: Some("r-1".into()),
         remote_address: Some([192, 0, 2, 1].into()),
     };
     assert_eq!(
         of(asked),
-        json!({"actor": {"type": "api_key", "id": id}, "request_id": "r-1", "remote_address": "192.0.2.1"})
+        json!({"actor": {"type": "api_key", "id": id, "name": "ci"}, "request_id": "r-1", "remote_address": "192.0.2.1"})
     );
     assert_eq!(
         of(Origin::system(Component::Traffic)),

@@ -38,7 +38,7 @@ pub struct WebhookDetail {
     /// How it is delivered to.
     #[serde(flatten)]
     pub delivery: DeliveryOptions,
-    /// How deliveries have been going; where one webhook is asked for.
+    /// How deliveries have been going; where one webhook is asked for, or the list with `status=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<WebhookStatus>,
 }
@@ -60,6 +60,10 @@ pub struct WebhookStatus {
     pub failing_since: Option<Timestamp>,
     /// How many have failed since.
     pub failed_attempts: u32,
+    /// When the last attempt that succeeded was started, of those that are kept (7 days).
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_success_at: Option<Timestamp>,
     /// Why the server disabled it.
     pub disabled_reason: Option<String>,
 }

@@ -31,7 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("lifecycle", &["model", "tasks", "lives", "store", "engine"]),
     ("sampler", &["model", "tasks", "store", "engine"]),
     ("logs", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),
-    ("webhooks", &["model", "outbound", "tasks", "wire", "store"]),
+    ("webhooks", &["model", "telemetry", "outbound", "tasks", "wire", "store"]),
     ("client", &["agent-protocol", "outbound", "wire"]),
     ("data-dir", &["model", "store"]),
     ("housekeeping", &["model", "tasks", "store"]),
@@ -44,7 +44,17 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cli", &["model", "console", "system", "wire", "client"]),
     (
         "operator",
-        &["model", "cgroup", "console", "system", "store", "engine-namespaces", "data-dir", "config"],
+        &[
+            "model",
+            "cgroup",
+            "tasks",
+            "console",
+            "system",
+            "store",
+            "engine-namespaces",
+            "data-dir",
+            "config",
+        ],
     ),
     (
         "bench",

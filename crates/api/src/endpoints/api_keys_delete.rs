@@ -23,7 +23,7 @@ pub(crate) async fn delete_api_key(
     caller: Caller,
     ApiKeyPath(id): ApiKeyPath,
 ) -> Result<StatusCode, ApiError> {
-    if app.store.facts.delete_api_key(caller.team.id, id).await? {
+    if app.store.facts.delete_api_key(caller.team.id, id, app.clock.now()).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(ApiError::not_found(NOT_FOUND))

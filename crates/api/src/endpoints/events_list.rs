@@ -34,16 +34,16 @@ const BEYOND: &str = "Invalid cursor: it is beyond the end of the log";
          repeats. Default 0"),
         ("limit" = Option<i32>, Query, minimum = 1, maximum = 100, description = "Default 10"),
         ("orderAsc" = Option<bool>, Query, description = "Oldest first. Default `false`"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas. Default: \
-         every `sandbox.lifecycle.*`"),
+        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas; `all`: \
+         every type. Default: every `sandbox.lifecycle.*`"),
         ("sandboxID" = Option<String>, Query, description = "Only this sandbox's"),
         ("reason" = Option<Vec<String>>, Query, description = "Only kills for these reasons (`kill_reason`), repeated \
          or joined by commas"),
         ("template" = Option<String>, Query, description = "Only of sandboxes of this template: an id or name"),
         ("metadata" = Option<String>, Query, description = "Only of sandboxes with all of these labels: `key=value` \
          pairs joined by `&`, keys and values percent-encoded twice or plain"),
-        ("start" = Option<String>, Query, description = "Only what happened then or later: RFC 3339, or seconds since \
-         1970"),
+        ("start" = Option<String>, Query, description = "Only what happened then or later: RFC 3339, seconds since \
+         1970, or an age such as `1h`"),
         ("end" = Option<String>, Query, description = "Only what happened before then"),
         ("cursor" = Option<String>, Query, description = "`X-Next-Cursor` of the page before, with the same order; \
          `latest` (oldest first only): behind the newest event"),
@@ -82,7 +82,7 @@ pub(super) async fn event_query(
         return Err(ApiError::bad_request(WAIT_DESCENDING));
     }
     let mut filter = event_filter::read(app, team, query, sandbox_id).await?;
-    if filter.types.is_empty() {
+    if filter.types.is_empty() && !event_filter::wants_all(query, "types") {
         // Whoever reads pages may know the lifecycle's types only: others are for those who name them.
         filter.types.extend(EventType::listed());
     }

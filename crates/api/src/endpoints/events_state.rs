@@ -13,7 +13,7 @@ use crate::query::Query;
 use crate::{App, paths};
 
 const MAX_LIMIT: i64 = 1_000;
-const MISSING_AT: &str = "at is missing: an RFC 3339 time or seconds since 1970";
+const MISSING_AT: &str = "at is missing: a time (RFC 3339), seconds since 1970, or an age such as 1h";
 const FUTURE: &str = "at must not be in the future";
 const BAD_CURSOR: &str = "Invalid cursor";
 
@@ -23,7 +23,7 @@ const BAD_CURSOR: &str = "Invalid cursor";
     path = paths::EVENT_STATE,
     tag = "events",
     params(
-        ("at" = String, Query, description = "RFC 3339, or seconds since 1970; not before the team's history is whole"),
+        ("at" = String, Query, description = "RFC 3339, seconds since 1970, or an age such as `1h`; not before the team's history is whole"),
         ("limit" = Option<i32>, Query, minimum = 1, maximum = 1000, description = "Default 100"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
     ),
@@ -36,7 +36,7 @@ pub(crate) async fn get_states(
     caller: Caller,
     query: Query,
 ) -> Result<(HeaderMap, Json<StatesAt>), ApiError> {
-    let at = query.moment("at")?.ok_or_else(|| ApiError::bad_request(MISSING_AT))?;
+    let at = query.moment("at", app.clock.now())?.ok_or_else(|| ApiError::bad_request(MISSING_AT))?;
     let limit = query.integer("limit", 1..=MAX_LIMIT)?.unwrap_or(100);
     let behind: Option<SandboxId> = query
         .first("cursor")

@@ -52,8 +52,8 @@ const BATCH: u32 = 100;
         ("template" = Option<String>, Query, description = "Only of sandboxes of this template: an id or name"),
         ("metadata" = Option<String>, Query, description = "Only of sandboxes with all of these labels: `key=value` \
          pairs joined by `&`, keys and values percent-encoded twice or plain"),
-        ("start" = Option<String>, Query, description = "Only what happened then or later: RFC 3339, or seconds since \
-         1970"),
+        ("start" = Option<String>, Query, description = "Only what happened then or later: RFC 3339, seconds since \
+         1970, or an age such as `1h`"),
         ("end" = Option<String>, Query, description = "Only what happened before then"),
     ),
     responses((status = 200, description = "The stream, until either side ends it", body = String,

@@ -25,15 +25,15 @@ const NOT_FOUND: &str = "Sandbox events not found";
          repeats. Default 0"),
         ("limit" = Option<i32>, Query, minimum = 1, maximum = 100, description = "Default 10"),
         ("orderAsc" = Option<bool>, Query, description = "Oldest first. Default `false`"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas. Default: \
-         every `sandbox.lifecycle.*`"),
+        ("types" = Option<Vec<String>>, Query, description = "Only these types, repeated or joined by commas; `all`: \
+         every type. Default: every `sandbox.lifecycle.*`"),
         ("reason" = Option<Vec<String>>, Query, description = "Only kills for these reasons (`kill_reason`), repeated \
          or joined by commas"),
         ("template" = Option<String>, Query, description = "Only if it is of this template: an id or name"),
         ("metadata" = Option<String>, Query, description = "Only if it has all of these labels: `key=value` pairs \
          joined by `&`, keys and values percent-encoded twice or plain"),
-        ("start" = Option<String>, Query, description = "Only what happened then or later: RFC 3339, or seconds since \
-         1970"),
+        ("start" = Option<String>, Query, description = "Only what happened then or later: RFC 3339, seconds since \
+         1970, or an age such as `1h`"),
         ("end" = Option<String>, Query, description = "Only what happened before then"),
         ("cursor" = Option<String>, Query, description = "`X-Next-Cursor` of the page before, with the same order; \
          `latest` (oldest first only): behind the newest event"),

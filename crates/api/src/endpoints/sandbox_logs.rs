@@ -43,7 +43,7 @@ pub(crate) async fn get_sandbox_logs(
     SandboxPath(id): SandboxPath,
     query: Query,
 ) -> Result<Json<SandboxLogs>, ApiError> {
-    let start = moment(&query, "start")?;
+    let start = moment(&query, "start", app.clock.now())?;
     let limit = query.integer("limit", 0..=i64::from(i32::MAX))?;
     let logs = LogQuery { start, limit: entries(limit), ..everything(id) };
     Ok(Json(read(&app, &caller, logs).await?.into()))
@@ -72,7 +72,7 @@ pub(crate) async fn get_sandbox_logs_v2(
     SandboxPath(id): SandboxPath,
     query: Query,
 ) -> Result<Json<SandboxLogsV2Response>, ApiError> {
-    let cursor = moment(&query, "cursor")?;
+    let cursor = moment(&query, "cursor", app.clock.now())?;
     let order = match query.first("direction") {
         None | Some("backward") => Order::Desc,
         Some("forward") => Order::Asc,
@@ -109,10 +109,14 @@ fn everything(sandbox_id: SandboxId) -> LogQuery {
     }
 }
 
-/// A time in unix milliseconds. One beyond what a time can be is as good as the last.
-fn moment(query: &Query, name: &str) -> Result<Option<Timestamp>, ApiError> {
-    let milliseconds = query.integer(name, 0..=i64::MAX)?;
-    Ok(milliseconds.map(|ms| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)))
+/// A time: a whole number is in unix milliseconds, and one beyond what a time can be is as good as the last. In any
+/// other form as everywhere.
+fn moment(query: &Query, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
+    let Some(Err(at)) = query.number_or_moment(name, now)? else {
+        let milliseconds = query.integer(name, 0..=i64::MAX)?;
+        return Ok(milliseconds.map(|ms| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)));
+    };
+    Ok(Some(at))
 }
 
 fn entries(limit: Option<i64>) -> u32 {

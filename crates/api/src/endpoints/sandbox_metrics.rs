@@ -30,10 +30,11 @@ pub(super) const fn step_s(range_s: i64) -> u32 {
     }
 }
 
-/// `start` and `end` of a query, in unix seconds.
-pub(super) fn bounds(query: &Query) -> Result<(Option<i64>, Option<i64>), ApiError> {
+/// `start` and `end` of a query, in unix seconds: given so, or as a time in any other form.
+pub(super) fn bounds(query: &Query, now: Timestamp) -> Result<(Option<i64>, Option<i64>), ApiError> {
     let bound = |name: &str| {
-        let value = query.integer(name, i64::MIN..=i64::MAX)?;
+        let given = query.number_or_moment(name, now)?;
+        let value = given.map(|given| given.unwrap_or_else(Timestamp::as_second));
         if value.is_some_and(|s| !(0..=LATEST_S).contains(&s)) {
             return Err(ApiError::bad_request(BAD_RANGE));
         }
@@ -67,7 +68,7 @@ pub(crate) async fn get_sandbox_metrics(
     HistoryPath(id): HistoryPath,
     query: Query,
 ) -> Result<Json<Vec<SandboxMetric>>, ApiError> {
-    let (start_s, end_s) = bounds(&query)?;
+    let (start_s, end_s) = bounds(&query, app.clock.now())?;
     let aggregate = match query.first("aggregate") {
         None | Some("max") => Aggregate::Max,
         Some("avg") => Aggregate::Average,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use sandscope_model::Timestamp;
 use sandscope_store::{ListedState, Order, SandboxFilter};
 use sandscope_wire::cursor;
 use sandscope_wire::metadata::decode_filter;
@@ -43,7 +44,7 @@ pub(crate) async fn list_sandboxes_v2(
     query: Query,
 ) -> Result<(HeaderMap, Json<Vec<ListedSandbox>>), ApiError> {
     let limit = query.limit(100)?;
-    let mut filter = filter(&query)?;
+    let mut filter = filter(&query, app.clock.now())?;
     if let Some(reference) = query.first("template").filter(|reference| !reference.is_empty()) {
         match app.store.facts.resolve_template(caller.team.id, reference).await? {
             Some((template, _)) => filter.template = Some(template.id),
@@ -74,7 +75,7 @@ pub(crate) async fn list_sandboxes_v2(
     Ok((headers, Json(listed)))
 }
 
-fn filter(query: &Query) -> Result<SandboxFilter, ApiError> {
+fn filter(query: &Query, now: Timestamp) -> Result<SandboxFilter, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::bad_request(error.to_string());
     let metadata = decode_filter(query.first("metadata").unwrap_or_default()).map_err(|error| bad(&error))?;
     let states = query
@@ -95,7 +96,7 @@ fn filter(query: &Query) -> Result<SandboxFilter, ApiError> {
     Ok(SandboxFilter {
         states,
         metadata,
-        started_after: query.time("startedAfter")?,
+        started_after: query.moment("startedAfter", now)?,
         template: None,
         order,
         after: after.map_err(|error| bad(&error))?,

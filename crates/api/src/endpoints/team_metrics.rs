@@ -82,7 +82,7 @@ pub(crate) async fn get_team_metrics_max(
 
 /// The caller's activity in the range asked for, cut to the time between the team's beginning and now.
 async fn activity(app: &App, caller: &Caller, query: &Query) -> Result<(TeamActivity, u32), ApiError> {
-    let (start_s, end_s) = bounds(query)?;
+    let (start_s, end_s) = bounds(query, app.clock.now())?;
     let now = app.clock.now();
     let to_s = end_s.unwrap_or(now.as_second());
     let from_s = start_s.unwrap_or(to_s.saturating_sub(DEFAULT_RANGE_S));

@@ -65,7 +65,7 @@ impl By {
     path = paths::USAGE,
     tag = "usage",
     params(
-        ("start" = Option<String>, Query, description = "RFC 3339, or seconds since 1970. Default: as far back as the \
+        ("start" = Option<String>, Query, description = "RFC 3339, seconds since 1970, or an age such as `1h`. Default: as far back as the \
          team's history is whole"),
         ("end" = Option<String>, Query, description = "Exclusive; the future counts as now. Default: now"),
         ("by" = Option<String>, Query, description = "`sandbox`, `template` or `metadata.<key>`. Default `sandbox`"),
@@ -82,9 +82,9 @@ pub(crate) async fn get_usage(
     let csv = wants_csv(&query, &headers)?;
     let by_text = query.first("by").unwrap_or("sandbox").to_owned();
     let by = By::read(&by_text)?;
-    let (start, end) = (query.moment("start")?, query.moment("end")?);
-    let moment = app.store.events.ledger_moment(caller.team.id).await?;
     let now = app.clock.stamp();
+    let (start, end) = (query.moment("start", now.at)?, query.moment("end", now.at)?);
+    let moment = app.store.events.ledger_moment(caller.team.id).await?;
     let start = match start {
         Some(start) => whole_since(&moment, start)?,
         None => first_whole(&moment),

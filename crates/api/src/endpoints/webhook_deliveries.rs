@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sandscope_model::DeliveryId;
+use sandscope_model::{DeliveryId, Timestamp};
 use sandscope_store::{AttemptQuery, Order};
 use sandscope_wire::cursor;
 use sandscope_wire::delivery::WebhookDeliveries;
@@ -40,7 +40,7 @@ pub(crate) async fn list_webhook_deliveries(
     query: Query,
 ) -> Result<Json<WebhookDeliveries>, ApiError> {
     let limit = query.limit(DEFAULT_LIMIT)?;
-    let wanted = attempt_query(&query, limit + 1)?;
+    let wanted = attempt_query(&query, limit + 1, app.clock.now())?;
     let ascending = wanted.order == Order::Asc;
     let mut attempts = app.store.attempts.attempts(webhook.team_id, webhook.id, wanted).await?;
     let more = attempts.len() > limit as usize;
@@ -50,8 +50,8 @@ pub(crate) async fn list_webhook_deliveries(
     Ok(Json(WebhookDeliveries::new(attempts, next_cursor)))
 }
 
-fn attempt_query(query: &Query, limit: u32) -> Result<AttemptQuery, ApiError> {
-    let (start, end) = (query.time("start")?, query.time("end")?);
+fn attempt_query(query: &Query, limit: u32, now: Timestamp) -> Result<AttemptQuery, ApiError> {
+    let (start, end) = (query.moment("start", now)?, query.moment("end", now)?);
     match (start, end) {
         (Some(start), Some(end)) if start >= end => return Err(ApiError::bad_request(BAD_RANGE)),
         (Some(_), None) | (None, Some(_)) => return Err(ApiError::bad_request(HALF_RANGE)),

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use http::request::Parts;
-use sandscope_model::{MalformedId, TeamId, Webhook, WebhookId};
+use sandscope_model::{MalformedId, TeamId, Timestamp, Webhook, WebhookId};
+use sandscope_store::Standing;
 use sandscope_wire::webhook::{WebhookDetail, WebhookStatus};
 
 use crate::auth::Caller;
@@ -28,16 +29,27 @@ pub(crate) async fn get_webhook(
     OwnWebhook(webhook): OwnWebhook,
 ) -> Result<Json<WebhookDetail>, ApiError> {
     let standing = app.store.deliveries.webhook_standing(webhook.id).await?;
-    let status = standing.map(|standing| WebhookStatus {
+    let last_success = app.store.attempts.last_successes(webhook.team_id, vec![webhook.id]).await?;
+    let last_success_at = last_success.get(&webhook.id).copied();
+    let status = standing.map(|standing| status(&webhook, standing, last_success_at));
+    Ok(Json(WebhookDetail { status, ..WebhookDetail::from(&webhook) }))
+}
+
+pub(super) fn status(
+    webhook: &Webhook,
+    standing: Standing,
+    last_success_at: Option<Timestamp>,
+) -> WebhookStatus {
+    WebhookStatus {
         behind: if webhook.enabled { standing.last_sequence.saturating_sub(standing.cursor) } else { 0 },
         pending: standing.n_pending,
         exhausted: standing.n_exhausted,
         skipped: standing.n_skipped,
         failing_since: standing.health.failing_since,
         failed_attempts: standing.health.n_failed,
+        last_success_at,
         disabled_reason: standing.health.disabled_reason,
-    });
-    Ok(Json(WebhookDetail { status, ..WebhookDetail::from(&webhook) }))
+    }
 }
 
 /// The caller's webhook that the path names.

@@ -41,8 +41,8 @@ pub(crate) async fn get_webhook_stats(
     OwnWebhook(webhook): OwnWebhook,
     query: Query,
 ) -> Result<Json<WebhookStats>, ApiError> {
-    let end = query.time("end")?.unwrap_or_else(|| app.clock.now());
-    let start = match query.time("start")? {
+    let end = query.moment("end", app.clock.now())?.unwrap_or_else(|| app.clock.now());
+    let start = match query.moment("start", app.clock.now())? {
         Some(start) => start,
         None => end.checked_sub(DEFAULT_RANGE).unwrap_or(jiff::Timestamp::MIN),
     };

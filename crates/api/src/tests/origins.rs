@@ -10,7 +10,7 @@ use crate::RemoteAddress;
 #[tokio::test]
 async fn every_change_asked_for_here_names_key_request_and_address() {
     let door = Door::open().await;
-    let key = door.ask(Some(KEY), "GET", "/api-keys", "").await.body[0]["id"].clone();
+    let key = door.ask(Some(KEY), "GET", "/api-keys", "").await.body[0].clone();
     let ask = |id: &str, method: &str, path: &str, body: &str| {
         let request = Request::builder()
             .method(method)
@@ -52,7 +52,11 @@ async fn every_change_asked_for_here_names_key_request_and_address() {
     for ((event, request), sequence) in events.iter().zip(expected).zip(1..) {
         assert_eq!(event["sequence"], sequence);
         let data = &event["eventData"];
-        assert_eq!(data["actor"], json!({"type": "api_key", "id": key}), "{event}");
+        assert_eq!(
+            data["actor"],
+            json!({"type": "api_key", "id": key["id"], "name": key["name"]}),
+            "{event}"
+        );
         assert_eq!(data["request_id"], request);
         assert_eq!(data["remote_address"], "192.0.2.7");
     }

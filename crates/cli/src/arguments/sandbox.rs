@@ -1,6 +1,8 @@
 use clap::{Args, Subcommand};
 
-use super::{FormatArgs, ServerArgs, key_value, since};
+use sandscope_model::Timestamp;
+
+use super::{FormatArgs, ServerArgs, key_value, moment};
 
 #[derive(Debug, Subcommand)]
 pub enum SandboxCommand {
@@ -21,8 +23,8 @@ pub enum SandboxCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show one sandbox
-    #[command(visible_alias = "in")]
+    /// Show one sandbox; of one that has ended, how and why: by whom, last events, samples and output
+    #[command(visible_aliases = ["in", "why"])]
     Info {
         /// Sandbox id
         id: String,
@@ -49,8 +51,11 @@ pub enum SandboxCommand {
         #[arg(short, long)]
         follow: bool,
         /// Draw the last minutes as curves, every second, instead of lines
-        #[arg(long, requires = "follow", conflicts_with_all = ["format", "json"])]
+        #[arg(long, requires = "follow", conflicts_with_all = ["format", "json", "since"])]
         chart: bool,
+        /// Only samples since then: RFC 3339, seconds since 1970, or an age (10m, 1h30m, 2d) [default: all]
+        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        since: Option<Timestamp>,
         #[command(flatten)]
         format: FormatArgs,
         #[command(flatten)]
@@ -66,6 +71,8 @@ pub enum SandboxCommand {
         #[arg(short, long, conflicts_with = "ids")]
         all: bool,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// Stop a sandbox's processes; memory and files are kept
@@ -73,6 +80,8 @@ pub enum SandboxCommand {
     Pause {
         /// Sandbox id
         id: String,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -84,6 +93,8 @@ pub enum SandboxCommand {
         /// Seconds until it times out [default: what it had left when it was paused]
         #[arg(long)]
         timeout: Option<u32>,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -172,9 +183,12 @@ pub struct LogsArgs {
     /// Only this level and above: debug, info, warn or error
     #[arg(long, default_value = "info", value_parser = ["debug", "info", "warn", "error"], ignore_case = true)]
     pub level: String,
-    /// Only entries since an age (30s, 10m, 2h, 7d) or a time (RFC 3339) [default: seven days ago]
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    pub since: Option<String>,
+    /// Only entries since then: RFC 3339, seconds since 1970, or an age (30s, 10m, 1h30m, 7d) [default: seven days ago]
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Only entries before then
+    #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with_all = ["follow", "tail"])]
+    pub until: Option<Timestamp>,
     /// Only entries that contain this text
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,

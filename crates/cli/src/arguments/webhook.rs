@@ -1,6 +1,8 @@
 use clap::{Args, Subcommand};
 
-use super::{ServerArgs, key_value};
+use sandscope_model::Timestamp;
+
+use super::{FormatArgs, ServerArgs, key_value, moment};
 
 #[derive(Debug, Subcommand)]
 pub enum WebhookCommand {
@@ -8,12 +10,16 @@ pub enum WebhookCommand {
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// Show one webhook and the state of its deliveries
     Info {
         /// Webhook id
         id: String,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -33,6 +39,8 @@ pub enum WebhookCommand {
         /// Webhook id
         id: String,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// Show attempts, newest first, or one of them
@@ -48,6 +56,8 @@ pub enum WebhookCommand {
         #[arg(long, default_value_t = 25)]
         limit: u32,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// Show delivery counts and durations of the last day
@@ -55,12 +65,16 @@ pub enum WebhookCommand {
         /// Webhook id
         id: String,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// List exhausted deliveries, oldest event first
     DeadLetters {
         /// Webhook id
         id: String,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -71,6 +85,8 @@ pub enum WebhookCommand {
         /// The attempt's id
         delivery: String,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// Send undelivered events again, or all events
@@ -80,12 +96,12 @@ pub enum WebhookCommand {
         /// All events that the webhook subscribes to, not only undelivered ones
         #[arg(long)]
         all: bool,
-        /// Only events since this time (RFC 3339)
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
-        /// Only events before this time (RFC 3339)
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
+        /// Only events since then: RFC 3339, seconds since 1970, or an age (10m, 1h30m, 2d)
+        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        since: Option<Timestamp>,
+        /// Only events before then
+        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        until: Option<Timestamp>,
         /// Maximum events per second
         #[arg(long, value_name = "N")]
         rate: Option<u32>,
@@ -93,12 +109,16 @@ pub enum WebhookCommand {
         #[arg(long)]
         detach: bool,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// List replays, newest first
     Replays {
         /// Webhook id
         id: String,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -109,6 +129,8 @@ pub enum WebhookCommand {
         /// Replay id
         replay: String,
         #[command(flatten)]
+        format: FormatArgs,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// Rotate the secret and print the new one; both sign during the overlap
@@ -118,6 +140,8 @@ pub enum WebhookCommand {
         /// Overlap in seconds
         #[arg(long, default_value_t = 86_400)]
         overlap: u32,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -135,6 +159,8 @@ pub enum WebhookCommand {
         /// Signature secret [default: generated and printed]
         #[arg(long, env = "SANDSCOPE_WEBHOOK_SECRET", hide_env_values = true)]
         secret: Option<String>,
+        #[command(flatten)]
+        format: FormatArgs,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -156,6 +182,8 @@ pub struct CreateWebhookArgs {
     /// Further options, as the API takes them, for example 'ordering="strict"' or maxInFlight=16
     #[arg(long = "option", value_name = "KEY=JSON", value_parser = key_value)]
     pub options: Vec<(String, String)>,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -182,6 +210,8 @@ pub struct UpdateWebhookArgs {
     /// Further options, as the API takes them, for example 'ordering="strict"' or maxInFlight=16
     #[arg(long = "option", value_name = "KEY=JSON", value_parser = key_value)]
     pub options: Vec<(String, String)>,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub server: ServerArgs,
 }

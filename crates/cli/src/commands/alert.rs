@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use sandscope_client::{AlertRuleBody, AlertRuleView, FiringAlertView};
+use sandscope_model::{Clock as _, Timestamp, when};
+use sandscope_system::SystemClock;
 use serde::Serialize;
 
 use crate::arguments::{AlertCommand, Format, RuleArgs};
@@ -13,7 +15,9 @@ pub(crate) async fn run(command: AlertCommand) -> anyhow::Result<ExitCode> {
     match command {
         AlertCommand::List { format, server } => {
             let alerts = super::client(server)?.alerts().await?;
-            print(format.get(), &alerts.firing, |alerts| firing(alerts, Paint::for_stdout()))?;
+            print(format.get(), &alerts.firing, |alerts| {
+                firing(alerts, SystemClock.now(), Paint::for_stdout())
+            })?;
             if alerts.has_more {
                 output::note("more fires than is shown");
             }
@@ -60,13 +64,13 @@ fn print<T: Serialize>(format: Format, all: &[T], table: impl Fn(&[T]) -> String
     Ok(())
 }
 
-fn firing(alerts: &[FiringAlertView], paint: Paint) -> String {
+fn firing(alerts: &[FiringAlertView], now: Timestamp, paint: Paint) -> String {
     let rows: Vec<_> = alerts
         .iter()
         .map(|alert| {
             let value = alert.value.map(|value| value.to_string()).unwrap_or_default();
             vec![
-                alert.since.to_string(),
+                when::with_age(alert.since, now),
                 output::printable(&alert.rule),
                 output::printable(&alert.subject),
                 value,

@@ -1,19 +1,29 @@
 use std::process::ExitCode;
 
 use sandscope_client::{Client, Event, EventFilter, EventQuery, Followed};
-use sandscope_model::EventType;
+use sandscope_model::{Clock as _, EventType, Timestamp, when};
+use sandscope_system::SystemClock;
+use serde_json::Value;
 
 use crate::arguments::{EventsArgs, Format};
-use sandscope_console::output::{self, Paint};
+use sandscope_console::output::{self, Paint, printable};
+
+/// Every type of event, as the API takes it.
+pub(super) const ALL: &str = "all";
 
 /// `sandscope events`
 pub(crate) async fn run(arguments: EventsArgs) -> anyhow::Result<ExitCode> {
-    let EventsArgs { sandbox, types, reasons, template, metadata, since, .. } = arguments;
-    let EventsArgs { follow, offset, limit, asc, format, json, server, .. } = arguments;
-    let client = super::client(server)?;
-    let types = types.iter().map(|name| full_name(name)).collect();
-    let filter = EventFilter { types, reasons, template, metadata, start: since, end: None };
-    let format = if json { Format::Json } else { format };
+    let EventsArgs { sandbox, types, reasons, template, metadata, since, until, .. } = arguments;
+    let EventsArgs { follow, offset, limit, asc, format, server, .. } = arguments;
+    let (client, format) = (super::client(server)?, format.get());
+    let filter = EventFilter {
+        types: wanted(&types),
+        reasons,
+        template,
+        metadata,
+        start: since.map(|at| at.to_string()),
+        end: until.map(|at| at.to_string()),
+    };
     let query =
         EventQuery { sandbox_id: sandbox, filter, offset, limit, ascending: asc, ..EventQuery::default() };
     if follow {
@@ -21,7 +31,7 @@ pub(crate) async fn run(arguments: EventsArgs) -> anyhow::Result<ExitCode> {
     }
     let events = client.events(&query).await?;
     match format {
-        Format::Pretty => output::line(table(&events, Paint::for_stdout()))?,
+        Format::Pretty => output::line(table(&events, SystemClock.now(), Paint::for_stdout()))?,
         Format::Json => {
             for event in &events {
                 output::line(serde_json::to_string(event)?)?;
@@ -67,10 +77,18 @@ fn show(event: &Event, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All types where none is named: out-of-memory kills and alerts belong to the answer to "why did it die".
+fn wanted(types: &[String]) -> Vec<String> {
+    if types.is_empty() {
+        return vec![ALL.to_owned()];
+    }
+    types.iter().map(|name| full_name(name)).collect()
+}
+
 /// `killed` means `sandbox.lifecycle.killed`, `oom` means `sandbox.oom`.
 pub(super) fn full_name(name: &str) -> String {
     let of_sandbox = format!("sandbox.{name}");
-    if name.contains('.') {
+    if name.contains('.') || name == ALL {
         name.to_owned()
     } else if of_sandbox.parse::<EventType>().is_ok() {
         of_sandbox
@@ -79,22 +97,28 @@ pub(super) fn full_name(name: &str) -> String {
     }
 }
 
-/// Events as a small table.
-pub fn table(events: &[Event], paint: Paint) -> String {
-    let rows: Vec<Vec<String>> = events.iter().map(|event| cells(event).to_vec()).collect();
-    output::table(&["TIME", "EVENT", "SANDBOX", "DETAILS"], &rows, paint)
+/// Events as a small table, with their ages at `now`.
+pub fn table(events: &[Event], now: Timestamp, paint: Paint) -> String {
+    let row = |event: &Event| {
+        let [at, name, sandbox, details] = cells(event);
+        let age = event.timestamp.parse().map_or_else(|_| String::new(), |at| when::relative(at, now));
+        vec![at, age, name, sandbox, details]
+    };
+    let rows: Vec<Vec<String>> = events.iter().map(row).collect();
+    output::table(&["TIME", "AGE", "EVENT", "SANDBOX", "DETAILS"], &rows, paint)
 }
 
 fn cells(event: &Event) -> [String; 4] {
-    let name = event.event_type.rsplit('.').next().unwrap_or(&event.event_type);
+    // `killed`, `oom`; with its class where it is not about a sandbox: `webhook.disabled`.
+    let name = event.event_type.rsplit("sandbox.").next().unwrap_or_default();
+    let name = name.strip_prefix("lifecycle.").unwrap_or(name);
     let sandbox = event.sandbox_id.clone().unwrap_or_else(|| "-".to_owned());
-    [moment(&event.timestamp), name.to_owned(), sandbox, details(event)]
+    [moment(&event.timestamp), printable(name), sandbox, details(event)]
 }
 
 /// To the millisecond, for people.
 fn moment(timestamp: &str) -> String {
-    let parsed: Option<jiff::Timestamp> = timestamp.parse().ok();
-    parsed.map_or_else(|| timestamp.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string())
+    timestamp.parse().map_or_else(|_| printable(timestamp), when::millisecond)
 }
 
 /// The part of an event's data worth a column.
@@ -104,6 +128,12 @@ fn details(event: &Event) -> String {
     if let Some(reason) = data["kill_reason"].as_str() {
         let detail = data["kill_detail"].as_str().map(|detail| format!(" ({detail})"));
         parts.push(format!("reason {reason}{}", detail.unwrap_or_default()));
+    }
+    let hook = &data["webhook"];
+    if let Some(id) = hook["id"].as_str() {
+        let name = hook["name"].as_str().map_or_else(|| id.to_owned(), |name| format!("{name} ({id})"));
+        let reason = hook["reason"].as_str().map(|reason| format!(": {reason}"));
+        parts.push(format!("webhook {name}{}", reason.unwrap_or_default()));
     }
     if let Some(rule) = data["alert"]["rule"].as_str() {
         let alert = &data["alert"];
@@ -123,14 +153,21 @@ fn details(event: &Event) -> String {
     if let Some(ran) = data["execution"]["execution_time"].as_u64() {
         parts.push(format!("ran {}.{:03} s", ran / 1000, ran % 1000));
     }
-    if let Some(component) = data["actor"]["component"].as_str() {
-        parts.push(format!("by the server ({component})"));
+    parts.extend(actor(data));
+    printable(&parts.join(", "))
+}
+
+/// Who caused an event: `by key ci (<id>) from 10.0.0.1`, `by the server (timeout)`.
+pub(super) fn actor(data: &Value) -> Option<String> {
+    let actor = &data["actor"];
+    if let Some(component) = actor["component"].as_str() {
+        return Some(format!("by the server ({})", printable(component)));
     }
-    if let Some(key) = data["actor"]["id"].as_str() {
-        let address = data["remote_address"].as_str().map(|address| format!(" from {address}"));
-        parts.push(format!("by key {key}{}", address.unwrap_or_default()));
-    }
-    parts.join(", ")
+    let id = actor["id"].as_str()?;
+    // Events of earlier versions have no name.
+    let key = actor["name"].as_str().map_or_else(|| id.to_owned(), |name| format!("{name} ({id})"));
+    let address = data["remote_address"].as_str().map(|address| format!(" from {address}"));
+    Some(printable(&format!("by key {key}{}", address.unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -155,14 +192,23 @@ mod tests {
         let shown = |data| details(&Event { event_data: Some(data), ..event.clone() });
         assert_eq!(
             shown(json!({"kill_reason": "request", "remote_address": "10.0.0.1",
-                "actor": {"type": "api_key", "id": "k1"}})),
-            "reason request, by key k1 from 10.0.0.1"
+                "actor": {"type": "api_key", "id": "k1", "name": "ci"}})),
+            "reason request, by key ci (k1) from 10.0.0.1"
         );
+        // As earlier versions recorded it.
+        assert_eq!(shown(json!({"actor": {"type": "api_key", "id": "k1"}})), "by key k1");
+        assert_eq!(
+            shown(json!({"webhook": {"id": "w1", "name": "billing", "reason": "410 Gone"}})),
+            "webhook billing (w1): 410 Gone"
+        );
+        let of_webhook = Event { event_type: "webhook.disabled".to_owned(), ..event.clone() };
+        assert_eq!([&cells(&event)[1], &cells(&of_webhook)[1]], ["killed", "webhook.disabled"]);
+        assert_eq!(wanted(&[]), ["all"]);
         assert_eq!(
             shown(json!({"alert": {"rule": "hot", "metric": "cpuPct", "value": 91.5}})),
             "rule hot: cpuPct at 91.5"
         );
-        assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000");
+        assert_eq!(moment(&event.timestamp), "2025-08-06 20:59:36.000Z");
         assert_eq!(full_name("killed"), event.event_type);
         assert_eq!(full_name("oom"), "sandbox.oom");
         assert_eq!(full_name("webhook.lagging"), "webhook.lagging");

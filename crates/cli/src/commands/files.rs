@@ -19,7 +19,7 @@ use sandscope_console::output;
 /// `sandscope files …`
 pub(crate) async fn run(command: FilesCommand) -> anyhow::Result<ExitCode> {
     let FilesCommand::Cp(CopyArgs { source, destination, user, json, server }) = command;
-    let (from, to) = (CopyEnd::parse(&source), CopyEnd::parse(&destination));
+    let (from, to) = (CopyEnd::parse(&source)?, CopyEnd::parse(&destination)?);
     let mut copier = Copier::new(client(server)?, user);
     let to_screen = matches!(to, CopyEnd::Stream);
     copier.copy(from, to).await?;

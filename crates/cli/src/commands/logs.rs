@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use sandscope_client::{Client, ClientError, LogEntry, LogQuery};
+
+use sandscope_model::{Clock as _, Timestamp, when};
+use sandscope_system::SystemClock;
 
 use crate::arguments::{Format, LogsArgs};
 use crate::commands::client;
@@ -18,9 +20,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 const PAGE: u32 = 1000;
 
 pub(crate) async fn run(arguments: LogsArgs) -> anyhow::Result<ExitCode> {
-    let LogsArgs { id, follow, level, since, search, tail, format, server } = arguments;
+    let LogsArgs { id, follow, level, since, until, search, tail, format, server } = arguments;
     let client = client(server)?;
-    let since: Option<Timestamp> = since.map(|text| text.parse()).transpose()?;
     let query = LogQuery {
         forward: true,
         // Before there was anything is as good as the beginning of time.
@@ -29,7 +30,7 @@ pub(crate) async fn run(arguments: LogsArgs) -> anyhow::Result<ExitCode> {
         level: Some(level.to_ascii_lowercase()),
         search,
     };
-    let mut printer = Printer { format: format.get(), paint: Paint::for_stdout() };
+    let mut printer = Printer { format: format.get(), paint: Paint::for_stdout(), until };
     let query = match tail {
         Some(limit) => last(&client, &id, query, limit, &mut printer).await?,
         None => query,
@@ -57,7 +58,7 @@ async fn last(
     let cursor = match entries.last() {
         Some(newest) => Some(after(newest)?),
         // Nothing was wanted, or nothing is there: from now on.
-        None => Some(Timestamp::now().as_millisecond()),
+        None => Some(SystemClock.now().as_millisecond()),
     };
     entries.iter().try_for_each(|entry| printer.print(entry))?;
     Ok(LogQuery { cursor, ..query })
@@ -74,7 +75,11 @@ async fn print_all(
         let entries = client.logs(id, &query).await?;
         let Some(newest) = entries.last() else { return Ok(query) };
         query.cursor = Some(after(newest)?);
+        let is_past = printer.is_past(newest);
         entries.iter().try_for_each(|entry| printer.print(entry))?;
+        if is_past {
+            return Ok(query);
+        }
     }
 }
 
@@ -114,38 +119,45 @@ fn after(entry: &LogEntry) -> anyhow::Result<i64> {
 struct Printer {
     format: Format,
     paint: Paint,
+    /// Entries of this time or later are not printed.
+    until: Option<Timestamp>,
 }
 
 impl Printer {
+    fn is_past(&self, entry: &LogEntry) -> bool {
+        let at = entry.timestamp.parse::<Timestamp>();
+        self.until.zip(at.ok()).is_some_and(|(until, at)| at >= until)
+    }
+
     fn print(&self, entry: &LogEntry) -> anyhow::Result<()> {
+        if self.is_past(entry) {
+            return Ok(());
+        }
         match self.format {
             Format::Json => output::line(serde_json::to_string(entry)?)?,
-            Format::Pretty => output::line(self.pretty(entry))?,
+            Format::Pretty => output::line(pretty(entry, self.paint))?,
         }
         Ok(())
     }
+}
 
-    fn pretty(&self, entry: &LogEntry) -> String {
-        let at: Option<Timestamp> = entry.timestamp.parse().ok();
-        let at = at.map_or_else(
-            || printable(&entry.timestamp),
-            |at| at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
-        );
-        let level = format!("{:<5}", printable(&entry.level).to_uppercase());
-        let level = match entry.level.as_str() {
-            "error" => self.paint.red(level),
-            "warn" => self.paint.yellow(level),
-            "debug" => self.paint.dim(level),
-            _ => self.paint.green(level),
-        };
-        let field = |name: &str| entry.fields.get(name).map(|value| printable(value));
-        let from = field("stream").or_else(|| field("logger")).unwrap_or_default();
-        let from = match field("pid") {
-            Some(pid) => format!("{from}[{pid}]"),
-            None => from,
-        };
-        format!("{}  {level}  {from:<12}  {}", self.paint.dim(at), printable(&entry.message))
-    }
+/// An entry as one line for people.
+pub(super) fn pretty(entry: &LogEntry, paint: Paint) -> String {
+    let at = entry.timestamp.parse().map_or_else(|_| printable(&entry.timestamp), when::millisecond);
+    let level = format!("{:<5}", printable(&entry.level).to_uppercase());
+    let level = match entry.level.as_str() {
+        "error" => paint.red(level),
+        "warn" => paint.yellow(level),
+        "debug" => paint.dim(level),
+        _ => paint.green(level),
+    };
+    let field = |name: &str| entry.fields.get(name).map(|value| printable(value));
+    let from = field("stream").or_else(|| field("logger")).unwrap_or_default();
+    let from = match field("pid") {
+        Some(pid) => format!("{from}[{pid}]"),
+        None => from,
+    };
+    format!("{}  {level}  {from:<12}  {}", paint.dim(at), printable(&entry.message))
 }
 
 #[cfg(test)]
@@ -162,10 +174,9 @@ mod tests {
             message: "a\nb\u{1b}[2Jc\u{202e}d\t\u{fc}".to_owned(),
             fields,
         };
-        let printer = Printer { format: Format::Pretty, paint: Paint::none() };
         assert_eq!(
-            printer.pretty(&entry),
-            "2026-01-31 12:00:00.250  INFO   stdout[7]     a\\nb\\u{1b}[2Jc\\u{202e}d\t\u{fc}"
+            pretty(&entry, Paint::none()),
+            "2026-01-31 12:00:00.250Z  INFO   stdout[7]     a\\nb\\u{1b}[2Jc\\u{202e}d\t\u{fc}"
         );
     }
 }

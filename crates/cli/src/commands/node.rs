@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use sandscope_client::{NodeView, PressureMetrics};
 
+use sandscope_model::{Clock as _, Timestamp, when};
+use sandscope_system::SystemClock;
+
 use crate::arguments::{Format, NodeArgs};
 use sandscope_console::output::{self, Paint};
 
@@ -33,7 +36,7 @@ fn describe(node: &NodeView, paint: Paint) -> String {
         extra.load.map_or_else(|| "unknown".to_owned(), |load| load.map(|n| format!("{n:.2}")).join(" "));
     let mut rows = vec![
         row("version", node.version.clone()),
-        row("status", format!("{} since {}", node.status, node.status_changed_at)),
+        row("status", format!("{} since {}", node.status, at(node.status_changed_at))),
         row(
             "sandboxes",
             format!("{} running, {} paused, {} changing", count.running, count.paused, count.changing),
@@ -78,7 +81,7 @@ fn describe(node: &NodeView, paint: Paint) -> String {
     rows.push(row("load", load));
     rows.push(row("waiting", waiting(&extra.pressure)));
     let reconciler = &extra.reconciler;
-    let last = reconciler.last_at.map_or_else(|| "not yet".to_owned(), |at| at.to_string());
+    let last = reconciler.last_at.map_or_else(|| "not yet".to_owned(), at);
     rows.push(row(
         "reconciler",
         format!(
@@ -88,6 +91,11 @@ fn describe(node: &NodeView, paint: Paint) -> String {
     ));
     rows.extend(reconciler.problems.iter().map(|problem| row("problem", problem.clone())));
     output::table(&["NODE", &node.id], &rows, paint)
+}
+
+/// A time for people.
+fn at(at: Timestamp) -> String {
+    when::with_age(at, SystemClock.now())
 }
 
 /// The share of the last minute in which something waited.

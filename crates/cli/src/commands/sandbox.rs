@@ -1,9 +1,13 @@
+mod ended;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sandscope_client::{Client, ClientError, ListedSandbox, NewSandbox};
-use serde_json::json;
+use sandscope_model::{Clock as _, when};
+use sandscope_system::SystemClock;
+use serde_json::{Value, json};
 
 use crate::arguments::{CreateArgs, Format, SandboxCommand};
 use crate::{chart, commands, metrics_line};
@@ -29,22 +33,20 @@ pub(crate) async fn run(command: SandboxCommand) -> anyhow::Result<ExitCode> {
         SandboxCommand::Metrics { id, chart: true, server, .. } => {
             chart::run(&commands::client(server)?, &id).await?;
         }
-        SandboxCommand::Metrics { id, follow, format, server, .. } => {
-            metrics(&commands::client(server)?, &id, follow, format.get()).await?;
+        SandboxCommand::Metrics { id, follow, since, format, server, .. } => {
+            let since = since.map(|at| at.as_second().max(0));
+            metrics(&commands::client(server)?, &id, follow, since, format.get()).await?;
         }
-        SandboxCommand::Kill { ids, all, server } => return kill(&commands::client(server)?, ids, all).await,
-        SandboxCommand::Pause { id, server } => {
+        SandboxCommand::Kill { ids, all, format, server } => {
+            return kill(&commands::client(server)?, ids, all, format.get()).await;
+        }
+        SandboxCommand::Pause { id, format, server } => {
             commands::client(server)?.pause(&id).await?;
-            output::line(format_args!("Sandbox {id} has been paused"))?;
+            let done = json!({ "sandboxID": id, "state": "paused" });
+            say(format.get(), &done, &format!("Sandbox {id} has been paused"))?;
         }
-        SandboxCommand::Resume { id, timeout, server } => {
-            let client = commands::client(server)?;
-            match timeout {
-                Some(timeout) => client.connect(&id, timeout).await?,
-                None => client.carry_on(&id).await?,
-            };
-            let end_at = client.sandbox(&id).await?.end_at;
-            output::line(format_args!("Sandbox {id} runs until {end_at}"))?;
+        SandboxCommand::Resume { id, timeout, format, server } => {
+            resume(&commands::client(server)?, &id, timeout, format.get()).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -83,8 +85,8 @@ fn list(sandboxes: &[ListedSandbox], format: Format) -> anyhow::Result<()> {
             sandbox.sandbox_id.clone(),
             printable(sandbox.alias.as_ref().unwrap_or(&sandbox.template_id)),
             sandbox.state.clone(),
-            sandbox.started_at.clone(),
-            sandbox.end_at.clone(),
+            moment(&sandbox.started_at),
+            moment(&sandbox.end_at),
             sandbox.cpu_count.to_string(),
             sandbox.memory_mb.to_string(),
             labels(sandbox),
@@ -103,7 +105,10 @@ fn labels(sandbox: &ListedSandbox) -> String {
 }
 
 async fn info(client: &Client, id: &str, format: Format) -> anyhow::Result<()> {
-    let sandbox = client.sandbox(id).await?;
+    let sandbox = match client.sandbox(id).await {
+        Err(error) if ended::is_gone(&error) => return ended::show(client, id, format).await,
+        other => other?,
+    };
     if format == Format::Json {
         output::line(serde_json::to_string(&sandbox)?)?;
         return Ok(());
@@ -113,8 +118,8 @@ async fn info(client: &Client, id: &str, format: Format) -> anyhow::Result<()> {
         ("Template ID", sandbox.template_id.clone()),
         ("Alias", printable(sandbox.alias.as_deref().unwrap_or_default())),
         ("State", sandbox.state.clone()),
-        ("Started at", sandbox.started_at.clone()),
-        ("End at", sandbox.end_at.clone()),
+        ("Started at", moment(&sandbox.started_at)),
+        ("End at", moment(&sandbox.end_at)),
         ("vCPUs", sandbox.cpu_count.to_string()),
         ("RAM MiB", sandbox.memory_mb.to_string()),
         ("Disk MiB", sandbox.disk_size_mb.to_string()),
@@ -126,17 +131,57 @@ async fn info(client: &Client, id: &str, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a sandbox's samples; with `follow` until it no longer runs.
-async fn metrics(client: &Client, id: &str, follow: bool, format: Format) -> anyhow::Result<()> {
+/// What was done, as one JSON value or a sentence.
+fn say(format: Format, value: &Value, text: &str) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::line(value)?,
+        Format::Pretty => output::line(text)?,
+    }
+    Ok(())
+}
+
+/// A time as the server wrote it, for people.
+fn moment(text: &str) -> String {
+    text.parse().map_or_else(|_| printable(text), |at| when::with_age(at, SystemClock.now()))
+}
+
+/// Resumes a paused sandbox. One that runs is left alone: the same request would move its timeout, and never to an
+/// earlier time.
+async fn resume(client: &Client, id: &str, timeout: Option<u32>, format: Format) -> anyhow::Result<()> {
+    let sandbox = client.sandbox(id).await?;
+    if sandbox.state == "running" {
+        let text = format!("Sandbox {id} is already running; it ends at {}", moment(&sandbox.end_at));
+        return say(format, &json!({ "sandboxID": id, "resumed": false, "endAt": sandbox.end_at }), &text);
+    }
+    match timeout {
+        Some(timeout) => client.connect(id, timeout).await?,
+        None => client.carry_on(id).await?,
+    };
+    let end_at = client.sandbox(id).await?.end_at;
+    let text = format!("Sandbox {id} has been resumed; it ends at {}", moment(&end_at));
+    say(format, &json!({ "sandboxID": id, "resumed": true, "endAt": end_at }), &text)
+}
+
+/// Prints a sandbox's samples from `since` on, also of one that has ended; with `follow` until it no longer runs.
+async fn metrics(
+    client: &Client,
+    id: &str,
+    follow: bool,
+    since: Option<i64>,
+    format: Format,
+) -> anyhow::Result<()> {
     // Distinguishes an unknown sandbox (error) from one without samples yet (nothing).
-    client.sandbox(id).await?;
+    match client.sandbox(id).await {
+        Err(error) if ended::is_gone(&error) => ended::check_known(client, id).await?,
+        other => drop(other?),
+    }
     if format == Format::Pretty {
         output::line(format_args!("\nMetrics for sandbox {id}:\n"))?;
     }
     let mut last: Option<i64> = None;
     loop {
         let running = !follow || runs(client, id).await?;
-        for metric in client.metrics(id, last).await? {
+        for metric in client.metrics(id, last.or(since)).await? {
             if last.is_some_and(|last| metric.timestamp_unix <= last) {
                 continue;
             }
@@ -169,7 +214,7 @@ async fn runs(client: &Client, id: &str) -> anyhow::Result<bool> {
 
 /// Kills the named sandboxes, or all. One that is already gone is said and makes the exit code 1, unless all were
 /// meant.
-async fn kill(client: &Client, ids: Vec<String>, all: bool) -> anyhow::Result<ExitCode> {
+async fn kill(client: &Client, ids: Vec<String>, all: bool, format: Format) -> anyhow::Result<ExitCode> {
     let ids = if all {
         let sandboxes =
             client.sandboxes("running,paused", usize::MAX).await.context("cannot list the sandboxes")?;
@@ -180,10 +225,14 @@ async fn kill(client: &Client, ids: Vec<String>, all: bool) -> anyhow::Result<Ex
     let mut code = ExitCode::SUCCESS;
     for id in ids {
         match client.kill(&id).await {
-            Ok(()) => output::line(format_args!("Sandbox {id} has been killed"))?,
+            Ok(()) => {
+                let done = json!({ "sandboxID": id, "killed": true });
+                say(format, &done, &format!("Sandbox {id} has been killed"))?;
+            }
             Err(ClientError::Refused { status: 404, .. }) if all => {}
             Err(ClientError::Refused { status: 404, .. }) => {
-                output::line(format_args!("Sandbox {id} wasn't found"))?;
+                let text = format!("Sandbox {id} was not found: it has ended, or the id is wrong");
+                say(format, &json!({ "sandboxID": id, "killed": false }), &text)?;
                 code = ExitCode::FAILURE;
             }
             Err(error) => return Err(error.into()),

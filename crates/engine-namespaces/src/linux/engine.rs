@@ -35,6 +35,16 @@ impl NamespacesEngine {
         Ok(Self { shared: Arc::new(shared), profile, notices: Mutex::new(Some(taken)) })
     }
 
+    /// Makes a sandbox of this size for real, up to where its agent answers, and ends it (or keeps it as one made in
+    /// advance). Needs no [`recover`](sandscope_engine::Engine::recover) before it, and leaves other sandboxes alone.
+    ///
+    /// # Errors
+    ///
+    /// What keeps this host from making sandboxes.
+    pub async fn try_out(&self, memory_mb: u32, disk_mb: u32) -> Result<(), EngineError> {
+        self.shared.shelf.try_out(memory_mb, disk_mb).await
+    }
+
     /// Finishes what is being removed and lets the launcher go. Sandboxes live on.
     pub async fn shutdown(&self) {
         self.shared.shelf.close().await;

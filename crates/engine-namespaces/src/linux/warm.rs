@@ -220,6 +220,33 @@ impl Shelf {
         Ok(())
     }
 
+    /// Makes one for real and waits for its agent, as for any sandbox: what keeps this host from making sandboxes shows
+    /// here. It goes on the shelf if that is short of one of this size, and is ended otherwise.
+    pub(super) async fn try_out(self: &Arc<Self>, memory_mb: u32, disk_mb: u32) -> Result<(), EngineError> {
+        let _under_way = self.remover.begin();
+        let drawn = sandscope_agent_link::draw_boot_token().map_err(step("draw a name"))?;
+        let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
+        let options = WarmOptions { n: 1, memory_mb, disk_mb };
+        let prepared = match self.make(name.clone(), options).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let dir = self.layout.warm_dir().join(&name);
+                self.remover.remove_named(name, dir, None).await;
+                return Err(error);
+            }
+        };
+        let wanted = self.options.filter(|own| own.memory_mb == memory_mb && own.disk_mb == disk_mb);
+        let mut inside = self.inside();
+        if !inside.is_closed && wanted.is_some_and(|own| inside.ready.len() < own.n) {
+            inside.ready.push_back(prepared);
+            return Ok(());
+        }
+        drop(inside);
+        let shelf = Arc::clone(self);
+        let _nobody_waits = self.remover.away(move || shelf.end(prepared));
+        Ok(())
+    }
+
     async fn make(&self, name: String, options: WarmOptions) -> Result<Prepared, EngineError> {
         let dir = self.layout.warm_dir().join(&name);
         let image = self.preparer.pristine(options.disk_mb).await?;

@@ -12,7 +12,7 @@ use crate::world::World;
 
 fn somebody(n: u128) -> Origin {
     Origin {
-        actor: Actor::ApiKey { id: ApiKeyId::from(uuid::Uuid::from_u128(n)) },
+        actor: Actor::ApiKey { id: ApiKeyId::from(uuid::Uuid::from_u128(n)), name: Some("ci".into()) },
         request_id: Some(format!("request-{n}").into()),
         remote_address: Some([192, 0, 2, 1].into()),
     }

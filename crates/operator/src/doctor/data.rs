@@ -30,7 +30,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 }
 
 /// The directory, or the nearest one above that is there.
-fn nearest(dir: &Path) -> std::path::PathBuf {
+pub(super) fn nearest(dir: &Path) -> std::path::PathBuf {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     absolute.ancestors().find(|dir| dir.is_dir()).map_or_else(|| "/".into(), Path::to_owned)
 }

@@ -57,7 +57,20 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     ])
     .await?;
     let address = operator_address(&server).context("the log does not say where the port is")?;
-    judge(&scrape(&address).await?).await?;
+    let idle = scrape(&address).await?;
+    judge(&idle).await?;
+    for zero in [
+        "sandscope_sandboxes{team_id=\"other\",template=\"other\",state=\"running\"} 0\n",
+        "sandscope_deaths_total{reason=\"oom\"} 0\n",
+        "sandscope_events_committed_total{type=\"sandbox.oom\"} 0\n",
+        "sandscope_requests_total{method=\"POST\",route=\"/v2/sandboxes\",status=\"5xx\"} 0\n",
+        "sandscope_responses_total{plane=\"data\",status=\"502\"} 0\n",
+        "sandscope_request_duration_seconds_count{method=\"any\",route=\"sandbox\"} 0\n",
+        "sandscope_deliveries_total{outcome=\"success\"} 0\n",
+        "sandscope_delivery_duration_seconds_count 0\n",
+    ] {
+        ensure!(idle.contains(zero), "no {zero} in {idle}");
+    }
     let client = server.client()?;
     let wanted = NewSandbox { template_id: "base".to_owned(), timeout: Some(300), ..NewSandbox::default() };
     let id = client.create_sandbox(&wanted).await?.sandbox_id;
@@ -111,28 +124,88 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     ensure!(get(&address, "/sandboxes").await?.starts_with("HTTP/1.1 404"));
     ensure!(get(&address, "/health").await?.starts_with("HTTP/1.1 204"));
     client.kill(&id).await?;
+    let after = scrape(&address).await?;
+    for wanted in [
+        "template=\"base\",state=\"running\"} 0\n",
+        "sandscope_deaths_total{reason=\"request\"} 1\n",
+        "sandscope_events_committed_total{type=\"sandbox.lifecycle.created\"} 1\n",
+        "sandscope_requests_total{method=\"POST\",route=\"/v2/sandboxes\",status=\"2xx\"} 1\n",
+        "sandscope_requests_total{method=\"DELETE\",route=\"/sandboxes/{sandboxID}\",status=\"2xx\"} 1\n",
+        "sandscope_request_duration_seconds_count{method=\"POST\",route=\"/v2/sandboxes\"} 1\n",
+    ] {
+        ensure!(after.contains(wanted), "no {wanted} in {after}");
+    }
+    judge(&after).await?;
+    // Nothing that was there is gone, but what is about single sandboxes.
+    let series = |figures: &str| -> Vec<String> {
+        let all = figures.lines().filter(|line| !line.starts_with('#') && !line.contains("sandbox_id="));
+        all.filter_map(|line| line.rsplit_once(' ').map(|(series, _)| series.to_owned())).collect()
+    };
+    let left = series(&after);
+    let gone: Vec<_> = series(&figures).into_iter().filter(|one| !left.contains(one)).collect();
+    ensure!(gone.is_empty(), "these series vanished: {gone:?}");
     let log = server.data().join("server.log");
     server.stop_softly().await?;
     eventually("the log is there", PATIENCE, || log.exists()).await
+}
+
+/// Where the families are written.
+const SOURCE: &str = concat!(
+    include_str!("../../../server/src/operator.rs"),
+    include_str!("../../../server/src/operator/own.rs"),
+    include_str!("../../../server/src/operator/watched.rs"),
+    include_str!("../../../server/src/requests.rs"),
+    include_str!("../../../server/src/export.rs")
+);
+
+/// Insists that every family in a query is one.
+fn check_families(expression: &str) -> Result<()> {
+    let words = expression.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+    for family in words.filter(|word| word.starts_with("sandscope_") || word.starts_with("process_")) {
+        let family = family.strip_suffix("_bucket").unwrap_or(family);
+        ensure!(SOURCE.contains(&format!("\"{family}\"")), "{family} of `{expression}` does not exist");
+    }
+    Ok(())
+}
+
+/// Prometheus's own tool reads the rules, and runs their tests: what fires, and what stays silent on an idle server.
+#[test]
+fn the_alerting_rules_are_rules_about_families_that_exist() -> Result<()> {
+    let rules = include_str!("../../../../deploy/prometheus/alerts.yml");
+    let expressions = rules.split("expr: ").skip(1).filter_map(|rest| rest.split("labels:").next());
+    let expressions: Vec<&str> = expressions.collect();
+    ensure!(expressions.len() >= 10 && expressions.len() == rules.matches("- alert: ").count());
+    expressions.into_iter().try_for_each(check_families)?;
+    ensure!(check_families("sandscope_never_total > 0").is_err(), "the check finds what does not exist");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/prometheus");
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
+        let done = std::process::Command::new("promtool").args(arguments).current_dir(directory).output();
+        match done {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                server::skip(
+                    "promtool's judgement of the alerting rules",
+                    "it is not installed (Debian: prometheus)",
+                );
+                return Ok(());
+            }
+            done => {
+                let done = done?;
+                let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+                ensure!(done.status.success(), "promtool {arguments:?}: {said}");
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]
 fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
     let dashboard: serde_json::Value =
         serde_json::from_str(include_str!("../../../../deploy/grafana/sandscope.json"))?;
-    let source = concat!(
-        include_str!("../../../server/src/operator.rs"),
-        include_str!("../../../server/src/operator/own.rs"),
-        include_str!("../../../server/src/export.rs")
-    );
     let panels = dashboard["panels"].as_array().context("panels")?;
     ensure!(panels.len() >= 10);
     for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
-        let expression = target["expr"].as_str().context("an expression")?;
-        let words = expression.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
-        for family in words.filter(|word| word.starts_with("sandscope_") || word.starts_with("process_")) {
-            ensure!(source.contains(&format!("\"{family}\"")), "{family} of `{expression}` does not exist");
-        }
+        check_families(target["expr"].as_str().context("an expression")?)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use sandscope_engine_namespaces::linux::KernelMemory;
 use sandscope_lifecycle::Reconciled;
-use sandscope_store::StoreError;
+use sandscope_store::{CommittedCounts, StoreError};
 use sandscope_telemetry::exposition::{Exposition, Kind};
 
 use super::{Operator, float};
@@ -13,6 +13,8 @@ const MAX_WEBHOOKS: usize = 1_000;
 impl Operator {
     pub(super) fn own(&self, text: &mut Exposition) {
         self.reconciling(text);
+        self.happening(text);
+        self.delivering(text);
         self.writing(text);
         self.kernel_memory(text);
         let counts = self.alert_stats.counts();
@@ -51,6 +53,36 @@ impl Operator {
             "Sandboxes ended because they took too much of the kernel's memory.",
         )
         .sample(&[], float(n_ended));
+    }
+
+    /// What was committed since the server started. Every series is there from the start.
+    fn happening(&self, text: &mut Exposition) {
+        let CommittedCounts { by_type, deaths } = self.store.events.committed();
+        text.family("sandscope_deaths_total", Kind::Counter, "Sandboxes that ended, by reason.");
+        for (reason, n) in deaths {
+            text.sample(&[("reason", reason.as_str())], float(n));
+        }
+        text.family("sandscope_events_committed_total", Kind::Counter, "Events committed, by type.");
+        for (kind, n) in by_type {
+            text.sample(&[("type", kind.as_str())], float(n));
+        }
+    }
+
+    fn delivering(&self, text: &mut Exposition) {
+        text.family(
+            "sandscope_deliveries_total",
+            Kind::Counter,
+            "Attempts to deliver to webhooks, by outcome.",
+        );
+        for (outcome, n) in self.delivery_stats.outcomes() {
+            text.sample(&[("outcome", outcome)], float(n));
+        }
+        text.family(
+            "sandscope_delivery_duration_seconds",
+            Kind::Histogram,
+            "Time attempts to deliver to webhooks took.",
+        )
+        .histogram(&[], self.delivery_stats.took());
     }
 
     fn reconciling(&self, text: &mut Exposition) {

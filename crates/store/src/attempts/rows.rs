@@ -163,6 +163,19 @@ pub(super) fn one(
     first(connection.prepare_cached(&sql)?, values, "attempts", decode)
 }
 
+pub(crate) const LAST_SUCCESS: &str = "SELECT started_at FROM attempts INDEXED BY attempts_by_webhook
+     WHERE webhook_id = ? AND team_id = ? AND success = 1 ORDER BY started_at DESC LIMIT 1";
+
+/// When the last attempt that succeeded was started. Reads an index only.
+pub(super) fn last_success(
+    connection: &Connection,
+    team: TeamId,
+    webhook: WebhookId,
+) -> Result<Option<Timestamp>, StoreError> {
+    let values = params![webhook.as_uuid().as_bytes(), team.as_uuid().as_bytes()];
+    first(connection.prepare_cached(LAST_SUCCESS)?, values, "attempts", |cells| cells.time("started_at"))
+}
+
 pub(super) fn stats(
     connection: &Connection,
     team: TeamId,

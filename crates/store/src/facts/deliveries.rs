@@ -1,5 +1,6 @@
 //! How far each webhook has come: its cursor, and the exceptions to "everything up to the cursor is delivered".
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -190,6 +191,20 @@ const STANDING: &str = "SELECT w.cursor, t.last_sequence,
          w.health
      FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE w.id = ?";
 
+fn standing(connection: &Connection, id: WebhookId) -> Result<Option<Standing>, StoreError> {
+    let statement = connection.prepare_cached(STANDING)?;
+    first(statement, [id.as_uuid().as_bytes()], "webhooks", |cells| {
+        Ok(Standing {
+            cursor: cells.number("cursor")?,
+            last_sequence: cells.number("last_sequence")?,
+            n_pending: cells.number("n_pending")?,
+            n_exhausted: cells.number("n_exhausted")?,
+            n_skipped: cells.number("n_skipped")?,
+            health: health(cells)?,
+        })
+    })
+}
+
 impl Deliveries {
     /// The webhook's cursor; `None` if there is no such webhook.
     ///
@@ -220,18 +235,20 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn webhook_standing(&self, id: WebhookId) -> Result<Option<Standing>, StoreError> {
+        self.file().read(move |connection| standing(connection, id)).await
+    }
+
+    /// Where each of these webhooks stands; those that are gone are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn webhook_standings(
+        &self,
+        ids: Vec<WebhookId>,
+    ) -> Result<BTreeMap<WebhookId, Standing>, StoreError> {
         let op = move |connection: &Connection| {
-            let statement = connection.prepare_cached(STANDING)?;
-            first(statement, [id.as_uuid().as_bytes()], "webhooks", |cells| {
-                Ok(Standing {
-                    cursor: cells.number("cursor")?,
-                    last_sequence: cells.number("last_sequence")?,
-                    n_pending: cells.number("n_pending")?,
-                    n_exhausted: cells.number("n_exhausted")?,
-                    n_skipped: cells.number("n_skipped")?,
-                    health: health(cells)?,
-                })
-            })
+            let found = ids.iter().map(|id| Ok(standing(connection, *id)?.map(|standing| (*id, standing))));
+            found.filter_map(Result::transpose).collect()
         };
         self.file().read(op).await
     }

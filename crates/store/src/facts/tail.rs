@@ -22,6 +22,7 @@ use sandscope_model::{Event, TeamId};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use crate::EventLog;
+use crate::committed::CommittedCounts;
 use crate::error::StoreError;
 use crate::feed::FEED;
 pub use positions::Batch;
@@ -70,6 +71,11 @@ pub struct Tail {
 }
 
 impl EventLog {
+    /// How many events this process has committed, by what they are.
+    pub fn committed(&self) -> CommittedCounts {
+        self.inner.feed.committed.counts()
+    }
+
     /// The feed: every event committed by this process from now on, in the order of its team's log.
     pub fn subscribe_events(&self) -> EventFeed {
         EventFeed(self.inner.feed.events.subscribe())

@@ -36,6 +36,7 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0008.sql"),
         include_str!("migrations/facts_0009.sql"),
         include_str!("migrations/facts_0010.sql"),
+        include_str!("migrations/facts_0011.sql"),
     ],
     synchronous: "FULL",
 };

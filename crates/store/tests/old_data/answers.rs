@@ -339,7 +339,7 @@ async fn of_node(store: &Store) -> Value {
     let mut known_keys = Vec::new();
     for n in 1..=4 {
         let found = store.facts.authenticate([n; 32]).await.unwrap();
-        known_keys.push(found.map(|(team, key)| (team.slug, key.to_string())));
+        known_keys.push(found.map(|known| (known.team.slug, known.key_id.to_string())));
     }
     let mut layers = store.facts.captured_layers().await.unwrap();
     layers.sort();

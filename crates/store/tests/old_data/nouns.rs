@@ -110,7 +110,7 @@ pub(crate) fn key(team: &Team, n: u8, name: &str) -> NewApiKey {
 pub(crate) fn by_key(n: u8) -> Option<Origin> {
     let id: ApiKeyId = uuid(2, n.into());
     Some(Origin {
-        actor: Actor::ApiKey { id },
+        actor: Actor::ApiKey { id, name: None },
         request_id: Some("req-1".into()),
         remote_address: Some([192, 0, 2, 7].into()),
     })

@@ -29,7 +29,7 @@ async fn the_first_team_is_made_once() {
         store.facts.ensure_first_team(second, other.clone()).await.unwrap(),
         FirstTeam::Existing(first.clone())
     );
-    assert_eq!(store.facts.authenticate(hash).await.unwrap().unwrap().0, first);
+    assert_eq!(store.facts.authenticate(hash).await.unwrap().unwrap().team, first);
     assert_eq!(store.facts.authenticate(other.hash).await.unwrap(), None);
 }
 
@@ -59,7 +59,7 @@ async fn keys_live_and_die_and_belong_to_their_team() {
     let renamed =
         house.store.facts.rename_api_key(house.team.id, new.key.id, "ours".to_owned()).await.unwrap();
     assert_eq!(renamed.unwrap().name, "ours");
-    assert!(!house.store.facts.delete_api_key(other.id, new.key.id).await.unwrap());
+    assert!(!house.store.facts.delete_api_key(other.id, new.key.id, at(200)).await.unwrap());
 
     house.store.facts.touch_api_key(new.key.id, at(100));
     house.store.facts.touch_api_key(new.key.id, at(130));
@@ -67,8 +67,26 @@ async fn keys_live_and_die_and_belong_to_their_team() {
     house.store.facts.create_team(team("later")).await.unwrap();
     assert_eq!(house.store.facts.api_keys(house.team.id).await.unwrap()[0].last_used_at, Some(at(100)));
 
-    assert!(house.store.facts.delete_api_key(house.team.id, new.key.id).await.unwrap());
+    let known = house.store.facts.authenticate(new.hash).await.unwrap().unwrap();
+    assert_eq!((known.key_id, known.key_name.as_str()), (new.key.id, "ours"));
+    assert_eq!(house.store.facts.deleted_api_keys(house.team.id).await.unwrap(), []);
+    assert!(house.store.facts.delete_api_key(house.team.id, new.key.id, at(200)).await.unwrap());
     assert_eq!(house.store.facts.authenticate(new.hash).await.unwrap(), None);
+    assert_eq!(house.store.facts.api_keys(house.team.id).await.unwrap(), []);
+    let deleted = house.store.facts.deleted_api_keys(house.team.id).await.unwrap();
+    let [deleted] = deleted.as_slice() else { panic!("{deleted:?}") };
+    assert_eq!(deleted.deleted_at, at(200));
+    assert_eq!((deleted.key.id, deleted.key.name.as_str()), (new.key.id, "ours"));
+    assert!(!house.store.facts.delete_api_key(house.team.id, new.key.id, at(201)).await.unwrap());
+    assert_eq!(house.store.facts.deleted_api_keys(other.id).await.unwrap(), []);
+
+    // After more than the longest retention no event names it any more.
+    let next = key(&house.team, "next");
+    house.store.facts.insert_api_key(next.clone()).await.unwrap();
+    let later = at(200 + 367 * 24 * 3600);
+    assert!(house.store.facts.delete_api_key(house.team.id, next.key.id, later).await.unwrap());
+    let left = house.store.facts.deleted_api_keys(house.team.id).await.unwrap();
+    assert_eq!(left.iter().map(|deleted| deleted.key.id).collect::<Vec<_>>(), [next.key.id]);
     let stranger = key(&team("nobody"), "x");
     assert_eq!(house.store.facts.insert_api_key(stranger).await, Err(StoreError::UnknownTeam));
 }

@@ -89,7 +89,7 @@ impl Copier {
                 self.carry_over(&from, &source, &to, &target).await
             }
             (CopyEnd::Here(_) | CopyEnd::Stream, CopyEnd::Here(_) | CopyEnd::Stream) => {
-                bail!("neither of the two is in a sandbox: say <sandbox id>:<path> for one that is")
+                bail!("neither path is in a sandbox: write <sandbox id>:<path> for the one that is")
             }
         }
     }
@@ -97,7 +97,12 @@ impl Copier {
     /// A file or a directory from here.
     async fn bring_in(&mut self, sandbox: &Sandbox, source: &Path, path: &str) -> anyhow::Result<()> {
         let about = || source.display().to_string();
-        let metadata = tokio::fs::metadata(source).await.with_context(about)?;
+        let metadata = tokio::fs::metadata(source).await.with_context(|| {
+            format!(
+                "cannot read {} on this machine (a path in a sandbox is <sandbox id>:<path>)",
+                source.display()
+            )
+        })?;
         let name = tokio::fs::canonicalize(source).await.with_context(about)?;
         let name = name.file_name().map(|name| name.to_string_lossy().into_owned());
         let target = self.target(sandbox, path, name.as_deref()).await?;
@@ -245,7 +250,14 @@ impl Copier {
 
     async fn entry(&self, sandbox: &Sandbox, path: &str) -> anyhow::Result<EntryInfo> {
         let found = self.client.stat(sandbox, self.user.as_deref(), path).await?;
-        found.with_context(|| format!("there is no {} in sandbox {}", printable(path), sandbox.sandbox_id))
+        found.with_context(|| {
+            let from = if path.starts_with(['/', '~']) {
+                ""
+            } else {
+                " (a relative path starts at the user's home)"
+            };
+            format!("there is no {} in sandbox {}{from}", printable(path), sandbox.sandbox_id)
+        })
     }
 
     /// A file or a directory from inside.
@@ -307,6 +319,9 @@ impl Copier {
         let about = || target.display().to_string();
         let mut download = self.open(sandbox, path).await?;
         let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(missing) = directory.filter(|directory| !directory.is_dir()) {
+            bail!("there is no directory {} on this machine: create it first", missing.display());
+        }
         let mut file =
             tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).with_context(about)?;
         let mut n_bytes = 0;

@@ -18,23 +18,40 @@ pub(super) enum CopyEnd {
 
 impl CopyEnd {
     /// What looks like `<sandbox id>:<path>` is meant so; `./` before it says otherwise.
-    pub(super) fn parse(text: &str) -> Self {
+    ///
+    /// # Errors
+    /// If what is before the colon is nearly an id: a file of that name here is hardly meant.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         if text == "-" {
-            return Self::Stream;
+            return Ok(Self::Stream);
         }
         match text.split_once(':') {
             Some((id, path)) if is_sandbox_id(id) => {
                 let path = if path.is_empty() { "~" } else { path };
-                Self::Inside { id: id.to_owned(), path: path.to_owned() }
+                Ok(Self::Inside { id: id.to_owned(), path: path.to_owned() })
             }
-            _ => Self::Here(PathBuf::from(text)),
+            Some((id, _)) if is_nearly_an_id(id) => anyhow::bail!(
+                "{text}: {id} is no sandbox id: ids have {N_ID_CHARS} characters, this has {}; for a file here write \
+                 ./{text}",
+                id.len()
+            ),
+            _ => Ok(Self::Here(PathBuf::from(text))),
         }
     }
 }
 
+/// How long a sandbox's id is.
+const N_ID_CHARS: usize = 21;
+
+/// An id that was cut, or copied with a character too many.
+fn is_nearly_an_id(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (12..=30).contains(&text.len()) && text.starts_with('i') && text.bytes().all(is_part)
+}
+
 fn is_sandbox_id(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.len() == 21 && text.starts_with('i') && text.bytes().all(is_part)
+    text.len() == N_ID_CHARS && text.starts_with('i') && text.bytes().all(is_part)
 }
 
 /// `name` below the directory `path`.
@@ -55,11 +72,14 @@ mod tests {
     fn a_sandbox_s_id_and_a_colon_lead_inside() {
         let id = "i0123456789abcdefghij";
         let inside = |path: &str| CopyEnd::Inside { id: id.to_owned(), path: path.to_owned() };
-        assert_eq!(CopyEnd::parse(&format!("{id}:/etc/a:b")), inside("/etc/a:b"));
-        assert_eq!(CopyEnd::parse(&format!("{id}:")), inside("~"));
-        assert_eq!(CopyEnd::parse("-"), CopyEnd::Stream);
+        let parse = |text: &str| CopyEnd::parse(text).unwrap();
+        assert_eq!(parse(&format!("{id}:/etc/a:b")), inside("/etc/a:b"));
+        assert_eq!(parse(&format!("{id}:")), inside("~"));
+        assert_eq!(parse("-"), CopyEnd::Stream);
+        let cut = CopyEnd::parse("i0123456789abcdefgh:/a").unwrap_err().to_string();
+        assert!(cut.contains("ids have 21 characters, this has 19"), "{cut}");
         for here in ["a:b", "./i0123456789abcdefghij:x", "I0123456789abcdefghij:x", id, "-x"] {
-            assert_eq!(CopyEnd::parse(here), CopyEnd::Here(here.into()), "{here}");
+            assert_eq!(parse(here), CopyEnd::Here(here.into()), "{here}");
         }
     }
 

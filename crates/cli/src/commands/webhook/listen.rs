@@ -10,9 +10,11 @@ use http_body_util::Full;
 use sandscope_client::{Client, Event, EventFilter, Followed, Transport};
 use sandscope_model::{Clock as _, EventId, Secret, WebhookId};
 use sandscope_wire::signature;
+use serde_json::json;
 use url::{Position, Url};
 
-use sandscope_console::output;
+use crate::arguments::Format;
+use sandscope_console::output::{self, printable};
 use sandscope_system::{OsEntropy, SystemClock};
 
 /// How long the local receiver may take.
@@ -25,6 +27,7 @@ pub(super) async fn run(
     types: Vec<String>,
     sandbox: Option<&str>,
     secret: String,
+    format: Format,
 ) -> anyhow::Result<ExitCode> {
     let url = Url::parse(forward_to).with_context(|| format!("{forward_to} is no URL"))?;
     let target = Target {
@@ -45,7 +48,12 @@ pub(super) async fn run(
                     Err(error) => format!("{error:#}"),
                 };
                 let about = event.sandbox_id.as_deref().unwrap_or("-");
-                output::line(format_args!("{}  {about}  {outcome}", event.event_type))?;
+                match format {
+                    Format::Pretty => {
+                        output::line(printable(&format!("{}  {about}  {outcome}", event.event_type)))?
+                    }
+                    Format::Json => output::line(json!({ "event": event, "outcome": outcome }))?,
+                }
             }
             Followed::Reset(about) => output::note(format_args!("events are missing: {about}")),
             Followed::Broken(error) => output::note(format_args!("{error}; connecting again")),
