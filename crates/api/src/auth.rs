@@ -15,8 +15,8 @@ use sandscope_lives::Lives;
 use sandscope_model::{Actor, ApiKeyId, Origin, Secret, Team, keys};
 use tower_http::request_id::RequestId;
 
-use crate::App;
 use crate::error::ApiError;
+use crate::{App, parameters};
 
 const HEADER: &str = "x-api-key";
 const PREFIX: &str = "e2b_";
@@ -71,6 +71,8 @@ impl FromRequestParts<App> for Caller {
         let found = app.store.facts.authenticate(keys::hash(key)).await?;
         let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
         app.store.facts.touch_api_key(key_id, app.clock.now());
+        // Here, behind the key, so that it holds for every endpoint.
+        parameters::check(&parts.method, &parts.uri, &parts.extensions)?;
         let origin = origin(parts, key_id);
         Ok(Self { team, key: Secret::new(key.to_owned()), origin })
     }

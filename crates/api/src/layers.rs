@@ -14,7 +14,7 @@ use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-use crate::error;
+use crate::{error, parameters};
 
 const ALLOWED_HEADERS: [&str; 21] = [
     "origin",
@@ -40,11 +40,12 @@ const ALLOWED_HEADERS: [&str; 21] = [
     "system",
 ];
 
-const EXPOSED_HEADERS: [&str; 10] = [
+const EXPOSED_HEADERS: [&str; 11] = [
     "x-next-token",
     "x-next-cursor",
     "x-has-more",
     "x-events-lost",
+    "x-ignored-parameters",
     "x-total-running",
     "ratelimit-limit",
     "ratelimit-remaining",
@@ -77,6 +78,7 @@ pub(crate) fn wrap<S: Clone + Send + Sync + 'static>(
                     .on_failure(()),
             )
             .layer(cors())
+            .layer(axum::middleware::from_fn(parameters::name_ignored))
             .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| error::panicked())),
     )
 }

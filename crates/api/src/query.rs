@@ -29,10 +29,20 @@ impl Query {
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Ok((decode(name)?, decode(value)?))
+                let mut name = decode(name)?;
+                // How many libraries spell a list: `types[]=a&types[]=b`.
+                if let Some(plain) = name.strip_suffix("[]") {
+                    name.truncate(plain.len());
+                }
+                Ok((name, decode(value)?))
             })
             .collect::<Result<_, ApiError>>()
             .map(Self)
+    }
+
+    /// The names given, in order, repeated ones as often as they are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// The first parameter of that name.
@@ -90,15 +100,14 @@ impl Query {
     /// A time in RFC 3339, or in seconds since 1970.
     pub(crate) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = self.first(name) else { return Ok(None) };
-        if let Ok(seconds) = text.parse() {
-            let message = || ApiError::bad_request(format!("{} is out of range", capitalised(name)));
-            return Timestamp::from_second(seconds).map(Some).map_err(|_| message());
+        if text.parse::<i64>().is_ok_and(|seconds| Timestamp::from_second(seconds).is_err()) {
+            return Err(ApiError::bad_request(format!("{} is out of range", capitalised(name))));
         }
         let message = || {
             let label = capitalised(name);
             ApiError::bad_request(format!("{label} must be an RFC 3339 time or seconds since 1970"))
         };
-        text.replace(' ', "+").parse().map(Some).map_err(|_| message())
+        sandscope_wire::moment::parse(&text.replace(' ', "+")).map(Some).ok_or_else(message)
     }
 
     /// The order that `orderAsc` asks for; newest first without it.
@@ -134,6 +143,9 @@ mod tests {
         assert_eq!(query.list("types").collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(query.list("state").collect::<Vec<_>>(), ["running", "paused"]);
         assert_eq!(query.list("none").count(), 0);
+        let bracketed = self::query("types[]=a&types%5B%5D=b&state[]=running");
+        assert_eq!(bracketed.list("types").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(bracketed.names().collect::<Vec<_>>(), ["types", "types", "state"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Replays: `POST` and `GET /events/webhooks/{id}/replays`, `GET` and `DELETE …/{replayID}`.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
 use sandscope_model::{Replay as Model, ReplayId, ReplayState, Selection, Webhook};
