@@ -18,8 +18,8 @@ use sandscope_model::{Actor, Origin, Secret, Team, keys};
 use sandscope_store::Known;
 use tower_http::request_id::RequestId;
 
-use crate::App;
 use crate::error::ApiError;
+use crate::{App, parameters};
 
 const HEADER: &str = "x-api-key";
 const PREFIX: &str = "e2b_";
@@ -99,6 +99,8 @@ impl FromRequestParts<App> for Caller {
         let known = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
         app.store.facts.touch_api_key(known.key_id, app.clock.now());
         KeyShown::set_in(&parts.extensions);
+        // Here, behind the key, so that it holds for every endpoint.
+        parameters::check(&parts.method, &parts.uri, &parts.extensions)?;
         let origin = origin(parts, &known);
         let team = known.team;
         Ok(Self { team, key: Secret::new(key.to_owned()), origin })

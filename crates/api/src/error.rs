@@ -1,6 +1,6 @@
 //! What goes wrong, as HTTP. The texts are part of the contract: clients match on them.
 
-use axum::Json;
+use crate::json::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use sandscope_lives::{CreateError, HostFault, RecordError, RecordFault, RequestError};

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use sandscope_model::{Event, TeamId};
 use sandscope_store::{EventFeed, EventLog, Heard};
 use sandscope_tasks::{Phase, Task, Tasks};
-use sandscope_wire::event::render;
+use sandscope_wire::event::render_text;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ pub(crate) struct RenderedEvent {
 
 /// One event of the stream. Data without line breaks: JSON has none.
 pub(crate) fn frame(event: &Event) -> Bytes {
-    format!("id: {}\ndata: {}\n\n", event.sequence, render(event)).into()
+    format!("id: {}\ndata: {}\n\n", event.sequence, render_text(event)).into()
 }
 
 /// The readers of all teams.

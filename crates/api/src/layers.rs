@@ -15,7 +15,7 @@ use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-use crate::error;
+use crate::{error, parameters};
 
 const ALLOWED_HEADERS: [&str; 21] = [
     "origin",
@@ -41,11 +41,12 @@ const ALLOWED_HEADERS: [&str; 21] = [
     "system",
 ];
 
-const EXPOSED_HEADERS: [&str; 10] = [
+const EXPOSED_HEADERS: [&str; 11] = [
     "x-next-token",
     "x-next-cursor",
     "x-has-more",
     "x-events-lost",
+    "x-ignored-parameters",
     "x-total-running",
     "ratelimit-limit",
     "ratelimit-remaining",
@@ -79,6 +80,7 @@ pub(crate) fn wrap<S: Clone + Send + Sync + 'static>(
             )
             .layer(cors())
             .map_response(keep_out_of_caches)
+            .layer(axum::middleware::from_fn(parameters::name_ignored))
             .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| error::panicked())),
     )
 }

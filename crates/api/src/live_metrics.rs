@@ -108,7 +108,7 @@ pub(crate) fn open(app: &App, caller: &Caller, parts: &Parts) -> Result<(Stream,
 impl Stream {
     /// Sends an event; one without a name is a `message`.
     pub(crate) async fn event(&mut self, name: Option<&str>, data: &impl Serialize) -> Result<(), Over> {
-        let data = serde_json::to_string(data).map_err(|_| Over)?;
+        let data = sandscope_wire::json::to_string(data).map_err(|_| Over)?;
         let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
         self.send(format!("{name}data: {data}\n\n").into()).await
     }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use axum::Json;
+use crate::json::Json;
 use http::Method;
 use sandscope_wire::error::ErrorBody;
 use utoipa::openapi::path::Operation;

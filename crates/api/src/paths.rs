@@ -85,6 +85,26 @@ pub fn is_control_path(path: &str) -> bool {
     segments.next().is_some_and(|first| FIRST_SEGMENTS.contains(&first))
 }
 
+/// What the original does not have.
+pub(crate) const OWN: &[&str] = &[
+    SANDBOX_DETAILS,
+    SANDBOX_METRICS_STREAM,
+    SANDBOXES_METRICS_STREAM,
+    SANDBOX_PROCESSES,
+    SANDBOX_TIMELINE,
+    ALERTS,
+    ALERT_RULES,
+    ALERT_RULE,
+    EVENT_STATE,
+    EVENT_STREAM,
+    USAGE,
+    WEBHOOK_DEAD_LETTERS,
+    WEBHOOK_REPLAYS,
+    WEBHOOK_REPLAY,
+    WEBHOOK_SECRET,
+    WEBHOOK_TEST,
+];
+
 /// Operations of the original that this server does not have: they are routed, to be refused by name.
 pub(crate) const NOT_IMPLEMENTED: &[(&str, &str)] = &[
     ("POST", "/sandboxes/{sandboxID}/fork"),

@@ -29,10 +29,20 @@ impl Query {
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Ok((decode(name)?, decode(value)?))
+                let mut name = decode(name)?;
+                // How many libraries spell a list: `types[]=a&types[]=b`.
+                if let Some(plain) = name.strip_suffix("[]") {
+                    name.truncate(plain.len());
+                }
+                Ok((name, decode(value)?))
             })
             .collect::<Result<_, ApiError>>()
             .map(Self)
+    }
+
+    /// The names given, in order, repeated ones as often as they are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// The first parameter of that name.
@@ -133,6 +143,9 @@ mod tests {
         assert_eq!(query.list("types").collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(query.list("state").collect::<Vec<_>>(), ["running", "paused"]);
         assert_eq!(query.list("none").count(), 0);
+        let bracketed = self::query("types[]=a&types%5B%5D=b&state[]=running");
+        assert_eq!(bracketed.list("types").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(bracketed.names().collect::<Vec<_>>(), ["types", "types", "state"]);
     }
 
     #[test]

@@ -40,7 +40,11 @@ impl FromRequestParts<App> for SandboxPath {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let text = first(parts, app).await?;
-        if text.matches('-').count() > 1 {
+        // Clients of the first generation add the client's id after a dash.
+        let (id, client) = text.split_once('-').unwrap_or((&text, ""));
+        let is_id =
+            !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !is_id || client.contains('-') {
             return Err(ApiError::bad_request("Invalid sandbox ID"));
         }
         text.parse().map(Self).map_err(|_| ApiError::no_such_sandbox(&echo(&text)))

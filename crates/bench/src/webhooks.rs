@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use sandscope_client::{NewSandbox, NewWebhook};
 use sandscope_model::{
-    Clock as _, EventType, Replay, ReplayId, ReplayState, Sandbox, Secret, Selection, Team, TeamId,
-    TeamLimits, Webhook, WebhookId, WebhookOptions,
+    Clock as _, EventType, EventTypes, Replay, ReplayId, ReplayState, Sandbox, Secret, Selection, Team,
+    TeamId, TeamLimits, Webhook, WebhookId, WebhookOptions,
 };
 use sandscope_outbound::{AllowedTarget, EgressGuard};
 use sandscope_store::{Change, Store};
@@ -96,7 +96,7 @@ impl Bed {
             team_id: self.team,
             name: "bench".to_owned(),
             url: sink.url().to_owned(),
-            events: BTreeSet::from([EventType::Updated]),
+            events: EventTypes::from([EventType::Updated]),
             enabled: true,
             signature_secret: Secret::new("0123456789abcdef0123456789abcdef".to_owned()),
             previous_secret: None,

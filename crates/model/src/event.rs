@@ -5,11 +5,13 @@
 mod example;
 mod fact;
 mod kind;
+mod types;
 
 use std::collections::BTreeMap;
 
 pub use fact::{Death, ExecutionSummary, Fact, Update, WebhookChange, WebhookNotice};
 pub use kind::{EventClass, EventType, FIRST_NAMED_CODE, UnknownEventType, Visibility};
+pub use types::EventTypes;
 
 use crate::{
     EventId, ExecutionSummary as Summary, KillReason, Origin, Sandbox, SandboxId, SandboxRef, Subject,

@@ -46,7 +46,7 @@ pub use details::{
 };
 pub use entropy::Entropy;
 pub use event::{
-    Death, Event, EventClass, EventDraft, EventType, ExecutionSummary, FIRST_NAMED_CODE, Fact,
+    Death, Event, EventClass, EventDraft, EventType, EventTypes, ExecutionSummary, FIRST_NAMED_CODE, Fact,
     UnknownEventType, Update, Visibility, WebhookChange, WebhookNotice,
 };
 pub use event_filter::EventFilter;

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeliveryId, Event, EventId, EventType, KillReason, ReplayId, SandboxId, Secret, Subject, TeamId,
-    TemplateId, Timestamp, WebhookChange, WebhookId,
+    DeliveryId, Event, EventId, EventType, EventTypes, KillReason, ReplayId, SandboxId, Secret, Subject,
+    TeamId, TemplateId, Timestamp, WebhookChange, WebhookId,
 };
 
 /// A registration: where a team wants which events sent.
@@ -19,7 +19,7 @@ pub struct Webhook {
     /// Where events go: absolute, http or https.
     pub url: String,
     /// Which events go there; never empty.
-    pub events: BTreeSet<EventType>,
+    pub events: EventTypes,
     /// Whether events committed from now on are delivered.
     pub enabled: bool,
     /// What deliveries are signed with.

@@ -141,7 +141,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn judge(path: Path, reply: &Reply, now: SystemTime) -> SendOutcome {
     let status = reply.status;
-    if status == StatusCode::OK {
+    // The protocol asks for 200, but collectors and the proxies in front of them answer 202 and 204 as well. Sending
+    // again what was taken would repeat it without end.
+    if status.is_success() {
         return taken(path, &reply.body);
     }
     let why = format!("it answered {status}");
@@ -152,7 +154,7 @@ fn judge(path: Path, reply: &Reply, now: SystemTime) -> SendOutcome {
     }
 }
 
-/// An answer that is not understood is one nonetheless: it was 200.
+/// An answer without a body, or with one that is not understood, is a success nonetheless: its status said so.
 fn taken(path: Path, body: &Bytes) -> SendOutcome {
     let partial = match path {
         Path::Logs => ExportLogsServiceResponse::decode(body.clone())
@@ -203,7 +205,10 @@ mod tests {
         for status in [400, 413] {
             assert!(matches!(outcome(status, &[]), SendOutcome::Unfit { .. }), "{status}");
         }
-        assert_eq!(outcome(200, &[]), SendOutcome::Taken { n_rejected: 0, words: String::new() });
+        for status in [200, 201, 202, 204, 206, 299] {
+            let taken = SendOutcome::Taken { n_rejected: 0, words: String::new() };
+            assert_eq!(outcome(status, &[]), taken, "{status}");
+        }
     }
 
     #[test]
@@ -229,13 +234,15 @@ mod tests {
             error_message: format!("\x1b[31mtoo\nold{}", "!".repeat(1000)),
         });
         let body = ExportLogsServiceResponse { partial_success }.encode_to_vec();
-        let SendOutcome::Taken { n_rejected, words } =
-            judge(Path::Logs, &reply(200, &[], body), SystemTime::UNIX_EPOCH)
-        else {
-            panic!("200 is taken");
-        };
-        assert_eq!((n_rejected, words.len()), (3, MAX_WORDS));
-        assert!(words.starts_with("[31mtooold!"));
+        for status in [200, 202] {
+            let SendOutcome::Taken { n_rejected, words } =
+                judge(Path::Logs, &reply(status, &[], body.clone()), SystemTime::UNIX_EPOCH)
+            else {
+                panic!("{status} is taken");
+            };
+            assert_eq!((n_rejected, words.len()), (3, MAX_WORDS));
+            assert!(words.starts_with("[31mtooold!"));
+        }
         // Not protobuf at all.
         let odd = judge(Path::Metrics, &reply(200, &[], b"{}ok".to_vec()), SystemTime::UNIX_EPOCH);
         assert_eq!(odd, SendOutcome::Taken { n_rejected: 0, words: String::new() });

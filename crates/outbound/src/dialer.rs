@@ -25,8 +25,9 @@ pub enum DialError {
     /// The target is refused.
     #[error(transparent)]
     Refused(#[from] GuardError),
-    /// The name did not resolve.
-    #[error("the host name did not resolve")]
+    /// The name did not resolve, or an address of it is not permitted. One answer for both: the owner of a URL must not
+    /// learn which names there are on the inner network. The log says which it was.
+    #[error("the host name does not resolve to addresses that are allowed")]
     Unresolved,
     /// No address of it took the connection.
     #[error("could not connect: {}", .0.kind())]
@@ -76,7 +77,13 @@ impl Dialer {
             Host::Domain(name) => self.resolve(name).await?,
         };
         for address in &addresses {
-            rules.check_address(*address, port)?;
+            match rules.check_address(*address, port) {
+                Err(GuardError::Forbidden) if matches!(url.host(), Some(Host::Domain(_))) => {
+                    tracing::info!(host = url.host_str(), %address, "a name leads to an address that is not allowed");
+                    return Err(DialError::Unresolved);
+                }
+                judged => judged?,
+            }
         }
         let (stream, target) = match &rules.proxy {
             Some(proxy) => {

@@ -48,4 +48,4 @@ pub use reply::{PartialReply, Reply};
 pub use resolver::Resolve;
 pub use rules::{EgressRules, GuardError};
 pub use tls::{CaFileError, Tls, TlsError};
-pub use web_url::{UrlError, web_url};
+pub use web_url::{UrlError, normal_web_url, web_url};

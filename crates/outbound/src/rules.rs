@@ -32,15 +32,16 @@ pub struct EgressRules {
     pub allow: Vec<AllowedTarget>,
     /// Ports that are not dialled.
     pub deny_ports: BTreeSet<u16>,
-    /// The port this server listens on: never dialled at an address of this machine, whatever is allowed.
-    pub own_port: Option<u16>,
+    /// The ports this server listens on, the operator's too: never dialled at an address of this machine, whatever is
+    /// allowed.
+    pub own_ports: BTreeSet<u16>,
     /// Through which HTTP proxy connections are made. The proxy gets checked addresses and no names.
     pub proxy: Option<ProxyAddress>,
 }
 
 impl Default for EgressRules {
     fn default() -> Self {
-        Self { allow: Vec::new(), deny_ports: DENIED_PORTS.into(), own_port: None, proxy: None }
+        Self { allow: Vec::new(), deny_ports: DENIED_PORTS.into(), own_ports: BTreeSet::new(), proxy: None }
     }
 }
 
@@ -91,7 +92,7 @@ impl EgressRules {
 
     /// Whether it is this server itself: only an address of this machine can be bound to.
     fn is_own(&self, address: IpAddr, port: u16) -> bool {
-        self.own_port == Some(port)
+        self.own_ports.contains(&port)
             && (address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok())
     }
 }

@@ -62,10 +62,24 @@ pub struct Tls {
     connector: OnceCell<TlsConnector>,
 }
 
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("ca_file", &self.ca_file).finish_non_exhaustive()
+    }
+}
+
 impl Tls {
     /// Trusts besides what the system trusts the authorities in `ca_file` (PEM).
     pub fn trusting(ca_file: Option<&Path>) -> Self {
         Self { ca_file: ca_file.map(Path::to_owned), connector: OnceCell::new() }
+    }
+
+    /// Reads the certificates now instead of at the first connection, so that a file that is of no use is noticed early.
+    ///
+    /// # Errors
+    /// [`TlsError`] if they cannot be used.
+    pub async fn ready(&self) -> Result<(), TlsError> {
+        self.connector.get_or_try_init(|| self.load()).await.map(drop)
     }
 
     /// Secures `stream`, checking that the other side is `host`.

@@ -25,8 +25,16 @@ fn only_plain_absolute_http_urls_are_urls() {
         "https://?x",
         "http://#f",
         "http://example.com:99999/",
-        "http://exa mple.com/",
         "http://[fe80::1%eth0]/",
+        "http://[::1",
+        "http://256.0.0.1/",
+        "http://1.2.3.4.5/",
+    ];
+    for text in malformed {
+        assert_eq!(web_url(text), Err(UrlError::Malformed), "{text:?}");
+    }
+    let characters = [
+        "http://exa mple.com/",
         "http:\\\\example.com/",
         "http://example.com\\@127.0.0.1/",
         "http://example.com/\r\nX-Evil: 1",
@@ -36,18 +44,32 @@ fn only_plain_absolute_http_urls_are_urls() {
         "http://example.com/\u{0}",
         "http://example.com/\u{85}",
         "http://example.com/\u{2028}",
-        "http://[::1",
-        "http://256.0.0.1/",
-        "http://1.2.3.4.5/",
     ];
-    for text in malformed {
-        assert_eq!(web_url(text), Err(UrlError::Malformed), "{text:?}");
+    for text in characters {
+        assert_eq!(web_url(text), Err(UrlError::Characters), "{text:?}");
     }
     for text in ["http://user@example.com/", "https://user:pass@example.com/", "http://:pass@example.com/"] {
         assert_eq!(web_url(text), Err(UrlError::Credentials), "{text}");
     }
     let long = format!("http://example.com/{}", "a".repeat(3_000));
     assert_eq!(web_url(&long), Err(UrlError::TooLong));
+}
+
+#[test]
+fn a_url_is_kept_as_given_but_for_what_a_paste_brings_along_and_other_alphabets() {
+    for (given, kept) in [
+        ("https://example.com", "https://example.com"),
+        ("https://EXAMPLE.com/A?b=%20", "https://EXAMPLE.com/A?b=%20"),
+        ("  https://example.com/hook \r\n", "https://example.com/hook"),
+        ("HTTP://example.com/x", "http://example.com/x"),
+        ("Https://Example.com", "https://example.com/"),
+        ("https://b\u{fc}cher.example/", "https://xn--bcher-kva.example/"),
+        ("https://example.com/caf\u{e9}", "https://example.com/caf%C3%A9"),
+    ] {
+        assert_eq!(normal_web_url(given).as_deref(), Ok(kept), "{given:?}");
+    }
+    assert_eq!(normal_web_url("https://exa mple.com"), Err(UrlError::Characters));
+    assert_eq!(normal_web_url("  "), Err(UrlError::Malformed));
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! Where webhooks may go, by the configuration.
 
+use std::collections::BTreeSet;
+
 use sandscope_config::Config;
 use sandscope_outbound::{AllowedTarget, EgressRules};
 
-/// The rules of `config` for a server that listens on `own_port`.
-pub(crate) fn egress_rules(config: &Config, own_port: u16) -> EgressRules {
+/// The rules of `config` for a server that listens on `own_ports`.
+pub(crate) fn egress_rules(config: &Config, own_ports: &BTreeSet<u16>) -> EgressRules {
     let webhooks = &config.webhooks;
     let loopback = if config.server.dev { AllowedTarget::loopback() } else { Vec::new() };
     let usual = EgressRules::default();
     EgressRules {
         allow: webhooks.allow.iter().cloned().chain(loopback).collect(),
         deny_ports: webhooks.deny_ports.clone().unwrap_or(usual.deny_ports),
-        own_port: Some(own_port),
+        own_ports: own_ports.clone(),
         proxy: webhooks.proxy.clone(),
     }
 }

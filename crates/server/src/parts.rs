@@ -22,7 +22,7 @@ use sandscope_housekeeping::HousekeepingOptions;
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, Upkeep};
 use sandscope_logs::LogsOptions;
 use sandscope_model::{Clock, Entropy, EventId, Secret};
-use sandscope_outbound::EgressGuard;
+use sandscope_outbound::{EgressGuard, Tls};
 use sandscope_sampler::{Live, SamplerOptions, SamplerStats};
 use sandscope_store::{Store, StoreOptions};
 use sandscope_system::{OsEntropy, SystemClock};
@@ -206,7 +206,7 @@ impl Parts {
     }
 
     /// Starts delivering.
-    pub(crate) fn deliver(&self, config: &Config, guard: &EgressGuard) -> Webhooks {
+    pub(crate) async fn deliver(&self, config: &Config, guard: &EgressGuard) -> anyhow::Result<Webhooks> {
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let mut options =
             WebhooksOptions::new(&self.store, clock, entropy, guard.clone(), self.tasks.clone());
@@ -217,7 +217,12 @@ impl Parts {
         };
         options.defaults.disable_after = config.webhooks.disable_after;
         options.stats = Arc::clone(&self.delivery_stats);
-        Webhooks::start(options)
+        if let Some(file) = &config.webhooks.ca_file {
+            let tls = Tls::trusting(Some(file));
+            tls.ready().await.context("[webhooks] ca_file")?;
+            options.tls = Arc::new(tls);
+        }
+        Ok(Webhooks::start(options))
     }
 
     /// Both planes on one router; `domain` is the domain reported to clients for their sandboxes.

@@ -1,6 +1,7 @@
 //! The ports of a server: reserved early, so that a start that must fail does so before it changed anything, listened
 //! on last, so that every client that can connect is served.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ pub(crate) struct Ports {
     operator: Option<TcpSocket>,
     /// Where clients will find the server.
     pub(crate) addresses: Addresses,
-    /// The port of both planes.
-    pub(crate) own: u16,
+    /// The port of both planes, and the operator's.
+    pub(crate) own: BTreeSet<u16>,
 }
 
 impl Ports {
@@ -45,7 +46,11 @@ impl Ports {
             warn_about_names(tls, &config.server.domain);
         }
         let operator = config.metrics.operator_listen.map(taken).transpose()?;
-        Ok(Self { socket, operator, addresses, own: address.port() })
+        let mut own = BTreeSet::from([address.port()]);
+        if let Some(socket) = &operator {
+            own.insert(socket.local_addr().context("cannot read the operator's port")?.port());
+        }
+        Ok(Self { socket, operator, addresses, own })
     }
 
     /// Lets clients in, to `router` and to the operator's port. Returns where they come to.

@@ -1,5 +1,6 @@
 //! A running server: built from a configuration, drained in order.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct Running {
     tls: Option<Tls>,
     addresses: Addresses,
     guard: EgressGuard,
-    own_port: u16,
+    own_ports: BTreeSet<u16>,
     _data_dir: DataDir,
     drain_timeout: Duration,
     first_key: Option<Secret>,
@@ -48,14 +49,14 @@ impl Running {
         let tls = config.server.tls().as_ref().map(Tls::load).transpose()?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
         let ports = Ports::reserve(config, tls.as_ref())?;
-        let (addresses, own_port) = (ports.addresses.clone(), ports.own);
+        let (addresses, own_ports) = (ports.addresses.clone(), ports.own.clone());
         let parts = Parts::start(config, &data_dir, planned, &tasks).await?;
-        let guard = EgressGuard::with_rules(egress_rules(config, own_port));
+        let guard = EgressGuard::with_rules(egress_rules(config, &own_ports));
         let sampler = parts.sample(config);
         parts.collect_logs();
         let export = parts.export(config).await?;
         let operator = parts.operator(config, sampler, export);
-        let webhooks = parts.deliver(config, &guard);
+        let webhooks = parts.deliver(config, &guard).await?;
         let domain = addresses.told_domain(&config.server.domain);
         let router = parts.router(config, domain, &guard, &webhooks);
         let first_key = parts.prepare(config).await?;
@@ -69,7 +70,7 @@ impl Running {
             tls,
             addresses,
             guard,
-            own_port,
+            own_ports,
             _data_dir: data_dir,
             drain_timeout,
             first_key,
@@ -96,7 +97,7 @@ impl Running {
     pub fn reload(&self, config: Result<Config, ConfigError>) {
         match config {
             Ok(config) => {
-                self.guard.replace_rules(egress_rules(&config, self.own_port));
+                self.guard.replace_rules(egress_rules(&config, &self.own_ports));
                 tracing::info!("configuration read again; where webhooks may go follows it");
             }
             Err(error) => tracing::error!(%error, "the configuration in use stays"),

@@ -52,6 +52,7 @@ pub use facts::alerts::{AlertDecision, AlertKey, AlertStep, FiringAlert};
 pub use facts::commit::{Change, NewSnapshot};
 pub use facts::deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Standing};
 pub use facts::event_pages::{EventPage, EventQuery, MAX_EXAMINED};
+pub use facts::events::Stretch;
 pub use facts::handles::{Alerts, Deliveries, EventLog, Facts};
 pub use facts::keys::{DeletedApiKey, Known, NewApiKey};
 pub use facts::ledger::{
@@ -64,7 +65,7 @@ pub use facts::seal::{SEALING_KEY_BYTES, Sealer};
 pub use facts::snapshots::SnapshotFilter;
 pub use facts::tail::{Batch, EventFeed, Heard, Tail};
 pub use facts::teams::FirstTeam;
-pub use facts::templates::{AliasOwner, DeleteTemplate};
+pub use facts::templates::DeleteTemplate;
 pub use facts::webhooks::Replaced;
 pub use failure::{Doing, Failure};
 pub use logs::Logs;

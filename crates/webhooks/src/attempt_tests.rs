@@ -156,7 +156,7 @@ async fn a_kept_connection_is_held_against_the_rules_as_they_are_now() {
     guard.replace_rules(EgressRules::default());
     assert!(guard.check_url(&url).is_ok());
     let refused = bench.attempt(&url).await;
-    assert_eq!(class(&refused), Some(ErrorClass::RequestError), "{refused:?}");
+    assert_eq!(class(&refused), Some(ErrorClass::DnsError), "{refused:?}");
     assert_eq!(connections(), [1, 1, 1]);
     // Permitted again: not by the connection of before, which is closed.
     guard.replace_rules(at_loopback());

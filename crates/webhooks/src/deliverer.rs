@@ -237,11 +237,11 @@ impl Deliverer {
                 }
                 Next::ReadLog => {
                     let limit = u32::try_from(room).unwrap_or(u32::MAX);
-                    let page = self.events.events_after(self.team_id, backlog.fetched(), limit).await?;
-                    if page.len() >= room {
+                    let read = self.events.stretch_after(self.team_id, backlog.fetched(), limit).await?;
+                    if read.more {
                         self.inbox.missed();
                     }
-                    for event in page {
+                    for event in read.events {
                         let (since, wanted) = (self.line.past(event.timestamp), config.wants(&event));
                         backlog.offer(Arc::new(event), since, wanted);
                     }

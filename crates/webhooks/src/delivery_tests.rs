@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sandscope_model::{AttemptOutcome, Clock, ErrorClass, EventType};
+use sandscope_model::{AttemptOutcome, Clock, ErrorClass, EventType, EventTypes};
 use sandscope_store::Store;
 use sandscope_store::fault::Fault;
 use sandscope_testbed::{PoisonClock, SeededEntropy};
@@ -21,7 +21,7 @@ async fn every_wanted_event_arrives_once_and_per_sandbox_in_order() {
     let receiver = ok().await;
     world.happens(0, EventType::Created).await;
     let mut webhook = world.webhook(&receiver.url()).await;
-    webhook.events = BTreeSet::from([EventType::Updated, EventType::Killed]);
+    webhook.events = EventTypes::from([EventType::Updated, EventType::Killed]);
     assert!(world.store.deliveries.update_webhook(webhook.clone()).await.unwrap());
     let webhooks = world.start();
     let mut owed = BTreeMap::<String, Vec<String>>::new();

@@ -1,6 +1,6 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use sandscope_model::{EventType, SandboxRef, Secret, WebhookOptions};
+use sandscope_model::{EventType, EventTypes, SandboxRef, Secret, WebhookOptions};
 use sandscope_testbed::SeededEntropy;
 
 use super::*;
@@ -15,7 +15,7 @@ fn webhook() -> Webhook {
         team_id: uuid::Uuid::from_u128(2).into(),
         name: "hook".to_owned(),
         url: "https://example.com/".to_owned(),
-        events: BTreeSet::from(EventType::ALL),
+        events: EventTypes::from(EventType::ALL),
         enabled: true,
         signature_secret: Secret::new("secret".to_owned()),
         previous_secret: None,

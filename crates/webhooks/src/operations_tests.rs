@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sandscope_model::{
-    Clock, EventFilter, EventType, Replay, ReplayState, RetiredSecret, Retry, Secret, Selection, Webhook,
+    Clock, EventFilter, EventType, EventTypes, Replay, ReplayState, RetiredSecret, Retry, Secret, Selection,
+    Webhook,
 };
 use sandscope_store::EventQuery;
 
@@ -110,7 +111,7 @@ async fn a_receiver_that_is_gone_is_disabled_and_that_is_told_to_others() {
     let mut webhook = world.webhook(&gone.url()).await;
     change(&world, &mut webhook, |hook| hook.events.extend(EventType::ALL)).await;
     let mut others = world.webhook(&told_to.url()).await;
-    change(&world, &mut others, |hook| hook.events = BTreeSet::from([EventType::WebhookDisabled])).await;
+    change(&world, &mut others, |hook| hook.events = EventTypes::from([EventType::WebhookDisabled])).await;
     let webhooks = world.start();
     let event = world.happens(0, EventType::Created).await;
     let received = told_to.wait_for(1).await;

@@ -41,6 +41,8 @@ pub struct WebhooksOptions {
     pub entropy: Arc<dyn Entropy>,
     /// Which targets may be dialled.
     pub guard: EgressGuard,
+    /// How receivers prove who they are.
+    pub tls: Arc<Tls>,
     /// What holds for webhooks that do not say otherwise.
     pub defaults: Defaults,
     /// Connections open at once beyond one per webhook.
@@ -67,6 +69,7 @@ impl WebhooksOptions {
             clock,
             entropy,
             guard,
+            tls: Arc::new(Tls::default()),
             defaults: Defaults::default(),
             max_connections: 256,
             tasks,
@@ -90,7 +93,7 @@ impl Webhooks {
         let stop = Stop::default();
         let (recorder, recording) =
             Recorder::start(options.attempts.clone(), &options.tasks, stop.starting.clone());
-        let (defaults, tls) = (Arc::new(options.defaults.clone()), Arc::new(Tls::default()));
+        let (defaults, tls) = (Arc::new(options.defaults.clone()), Arc::clone(&options.tls));
         let tester = Tester {
             clock: Arc::clone(&options.clock),
             entropy: Arc::clone(&options.entropy),

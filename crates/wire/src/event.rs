@@ -10,6 +10,7 @@ use sandscope_model::{
 use serde_json::{Map, Value, json};
 
 use crate::alert::number;
+use crate::json;
 use crate::time::to_second;
 
 /// Version of the rendering.
@@ -18,6 +19,11 @@ pub const VERSION: &str = "v2";
 /// The API's rendering.
 pub fn render(event: &Event) -> Value {
     Value::Object(camel_case(event, &event_data(event)))
+}
+
+/// The text of [`render`].
+pub fn render_text(event: &Event) -> String {
+    String::from_utf8(json::signed(&render(event))).unwrap_or_default()
 }
 
 /// The bytes sent to webhooks: what is signed is exactly this. An event without a number is a test and says so.
@@ -44,7 +50,7 @@ pub fn webhook_body(event: &Event, style: PayloadStyle) -> Vec<u8> {
     if event.is_test() {
         body.insert("test".to_owned(), json!(true));
     }
-    Value::Object(body).to_string().into_bytes()
+    json::signed(&Value::Object(body))
 }
 
 /// The body in the usual style of an event as the API rendered it; `None` if it is of an unknown type.
@@ -53,7 +59,7 @@ pub fn body_of_rendered(rendered: &Map<String, Value>) -> Option<Vec<u8>> {
     let data = rendered.get("eventData").cloned().unwrap_or_default();
     let mut body = rendered.clone();
     add_snake_case(&mut body, event_type, rendered, data);
-    Some(Value::Object(body).to_string().into_bytes())
+    Some(json::signed(&Value::Object(body)))
 }
 
 /// What `content-type` says of a body in this style.

@@ -4,6 +4,8 @@ use sandscope_model::{EventId, Replay as Model, ReplayId, ReplayState, Selection
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::moment::Moment;
+
 /// Body of starting a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -11,12 +13,12 @@ pub struct NewReplay {
     /// `failed` (default): what never arrived, because it ran out of attempts or the webhook was disabled. `all`: every
     /// event of the range that the webhook wants.
     pub select: Option<String>,
-    /// From which time on; the beginning of the log if not given.
+    /// From which time on (RFC 3339, seconds since 1970, or an age such as `10m`); the beginning of the log if not given.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub since: Option<Timestamp>,
-    /// Up to which time, inclusive; now if not given.
+    pub since: Option<Moment>,
+    /// Up to which time (RFC 3339, seconds since 1970, or an age such as `10m`), inclusive; now if not given.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub until: Option<Timestamp>,
+    pub until: Option<Moment>,
     /// Events per second at most, 1 to 10,000; as fast as the webhook takes them if not given.
     #[schema(minimum = 1, maximum = 10_000)]
     pub rate_per_second: Option<u32>,

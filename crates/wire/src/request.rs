@@ -54,10 +54,10 @@ pub struct NewSandbox {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 5)]
     pub webhooks: Vec<crate::webhook::WebhookCreate>,
-    /// Not there yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(ignore)]
-    pub mcp: Option<Value>,
+    /// Which MCP servers the client starts inside. The client does all the work; the server takes this and keeps nothing.
+    #[serde(default, deserialize_with = "object::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub mcp: Option<BTreeMap<String, Value>>,
     /// Not there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
@@ -76,7 +76,6 @@ impl NewSandbox {
         [
             ("volumeMounts", given(&self.volume_mounts)),
             ("iam", given(&self.iam)),
-            ("mcp", given(&self.mcp)),
             ("autoPauseMemory: false", self.auto_pause_memory == Some(false)),
             ("network.egressProxy", of_network(|n| &n.egress_proxy)),
             ("network.rules", of_network(|n| &n.rules)),

@@ -17,6 +17,7 @@ fn what_the_official_clients_send_by_default_is_supported() {
                "network":{"allowPublicTraffic":true,"maskRequestHost":"localhost:${PORT}","allowOut":[],"denyOut":["0.0.0.0/0"],"rules":{}}}),
         json!({"templateID":"base","mcp":null,"iam":null,"volumeMounts":null,"network":null,"metadata":null}),
         json!({"templateID":"base","somethingNew":1,"autoPauseMemory":true}),
+        json!({"templateID":"base","mcp":{"browserbase":{"apiKey":"k","projectId":"p"}}}),
     ];
     for body in bodies {
         assert_eq!(read(body.clone()).unsupported(), None, "{body}");
@@ -28,7 +29,6 @@ fn options_that_are_not_there_are_named() {
     let cases = [
         (json!({"volumeMounts":[{"name":"v","path":"/v"}]}), "volumeMounts"),
         (json!({"iam":{"tokens":{"a":{}}}}), "iam"),
-        (json!({"mcp":{"x":{}}}), "mcp"),
         (json!({"autoPauseMemory":false}), "autoPauseMemory: false"),
         (json!({"network":{"egressProxy":{"address":"x"}}}), "network.egressProxy"),
         (json!({"network":{"rules":{"a.b":[]}}}), "network.rules"),

@@ -65,6 +65,41 @@ for (const [kind, secret] of Object.entries({ encoded, plain })) {
     }))
 }
 
+test('the signature holds for what a framework has parsed, of every kind of event', async () => {
+  const hook = await receiver()
+  const purpose = 'parsed before it is verified'
+  const { status, body: webhook } = await request('POST', '/events/webhooks', {
+    name: purpose,
+    url: hook.url,
+    events: ['created', 'updated', 'paused', 'resumed', 'checkpointed', 'killed'].map((kind) => `sandbox.lifecycle.${kind}`),
+    filter: { metadata: { purpose } },
+    signatureSecret: plain,
+  })
+  assert.equal(status, 201, JSON.stringify(webhook))
+  try {
+    // Keys that look like array indices, which JavaScript moves to the front.
+    const sandbox = await Sandbox.create('base', { metadata: { purpose, 10: 'ten', 2: 'two', '-': 'x' }, timeoutMs: 300_000 })
+    await eventually('there are samples', async () => (await sandbox.getMetrics()).length > 0)
+    await sandbox.setTimeout(200_000)
+    await sandbox.pause()
+    const resumed = await Sandbox.connect(sandbox.sandboxId)
+    await resumed.createSnapshot()
+    await resumed.kill()
+    await eventually('all are delivered', () => new Set(hook.received.map(({ body }) => JSON.parse(body).type)).size === 6)
+    const verify = await descriptionVerifier()
+    for (const { headers, body } of hook.received) {
+      const again = JSON.stringify(JSON.parse(body))
+      assert.equal(again, String(body))
+      assert.ok(verify(plain, again, headers['e2b-signature']))
+    }
+    const killed = hook.received.map(({ body }) => JSON.parse(body)).find(({ type }) => type.endsWith('.killed'))
+    assert.ok(killed.event_data.last_samples, 'the event with the most numbers has them')
+  } finally {
+    await request('DELETE', `/events/webhooks/${webhook.id}`)
+    await hook.close()
+  }
+})
+
 test('while a secret is being changed both are good, and afterwards only the new one', () =>
   registered('standard rotation', plain, async (id, next) => {
     const verify = await descriptionVerifier()

@@ -96,6 +96,8 @@ def test_a_delivery(http, eventually, secret):
         headers, body = after()
         assert is_genuine(secret, headers, body)
         assert headers["e2b-signature"] == v1(secret, body)
+        again = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False).encode()
+        assert headers["e2b-signature"] == v1(secret, again)
         assert not is_genuine("another secret", headers, body)
         assert not is_genuine(secret, headers, body.replace(b".updated", b".created"))
 

@@ -1,6 +1,6 @@
 //! `/alerts/rules`: rules of alerts, the operator's to be read, the team's own to be made and changed as well.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
 use sandscope_model::{AlertBounds, AlertGiven, AlertRule, AlertRuleId, TeamAlertRule};

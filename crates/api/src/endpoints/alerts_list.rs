@@ -1,6 +1,6 @@
 //! `GET /alerts`: the rules, and what fires.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::Fact;
 use sandscope_store::FiringAlert;

@@ -1,6 +1,6 @@
 //! `POST /api-keys`: makes a key. The answer is the only one that ever carries it.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
 use sandscope_model::keys;

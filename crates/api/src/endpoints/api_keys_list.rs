@@ -1,6 +1,6 @@
 //! `GET /api-keys`: the team's keys, without the keys.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::key::TeamApiKey;
 

@@ -1,6 +1,6 @@
 //! `GET /events/state`: which sandboxes were in which state at a time.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sandscope_model::SandboxId;

@@ -1,6 +1,6 @@
 //! `GET /nodes` and `/nodes/{id}`: the machine, for operators.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::node::{CLUSTER_ID, NodeView};
 

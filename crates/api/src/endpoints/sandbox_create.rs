@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
@@ -20,13 +20,16 @@ use crate::body::{RawBody, parse};
 use crate::error::ApiError;
 use crate::sdk::is_before_tokens;
 use crate::segments::echo;
-use crate::{App, paths};
+use crate::{App, pairs, paths};
 
 const TIMEOUT_NOT_POSITIVE: &str = "Timeout must be greater than 0";
 const BAD_IDEMPOTENCY_KEY: &str =
     "Idempotency-Key must be 1 to 255 characters long and consist of a-z, 0-9 and -";
 const TRAFFIC_NEEDS_SECURE: &str = "network.allowPublicTraffic: false requires secure: true";
 const BAD_ENV_VAR: &str = "envVars: a name must not be empty or contain '=', and nothing may contain NUL";
+
+const MAX_RULES: usize = 256;
+const TOO_MANY_RULES: &str = "network.denyOut: must be at most 256";
 
 const MAX_WEBHOOKS: usize = 5;
 const TOO_MANY_WEBHOOKS: &str = "webhooks: must be at most 5";
@@ -141,6 +144,9 @@ fn request(new: NewSandbox, generation: Generation, headers: &HeaderMap) -> Resu
     if !secure && network.as_ref().is_some_and(|network| network.allow_public_traffic == Some(false)) {
         return Err(ApiError::bad_request(TRAFFIC_NEEDS_SECURE));
     }
+    if network.as_ref().is_some_and(|network| network.deny_out.len() > MAX_RULES) {
+        return Err(ApiError::bad_request(TOO_MANY_RULES));
+    }
     let denied = network.iter().flat_map(|network| &network.deny_out);
     if let Some(bad) = denied.into_iter().find(|text| !is_network(text)) {
         let message = format!("network.denyOut: '{}' is not an IP address or CIDR", echo(bad));
@@ -155,10 +161,13 @@ fn request(new: NewSandbox, generation: Generation, headers: &HeaderMap) -> Resu
     if !are_env_vars(&env_vars) {
         return Err(ApiError::bad_request(BAD_ENV_VAR));
     }
+    pairs::check("envVars", &env_vars, pairs::MAX_ENV_BYTES)?;
+    let metadata = new.metadata.unwrap_or_default();
+    pairs::check("metadata", &metadata, pairs::MAX_METADATA_BYTES)?;
     Ok(CreateRequest {
         template: new.template_id,
         timeout: Duration::from_secs(timeout_s),
-        metadata: new.metadata.unwrap_or_default(),
+        metadata,
         env_vars,
         secure,
         on_timeout: if new.auto_pause == Some(true) { OnTimeout::Pause } else { OnTimeout::Kill },
@@ -245,7 +254,10 @@ mod tests {
             json!({"envVars": {"": "x"}}),
             json!({"envVars": {"A=B": "x"}}),
             json!({"envVars": {"A": "\0"}}),
-            json!({"mcp": {"server": {}}}),
+            json!({"metadata": {"k": "x".repeat(16 * 1024)}}),
+            json!({"metadata": (0..129).map(|n| (n.to_string(), "")).collect::<BTreeMap<_, _>>()}),
+            json!({"envVars": {"K": "x".repeat(128 * 1024)}}),
+            json!({"network": {"denyOut": vec!["10.0.0.0/8"; 257]}}),
         ] {
             assert!(read(bad.clone(), Generation::V1).is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! `GET /sandboxes/{id}/metrics/extended`: everything the kernel knows about a sandbox now.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::details::SandboxDetails;
 

@@ -1,6 +1,6 @@
 //! `GET /events/sandboxes/{id}`: what happened to one sandbox.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! `GET /sandboxes/{id}`: one sandbox in full.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::sandbox::SandboxDetail;
 

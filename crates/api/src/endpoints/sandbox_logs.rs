@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::{LogEntry, LogLevel, SandboxId, Timestamp};
 use sandscope_store::{LogQuery, Order};

@@ -1,6 +1,6 @@
 //! `GET /sandboxes/{id}/metrics`: a sandbox's samples over a range of time.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::Timestamp;
 use sandscope_store::Aggregate;

@@ -1,6 +1,6 @@
 //! `GET /sandboxes/{id}/processes`: what runs in a sandbox, the busiest first.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::details::SandboxProcess;
 

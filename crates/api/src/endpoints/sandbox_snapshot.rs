@@ -1,6 +1,6 @@
 //! `POST /sandboxes/{id}/snapshots`: takes a snapshot of a running sandbox, which runs on.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
 use sandscope_lives::SnapshotName;
@@ -30,12 +30,27 @@ pub(crate) async fn create_snapshot(
     OptionalJson(request): OptionalJson<SandboxSnapshotRequest>,
 ) -> Result<(StatusCode, Json<SnapshotInfo>), ApiError> {
     let name = request.name.as_deref().map(|text| name(text, &caller.team.slug)).transpose()?;
+    if let Some(SnapshotName { name, .. }) = &name {
+        refuse_shipped(&app, &caller, name).await?;
+    }
     let (template, _, tag) = caller
         .lives(&app)
         .checkpoint(&caller.team, &id, name)
         .await
         .map_err(|error| of_request(&id, error, denied_in_state(&id, "snapshotted")))?;
     Ok((StatusCode::CREATED, Json(SnapshotInfo::new(&template, &caller.team.slug, &tag))))
+}
+
+/// The names that come with the server mean the same to everybody: a snapshot called `base` would replace `base` for the
+/// whole team.
+async fn refuse_shipped(app: &App, caller: &Caller, name: &str) -> Result<(), ApiError> {
+    let found = app.store.facts.template_named(caller.team.id, name).await?;
+    if found.is_none_or(|template| template.team_id.is_some()) {
+        return Ok(());
+    }
+    let message =
+        format!("the name '{name}' belongs to a template that comes with the server; choose another");
+    Err(ApiError::bad_request(message))
 }
 
 fn name(text: &str, slug: &str) -> Result<SnapshotName, ApiError> {

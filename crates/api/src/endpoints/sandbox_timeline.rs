@@ -1,6 +1,6 @@
 //! `GET /sandboxes/{id}/timeline`: when a sandbox ran and when it was paused.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::ledger::{open_execution, segments};
 use sandscope_wire::ledger::{Timeline, TimelineSegment};

@@ -1,6 +1,6 @@
 //! `GET /sandboxes`: the team's running sandboxes. Newer clients use `/v2/sandboxes`.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_store::{ListedState, Order, SandboxFilter};
 use sandscope_wire::metadata::decode_filter;

@@ -1,6 +1,6 @@
 //! `GET /v2/sandboxes`: the team's sandboxes, running and paused, in pages.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sandscope_model::Timestamp;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::SandboxId;
 use sandscope_wire::metrics::{SandboxMetric, SandboxesWithMetrics};

@@ -1,6 +1,6 @@
 //! `GET /snapshots`: the team's snapshots, newest first.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use sandscope_model::SandboxId;

@@ -1,6 +1,6 @@
 //! `GET /teams/{id}/metrics` and `…/max`: how many sandboxes a team runs, and how often it starts one, from its log.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::Timestamp;
 use sandscope_store::TeamActivity;

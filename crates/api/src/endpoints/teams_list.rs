@@ -1,6 +1,6 @@
 //! `GET /teams`: the team of the presented key.
 
-use axum::Json;
+use crate::json::Json;
 use sandscope_wire::key::Team;
 
 use crate::auth::Caller;

@@ -1,8 +1,7 @@
-//! `GET /templates/aliases/{alias}`: whether a name is taken, and by whom.
+//! `GET /templates/aliases/{alias}`: whether a name is taken, as the caller sees it.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
-use http::StatusCode;
 use sandscope_wire::template::TemplateAlias;
 
 use crate::auth::Caller;
@@ -10,9 +9,7 @@ use crate::error::ApiError;
 use crate::segments::{TemplatePath, echo};
 use crate::{App, paths};
 
-const FOREIGN: &str = "You don't have access to this template alias";
-
-/// Which template has a name. 403 if it is another team's.
+/// Which template has a name. Names are each team's own: another team's answers 404, like one that nobody has.
 #[utoipa::path(
     get,
     path = paths::TEMPLATE_ALIAS,
@@ -25,12 +22,7 @@ pub(crate) async fn get_template_alias(
     caller: Caller,
     TemplatePath(alias): TemplatePath,
 ) -> Result<Json<TemplateAlias>, ApiError> {
-    let owner = app.store.facts.template_alias(caller.team.id, &alias).await?;
-    let owner = owner.ok_or_else(|| ApiError::no_such_template(&echo(&alias)))?;
-    if !owner.own_or_public {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, FOREIGN));
-    }
-    let found = app.store.facts.resolve_template(caller.team.id, owner.template_id.as_str()).await?;
-    let public = found.is_some_and(|(template, _)| template.team_id.is_none());
-    Ok(Json(TemplateAlias { template_id: owner.template_id.to_string(), public }))
+    let found = app.store.facts.template_named(caller.team.id, &alias).await?;
+    let template = found.ok_or_else(|| ApiError::no_such_template(&echo(&alias)))?;
+    Ok(Json(TemplateAlias { template_id: template.id.to_string(), public: template.team_id.is_none() }))
 }

@@ -1,6 +1,6 @@
 //! `GET /templates/{id}`: one template with its builds.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::template::TemplateWithBuilds;
 

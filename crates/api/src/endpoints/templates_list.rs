@@ -1,6 +1,6 @@
 //! `GET /templates`, `GET /v2/templates`, `GET /default-templates`: the templates a team may use.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use sandscope_model::{Team, TemplateId};

@@ -1,14 +1,14 @@
 //! `POST /events/webhooks`: registers a webhook.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use sandscope_model::{EventType, Secret, Webhook, WebhookId, WebhookOptions};
-use sandscope_outbound::{UrlError, web_url};
+use sandscope_model::{EventType, EventTypes, Secret, Webhook, WebhookId, WebhookOptions};
+use sandscope_outbound::{UrlError, normal_web_url};
 use sandscope_wire::webhook::{WebhookCreate, WebhookDetail};
 
 use super::webhook_options;
@@ -72,14 +72,14 @@ pub(super) async fn build(
 ) -> Result<Webhook, ApiError> {
     let mut violations = Violations::default();
     violations.check_name(&new.name);
-    violations.check_url(&new.url, &app.webhook_url_check);
+    let url = violations.url(&new.url, &app.webhook_url_check);
     let events = violations.events(&new.events);
     violations.check_secret(&new.signature_secret);
     let mut webhook = Webhook {
         id,
         team_id: caller.team.id,
         name: new.name,
-        url: new.url,
+        url,
         events,
         enabled: new.enabled.unwrap_or(true),
         signature_secret: Secret::new(new.signature_secret),
@@ -104,20 +104,28 @@ impl Violations {
         }
     }
 
-    pub(super) fn check_url(&mut self, url: &str, check: &WebhookUrlCheck) {
-        match web_url(url) {
-            Err(UrlError::Malformed | UrlError::TooLong) => self.0.push(BAD_URL.to_owned()),
-            Err(reason @ UrlError::Credentials) => self.0.push(format!("url: {reason}")),
-            Ok(_) => {
-                if let Err(reason) = check(url) {
+    /// The URL as it is kept.
+    pub(super) fn url(&mut self, given: &str, check: &WebhookUrlCheck) -> String {
+        match normal_web_url(given) {
+            Ok(url) => {
+                if let Err(reason) = check(&url) {
                     self.0.push(format!("url: {reason}"));
                 }
+                url
+            }
+            Err(UrlError::Malformed) => {
+                self.0.push(BAD_URL.to_owned());
+                String::new()
+            }
+            Err(reason) => {
+                self.0.push(format!("url: {reason}"));
+                String::new()
             }
         }
     }
 
-    pub(super) fn events(&mut self, names: &[String]) -> BTreeSet<EventType> {
-        let events: BTreeSet<EventType> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    pub(super) fn events(&mut self, names: &[String]) -> EventTypes {
+        let events: EventTypes = names.iter().filter_map(|name| name.parse().ok()).collect();
         if names.is_empty() {
             self.0.push(NO_EVENTS.to_owned());
         } else if names.iter().any(|name| name.parse::<EventType>().is_err()) {
@@ -165,18 +173,18 @@ mod tests {
             ("", Some(BAD_URL)),
             ("ftp://a", Some(BAD_URL)),
             ("http:///x", Some(BAD_URL)),
-            ("http://a b", Some(BAD_URL)),
+            ("http://a b", Some("url: must not contain spaces, control characters or backslashes")),
             ("http://user@example.com", Some("url: must not contain a user name or password")),
             ("http://127.0.0.1:9/h", Some("url: the target address is not allowed")),
             ("http://a:25", Some("url: the target port is not allowed")),
         ] {
             let mut violations = Violations::default();
-            violations.check_url(url, &guarded());
+            violations.url(url, &guarded());
             assert_eq!(violations.0.first().map(String::as_str), refused, "{url}");
         }
         let mut violations = Violations::default();
-        violations.check_url(&format!("http://a/{}", "a".repeat(2_048)), &guarded());
-        assert_eq!(violations.0, [BAD_URL]);
+        violations.url(&format!("http://a/{}", "a".repeat(2_048)), &guarded());
+        assert_eq!(violations.0, ["url: must be at most 2048 bytes long"]);
     }
 
     proptest! {
@@ -187,8 +195,9 @@ mod tests {
             let guard = EgressGuard::new(Vec::new());
             let mut violations = Violations::default();
             let passes: WebhookUrlCheck = std::sync::Arc::new(|_| Ok(()));
-            violations.check_url(&url, &passes);
-            let for_its_syntax = matches!(guard.check_url(&url), Err(GuardError::Url(_)));
+            violations.url(&url, &passes);
+            let url = url.trim();
+            let for_its_syntax = matches!(guard.check_url(url), Err(GuardError::Url(_)));
             prop_assert_eq!(!violations.0.is_empty(), for_its_syntax, "{}", url);
         }
     }
@@ -197,7 +206,7 @@ mod tests {
     fn all_violations_are_told_at_once() {
         let mut violations = Violations::default();
         let refuse: WebhookUrlCheck = std::sync::Arc::new(|_| Err("loopback is not allowed".to_owned()));
-        violations.check_url("http://127.0.0.1", &refuse);
+        violations.url("http://127.0.0.1", &refuse);
         violations.events(&[]);
         let response = violations.into_result().unwrap_err();
         let text = format!("{response:?}");

@@ -1,6 +1,6 @@
 //! `GET /events/webhooks/{id}/dead-letters`: what ran out of attempts.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_wire::replay::{DeadLetter, DeadLetters};
 

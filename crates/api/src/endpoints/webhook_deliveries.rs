@@ -1,6 +1,6 @@
 //! `GET /events/webhooks/{id}/deliveries`: every try to deliver something to a webhook.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::{DeliveryId, Timestamp};
 use sandscope_store::{AttemptQuery, Order};

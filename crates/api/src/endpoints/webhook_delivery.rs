@@ -1,6 +1,6 @@
 //! `GET /events/webhooks/{id}/deliveries/{deliveryID}`: one try; `POST …/resend`: its event once more.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
 use sandscope_model::{Attempt, DeliveryId, ReplayId, ReplayState, Selection, Webhook};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::{FromRequestParts, State};
 use http::request::Parts;
 use sandscope_model::{MalformedId, TeamId, Timestamp, Webhook, WebhookId};

@@ -9,9 +9,9 @@ use sandscope_model::{
 use sandscope_wire::webhook_options::{DeliveryOptions, FilterOptions, RetryOptions};
 
 use super::webhook_create::Violations;
-use crate::App;
 use crate::error::ApiError;
 use crate::segments::echo;
+use crate::{App, pairs};
 
 const MAX_DELAYS: usize = 50;
 const MAX_DELAY_S: u32 = 7 * 24 * 3600;
@@ -66,6 +66,9 @@ async fn filter(
     if too_many.into_iter().any(|n| n > MAX_FILTERS) {
         violations.push(format!("filter: must have at most {MAX_FILTERS} entries of a kind"));
         return Ok(WebhookFilter::default());
+    }
+    if let Err(error) = pairs::check("filter.metadata", &given.metadata, pairs::MAX_METADATA_BYTES) {
+        violations.push(error.message().to_owned());
     }
     if let Some(reason) = given.reasons.iter().find(|reason| !is_reason(reason)) {
         violations.push(format!("filter.reasons: '{}' is no reason for a sandbox to end", echo(reason)));

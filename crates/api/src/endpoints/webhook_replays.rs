@@ -1,9 +1,10 @@
 //! Replays: `POST` and `GET /events/webhooks/{id}/replays`, `GET` and `DELETE …/{replayID}`.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
-use sandscope_model::{Replay as Model, ReplayId, ReplayState, Selection, Webhook};
+use sandscope_model::{Replay as Model, ReplayId, ReplayState, Selection, Webhook, when};
+use sandscope_wire::moment::Moment;
 use sandscope_wire::replay::{NewReplay, Replay};
 
 use super::webhook_get::{OwnWebhook, PartOfOwnWebhook};
@@ -41,15 +42,20 @@ pub(crate) async fn create_webhook_replay(
         Some(_) => return Err(ApiError::bad_request(BAD_SELECTION)),
     };
     let now = app.clock.now();
-    let until = new.until.unwrap_or(now);
-    if new.since.is_some_and(|since| since > until) {
+    let time = |name: &str, given: Option<Moment>| {
+        let message = || ApiError::bad_request(format!("{name} must be {}", when::FORMS));
+        given.map(|given| given.at(now).ok_or_else(message)).transpose()
+    };
+    let since = time("since", new.since)?;
+    let until = time("until", new.until)?.unwrap_or(now);
+    if since.is_some_and(|since| since > until) {
         return Err(ApiError::bad_request(BAD_RANGE));
     }
     if new.rate_per_second.is_some_and(|rate| !(1..=10_000).contains(&rate)) {
         return Err(ApiError::bad_request(BAD_RATE));
     }
     // Nothing in the range: a replay that is over before it begins.
-    let range = app.store.events.sequence_range(webhook.team_id, new.since, Some(until)).await?;
+    let range = app.store.events.sequence_range(webhook.team_id, since, Some(until)).await?;
     let (first, last) = range.unwrap_or((1, 0));
     let replay = Model {
         id: ReplayId::generate(&*app.entropy),

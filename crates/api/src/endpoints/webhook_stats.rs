@@ -1,6 +1,6 @@
 //! `GET /events/webhooks/{id}/stats`: how deliveries to a webhook went over time.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use jiff::SignedDuration;
 use sandscope_wire::delivery::{DurationStats, StatsBucket, WebhookStats};

@@ -1,6 +1,6 @@
 //! `POST /events/webhooks/{id}/test`: sends a made-up event the way real ones go.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use http::StatusCode;
 use sandscope_wire::delivery::WebhookDelivery;

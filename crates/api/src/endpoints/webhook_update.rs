@@ -1,6 +1,6 @@
 //! `PATCH /events/webhooks/{id}`: changes what is given of a webhook.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::{Secret, Webhook};
 use sandscope_store::Replaced;
@@ -65,8 +65,7 @@ async fn take_over(app: &App, change: WebhookConfiguration, webhook: &mut Webhoo
         webhook.name = name;
     }
     if let Some(url) = change.url {
-        violations.check_url(&url, &app.webhook_url_check);
-        webhook.url = url;
+        webhook.url = violations.url(&url, &app.webhook_url_check);
     }
     if let Some(names) = change.events {
         webhook.events = violations.events(&names);

@@ -1,6 +1,6 @@
 //! `GET /events/webhooks`: the team's webhooks.
 
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use sandscope_model::Webhook;
 use sandscope_wire::webhook::WebhookDetail;

@@ -109,9 +109,13 @@ async fn what_another_team_owns_does_not_exist() {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
         } else if path.ends_with("/metrics") {
             assert_eq!((answer.status, answer.body), (StatusCode::OK, serde_json::json!([])), "{path}");
-        } else if path.starts_with("/templates/aliases/") {
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
         } else {
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.body);
+        }
+    }
+    for (method, path) in paths::NOT_IMPLEMENTED {
+        if path.contains("{sandboxID}") || path.contains("{templateID}") {
+            let answer = door.ask(Some(OTHER_KEY), method, &filled(path, &sandbox, &webhook), "{}").await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.body);
         }
     }
@@ -128,12 +132,31 @@ async fn what_another_team_owns_does_not_exist() {
 #[tokio::test]
 async fn what_is_missing_says_so() {
     let door = Door::open().await;
+    let id = door.sandbox(r#"{"templateID":"base"}"#).await;
     for (method, path) in paths::NOT_IMPLEMENTED {
-        let answer = door.ask(Some(KEY), method, &path.replace(['{', '}'], ""), "").await;
+        let there = path.replace("{sandboxID}", &id).replace("{templateID}", "base").replace(['{', '}'], "");
+        let answer = door.ask(Some(KEY), method, &there, "").await;
         assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{method} {path}");
         assert_eq!(
             answer.body["message"],
             format!("{method} {path} is not implemented by this server yet").as_str()
         );
+    }
+
+    // What does not exist is said first.
+    let gone = door.sandbox(r#"{"templateID":"base"}"#).await;
+    door.ask(Some(KEY), "DELETE", &format!("/sandboxes/{gone}"), "").await;
+    let of_live_ones = paths::NOT_IMPLEMENTED
+        .iter()
+        .filter(|(_, path)| path.contains("{sandboxID}") && !path.ends_with("/record"));
+    for (method, path) in of_live_ones {
+        for (id, status) in [
+            (gone.as_str(), StatusCode::NOT_FOUND),
+            ("i00000000000000000000", StatusCode::NOT_FOUND),
+            ("UPPER", StatusCode::BAD_REQUEST),
+        ] {
+            let answer = door.ask(Some(KEY), method, &path.replace("{sandboxID}", id), "").await;
+            assert_eq!(answer.status, status, "{method} {path} {id}");
+        }
     }
 }

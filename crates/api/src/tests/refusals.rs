@@ -59,8 +59,13 @@ async fn nonsense_gets_the_right_status_and_a_sentence() {
         ("POST", "/v2/sandboxes".into(), r#"{"templateID":"base","timeout":9223372036854775807}"#),
         ("POST", "/v2/sandboxes".into(), r#"{"templateID":"base","timeout":1e400}"#),
         ("POST", "/v2/sandboxes".into(), r#"{"templateID":"base","metadata":{"a":1}}"#),
+        ("POST", "/v2/sandboxes".into(), r#"{"templateID":"base","mcp":["x"]}"#),
         ("GET", "/sandboxes/undefined".into(), ""),
         ("GET", "/sandboxes/a-b-c".into(), ""),
+        ("GET", "/sandboxes/UPPER".into(), ""),
+        ("GET", "/sandboxes/-a".into(), ""),
+        ("POST", at("/snapshots"), r#"{"name":"base"}"#),
+        ("POST", at("/snapshots"), r#"{"name":"acme/Base:v2"}"#),
         ("GET", "/sandboxes/%ff".into(), ""),
         ("POST", at("/connect"), ""),
         ("POST", at("/connect"), r#"{"timeout":-1}"#),
@@ -155,6 +160,37 @@ async fn nonsense_gets_the_right_status_and_a_sentence() {
         let _ = writeln!(log, "{method} {path} {body}\n    {} {message}", answer.status.as_u16());
     }
     insta::assert_snapshot!(log);
+}
+
+#[tokio::test]
+async fn a_parameter_that_nothing_reads_is_refused_or_named() {
+    let door = Door::open().await;
+    let ask = async |path: &str| door.ask(Some(KEY), "GET", path, "").await;
+    for (path, name) in [
+        ("/usage?groupBy=template", "groupBy"),
+        ("/events/state?at=0&when=1", "when"),
+        ("/alerts?x=%1b", "x"),
+    ] {
+        let answer = ask(path).await;
+        assert_is_error(&answer);
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("there is no query parameter '{name}' here; ")), "{message}");
+    }
+    for (path, ignored) in [
+        ("/events/sandboxes?type=x&limit=1", Some("type")),
+        ("/v2/sandboxes?states=running&state=running&a%0ab=1", Some("states,a?b")),
+        ("/events/sandboxes?types[]=sandbox.lifecycle.created&types[]=sandbox.lifecycle.killed", None),
+        ("/v2/sandboxes?state%5B%5D=running", None),
+        ("/v2/sandboxes", None),
+    ] {
+        let answer = ask(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        let header = answer.headers.get("x-ignored-parameters").map(|value| value.to_str().unwrap());
+        assert_eq!(header, ignored, "{path}");
+    }
+    // The key comes first.
+    let without = door.ask(None, "GET", "/usage?groupBy=template", "").await;
+    assert_eq!(without.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -208,3 +208,31 @@ async fn a_sandbox_is_made_with_webhooks_of_its_own_that_hear_of_its_beginning()
         assert_eq!(ask(&door, "POST", "/v2/sandboxes", &body).await.0, StatusCode::BAD_REQUEST, "{body}");
     }
 }
+
+#[tokio::test]
+async fn types_stay_in_the_order_given_and_urls_lose_what_a_paste_brought_along() {
+    let door = Door::open().await;
+    let types = json!(["sandbox.lifecycle.paused", "sandbox.lifecycle.created", "sandbox.lifecycle.paused"]);
+    let new = json!({"name": "n", "url": " Https://b\u{fc}cher.example/hook\n", "events": types, "signatureSecret": "s"});
+    let (status, made) = ask(&door, "POST", "/events/webhooks", &new).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let path = format!("/events/webhooks/{}", made["id"].as_str().unwrap());
+    for shown in [made, ask(&door, "GET", &path, &json!(null)).await.1] {
+        assert_eq!(shown["events"], json!(["sandbox.lifecycle.paused", "sandbox.lifecycle.created"]));
+        assert_eq!(shown["url"], "https://xn--bcher-kva.example/hook");
+    }
+}
+
+#[tokio::test]
+async fn replays_take_the_times_that_events_take() {
+    let door = Door::open().await;
+    let path = format!("/events/webhooks/{}/replays", door.webhook().await);
+    for since in [json!("1970-01-01T00:00:01Z"), json!(1), json!("1"), json!("10m"), json!(null)] {
+        let (status, answer) = ask(&door, "POST", &path, &json!({"select": "all", "since": since})).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{since}: {answer}");
+    }
+    let (status, answer) = ask(&door, "POST", &path, &json!({"since": "yesterday"})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.starts_with("since must be a time (RFC 3339)"), "{message}");
+}

@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sandscope_model::Secret;
 use sandscope_outbound::{AllowedTarget, ProxyAddress};
 
-use crate::kind::{delays, hours_or_never, keys, ports, proxy, seconds, targets};
+use crate::kind::{delays, hours_or_never, keys, optional_file, ports, proxy, seconds, targets};
 use crate::setting::section;
 
 section! {
@@ -31,6 +32,9 @@ section! {
         /// HTTP proxy through which webhooks go: http://proxy.internal:3128
         proxy: Option<ProxyAddress> = proxy(),
             key "proxy", flag "webhook-proxy" "URL", env "SANDSCOPE_WEBHOOK_PROXY";
+        /// Authority (PEM) of receivers to trust beside the system's
+        ca_file: Option<PathBuf> = optional_file(), key "ca_file", flag "webhook-ca-file" "FILE",
+            env "SANDSCOPE_WEBHOOK_CA_FILE";
         /// Key that encrypts webhooks' secrets, then earlier keys; generated and kept in the
         /// data directory if not given
         sealing_keys: Vec<Secret> = keys(), key "sealing_keys", env "SANDSCOPE_SEALING_KEYS";

@@ -4,7 +4,7 @@
 //! preference, or else the log itself; several reasons or types are read side by side and merged. Times are turned
 //! into a range of numbers first, by the blocks' earliest and latest times. What the index does not decide is looked
 //! at event by event, and of those at most [`MAX_EXAMINED`] for one page: such a page may be short or empty and still
-//! say that there is more.
+//! say that there is more. So may one whose events' labels have grown past a bound in bytes.
 //!
 //! A position is the number of an event. Positions never move, so that pages neither skip nor repeat whatever is
 //! committed meanwhile. A page is read from one snapshot of the store.
@@ -17,7 +17,7 @@ use sandscope_model::{
     Visibility,
 };
 
-use crate::facts::events::{BLOCK, COLUMNS, decode};
+use crate::facts::events::{BLOCK, COLUMNS, MAX_BYTES_AT_ONCE, decode, n_label_bytes};
 use crate::sqlite::row::{Cells, Columns, first, integer};
 use crate::{EventLog, Order, StoreError};
 
@@ -186,10 +186,11 @@ fn read(connection: &Connection, team: TeamId, query: &EventQuery) -> Result<Eve
     let values = params![team_id, low, high, text.or(template), if examines { 0 } else { *offset }];
     let columns = Columns::of(&statement, "events");
     let mut rows = statement.query(values)?;
-    let mut n_examined = 0;
+    let (mut n_examined, mut n_bytes) = (0, 0);
     while let Some(row) = rows.next()? {
         let event = decode(&mut Cells::new(row, &columns), team)?;
-        if page.events.len() >= *limit as usize || n_examined >= MAX_EXAMINED {
+        if page.events.len() >= *limit as usize || n_examined >= MAX_EXAMINED || n_bytes >= MAX_BYTES_AT_ONCE
+        {
             // There is one more: the next page starts before it.
             page.has_more = true;
             page.position = if ascending { event.sequence - 1 } else { event.sequence + 1 };
@@ -203,6 +204,7 @@ fn read(connection: &Connection, team: TeamId, query: &EventQuery) -> Result<Eve
             skip -= 1;
             continue;
         }
+        n_bytes += n_label_bytes(&event);
         page.events.push(event);
     }
     Ok(page)

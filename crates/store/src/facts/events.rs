@@ -9,7 +9,7 @@ use sandscope_model::{
 };
 
 use crate::facts::forms::event::{EventForm, VERSION};
-use crate::sqlite::row::{Cells, all, exists, first, integer, to_json};
+use crate::sqlite::row::{Cells, Columns, all, exists, first, integer, to_json};
 use crate::{EventLog, StoreError};
 
 /// Events of which the earliest and the latest time are kept together.
@@ -143,6 +143,23 @@ fn subject(subject: &Subject) -> Option<String> {
     }
 }
 
+/// Labels that are read at once, in bytes. Events are small but for these, and some were made before there was a bound.
+pub(crate) const MAX_BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
+
+/// Bytes of an event's labels.
+pub(crate) fn n_label_bytes(event: &Event) -> usize {
+    event.metadata().iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Events that follow each other in a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// Whether there may be more: it ended at a bound in number or in bytes.
+    pub more: bool,
+}
+
 impl EventLog {
     /// The events that follow `after_sequence` in the team's log, oldest first.
     ///
@@ -154,6 +171,19 @@ impl EventLog {
         after_sequence: u64,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
+        Ok(self.stretch_after(team, after_sequence, limit).await?.events)
+    }
+
+    /// The same, and whether there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn stretch_after(
+        &self,
+        team: TeamId,
+        after_sequence: u64,
+        limit: u32,
+    ) -> Result<Stretch, StoreError> {
         let op = move |connection: &Connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM events
@@ -161,7 +191,20 @@ impl EventLog {
                  ORDER BY sequence LIMIT ?3"
             );
             let values = params![team.as_uuid().as_bytes(), integer(after_sequence), limit];
-            all(connection.prepare_cached(&sql)?, values, "events", |cells| decode(cells, team))
+            let mut n_bytes = 0;
+            let mut statement = connection.prepare_cached(&sql)?;
+            let columns = Columns::of(&statement, "events");
+            let mut rows = statement.query(values)?;
+            let mut events = Vec::new();
+            while n_bytes < MAX_BYTES_AT_ONCE
+                && let Some(row) = rows.next()?
+            {
+                let event = decode(&mut Cells::new(row, &columns), team)?;
+                n_bytes += n_label_bytes(&event);
+                events.push(event);
+            }
+            let more = events.len() as u64 >= u64::from(limit) || n_bytes >= MAX_BYTES_AT_ONCE;
+            Ok(Stretch { events, more })
         };
         self.file().read(op).await
     }

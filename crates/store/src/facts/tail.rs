@@ -24,6 +24,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use crate::EventLog;
 use crate::committed::CommittedCounts;
 use crate::error::StoreError;
+use crate::facts::events::Stretch;
 use crate::feed::FEED;
 pub use positions::Batch;
 use positions::{Positions, Step};
@@ -130,9 +131,9 @@ impl Tail {
                     positions.list(self.log.ends().await?.into_keys());
                 }
                 Step::Read { team_id, after } => {
-                    let events = self.log.events_after(team_id, after, max.max(1)).await?;
+                    let Stretch { events, more } = self.log.stretch_after(team_id, after, max.max(1)).await?;
                     let found = events.into_iter().map(|event| (event.sequence, Arc::new(event)));
-                    if let Some(batch) = positions.read(team_id, max, found.collect()) {
+                    if let Some(batch) = positions.read(team_id, more, found.collect()) {
                         return Ok(Some(batch));
                     }
                 }

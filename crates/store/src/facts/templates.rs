@@ -10,15 +10,6 @@ use crate::{Facts, StoreError};
 /// The tag a reference without one means.
 const DEFAULT_TAG: &str = "default";
 
-/// Whose a name is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AliasOwner {
-    /// The template of that name.
-    pub template_id: TemplateId,
-    /// Whether the asking team may use it: its own, or shipped with the server.
-    pub own_or_public: bool,
-}
-
 /// What came of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeleteTemplate {
@@ -130,25 +121,36 @@ pub(crate) fn insert_build(
     Ok(())
 }
 
-/// The template a reference means to the team: its own by id, its own by name, then the shipped ones likewise.
+/// The template a reference means to the team: what has that id, then the shipped one of that name, then the team's own.
+/// A shipped name always means the shipped template; the team's own of that name, if an earlier version let it be made, is
+/// `slug/name`.
 fn find(
     connection: &Connection,
     team: TeamId,
     reference: &Reference<'_>,
 ) -> Result<Option<Template>, StoreError> {
-    let own_sql = format!(
-        "SELECT {TEMPLATE_COLUMNS} FROM teams t JOIN templates m ON m.team_no = t.no
-         WHERE t.id = ?1 AND (m.id = ?2 OR m.name = ?2) AND (?3 IS NULL OR t.slug = ?3)
-         ORDER BY m.id = ?2 DESC LIMIT 1"
-    );
-    let values = params![team.as_uuid().as_bytes(), reference.name, reference.slug];
-    let own = first(connection.prepare_cached(&own_sql)?, values, "templates", decode_template)?;
-    if own.is_some() || reference.slug.is_some() {
-        return Ok(own);
+    let select = |condition: &str| {
+        format!(
+            "SELECT {TEMPLATE_COLUMNS} FROM templates m LEFT JOIN teams t ON t.no = m.team_no WHERE {condition}"
+        )
+    };
+    let Reference { slug, name, .. } = reference;
+    let id = team.as_uuid().as_bytes();
+    let by_id = select("m.id = ?2 AND (t.id = ?1 OR m.team_no IS NULL) AND (?3 IS NULL OR t.slug = ?3)");
+    let found =
+        first(connection.prepare_cached(&by_id)?, params![id, name, slug], "templates", decode_template)?;
+    if found.is_some() {
+        return Ok(found);
     }
-    let shipped_sql = "SELECT m.id, NULL AS team_id, m.name, m.kind, m.created_at FROM templates m
-         WHERE m.team_no IS NULL AND (m.id = ?1 OR m.name = ?1) ORDER BY m.id = ?1 DESC LIMIT 1";
-    first(connection.prepare_cached(shipped_sql)?, [reference.name], "templates", decode_template)
+    if slug.is_none() {
+        let shipped = select("m.team_no IS NULL AND m.name = ?1");
+        let found = first(connection.prepare_cached(&shipped)?, [name], "templates", decode_template)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    let own = select("t.id = ?1 AND m.name = ?2 AND (?3 IS NULL OR t.slug = ?3)");
+    first(connection.prepare_cached(&own)?, params![id, name, slug], "templates", decode_template)
 }
 
 fn tagged_build(
@@ -228,8 +230,8 @@ impl Facts {
         self.file().write(op).await
     }
 
-    /// What a reference (`id`, `name` or `slug/name`, each with an optional `:tag`) means to the team: its own
-    /// templates before the shipped ones, never another team's.
+    /// What a reference (`id`, `name` or `slug/name`, each with an optional `:tag`) means to the team: a
+    /// shipped name always means the shipped template, and another team's templates are never meant.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
@@ -269,23 +271,17 @@ impl Facts {
         self.file().read(op).await
     }
 
-    /// Whose a template name is (`name` or `slug/name`); the asking team's own comes first, then the shipped one.
+    /// The template that a name (`name` or `slug/name`) means to the team. Another team's name answers as one that nobody
+    /// has: names are each team's own, so it is free.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub async fn template_alias(&self, team: TeamId, name: &str) -> Result<Option<AliasOwner>, StoreError> {
+    pub async fn template_named(&self, team: TeamId, name: &str) -> Result<Option<Template>, StoreError> {
         let name = name.to_owned();
         let op = move |connection: &Connection| {
-            let Reference { slug, name, .. } = Reference::parse(&name);
-            let statement = connection.prepare_cached(
-                "SELECT m.id, m.team_no IS NULL OR t.id = ?1 AS own_or_public
-                 FROM templates m LEFT JOIN teams t ON t.no = m.team_no
-                 WHERE m.name = ?2 AND (?3 IS NULL OR t.slug = ?3)
-                 ORDER BY t.id IS ?1 DESC, m.team_no IS NULL DESC, m.created_at LIMIT 1",
-            )?;
-            first(statement, params![team.as_uuid().as_bytes(), name, slug], "templates", |cells| {
-                Ok(AliasOwner { template_id: cells.id("id")?, own_or_public: cells.plain("own_or_public")? })
-            })
+            let reference = Reference::parse(&name);
+            let found = find(connection, team, &reference)?;
+            Ok(found.filter(|template| template.name.as_deref() == Some(reference.name)))
         };
         self.file().read(op).await
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sandscope_model::{
     AlertBy, AlertChange, AlertNotice, AlertRule, Attempt, AttemptOutcome, ErrorClass, EventDraft, EventType,
-    Exception, Fact, Ordering, PayloadStyle, Replay, ReplayState, RetiredSecret, Retry, Sandbox, SandboxId,
-    SandboxRef, Secret, Selection, Subject, TeamAlertRule, Webhook, WebhookChange, WebhookFilter,
+    EventTypes, Exception, Fact, Ordering, PayloadStyle, Replay, ReplayState, RetiredSecret, Retry, Sandbox,
+    SandboxId, SandboxRef, Secret, Selection, Subject, TeamAlertRule, Webhook, WebhookChange, WebhookFilter,
     WebhookHealth, WebhookId, WebhookNotice, WebhookOptions,
 };
 use sandscope_store::{AlertDecision, AlertKey, AlertStep, DeliveryProgress, FiringAlert, ReplayStep};
@@ -35,7 +35,7 @@ fn webhook(writer: &Writer, n: u64, options: WebhookOptions) -> Webhook {
         team_id: writer.team.id,
         name: format!("hook {n}"),
         url: format!("https://example.com/hooks/{n}?a=b"),
-        events: BTreeSet::from([EventType::Created, EventType::Killed]),
+        events: EventTypes::from([EventType::Created, EventType::Killed]),
         enabled: true,
         signature_secret: Secret::new(format!("secret-{n}-{}", "s".repeat(24))),
         previous_secret: None,

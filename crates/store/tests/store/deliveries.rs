@@ -1,13 +1,13 @@
 //! Webhooks, their progress and their attempts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
 use crate::support::{House, at, uuid};
 use sandscope_model::{
-    Attempt, AttemptOutcome, ErrorClass, EventType, Exception, Replay, ReplayState, Secret, Selection, Team,
-    Webhook, WebhookId, WebhookOptions,
+    Attempt, AttemptOutcome, ErrorClass, EventType, EventTypes, Exception, Replay, ReplayState, Secret,
+    Selection, Team, Webhook, WebhookId, WebhookOptions,
 };
 use sandscope_store::{
     AttemptQuery, DeliveryProgress, Order, ReplayStep, Sealer, StatsBucket, Store, StoreOptions,
@@ -19,7 +19,7 @@ pub(crate) fn webhook(team: &Team) -> Webhook {
         team_id: team.id,
         name: "hook".to_owned(),
         url: "https://example.com/hook".to_owned(),
-        events: BTreeSet::from([EventType::Created, EventType::Killed]),
+        events: EventTypes::from([EventType::Created, EventType::Killed]),
         enabled: true,
         signature_secret: Secret::new("s".repeat(32)),
         previous_secret: None,

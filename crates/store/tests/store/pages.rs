@@ -218,3 +218,40 @@ async fn what_retention_removed_is_named_and_not_passed_over_in_silence() {
     let nobody = house.store.events.event_page(team("nobody").id, ascending(None)).await;
     assert_eq!(nobody, Err(StoreError::UnknownTeam));
 }
+
+/// Labels had no bound once, and what was stored then is still there.
+#[tokio::test]
+async fn pages_end_at_a_bound_in_bytes_as_well_and_skip_nothing() {
+    let house = House::new().await;
+    let mut sandbox = sandbox(&house.team, 0);
+    sandbox.spec.metadata = BTreeMap::from([("k".to_owned(), "x".repeat(1024 * 1024))]);
+    house.store.facts.admit_sandbox(&sandbox, 100, None).await.unwrap();
+    let mut log = Vec::new();
+    for second in 0..10 {
+        let draft = draft(&sandbox, EventType::Updated, at(second));
+        let change = Change { sandbox: sandbox.clone(), event: Some(draft), snapshot: None };
+        sandbox.generation += 1;
+        log.push(house.store.facts.commit(change).await.unwrap().unwrap().sequence);
+    }
+    for order in [Order::Asc, Order::Desc] {
+        let mut query = EventQuery { limit: 100, order, ..EventQuery::default() };
+        let mut seen = Vec::new();
+        loop {
+            let page = page(&house, &query).await;
+            assert!(page.events.len() <= 4, "{} events of a mebibyte at once", page.events.len());
+            seen.extend(page.events.iter().map(|event| event.sequence));
+            query.position = Some(page.position);
+            if !page.has_more {
+                break;
+            }
+        }
+        if order == Order::Desc {
+            seen.reverse();
+        }
+        assert_eq!(seen, log);
+    }
+    let first = house.store.events.stretch_after(house.team.id, 0, 100).await.unwrap();
+    assert!(first.more && first.events.len() <= 4);
+    let rest = house.store.events.stretch_after(house.team.id, log[7], 100).await.unwrap();
+    assert!(!rest.more && rest.events.len() == 2);
+}

@@ -93,7 +93,10 @@ mod tests {
     fn what_was_not_read_is_like_what_was() {
         assert_eq!(share(LIST, Some(4_000), &owners(), 2), [2_000 * LOCK_BYTES, 1_000 * LOCK_BYTES]);
         let others = "9: POSIX ADVISORY READ 5 08:01:5 0 EOF\n".repeat(60);
-        assert_eq!(share(&(LIST.to_owned() + &others), Some(1 << 30), &owners(), 2), [2 * LOCK_BYTES, LOCK_BYTES]);
+        assert_eq!(
+            share(&(LIST.to_owned() + &others), Some(1 << 30), &owners(), 2),
+            [2 * LOCK_BYTES, LOCK_BYTES]
+        );
         let slabs =
             "slabinfo - version: 2.1\nfile_lock_ctx 1 2 3\nfile_lock_cache     42     63    192   21    1\n";
         assert_eq!(count(slabs), Some(42));

@@ -1,8 +1,6 @@
 //! Kinds of events inside stored JSON: by name, where the log itself has their codes.
 
-use std::collections::BTreeSet;
-
-use sandscope_model::EventType;
+use sandscope_model::{EventType, EventTypes};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,14 +24,14 @@ impl<'de> Deserialize<'de> for KindForm {
 /// The kinds a webhook subscribes to.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct KindsForm(BTreeSet<KindForm>);
+pub(crate) struct KindsForm(Vec<KindForm>);
 
 impl KindsForm {
-    pub(crate) fn of(kinds: &BTreeSet<EventType>) -> Self {
+    pub(crate) fn of(kinds: &EventTypes) -> Self {
         Self(kinds.iter().copied().map(KindForm).collect())
     }
 
-    pub(crate) fn into_kinds(self) -> BTreeSet<EventType> {
+    pub(crate) fn into_kinds(self) -> EventTypes {
         self.0.into_iter().map(|KindForm(kind)| kind).collect()
     }
 }

@@ -106,10 +106,10 @@ impl<E> Positions<E> {
     }
 
     /// The log has `found` behind the team's position, asked for at most `max` after [`Step::Read`].
-    pub(super) fn read(&mut self, team: TeamId, max: u32, found: Vec<(u64, E)>) -> Option<Batch<E>> {
+    pub(super) fn read(&mut self, team: TeamId, more: bool, found: Vec<(u64, E)>) -> Option<Batch<E>> {
         let position = self.teams.get_mut(&team)?;
-        // Less than asked for is all there was when it was read, and what came later is heard.
-        position.is_behind = found.len() as u64 >= u64::from(max.max(1));
+        // Without more it is all there was when it was read, and what came later is heard.
+        position.is_behind = more;
         let (first, last) = (found.first()?.0, found.last()?.0);
         let after = std::mem::replace(&mut position.after, last);
         let n_lost = first.saturating_sub(after + 1);

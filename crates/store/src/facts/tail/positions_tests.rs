@@ -98,8 +98,9 @@ impl World {
             Step::Read { team_id, after } => {
                 let numbers = self.log.get(&team_id).map(|(numbers, _)| numbers);
                 let following = numbers.into_iter().flatten().filter(|number| **number > after);
-                let found = following.take(max as usize).map(|number| (*number, *number)).collect();
-                if let Some(batch) = self.reader.read(team_id, max, found) {
+                let found: Vec<_> = following.take(max as usize).map(|number| (*number, *number)).collect();
+                let more = found.len() >= max as usize;
+                if let Some(batch) = self.reader.read(team_id, more, found) {
                     self.check(&batch);
                 }
             }
