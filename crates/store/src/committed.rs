@@ -23,9 +23,9 @@ pub struct CommittedCounts {
 impl CommittedStats {
     pub(crate) fn count(&self, event: &Event) {
         let kind = event.event_type();
-        add(EventType::ALL.iter().zip(&self.by_type).find(|(one, _)| **one == kind));
+        add(&EventType::ALL, &self.by_type, kind);
         if let Some(reason) = event.kill_reason() {
-            add(KillReason::ALL.iter().zip(&self.by_reason).find(|(one, _)| **one == reason));
+            add(&KillReason::ALL, &self.by_reason, reason);
         }
     }
 
@@ -38,8 +38,8 @@ impl CommittedStats {
     }
 }
 
-fn add<T>(found: Option<(T, &AtomicU64)>) {
-    if let Some((_, count)) = found {
+fn add<T: PartialEq + Copy>(all: &[T], counts: &[AtomicU64], which: T) {
+    if let Some((_, count)) = all.iter().zip(counts).find(|(one, _)| **one == which) {
         count.fetch_add(1, Ordering::Relaxed);
     }
 }

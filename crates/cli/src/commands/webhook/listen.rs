@@ -50,7 +50,7 @@ pub(super) async fn run(
                 let about = event.sandbox_id.as_deref().unwrap_or("-");
                 match format {
                     Format::Pretty => {
-                        output::line(printable(&format!("{}  {about}  {outcome}", event.event_type)))?
+                        output::line(printable(&format!("{}  {about}  {outcome}", event.event_type)))?;
                     }
                     Format::Json => output::line(json!({ "event": event, "outcome": outcome }))?,
                 }
