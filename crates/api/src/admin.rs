@@ -7,6 +7,7 @@ use http::request::Parts;
 use sandscope_model::keys::hash;
 
 use crate::App;
+use crate::auth::KeyShown;
 use crate::error::ApiError;
 
 const HEADER: &str = "x-admin-token";
@@ -27,6 +28,10 @@ impl FromRequestParts<App> for Admin {
         let presented = parts.headers.get(HEADER).ok_or_else(|| ApiError::unauthorized(NONE))?;
         let token = app.admin_token.as_ref().ok_or_else(|| ApiError::unauthorized(UNSET))?;
         let presented = presented.to_str().unwrap_or_default().trim();
-        if hash(presented) == hash(token.expose()) { Ok(Self) } else { Err(ApiError::unauthorized(UNKNOWN)) }
+        if hash(presented) != hash(token.expose()) {
+            return Err(ApiError::unauthorized(UNKNOWN));
+        }
+        KeyShown::set_in(&parts.extensions);
+        Ok(Self)
     }
 }

@@ -7,8 +7,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
+use http::Extensions;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sandscope_lives::Lives;
@@ -34,6 +36,30 @@ const MAX_REQUEST_ID: usize = 128;
 /// Where a request came from: the server of the router sets this extension of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddress(pub IpAddr);
+
+/// Whether a request carried a key that is one: the server of the router sets this extension of the request, to know
+/// whom it keeps room for.
+#[derive(Debug, Clone, Default)]
+pub struct KeyShown(Arc<AtomicBool>);
+
+impl KeyShown {
+    /// The key is right.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Says so to whoever asked for it with the request.
+    pub fn set_in(extensions: &Extensions) {
+        if let Some(shown) = extensions.get::<Self>() {
+            shown.set();
+        }
+    }
+}
 
 /// The team whose key a request carries. An endpoint that takes one refuses everybody else.
 #[derive(Debug)]
@@ -71,6 +97,7 @@ impl FromRequestParts<App> for Caller {
         let found = app.store.facts.authenticate(keys::hash(key)).await?;
         let (team, key_id) = found.ok_or_else(|| ApiError::unauthorized(UNKNOWN))?;
         app.store.facts.touch_api_key(key_id, app.clock.now());
+        KeyShown::set_in(&parts.extensions);
         let origin = origin(parts, key_id);
         Ok(Self { team, key: Secret::new(key.to_owned()), origin })
     }

@@ -43,7 +43,7 @@ use axum::Router;
 use axum::routing::get;
 
 pub use app::{ApiOptions, NodeReader, WebhookTester, WebhookUrlCheck};
-pub use auth::RemoteAddress;
+pub use auth::{KeyShown, RemoteAddress};
 pub use body::{BODY_TIMEOUT, MAX_BODY_BYTES};
 pub use event_readers::{Hangup, StreamOptions};
 pub use health::Health;

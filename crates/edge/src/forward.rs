@@ -118,12 +118,18 @@ fn admit(
             Some(given) => is_same(given, token),
             None => is_signed(edge, sandbox, request),
         };
+        if allowed {
+            (edge.key_shown)(request.extensions());
+        }
         return Ok(if allowed { Waking::Allowed } else { Waking::Refused });
     }
     let Some(token) = &sandbox.spec.traffic_access_token else { return Ok(Waking::Allowed) };
     let sleeps = matches!(sandbox.state.name(), StateName::Paused | StateName::Pausing);
     match token_given(headers, TRAFFIC_TOKEN) {
-        Some(given) if is_same(given, token) => Ok(Waking::Allowed),
+        Some(given) if is_same(given, token) => {
+            (edge.key_shown)(request.extensions());
+            Ok(Waking::Allowed)
+        }
         _ if sleeps && sandbox.spec.auto_resume => Err(Answer::may_not_resume(target, TRAFFIC_TOKEN)),
         given => {
             let fault = if given.is_some() { "invalid" } else { "missing" };

@@ -69,6 +69,8 @@ pub struct EdgeOptions {
     pub domain: String,
     /// What the operator asks the control plane with: it stays outside.
     pub admin_token: Option<Secret>,
+    /// What is told of a request that carried the right token or signature.
+    pub key_shown: fn(&http::Extensions),
     /// Which paths the control plane has and the agent has not.
     pub is_control_path: IsControlPath,
 }
@@ -87,6 +89,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     domain: String,
     admin_token: Option<Secret>,
+    key_shown: fn(&http::Extensions),
     is_control_path: IsControlPath,
     connections: Connections,
     finder: Finder,
@@ -95,7 +98,7 @@ struct Inner {
 impl Edge {
     /// An edge that answers for `<port>-<sandbox id>.<domain>`, the `E2b-Sandbox-*` headers and signed URLs.
     pub fn new(options: EdgeOptions) -> Self {
-        let EdgeOptions { lives, clock, domain, admin_token, is_control_path } = options;
+        let EdgeOptions { lives, clock, domain, admin_token, key_shown, is_control_path } = options;
         let (connections, finder) = (Connections::new(MAX_CONNECTIONS), Finder::new());
         Self {
             inner: Arc::new(Inner {
@@ -103,6 +106,7 @@ impl Edge {
                 clock,
                 domain,
                 admin_token,
+                key_shown,
                 is_control_path,
                 connections,
                 finder,

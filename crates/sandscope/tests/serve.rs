@@ -51,6 +51,33 @@ async fn a_first_start_on_a_taken_port_does_not_waste_the_first_key() -> Result<
 }
 
 #[tokio::test]
+async fn connections_without_a_key_do_not_keep_out_those_who_have_one() -> Result<()> {
+    if server::skip_without_root("a crowd at the door") {
+        return Ok(());
+    }
+    // Nobody's place becomes free by itself for longer than this test may take.
+    let bounds = ["--max-connections", "96", "--max-keyless-connections", "48", "--header-timeout-s", "600"];
+    let mut server = Server::start_with(&bounds).await?;
+    let address = server.environment().get("E2B_API_URL").context("no address")?.clone();
+    let address: std::net::SocketAddr = address.trim_start_matches("http://").parse()?;
+    let mut silent = Vec::new();
+    for n in 0..240_u8 {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        // One address first, then some.
+        let from = if n < 120 { 2 } else { 2 + n % 8 };
+        socket.bind(([127, 0, 0, from], 0).into())?;
+        silent.push(tokio::time::timeout(BOUND, socket.connect(address)).await??);
+        if n % 40 == 39 {
+            tokio::time::timeout(BOUND, server.client()?.sandboxes("running", 1))
+                .await
+                .context("kept out")??;
+        }
+    }
+    drop(silent);
+    server.stop_softly().await
+}
+
+#[tokio::test]
 async fn a_key_made_beside_a_running_server_lets_in_until_it_is_deleted() -> Result<()> {
     if server::skip_without_root("keys beside a running server") {
         return Ok(());

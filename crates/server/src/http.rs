@@ -8,13 +8,15 @@
 //! A peer has `header_timeout` for the handshake and for each request's head, also on a kept connection, and may keep
 //! an HTTP/2 connection with nothing under way for as long, so an idle or dripping one cannot hold its permit for long.
 //! While no more than an eighth of the permits are left, kept connections are closed as soon as they have nothing under
-//! way: new clients are served first. While every permit is taken, new connections wait in the kernel's queue. A head
-//! above `MAX_HEAD_BYTES` is refused with the API's JSON. Each request carries where it came from (`remote`).
+//! way, and those over which no key of ours has come are ended (`keyless`): new clients are served first. While every
+//! permit is taken, new connections wait in the kernel's queue. An address has a bounded share of the connections without
+//! a key. A head above `MAX_HEAD_BYTES` is refused with the API's JSON. Each request carries where it came from (`remote`).
 //! Dropping [`Http`] ends every connection.
 
 mod activity;
 mod connection;
 mod head;
+mod keyless;
 mod remote;
 mod tls;
 mod unread;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use connection::Connections;
+use keyless::Keyless;
 
 #[cfg(test)]
 pub(crate) use head::{MAX_HEAD_BYTES, MAX_HEADERS};
@@ -53,6 +56,8 @@ const CROWDED_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Limits {
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections at once of one address that shows no key.
+    pub max_keyless: usize,
     /// Time for a request's head.
     pub header_timeout: Duration,
 }
@@ -82,17 +87,19 @@ impl Http {
         let router =
             router.layer(middleware::from_fn(head::refuse)).layer(middleware::from_fn(unread::settle));
         let crowded = watch::Sender::new(());
+        let trusted_proxies: Arc<[IpNet]> = trusted_proxies.into();
+        let keyless = Keyless::new(limits.max_keyless, Arc::clone(&trusted_proxies));
         let connections = Connections {
             router,
             limits,
-            trusted_proxies: trusted_proxies.into(),
+            trusted_proxies,
             tls: tls.map(Tls::acceptor),
             stop: stop.clone(),
             abort: abort.clone(),
             crowded: crowded.subscribe(),
         };
         let most = limits.max_connections;
-        let places = Places { most, permits: Arc::new(Semaphore::new(most)), crowded };
+        let places = Places { most, permits: Arc::new(Semaphore::new(most)), crowded, keyless };
         let door = Arc::new(Door { listener, connections, places, tasks: tasks.clone() });
         let task = Task::restart(name, Phase::Listen).stopped_by(stop.clone());
         watched.start(task, move || accept(Arc::clone(&door)));
@@ -128,11 +135,12 @@ struct Places {
     most: usize,
     permits: Arc<Semaphore>,
     crowded: watch::Sender<()>,
+    keyless: Keyless,
 }
 
 impl Places {
-    /// Waits for a place, asking those who only keep theirs to close, each time it has waited for long. `None` never
-    /// happens: the semaphore is not closed; were it, serving without a bound would be worse than not serving.
+    /// Waits for a place. While they are few, ends somebody's of whom nobody knows, and asks those who only keep theirs to
+    /// close, each time it has waited for long. `None` never happens: the semaphore is not closed; were it, serving without a bound would be worse than not serving.
     async fn take(&self, told_at: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
         loop {
             let is_crowded = self.permits.available_permits() <= self.most / CROWDED;
@@ -140,6 +148,9 @@ impl Places {
                 *told_at = Some(Instant::now());
                 tracing::debug!("crowded: letting go of kept connections");
                 self.crowded.send_replace(());
+            }
+            if is_crowded {
+                self.keyless.make_room();
             }
             let permit = Arc::clone(&self.permits).acquire_owned();
             if let Ok(permit) = tokio::time::timeout(CROWDED_EVERY, permit).await {
@@ -161,9 +172,10 @@ async fn accept(door: Arc<Door>) {
     let Door { listener, connections, places, tasks } = &*door;
     let mut told_at: Option<Instant> = None;
     loop {
+        // The place comes second: room is made for somebody who is there.
         let accepted = async {
-            let permit = places.take(&mut told_at).await?;
-            Some((permit, listener.accept().await))
+            let accepted = listener.accept().await;
+            Some((places.take(&mut told_at).await?, accepted))
         };
         let accepted = tokio::select! {
             () = connections.stop.cancelled() => return,
@@ -172,11 +184,15 @@ async fn accept(door: Arc<Door>) {
         match accepted {
             None => return,
             Some((permit, Ok((socket, peer)))) => {
+                let Some(place) = places.keyless.enter(peer.ip()) else {
+                    tracing::debug!(%peer, "too many connections without a key");
+                    continue;
+                };
                 let mut connections = connections.clone();
                 // What was said before it came is not for it.
                 connections.crowded.mark_unchanged();
                 tasks.spawn(async move {
-                    connections.serve(socket, peer).await;
+                    connections.serve(socket, peer, place).await;
                     drop(permit);
                 });
             }

@@ -1,5 +1,5 @@
 use axum::routing::{get, post};
-use sandscope_api::RemoteAddress;
+use sandscope_api::{KeyShown, RemoteAddress};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -15,7 +15,11 @@ async fn start(router: Router, limits: Limits) -> Http {
 }
 
 const fn limits(max_connections: usize, header_timeout_ms: u64) -> Limits {
-    Limits { max_connections, header_timeout: Duration::from_millis(header_timeout_ms) }
+    Limits {
+        max_connections,
+        max_keyless: max_connections,
+        header_timeout: Duration::from_millis(header_timeout_ms),
+    }
 }
 
 async fn exchange(address: SocketAddr, request: &str) -> String {
@@ -65,6 +69,66 @@ async fn names_of_headers_are_written_as_http_1_writes_them() {
     let answer = exchange(http.address(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     let names: Vec<_> = answer.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
     assert!(names.contains(&"Content-Type") && names.contains(&"Content-Length"), "{answer}");
+}
+
+/// Connections from `address`, which say nothing.
+async fn silent(from: &str, to: SocketAddr, n: usize) -> Vec<TcpStream> {
+    let mut silent = Vec::new();
+    for _ in 0..n {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        silent.push(socket.connect(to).await.unwrap());
+    }
+    silent
+}
+
+const QUESTION: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn whoever_shows_no_key_does_not_keep_others_out() {
+    // A head may take far longer than this test: nobody's place becomes free by itself.
+    let limits = Limits { max_keyless: 8, ..limits(16, 600_000) };
+    let http = start(Router::new().route("/", get(async || "fine")), limits).await;
+    let one = silent("127.0.0.2", http.address(), 40).await;
+    assert!(exchange(http.address(), QUESTION).await.ends_with("fine"));
+    // Nor do many addresses together.
+    let mut many = Vec::new();
+    for n in 3..13 {
+        many.extend(silent(&format!("127.0.0.{n}"), http.address(), 4).await);
+    }
+    assert!(exchange(http.address(), QUESTION).await.ends_with("fine"));
+    drop((one, many));
+}
+
+#[tokio::test]
+async fn whoever_has_shown_a_key_and_what_is_under_way_are_left_alone() {
+    let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (signal, wait) = (Arc::clone(&entered), Arc::clone(&go));
+    let slow = async move || {
+        signal.notify_one();
+        wait.notified().await;
+        "done"
+    };
+    let known = async |axum::Extension(shown): axum::Extension<KeyShown>| {
+        shown.set();
+        "known"
+    };
+    let router =
+        Router::new().route("/", get(async || "fine")).route("/slow", get(slow)).route("/known", get(known));
+    let http = start(router, Limits { max_keyless: 3, ..limits(16, 600_000) }).await;
+    let mut kept = TcpStream::connect(http.address()).await.unwrap();
+    let mut answer = [0; 512];
+    kept.write_all(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(kept.read(&mut answer).await.unwrap() > 0);
+    let address = http.address();
+    let under_way = tokio::spawn(async move { exchange(address, &QUESTION.replace("/ ", "/slow ")).await });
+    entered.notified().await;
+    let _silent = silent("127.0.0.1", http.address(), 20).await;
+    assert!(exchange(http.address(), QUESTION).await.ends_with("fine"));
+    go.notify_one();
+    assert!(under_way.await.unwrap().ends_with("done"));
+    kept.write_all(QUESTION.as_bytes()).await.unwrap();
+    assert!(kept.read(&mut answer).await.unwrap() > 0, "ended though it had shown a key");
 }
 
 #[tokio::test]

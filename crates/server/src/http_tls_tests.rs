@@ -73,7 +73,11 @@ impl World {
 }
 
 const fn limits(max_connections: usize, header_timeout_ms: u64) -> Limits {
-    Limits { max_connections, header_timeout: Duration::from_millis(header_timeout_ms) }
+    Limits {
+        max_connections,
+        max_keyless: max_connections,
+        header_timeout: Duration::from_millis(header_timeout_ms),
+    }
 }
 
 fn version() -> Router {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use sandscope_alerts::{AlertOptions, AlertStats};
-use sandscope_api::{ApiOptions, Health, LiveMetrics, StreamOptions};
+use sandscope_api::{ApiOptions, Health, KeyShown, LiveMetrics, StreamOptions};
 use sandscope_config::{self as config, Config};
 use sandscope_data_dir::DataDir;
 use sandscope_data_dir::sealing::{self, Sealing};
@@ -236,6 +236,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             domain: config.server.domain.name.clone(),
             admin_token: config.server.admin_token.clone(),
+            key_shown: KeyShown::set_in,
             is_control_path: sandscope_api::is_control_path,
         });
         sandscope_edge::serve_either(edge, api)

@@ -60,8 +60,11 @@ impl Ports {
         let server = &config.server;
         let listener =
             self.socket.listen(BACKLOG).with_context(|| format!("cannot listen on {}", server.listen))?;
-        let limits =
-            Limits { max_connections: server.max_connections, header_timeout: server.header_timeout };
+        let limits = Limits {
+            max_connections: server.max_connections,
+            max_keyless: server.max_keyless_connections,
+            header_timeout: server.header_timeout,
+        };
         let proxies = server.trusted_proxies.clone();
         let http = Http::start(("listener", tasks), listener, router, limits, proxies, tls)?;
         let address = http.address();
@@ -70,7 +73,8 @@ impl Ports {
         tasks.at_drain(Phase::Listen, move |_| async move { http.drain(share).await });
         if let Some(socket) = self.operator {
             let listener = socket.listen(OPERATOR_BACKLOG).context("cannot listen on the operator's port")?;
-            let limits = Limits { max_connections: OPERATOR_CONNECTIONS, ..limits };
+            let most = OPERATOR_CONNECTIONS;
+            let limits = Limits { max_connections: most, max_keyless: most, ..limits };
             let name = ("operator-listener", tasks);
             let http = Http::start(name, listener, operator::router(operator), limits, Vec::new(), None)?;
             tracing::info!(url = format!("http://{}/metrics", http.address()), "the operator's port");

@@ -2,6 +2,7 @@
 // what cannot be reached.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import http from 'node:http'
 import net from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { Sandbox } from 'e2b'
@@ -39,6 +40,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b'echo ' + line)
             self.close_connection = True
             return
+        if self.path == '/letters':
+            self.send_response(200)
+            data = '\\n'.join(self.headers.keys()).encode()
+            self.send_header('X-Answered-bY', 'me')
+            self.send_header('Content-Length', str(len(data)))
+            self.end_headers()
+            return self.wfile.write(data)
+        if self.path.startswith('/cookies/'):
+            host = self.path.split('/')[2]
+            self.send_response(200)
+            self.send_header('Set-Cookie', 'own=1; Path=/')
+            self.send_header('Set-Cookie', 'wide=1; Domain=' + host.split('.', 1)[1])
+            self.send_header('Set-Cookie', 'named=1; Domain=' + host)
+            self.send_header('Clear-Site-Data', '"cookies"')
+            self.send_header('Content-Length', '0')
+            return self.end_headers()
         seen = '\\n'.join(f'{name.lower()}: {value}' for name, value in self.headers.items())
         self.answer(f'{self.command} {self.path}\\n{seen}\\n'.encode())
     def do_POST(self):
@@ -72,6 +89,30 @@ describe('a program that listens', () => {
     const other = await byName(host, '/by/name')
     assert.equal(other.text.split('\n')[0], 'GET /by/name')
     assert.match(other.text, new RegExp(`^host: ${host}$`, 'm'), 'it sees the name it was called by')
+  })
+
+  test('is where getHost() says, with the letters of its headers', async () => {
+    // Names under .localhost are this machine (RFC 6761, section 6.3); not every system's resolver sees to it.
+    const lookup = (name, options, found) => {
+      assert.match(name, /\.localhost$/)
+      found(null, options.all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
+    }
+    const answer = await new Promise((resolve, reject) => {
+      const headers = { 'X-Mixed-cASE': 'mine' }
+      const asked = http.get(`http://${sandbox.getHost(3000)}/letters`, { lookup, headers, agent: false }, resolve)
+      asked.on('error', reject)
+    })
+    answer.setEncoding('utf8')
+    const text = (await answer.toArray()).join('')
+    assert.ok(text.split('\n').includes('X-Mixed-cASE'), text)
+    assert.ok(answer.rawHeaders.includes('X-Answered-bY'), answer.rawHeaders.join())
+  })
+
+  test('reaches no further than itself', async () => {
+    const host = sandbox.getHost(3000).split(':')[0]
+    const { headers } = await byName(host, `/cookies/${host}`)
+    assert.deepEqual(headers['set-cookie'], ['own=1; Path=/', `named=1; Domain=${host}`])
+    assert.equal(headers['clear-site-data'], undefined)
   })
 
   test('sees the headers of its own callers, and none of our keys', async () => {

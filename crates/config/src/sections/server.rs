@@ -35,6 +35,10 @@ section! {
         /// Connections at once
         max_connections: usize = whole(4096, 1..=1_000_000).map(|n| n as usize, |n| count(*n)),
             key "max_connections", flag "max-connections" "N", env "SANDSCOPE_MAX_CONNECTIONS";
+        /// Connections at once of one address that shows no key; trusted proxies are not counted
+        max_keyless_connections: usize = whole(1024, 1..=1_000_000).map(|n| n as usize, |n| count(*n)),
+            key "max_keyless_connections", flag "max-keyless-connections" "N",
+            env "SANDSCOPE_MAX_KEYLESS_CONNECTIONS";
         /// Event streams and waiting event requests of a team at once
         max_event_streams: usize = whole(1000, 0..=1_000_000).map(|n| n as usize, |n| count(*n)),
             key "max_event_streams", flag "max-event-streams" "N", env "SANDSCOPE_MAX_EVENT_STREAMS";

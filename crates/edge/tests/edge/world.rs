@@ -102,6 +102,7 @@ impl World {
             clock: clock.clone(),
             domain: "localhost".into(),
             admin_token: None,
+            key_shown: |_| {},
             is_control_path: |path| path.starts_with("/sandboxes/"),
         });
         let control = Router::new().route("/health", get(|| async { "control plane" }));

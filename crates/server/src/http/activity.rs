@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http_body_util::BodyExt as _;
+use sandscope_api::KeyShown;
 use tokio::sync::{Notify, watch};
+
+use super::keyless::Place;
 
 /// Counts what is under way.
 #[derive(Debug, Clone)]
@@ -14,6 +17,8 @@ pub(super) struct Activity {
     n: Arc<watch::Sender<usize>>,
     begun: Arc<AtomicBool>,
     hangup: Arc<Notify>,
+    place: Arc<Place>,
+    shown: KeyShown,
 }
 
 /// Something under way, until the last clone is dropped.
@@ -26,19 +31,35 @@ pub(super) struct UnderWay {
 struct Counted(Activity);
 
 impl Activity {
-    pub(super) fn new() -> Self {
-        Self { n: Arc::new(watch::Sender::new(0)), begun: Arc::default(), hangup: Arc::default() }
+    /// Of the connection in `place`.
+    pub(super) fn new(place: Place) -> Self {
+        let (n, begun, hangup) = (Arc::new(watch::Sender::new(0)), Arc::default(), Arc::default());
+        Self { n, begun, hangup, place: Arc::new(place), shown: KeyShown::default() }
     }
 
     pub(super) fn begin(&self) -> UnderWay {
         self.begun.store(true, Ordering::Relaxed);
-        self.n.send_modify(|n| *n += 1);
+        self.n.send_modify(|n| {
+            *n += 1;
+            // Before anybody sees another number: what is said last is true.
+            self.place.set_idle(false);
+        });
         UnderWay { _counted: Arc::new(Counted(self.clone())) }
     }
 
     /// Whether anything ever was.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// For code that finds a key of ours in a request.
+    pub(super) fn key_shown(&self) -> KeyShown {
+        self.shown.clone()
+    }
+
+    /// Completes once the connection has to make room for others.
+    pub(super) async fn ended(&self) {
+        self.place.ended().await;
     }
 
     /// For code that finds that the peer does not read. Over HTTP/2 it ends what else the peer has under way as well:
@@ -67,7 +88,13 @@ impl Activity {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.n.send_modify(|n| *n -= 1);
+        if self.0.shown.is_set() {
+            self.0.place.set_known();
+        }
+        self.0.n.send_modify(|n| {
+            *n -= 1;
+            self.0.place.set_idle(*n == 0);
+        });
     }
 }
 

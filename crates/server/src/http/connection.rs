@@ -27,6 +27,7 @@ use tower::ServiceExt as _;
 use super::Limits;
 use super::activity::{Activity, while_sending};
 use super::head::{MAX_READ_BYTES, MAX_READ_HEADERS};
+use super::keyless::Place;
 use super::remote;
 use super::tls::HTTP_2;
 
@@ -66,31 +67,41 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) async fn serve(self, socket: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve(self, socket: TcpStream, peer: SocketAddr, place: Place) {
+        let activity = Activity::new(place);
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
         }
         let Some(tls) = &self.tls else {
-            return self.http1(TokioIo::new(socket), peer).await;
+            return self.http1(TokioIo::new(socket), peer, activity).await;
         };
         let limit = self.limits.header_timeout;
         let secured = tokio::select! {
             secured = tokio::time::timeout(limit, secure(tls, socket)) => secured,
             () = self.stop.cancelled() => return,
+            () = activity.ended() => return,
         };
         match secured {
             Ok(Ok(stream)) => {
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
                 let io = TokioIo::new(stream);
-                if is_http2 { self.http2(io, peer).await } else { self.http1(io, peer).await }
+                if is_http2 {
+                    self.http2(io, peer, activity).await;
+                } else {
+                    self.http1(io, peer, activity).await;
+                }
             }
             Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS"),
             Err(_) => tracing::debug!(%peer, "too slow to agree on TLS"),
         }
     }
 
-    async fn http1(self, io: impl Read + Write + Unpin + Send + 'static, peer: SocketAddr) {
-        let activity = Activity::new();
+    async fn http1(
+        self,
+        io: impl Read + Write + Unpin + Send + 'static,
+        peer: SocketAddr,
+        activity: Activity,
+    ) {
         let service = self.service(&activity, peer.ip());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -106,8 +117,12 @@ impl Connections {
         self.run(connection, &activity, std::future::pending, peer).await;
     }
 
-    async fn http2(self, io: impl Read + Write + Unpin + Send + 'static, peer: SocketAddr) {
-        let activity = Activity::new();
+    async fn http2(
+        self,
+        io: impl Read + Write + Unpin + Send + 'static,
+        peer: SocketAddr,
+        activity: Activity,
+    ) {
         let service = self.service(&activity, peer.ip());
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -135,6 +150,7 @@ impl Connections {
             let address = remote::address(peer, request.headers(), &trusted_proxies);
             request.extensions_mut().insert(RemoteAddress(address));
             request.extensions_mut().insert(Hangup(activity.hangup()));
+            request.extensions_mut().insert(activity.key_shown());
             answer(router.clone(), activity.clone(), request.map(Body::new))
         })
     }
@@ -158,6 +174,10 @@ impl Connections {
                     return;
                 }
                 () = self.abort.cancelled() => return,
+                () = activity.ended() => {
+                    tracing::debug!(%peer, "making room");
+                    return;
+                }
                 () = activity.hung_up() => {
                     tracing::debug!(%peer, "cutting a peer that does not read");
                     return;
