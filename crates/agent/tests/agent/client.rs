@@ -120,6 +120,9 @@ impl Agent {
         let headers = [headers, &[("content-type", "application/connect+json")]].concat();
         let answer = self.call("POST", path, &headers, &body);
         assert_eq!(answer.status, 200);
+        // No proxy between is to keep a stream back.
+        assert_eq!(answer.header("x-accel-buffering"), Some("no"));
+        assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
         Events { answer, decoder: FrameDecoder::default(), ended: None }
     }
 

@@ -314,6 +314,23 @@ async fn names_of_headers_keep_their_letters_both_ways() {
 }
 
 #[tokio::test]
+async fn names_that_came_without_capitals_of_their_own_get_them() {
+    let world = World::new(echo()).await;
+    let sandbox = world.sandbox(None, false).await;
+    let inside = world.inside(&sandbox).await;
+    // As over HTTP/2: the host is in the address, and nobody knows of other letters.
+    let request = http::Request::get(format!("https://{PORT}-{}.localhost/", sandbox.id))
+        .version(http::Version::HTTP_2)
+        .header("x-mine", "1")
+        .header("user-agent", "me")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let _asked = tokio::spawn(tower::ServiceExt::oneshot(world.router.clone(), request));
+    let (mut program, _) = within("a connection inside", inside.accept()).await.unwrap();
+    assert_eq!(names(&mut program).await, ["X-Mine", "User-Agent", "Host"]);
+}
+
+#[tokio::test]
 async fn a_body_that_breaks_off_is_not_the_sandboxs_fault() {
     let world = World::new(echo()).await;
     let sandbox = world.sandbox(None, false).await;
