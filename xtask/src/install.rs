@@ -18,12 +18,13 @@ pub(crate) fn target() -> PathBuf {
 }
 
 /// Programs and the Debian packages that bring them.
-const SYSTEM: [(&str, &[&str], &str); 5] = [
+const SYSTEM: [(&str, &[&str], &str); 6] = [
     ("mkfs.ext4", &["-V"], "e2fsprogs"),
     ("cc", &["--version"], "build-essential"),
     ("node", &["--version"], "nodejs"),
     ("npm", &["--version"], "npm"),
     ("promtool", &["--version"], "prometheus"),
+    ("faketime", &["--version"], "faketime"),
 ];
 
 pub(crate) fn tools() -> Result<()> {

@@ -55,6 +55,8 @@ pub(crate) struct Server {
     child: Child,
     data: tempfile::TempDir,
     extra: Vec<String>,
+    /// What is set for it.
+    set: Vec<(String, String)>,
     environment: BTreeMap<String, String>,
 }
 
@@ -74,10 +76,20 @@ impl Server {
     }
 
     pub(crate) async fn start_in_with(data: tempfile::TempDir, extra: &[&str]) -> Result<Self> {
+        Self::start_as(data, extra, &[]).await
+    }
+
+    /// With these variables in its environment.
+    pub(crate) async fn start_where(set: &[(&str, &str)]) -> Result<Self> {
+        Self::start_as(tempfile::Builder::new().prefix("sandscope-test-").tempdir()?, &[], set).await
+    }
+
+    async fn start_as(data: tempfile::TempDir, extra: &[&str], set: &[(&str, &str)]) -> Result<Self> {
         let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
+        let set: Vec<_> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut environment = BTreeMap::new();
-        let child = spawn(&data, &extra, &mut environment, "E2B_API_KEY").await?;
-        Ok(Self { child, data, extra, environment })
+        let child = spawn(&data, (&extra, &set), &mut environment, "E2B_API_KEY").await?;
+        Ok(Self { child, data, extra, set, environment })
     }
 
     /// What `sandscope fsck` says.
@@ -99,7 +111,7 @@ impl Server {
     /// Starts the server anew over the same data.
     pub(crate) async fn start_again(&mut self) -> Result<()> {
         // The key is printed only once; the domain is the last line of every start.
-        self.child = spawn(&self.data, &self.extra, &mut self.environment, "E2B_DOMAIN").await?;
+        self.child = spawn(&self.data, (&self.extra, &self.set), &mut self.environment, "E2B_DOMAIN").await?;
         Ok(())
     }
 
@@ -147,14 +159,14 @@ impl Server {
 
 async fn spawn(
     data: &tempfile::TempDir,
-    extra: &[String],
+    (extra, set): (&[String], &[(String, String)]),
     found: &mut BTreeMap<String, String>,
     last: &str,
 ) -> Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
     command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    command.env("SANDSCOPE_ADMIN_TOKEN", ADMIN_TOKEN);
+    command.env("SANDSCOPE_ADMIN_TOKEN", ADMIN_TOKEN).envs(set.iter().cloned());
     let log = std::fs::File::options().create(true).append(true).open(data.path().join("server.log"))?;
     let mut child = command.stderr(log).spawn().context("cannot start the server")?;
     let stdout = child.stdout.take().context("no standard output")?;
