@@ -65,6 +65,7 @@ class Neighbour(threading.Thread):
 def neighbour_for(sandbox, seconds):
     neighbour = Neighbour(sandbox)
     neighbour.start()
+    # sleep: how long it is measured
     time.sleep(seconds)
     return neighbour.p99()
 
@@ -87,6 +88,7 @@ def attack(pool, seconds):
     until, most, end = time.monotonic() + seconds, 0, None
     while time.monotonic() < until and end is None:
         most = max(most, kernel()["own"])
+        # sleep: the pause between two looks
         time.sleep(0.1)
         end = end_of(sandbox.sandbox_id)
     if end is None:
@@ -121,6 +123,7 @@ def main():
         under_attack = neighbour.p99()
         patience = time.monotonic() + 60
         while kernel()["SUnreclaim"] > before["SUnreclaim"] + SLACK and time.monotonic() < patience:
+            # sleep: the pause between two looks
             time.sleep(1)
         after = kernel()
     load = os.getloadavg()

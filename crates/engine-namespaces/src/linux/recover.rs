@@ -50,7 +50,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineEr
     shared.shelf.sweep().await?;
     sweep(shared, found.is_empty()).await?;
     shared.shelf.start(&shared.tasks);
-    pools::start(shared, &shared.tasks);
+    pools::start(shared);
     Ok(found)
 }
 

@@ -97,9 +97,9 @@ impl Sandbox {
         self.killing.load(Ordering::Acquire)
     }
 
-    /// Its processes are about to be killed for this: the first cause stands.
-    pub(crate) fn condemn(&self, cause: Cause) {
-        let _first = self.condemned.set(cause);
+    /// Its processes are about to be killed for this: the first cause stands. Says whether this is the first.
+    pub(crate) fn condemn(&self, cause: Cause) -> bool {
+        self.condemned.set(cause).is_ok()
     }
 
     pub(crate) fn condemned(&self) -> Option<Cause> {

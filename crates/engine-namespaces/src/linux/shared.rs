@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) preparer: Arc<Preparer>,
     pub(super) remover: Remover,
     pub(super) shelf: Arc<Shelf>,
-    pub(super) sandboxes: Sandboxes,
+    pub(super) sandboxes: Arc<Sandboxes>,
     /// Sandboxes being made or removed.
     pub(super) busy: Busy,
     /// What is said of the kernel's memory.
@@ -76,7 +76,7 @@ impl Shared {
             preparer,
             remover,
             shelf: Arc::new(shelf),
-            sandboxes: Sandboxes::new(notices, &tasks),
+            sandboxes: Arc::new(Sandboxes::new(notices, &tasks)),
             busy: Busy::default(),
             kernel_memory: watch::Sender::default(),
             tasks,

@@ -18,15 +18,17 @@ mod locks;
 mod seen;
 mod sockets;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use sandscope_model::SandboxId;
-use sandscope_tasks::{Phase, Task, Tasks};
+use sandscope_model::{Cause, SandboxId};
+use sandscope_tasks::{Phase, Task};
+use tokio::sync::watch;
 
-use self::judge::{Judgement, Watch};
+use self::judge::{Judgement, Seen, Watch};
 use super::kill::kill_processes;
 use super::sandbox::Sandbox;
+use super::sandboxes::Sandboxes;
 use super::shared::Shared;
 
 /// The pause between two looks at the host: three reads.
@@ -45,13 +47,14 @@ pub struct KernelMemory {
     pub n_ended: u64,
 }
 
-/// Starts to watch.
-pub(super) fn start(shared: &Arc<Shared>, tasks: &Tasks) {
-    let (watched, budget) = (Arc::clone(shared), shared.preparer.options.kernel_memory_bytes);
-    let stop = tasks.stopping(Phase::Engine);
-    tasks.start(Task::restart("kernel-pools", Phase::Engine), move || {
+/// Starts to watch. What is watched may be dropped meanwhile: then there is nothing more to do.
+pub(super) fn start(shared: &Shared) {
+    let sandboxes = Arc::downgrade(&shared.sandboxes);
+    let (told, budget) = (shared.kernel_memory.clone(), shared.preparer.options.kernel_memory_bytes);
+    let stop = shared.tasks.stopping(Phase::Engine);
+    shared.tasks.start(Task::restart("kernel-pools", Phase::Engine), move || {
         let stopped = stop.clone().cancelled_owned();
-        let life = watch(Arc::clone(&watched), Watch::new(budget));
+        let life = watch(sandboxes.clone(), told.clone(), Watch::new(budget));
         async move {
             tokio::select! {
                 () = stopped => Ok(()),
@@ -62,14 +65,15 @@ pub(super) fn start(shared: &Arc<Shared>, tasks: &Tasks) {
 }
 
 /// Looks until it fails, and returns why.
-async fn watch(shared: Arc<Shared>, mut watch: Watch) -> String {
+async fn watch(sandboxes: Weak<Sandboxes>, told: watch::Sender<KernelMemory>, mut watch: Watch) -> String {
     let mut unknown_at: Option<Instant> = None;
     loop {
         tokio::time::sleep(PAUSE).await;
-        let (looking, begun) = (Arc::clone(&shared), Instant::now());
+        let Some(sandboxes) = sandboxes.upgrade() else { return std::future::pending().await };
+        let begun = Instant::now();
         // Away from the threads that serve requests: a look at all sandboxes may take a while.
         let looked = tokio::task::spawn_blocking(move || {
-            let judgement = look(&looking, &mut watch);
+            let judgement = look(&sandboxes, &mut watch);
             (watch, judgement)
         });
         let judgement = match looked.await {
@@ -79,9 +83,8 @@ async fn watch(shared: Arc<Shared>, mut watch: Watch) -> String {
             }
             Err(error) => return format!("could not look at the host: {error}"),
         };
-        let Some(judgement) = judgement else { continue };
-        let n_ended = u64::try_from(judgement.ended.len()).unwrap_or(u64::MAX);
-        shared.kernel_memory.send_modify(|told| {
+        let Some((judgement, n_ended)) = judgement else { continue };
+        told.send_modify(|told| {
             told.grown_bytes = judgement.grown_bytes;
             told.n_ended = told.n_ended.saturating_add(n_ended);
         });
@@ -94,31 +97,36 @@ async fn watch(shared: Arc<Shared>, mut watch: Watch) -> String {
     }
 }
 
-/// One look; `None` where there was nothing to judge.
-fn look(shared: &Shared, watch: &mut Watch) -> Option<Judgement> {
+/// One look, and how many sandboxes it ended; `None` where there was nothing to judge.
+fn look(sandboxes: &Sandboxes, watch: &mut Watch) -> Option<(Judgement, u64)> {
     let host = host::read()?;
     if !watch.suspects(&host) {
         return None;
     }
-    let sandboxes = shared.sandboxes.all();
-    // What they hold may have grown while they were looked at.
+    let sandboxes = sandboxes.all();
     let seen = seen::read(&sandboxes);
+    // What they hold may have grown while they were looked at.
     let judgement = watch.judge(&host::read().unwrap_or(host), &seen);
+    let mut n_ended = 0;
     for (id, cause) in &judgement.ended {
-        if let Some(sandbox) = sandboxes.iter().find(|sandbox| sandbox.id == *id) {
-            end(sandbox, *cause, seen.iter().find(|seen| seen.id == *id));
-        }
+        let held = seen.iter().find(|seen| seen.id == *id).map_or(0, Seen::held_bytes);
+        let sandbox = sandboxes.iter().find(|sandbox| sandbox.id == *id);
+        n_ended += u64::from(sandbox.is_some_and(|sandbox| end(sandbox, *cause, held)));
     }
-    Some(judgement)
+    Some((judgement, n_ended))
 }
 
-fn end(sandbox: &Sandbox, cause: sandscope_model::Cause, seen: Option<&judge::Seen>) {
-    let held_mib = seen.map_or(0, judge::Seen::held_bytes) >> 20;
+/// Says whether it was to live until now.
+fn end(sandbox: &Sandbox, cause: Cause, held_bytes: u64) -> bool {
+    let is_first = sandbox.condemn(cause);
     let sandbox_id: &SandboxId = &sandbox.id;
-    tracing::warn!(%sandbox_id, cause = cause.as_str(), held_mib, "a sandbox takes too much of the kernel's memory and is ended");
-    sandbox.condemn(cause);
+    if is_first {
+        let (cause, held_mib) = (cause.as_str(), held_bytes >> 20);
+        tracing::warn!(%sandbox_id, cause, held_mib, "a sandbox takes too much of the kernel's memory: ending it");
+    }
     if let Err(error) = kill_processes(sandbox) {
         // The next look finds it again.
         tracing::error!(%sandbox_id, %error, "it cannot be ended");
     }
+    is_first
 }
