@@ -112,7 +112,9 @@ pub struct NodeArgs {
     pub server: ServerArgs,
 }
 
+/// Keys on the screen are listed below, and by `?`.
 #[derive(Debug, Args)]
+#[command(after_help = crate::commands::top::help::KEYS)]
 pub struct TopArgs {
     #[command(flatten)]
     pub server: ServerArgs,

@@ -47,8 +47,7 @@ async fn with(command: &KeyCommand, facts: &Facts, team: &Team) -> anyhow::Resul
         KeyCommand::Delete { id, .. } => {
             let id: ApiKeyId = id.parse().context("the id is the first column of `sandscope key list`")?;
             if !facts.delete_api_key(team.id, id, SystemClock.now()).await? {
-                output::line(format_args!("API key {id} wasn't found"))?;
-                return Ok(ExitCode::FAILURE);
+                anyhow::bail!("there is no API key {id}; `sandscope key list` shows the ids");
             }
             output::line(format_args!("API key {id} has been deleted"))?;
         }

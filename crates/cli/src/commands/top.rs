@@ -12,7 +12,9 @@
 //! is taken up again and said to be broken meanwhile. The terminal is restored however the command ends.
 
 mod board;
+pub(crate) mod help;
 pub(crate) mod redraw;
+mod table;
 mod view;
 
 use std::process::ExitCode;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ratatui::crossterm::event::{self, Event, KeyEvent};
-use sandscope_client::{Client, ListedSandbox, LiveTeam, SandboxDetails, SandboxProcess};
+use sandscope_client::{Client, FiringAlertView, ListedSandbox, LiveTeam, SandboxDetails, SandboxProcess};
 use tokio::sync::mpsc;
 
 use crate::arguments::TopArgs;
@@ -44,6 +46,7 @@ enum News {
     Redraw,
     Seconds(LiveTeam),
     List(Vec<ListedSandbox>),
+    Alerts(Vec<FiringAlertView>),
     Look { id: String, details: Box<SandboxDetails>, processes: Vec<SandboxProcess> },
     Note(String),
 }
@@ -122,13 +125,19 @@ async fn stream(client: Client, news: mpsc::Sender<News>) {
 }
 
 async fn list(client: Client, news: mpsc::Sender<News>) {
+    let mut every = tokio::time::interval(LIST_EVERY);
     loop {
-        tokio::time::sleep(LIST_EVERY).await;
+        every.tick().await;
         let sent = match client.sandboxes("running,paused", usize::MAX).await {
             Ok(sandboxes) => news.send(News::List(sandboxes)).await,
             Err(error) => news.send(News::Note(error.to_string())).await,
         };
-        if sent.is_err() {
+        // An older server has no alerts: then none is shown.
+        let closed = match client.alerts().await {
+            Ok(alerts) => news.send(News::Alerts(alerts.firing)).await.is_err(),
+            Err(_) => false,
+        };
+        if sent.is_err() || closed {
             return;
         }
     }

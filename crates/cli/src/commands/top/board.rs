@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::widgets::TableState;
-use sandscope_client::{ListedSandbox, LiveMetric, SandboxDetails, SandboxProcess};
+use sandscope_client::{FiringAlertView, ListedSandbox, LiveMetric, SandboxDetails, SandboxProcess};
 use sandscope_model::MetricField;
 
 use super::News;
@@ -59,9 +59,27 @@ pub(super) struct Row {
     /// CPU percent, the newest last.
     pub(super) history: VecDeque<f64>,
     seen_at: i64,
+    /// When it was started and when it times out, in unix seconds.
+    started_s: Option<i64>,
+    end_s: Option<i64>,
 }
 
 impl Row {
+    const fn new(seen_at: i64) -> Self {
+        let history = VecDeque::new();
+        Self { listed: None, newest: None, history, seen_at, started_s: None, end_s: None }
+    }
+
+    /// How long it has been running, in seconds.
+    pub(super) fn age_s(&self, now: i64) -> Option<i64> {
+        self.started_s.map(|started| now - started)
+    }
+
+    /// How long until it times out, in seconds; a paused one does not.
+    pub(super) fn left_s(&self, now: i64) -> Option<i64> {
+        self.end_s.filter(|_| self.state() == "running").map(|end| end - now)
+    }
+
     pub(super) fn state(&self) -> &str {
         self.listed.as_ref().map_or("running", |listed| listed.state.as_str())
     }
@@ -116,6 +134,10 @@ pub(super) struct Board {
     selected: Option<String>,
     pub(super) confirm: Option<(Deed, String)>,
     pub(super) close: Option<Close>,
+    /// The keys are shown.
+    pub(super) has_help: bool,
+    /// Names of the rules that fire, by what they are about.
+    alerts: BTreeMap<String, Vec<String>>,
     pub(super) note: String,
     noted_at: i64,
     pub(super) colours: bool,
@@ -134,6 +156,8 @@ impl Board {
             selected: None,
             confirm: None,
             close: None,
+            has_help: false,
+            alerts: BTreeMap::new(),
             note: String::new(),
             noted_at: 0,
             colours,
@@ -156,6 +180,7 @@ impl Board {
                 return self.look_again();
             }
             News::List(sandboxes) => self.list(sandboxes),
+            News::Alerts(firing) => self.alerts(firing),
             News::Look { id, details, processes } => {
                 if let Some(close) = self.close.as_mut().filter(|close| close.id == id) {
                     close.details = Some((details, processes));
@@ -172,18 +197,36 @@ impl Board {
 
     fn second(&mut self, id: String, metric: LiveMetric) {
         let now = self.now;
-        let row = self.rows.entry(id).or_insert_with(|| Row {
-            listed: None,
-            newest: None,
-            history: VecDeque::new(),
-            seen_at: now,
-        });
+        let row = self.rows.entry(id).or_insert_with(|| Row::new(now));
         if row.history.len() == HISTORY {
             row.history.pop_front();
         }
         row.history.push_back(metric.metric.cpu_used_pct);
         row.newest = Some(metric);
         row.seen_at = now;
+    }
+
+    fn alerts(&mut self, firing: Vec<FiringAlertView>) {
+        self.alerts.clear();
+        for alert in firing {
+            let about = alert.sandbox_id.unwrap_or(alert.subject);
+            self.alerts.entry(about).or_default().push(alert.rule);
+        }
+    }
+
+    /// The rules that fire about the sandbox `id`.
+    pub(super) fn alerts_of(&self, id: &str) -> &[String] {
+        self.alerts.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many alerts fire, also about what is no sandbox.
+    pub(super) fn n_alerts(&self) -> usize {
+        self.alerts.values().map(Vec::len).sum()
+    }
+
+    /// The server's time, in unix seconds.
+    pub(super) const fn now(&self) -> i64 {
+        self.now
     }
 
     /// Takes the list of what there is. One that is not listed and does not run any more is gone.
@@ -193,12 +236,9 @@ impl Board {
             row.listed = None;
         }
         for sandbox in sandboxes {
-            let row = self.rows.entry(sandbox.sandbox_id.clone()).or_insert_with(|| Row {
-                listed: None,
-                newest: None,
-                history: VecDeque::new(),
-                seen_at: 0,
-            });
+            let row = self.rows.entry(sandbox.sandbox_id.clone()).or_insert_with(|| Row::new(0));
+            let second = |text: &str| text.parse().ok().map(jiff::Timestamp::as_second);
+            (row.started_s, row.end_s) = (second(&sandbox.started_at), second(&sandbox.end_at));
             if sandbox.state != "running" {
                 row.newest = None;
             }
@@ -275,6 +315,10 @@ impl Board {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             return vec![Ask::Quit];
         }
+        if self.has_help {
+            self.has_help = false;
+            return Vec::new();
+        }
         if let Some((deed, id)) = self.confirm.take() {
             return match key.code {
                 KeyCode::Char('y' | 'Y') => vec![match deed {
@@ -306,6 +350,7 @@ impl Board {
             KeyCode::Char('q') => return vec![Ask::Quit],
             KeyCode::Esc if self.close.is_some() => self.close = None,
             KeyCode::Esc => self.filter.clear(),
+            KeyCode::Char('?') => self.has_help = true,
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Char('s') => {
                 let index = Sort::ALL.iter().position(|sort| *sort == self.sort).unwrap_or(0);
