@@ -16,7 +16,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Columns that a small curve takes at the least, and at the most.
 const CURVE: (u16, u16) = (8, 30);
 /// As above, of labels; they take whatever is left.
-const LABELS: u16 = 10;
+const LABELS: u16 = 16;
 /// The full height of a curve is at least this many percent: what idles looks idle.
 const LEAST_SCALE: f64 = 10.0;
 
@@ -255,7 +255,7 @@ mod tests {
             ]
         );
         assert!(names(120).contains(&Column::Labels) && names(120).contains(&Column::Curve));
-        assert_eq!(names(160).len(), Column::ALL.len());
+        assert_eq!(names(180).len(), Column::ALL.len());
         assert_eq!(names(5), [Column::Id]);
         let mut before = 0;
         for width in 21..400 {

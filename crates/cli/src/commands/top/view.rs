@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Sparkline, Table};
+use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Sparkline, Table, Wrap};
 use sandscope_client::{SandboxDetails, SandboxProcess, StallMetric};
 use sandscope_model::when;
 
@@ -105,8 +105,12 @@ fn footline(board: &Board, paint: Paint, width: u16) -> Line<'static> {
 fn draw_close(frame: &mut Frame<'_>, board: &Board, paint: Paint, area: Rect) {
     let Some(close) = &board.close else { return };
     let row = board.row(&close.id);
+    // A narrow screen breaks lines, a low one has less room for the curve.
+    let n_lines = if area.width < 120 { 13 } else { 10 };
+    let n_chart = if area.height < 30 { 5 } else { 7 };
     let [chart, text, processes] =
-        Layout::vertical([Constraint::Length(7), Constraint::Length(10), Constraint::Min(3)]).areas(area);
+        Layout::vertical([Constraint::Length(n_chart), Constraint::Length(n_lines), Constraint::Min(3)])
+            .areas(area);
     let data: Vec<u64> = row.iter().flat_map(|row| &row.history).map(|pct| tenths(*pct)).collect();
     let title = match row {
         Some(row) => format!(" {} {} {} {} ", close.id, row.template(), row.state(), row.labels()),
@@ -134,7 +138,7 @@ fn draw_close(frame: &mut Frame<'_>, board: &Board, paint: Paint, area: Rect) {
     if !alerts.is_empty() {
         lines.insert(0, Line::styled(format!("alerts   {}", alerts.join(", ")), paint.of(Color::Red)));
     }
-    frame.render_widget(Paragraph::new(lines), text);
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), text);
     frame.render_widget(process_table(list), processes);
 }
 
