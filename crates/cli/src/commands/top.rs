@@ -12,8 +12,11 @@
 //! is taken up again and said to be broken meanwhile. The terminal is restored however the command ends.
 
 mod board;
-pub(crate) mod help;
+mod help;
+mod news;
+mod paint;
 pub(crate) mod redraw;
+mod row;
 mod table;
 mod view;
 
@@ -21,14 +24,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ratatui::crossterm::event::{self, Event, KeyEvent};
-use sandscope_client::{Client, FiringAlertView, ListedSandbox, LiveTeam, SandboxDetails, SandboxProcess};
+use ratatui::crossterm::event::{self, Event};
+use sandscope_client::Client;
 use tokio::sync::mpsc;
 
 use crate::arguments::TopArgs;
 use crate::commands;
 
 use board::{Ask, Board};
+use news::News;
 
 /// How often the list of sandboxes is asked for: paused ones and labels are not in the stream.
 const LIST_EVERY: Duration = Duration::from_secs(2);
@@ -38,18 +42,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const QUEUE: usize = 256;
 /// Processes shown of one sandbox.
 const PROCESSES: u32 = 50;
-
-/// What reaches the board.
-#[derive(Debug)]
-enum News {
-    Key(KeyEvent),
-    Redraw,
-    Seconds(LiveTeam),
-    List(Vec<ListedSandbox>),
-    Alerts(Vec<FiringAlertView>),
-    Look { id: String, details: Box<SandboxDetails>, processes: Vec<SandboxProcess> },
-    Note(String),
-}
 
 /// `sandscope top`
 pub(crate) async fn run(arguments: TopArgs) -> anyhow::Result<ExitCode> {

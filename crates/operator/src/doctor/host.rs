@@ -6,7 +6,7 @@ use rustix::process::{Resource, getrlimit};
 use sandscope_cgroup::{CgroupOptions, Controller, Hierarchy, Version};
 use sandscope_engine_namespaces::linux;
 
-use super::Check;
+use super::check::Check;
 
 /// The first kernel with everything that is used: overlay layers on idmapped mounts.
 const OLDEST_KERNEL: (u32, u32) = (5, 19);

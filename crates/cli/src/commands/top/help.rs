@@ -5,16 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph};
 
-/// What `?` shows, and `--help`.
-pub(crate) const KEYS: &str = "\
-↑ ↓ PgUp PgDn   select a sandbox; Home: follow the top
-Enter           look at it closely; Esc: back
-/               filter by id, template, state or label; Esc: all
-s  r            sort by the next column; reverse
-k               kill it, after a y
-p               pause or resume it, after a y
-?               these keys
-q  Ctrl-C       quit";
+use super::paint::middle;
+use crate::arguments::TOP_KEYS;
 
 /// What the columns mean.
 const COLUMNS: &str = "\
@@ -25,10 +17,10 @@ STALLS c/m/i    % of 10 s in which it waited for CPU, memory, I/O
 A wider screen shows more columns.";
 
 pub(super) fn draw(frame: &mut Frame<'_>) {
-    let lines: Vec<Line<'_>> = KEYS.lines().chain([""]).chain(COLUMNS.lines()).map(Line::from).collect();
+    let lines: Vec<Line<'_>> = TOP_KEYS.lines().chain([""]).chain(COLUMNS.lines()).map(Line::from).collect();
     let width = lines.iter().map(Line::width).max().unwrap_or(0) + 4;
     let (width, height) = (width.try_into().unwrap_or(u16::MAX), lines.len() + 2);
-    let area = super::view::middle(frame.area(), width, height.try_into().unwrap_or(u16::MAX));
+    let area = middle(frame.area(), width, height.try_into().unwrap_or(u16::MAX));
     let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
     frame.render_widget(Clear, area);
     frame.render_widget(Block::bordered().title(" any key closes this "), area);

@@ -8,8 +8,9 @@ use ratatui::widgets::{Cell, Row as TableRow, Table};
 use sandscope_client::{PressureMetric, PressureMetrics};
 use sandscope_model::{MetricField, when};
 
-use super::board::{Board, Row};
-use super::view::{MIB, Paint};
+use super::board::Board;
+use super::paint::{MIB, Paint};
+use super::row::Row;
 
 /// Eighths of a line, the smallest first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

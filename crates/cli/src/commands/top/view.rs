@@ -8,10 +8,10 @@ use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Sparkline, Tabl
 use sandscope_client::{SandboxDetails, SandboxProcess, StallMetric};
 use sandscope_model::when;
 
-use super::board::{Board, Row};
+use super::board::Board;
+use super::paint::{MIB, Paint, middle};
+use super::row::Row;
 use super::{help, table};
-
-pub(super) const MIB: u64 = 1024 * 1024;
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board) {
@@ -36,32 +36,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board) {
     if board.has_help {
         help::draw(frame);
     }
-}
-
-/// Colours, or none.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Paint(bool);
-
-impl Paint {
-    pub(super) fn of(self, colour: Color) -> Style {
-        if self.0 { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    /// Green below a tenth, yellow below four, red above.
-    pub(super) fn share(self, pct: f64, low: f64, high: f64) -> Style {
-        self.of(if pct < low {
-            Color::Green
-        } else if pct < high {
-            Color::Yellow
-        } else {
-            Color::Red
-        })
-    }
-}
-
-pub(super) fn middle(area: Rect, width: u16, height: u16) -> Rect {
-    let (width, height) = (width.min(area.width), height.min(area.height));
-    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
 }
 
 fn headline(board: &Board, paint: Paint) -> Line<'static> {

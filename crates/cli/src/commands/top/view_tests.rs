@@ -7,8 +7,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use sandscope_client::{ListedSandbox, LiveTeam};
 use serde_json::json;
 
-use super::super::News;
 use super::super::board::Ask;
+use super::super::news::News;
 use super::*;
 
 fn listed(n: u32, state: &str) -> ListedSandbox {
