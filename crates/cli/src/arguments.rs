@@ -112,7 +112,20 @@ pub struct NodeArgs {
     pub server: ServerArgs,
 }
 
+/// The keys of `top`: in its help, and on the screen.
+pub(crate) const TOP_KEYS: &str = "\
+↑ ↓ PgUp PgDn   select a sandbox; Home: follow the top
+Enter           look at it closely; Esc: back
+/               filter by id, template, state or label; Esc: all
+s  r            sort by the next column; reverse
+k               kill it, after a y
+p               pause or resume it, after a y
+?               these keys
+q  Ctrl-C       quit";
+
+/// Keys on the screen are listed below, and by `?`.
 #[derive(Debug, Args)]
+#[command(after_help = TOP_KEYS)]
 pub struct TopArgs {
     #[command(flatten)]
     pub server: ServerArgs,

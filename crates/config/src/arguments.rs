@@ -20,6 +20,12 @@ use crate::shape::Shape;
 
 const FILE: &str = "config";
 
+/// What variables of ours begin with.
+const PREFIX: &str = "SANDSCOPE_";
+
+/// In how many letters a mistyped name differs at most.
+const MOST_MISTYPED: usize = 2;
+
 /// Which settings a command uses, and its help shows.
 pub trait Uses {
     /// Whether the command uses the setting with this flag.
@@ -89,7 +95,21 @@ impl<U> Arguments<U> {
     /// Adds what may be given in the environment but not as a flag: flags are visible to every process of the machine.
     #[must_use]
     pub fn with_environment(self) -> Self {
-        self.with_variables(|name| std::env::var(name).ok())
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        self.refusing_mistyped(names).with_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Refuses a variable that is nearly one of a setting: a mistyped name must not leave a default in force. Others are
+    /// left alone: they may be other programs'.
+    pub(crate) fn refusing_mistyped(mut self, names: impl Iterator<Item = String>) -> Self {
+        let known: Vec<&str> = settings().filter_map(|setting| setting.environment).collect();
+        for name in names.filter(|name| name.starts_with(PREFIX) && !known.contains(&name.as_str())) {
+            let nearly = |one: &&&str| strsim::osa_distance(one, &name) <= MOST_MISTYPED;
+            if let Some(meant) = known.iter().find(nearly) {
+                self.given.unknown.push(format!("{name} (environment); did you mean {meant}?"));
+            }
+        }
+        self
     }
 
     pub(crate) fn with_variables(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {

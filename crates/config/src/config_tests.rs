@@ -10,12 +10,13 @@ fn resolve(args: ServeArgs, text: &str) -> Result<Config, String> {
 #[test]
 fn nothing_said_means_the_defaults() {
     let shown = resolve(ServeArgs::default(), "").unwrap().show();
-    // Which defaults these are is on the reference page. [otlp] is shown once it has an endpoint.
+    // Which defaults these are is on the reference page. [otlp] is shown once it has an endpoint, the others once given.
     let mut expected = Vec::new();
-    for table in sections::all().into_iter().filter(|table| table.name != "otlp") {
-        let lines = table.settings.iter().filter_map(|setting| {
-            let default = setting.default.as_ref()?;
-            Some(format!("{} = {}", setting.key, line_value(default)))
+    let hidden = ["otlp", "prices", "alerts"];
+    for table in sections::all().into_iter().filter(|table| !hidden.contains(&table.name)) {
+        let lines = table.settings.iter().map(|setting| match &setting.default {
+            Some(default) => format!("{} = {}", setting.key, line_value(default)),
+            None => format!("# {} is not set", setting.key),
         });
         let lines: Vec<String> = lines.collect();
         if !lines.is_empty() {
@@ -71,6 +72,21 @@ fn an_unknown_key_is_refused_with_its_line_and_without_its_neighbours() {
     assert!(error.contains("lissten"), "{error}");
     assert!(!error.contains("e2b_"), "{error}");
     assert!(resolve(ServeArgs::default(), "[servre]\n").unwrap_err().contains("servre"));
+}
+
+#[test]
+fn an_unknown_section_hides_no_other_fault() {
+    let error = resolve(ServeArgs::default(), "[servre]\n[sandbox]\nmemory_mb = 1\n").unwrap_err();
+    assert!(error.contains("[servre]") && error.contains("memory_mb must be"), "{error}");
+}
+
+#[test]
+fn a_mistyped_variable_is_refused_and_somebody_elses_is_not() {
+    let names =
+        ["SANDSCOPE_LISTEM", "SANDSCOPE_SOMETHING_ELSE", "SANDSCOPE_CONFIG", "PATH", "SANDSCOPE_DOMAIN"];
+    let arguments = ServeArgs::default().refusing_mistyped(names.into_iter().map(str::to_owned));
+    let error = resolve(arguments, "").unwrap_err();
+    assert_eq!(error, "there is no setting SANDSCOPE_LISTEM (environment); did you mean SANDSCOPE_LISTEN?");
 }
 
 #[test]

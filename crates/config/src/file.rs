@@ -14,14 +14,23 @@ use crate::sections::{self, Table};
 const ALIKE: f64 = 0.8;
 
 /// Reads the file at `path`.
-pub(crate) fn read(path: &Path) -> Result<Given, ConfigError> {
+pub(crate) fn read(path: &Path) -> Result<Parsed, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     parse(&text).map_err(|message| ConfigError::Malformed { path: path.to_owned(), message })
 }
 
-/// What `text` says. The error names lines and keys, all that are wrong.
-pub(crate) fn parse(text: &str) -> Result<Given, String> {
+/// What a file says.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    /// Every setting of the right shape.
+    pub(crate) given: Given,
+    /// The rest, with lines and keys: everything that is wrong.
+    pub(crate) wrong: Option<String>,
+}
+
+/// What `text` says. The error is that it is no TOML.
+pub(crate) fn parse(text: &str) -> Result<Parsed, String> {
     // The error's own text would quote the line, and the line may hold a key; its message and position do not.
     let said = |error: toml::de::Error| {
         format!("line {}: {}", line(text, error.span().map_or(0, |span| span.start)), error.message())
@@ -34,12 +43,9 @@ pub(crate) fn parse(text: &str) -> Result<Given, String> {
         reading.table(name.get_ref(), name.span().start, place.get_ref(), found);
     }
     let Reading { given, mut wrong, .. } = reading;
-    if wrong.is_empty() {
-        return Ok(given);
-    }
     wrong.sort_by_key(|(line, _)| *line);
     let wrong: Vec<String> = wrong.into_iter().map(|(line, what)| format!("line {line}: {what}")).collect();
-    Err(wrong.join("\n"))
+    Ok(Parsed { given, wrong: (!wrong.is_empty()).then(|| wrong.join("\n")) })
 }
 
 struct Reading<'a> {

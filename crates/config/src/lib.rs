@@ -32,6 +32,8 @@ mod shown;
 #[path = "config_tests.rs"]
 mod tests;
 
+use std::path::PathBuf;
+
 use sandscope_model::{AlertBounds, AlertRule, Prices, TeamLimits};
 
 pub use arguments::{Arguments, DataDirectory, DirectoryAndAddress, Everything, ServeArgs, Uses};
@@ -40,6 +42,7 @@ pub use reference::reference;
 pub use rules::ConfigError;
 pub use sections::{Log, Metrics, Otlp, Sandbox, Server, TlsFiles, Webhooks};
 
+use file::Parsed;
 use given::Given;
 use rules::Rules;
 use sections::{Alerts, Exporter, PriceTable, Team};
@@ -77,16 +80,31 @@ impl Config {
     ///
     /// The file cannot be read or is not what it should be; settings break rules, all of which are named.
     pub fn resolve<U>(arguments: Arguments<U>) -> Result<Self, ConfigError> {
-        let under = arguments.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
-        Self::of(&arguments.given.over(under))
+        let path = arguments.config.clone().unwrap_or_default();
+        let parsed = arguments.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        Self::over(arguments, parsed, path)
+    }
+
+    /// What is wrong with the file and which rules are broken comes in one error: one look shows all of it.
+    fn over<U>(arguments: Arguments<U>, parsed: Parsed, path: PathBuf) -> Result<Self, ConfigError> {
+        let outcome = Self::of(&arguments.given.over(parsed.given));
+        match (parsed.wrong, outcome) {
+            (None, outcome) => outcome,
+            (Some(message), Err(ConfigError::Rules(broken))) => {
+                let message = format!("{message}\n{}", broken.join("\n"));
+                Err(ConfigError::Malformed { path, message })
+            }
+            (Some(message), _) => Err(ConfigError::Malformed { path, message }),
+        }
     }
 
     /// As [`resolve`](Self::resolve), with the file's text at hand.
     #[cfg(test)]
     fn resolve_text(arguments: ServeArgs, text: &str) -> Result<Self, ConfigError> {
-        let under = file::parse(text)
-            .map_err(|message| ConfigError::Malformed { path: "test.toml".into(), message })?;
-        Self::of(&arguments.given.over(under))
+        let path = PathBuf::from("test.toml");
+        let parsed =
+            file::parse(text).map_err(|message| ConfigError::Malformed { path: path.clone(), message })?;
+        Self::over(arguments, parsed, path)
     }
 
     fn of(given: &Given) -> Result<Self, ConfigError> {

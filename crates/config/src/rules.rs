@@ -72,9 +72,8 @@ impl<'a> Rules<'a> {
                 }
             },
         };
-        if let Some(value) = write(&value) {
-            self.show(table, 0, key, &value, source);
-        }
+        let value_shown = write(&value).map(|value| line_value(&value));
+        self.shown.push(Shown { table, n: 0, key, value: value_shown, source });
         value
     }
 
@@ -95,13 +94,13 @@ impl<'a> Rules<'a> {
         value: &Value,
         source: Source,
     ) {
-        self.shown.push(Shown { table, n, key, value: line_value(value), source });
+        self.shown.push(Shown { table, n, key, value: Some(line_value(value)), source });
     }
 
     /// Shows another value of a setting that was taken: one that depends on others.
     pub(crate) fn show_instead(&mut self, (table, key): (&'static str, &'static str), value: &Value) {
         if let Some(shown) = self.shown.iter_mut().find(|shown| (shown.table, shown.key) == (table, key)) {
-            shown.value = line_value(value);
+            shown.value = Some(line_value(value));
         }
     }
 

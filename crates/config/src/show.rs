@@ -5,15 +5,26 @@ use std::fmt::Write as _;
 use crate::Config;
 use crate::shown::Shown;
 
+/// A comment: a file has no value for nothing.
+fn unset(line: &Shown) -> String {
+    format!("# {} is not set", line.key)
+}
+
 impl Config {
     /// Every setting with its value, as a file that could be used again (but for secrets).
     pub fn show(&self) -> String {
-        self.lines(|line| format!("{} = {}", line.key, line.value))
+        self.lines(|line| match &line.value {
+            Some(value) => format!("{} = {value}", line.key),
+            None => unset(line),
+        })
     }
 
     /// The same, each line with where the value comes from.
     pub fn show_sources(&self) -> String {
-        self.lines(|line| format!("{} = {}  # {}", line.key, line.value, line.source))
+        self.lines(|line| match &line.value {
+            Some(value) => format!("{} = {value}  # {}", line.key, line.source),
+            None => unset(line),
+        })
     }
 
     fn lines(&self, line: impl Fn(&Shown) -> String) -> String {

@@ -10,8 +10,8 @@ pub(crate) struct Shown {
     /// Which item of a list.
     pub(crate) n: usize,
     pub(crate) key: &'static str,
-    /// As the file has it.
-    pub(crate) value: String,
+    /// As the file has it; `None` where nothing is set and nothing holds by default.
+    pub(crate) value: Option<String>,
     pub(crate) source: Source,
 }
 

@@ -12,6 +12,7 @@ mod death;
 mod details;
 mod entropy;
 mod event;
+mod event_counts;
 mod event_filter;
 mod history;
 mod id;
@@ -49,6 +50,7 @@ pub use event::{
     Death, Event, EventClass, EventDraft, EventType, EventTypes, ExecutionSummary, FIRST_NAMED_CODE, Fact,
     UnknownEventType, Update, Visibility, WebhookChange, WebhookNotice,
 };
+pub use event_counts::{EventCounter, EventCounts};
 pub use event_filter::EventFilter;
 pub use history::{Complaint, History, LoggedSandbox};
 pub use id::{

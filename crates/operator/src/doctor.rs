@@ -1,70 +1,19 @@
 //! `sandscope doctor`: says in words what is wrong with this host, and how to mend it, beside a running server as well as
 //! without one. It looks, and makes one sandbox for real, of which nothing stays.
 
+mod check;
 mod data;
 mod host;
 mod trial;
 
 use std::process::ExitCode;
 
-use sandscope_engine_namespaces::linux::HostProblem;
 use serde_json::json;
 
 use crate::arguments::DoctorArgs;
+use check::{Check, Severity};
 use sandscope_config::Config;
 use sandscope_console::output::{self, Paint};
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Severity {
-    Fine,
-    /// Works, but not as well or not for as many sandboxes as it could.
-    Warning,
-    /// Sandboxes cannot be made or kept.
-    Problem,
-}
-
-impl Severity {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fine => "ok",
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        }
-    }
-}
-
-/// One thing looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Check {
-    name: &'static str,
-    severity: Severity,
-    /// What was found.
-    says: String,
-    /// What to do about it.
-    fix: Option<String>,
-}
-
-impl Check {
-    fn fine(name: &'static str, says: impl Into<String>) -> Self {
-        Self { name, severity: Severity::Fine, says: says.into(), fix: None }
-    }
-
-    fn warning(name: &'static str, says: impl Into<String>, fix: &str) -> Self {
-        Self { name, severity: Severity::Warning, says: says.into(), fix: Some(fix.to_owned()) }
-    }
-
-    fn problem(name: &'static str, says: impl Into<String>, fix: &str) -> Self {
-        Self { name, severity: Severity::Problem, says: says.into(), fix: Some(fix.to_owned()) }
-    }
-
-    fn of(name: &'static str, problem: Option<HostProblem>, fine: impl Into<String>) -> Self {
-        match problem {
-            Some(problem) => Self::problem(name, problem.what, &problem.fix),
-            None => Self::fine(name, fine),
-        }
-    }
-}
 
 /// Checks everything and reports; success if nothing keeps sandboxes from being made and kept.
 pub(crate) async fn run(arguments: DoctorArgs) -> anyhow::Result<ExitCode> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_model::{ApiKey, ApiKeyId, Clock as _, Team, Timestamp, when};
 use sandscope_store::{Facts, NewApiKey, Store};
-use serde_json::json;
+use sandscope_wire::key::{DeletedTeamApiKey, TeamApiKey};
 
 use crate::arguments::KeyCommand;
 use sandscope_config::{Arguments, Config, DataDirectory};
@@ -47,8 +47,7 @@ async fn with(command: &KeyCommand, facts: &Facts, team: &Team) -> anyhow::Resul
         KeyCommand::Delete { id, .. } => {
             let id: ApiKeyId = id.parse().context("the id is the first column of `sandscope key list`")?;
             if !facts.delete_api_key(team.id, id, SystemClock.now()).await? {
-                output::line(format_args!("API key {id} wasn't found"))?;
-                return Ok(ExitCode::FAILURE);
+                anyhow::bail!("there is no API key {id}; `sandscope key list` shows the ids");
             }
             output::line(format_args!("API key {id} has been deleted"))?;
         }
@@ -75,10 +74,11 @@ async fn open(settings: Arguments<DataDirectory>) -> anyhow::Result<(Store, Team
 fn list(keys: Vec<(ApiKey, Option<Timestamp>)>, json: bool) -> anyhow::Result<()> {
     if json {
         return keys.iter().try_for_each(|(key, deleted_at)| {
-            let line = json!({
-                "id": key.id, "name": key.name, "mask": shown(key), "createdAt": key.created_at,
-                "lastUsedAt": key.last_used_at, "deletedAt": deleted_at,
-            });
+            let about = TeamApiKey::from(key);
+            let line = match *deleted_at {
+                Some(deleted_at) => serde_json::to_string(&DeletedTeamApiKey { about, deleted_at })?,
+                None => serde_json::to_string(&about)?,
+            };
             Ok(output::line(line)?)
         });
     }

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use sandscope_model::Event;
+use sandscope_model::{Event, EventCounter};
 use tokio::sync::{broadcast, watch};
-
-use crate::committed::CommittedStats;
 
 /// Events the feed keeps for a receiver that is behind. One that falls further behind reads the log.
 pub(crate) const FEED: usize = 1024;
@@ -17,7 +15,7 @@ pub(crate) struct Feed {
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) webhooks: watch::Sender<u64>,
     pub(crate) alert_rules: watch::Sender<u64>,
-    pub(crate) committed: Arc<CommittedStats>,
+    pub(crate) committed: Arc<EventCounter>,
 }
 
 impl Feed {

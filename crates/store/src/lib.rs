@@ -27,7 +27,6 @@
 #![warn(clippy::disallowed_methods)]
 
 mod attempts;
-mod committed;
 mod error;
 mod facts;
 mod failure;
@@ -43,7 +42,6 @@ mod store;
 mod plan_tests;
 
 pub use attempts::{AttemptQuery, Attempts, StatsBucket};
-pub use committed::CommittedCounts;
 pub use error::StoreError;
 pub use facts::activity::TeamActivity;
 pub use facts::admission::{Admission, IdempotencyKey};

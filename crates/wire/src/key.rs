@@ -77,6 +77,17 @@ impl From<&ApiKey> for TeamApiKey {
     }
 }
 
+/// A key that no longer opens anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedTeamApiKey {
+    /// What was known of it.
+    #[serde(flatten)]
+    pub about: TeamApiKey,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+}
+
 /// A key that was just made: the only answer that ever carries it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedTeamApiKey {

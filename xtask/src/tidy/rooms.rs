@@ -50,6 +50,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "tasks",
             "console",
             "system",
+            "wire",
             "store",
             "engine-namespaces",
             "data-dir",

@@ -94,10 +94,11 @@ fn rules(all: &[AlertRuleView], paint: Paint) -> String {
 /// When a rule fires, as one would say it.
 fn condition(rule: &AlertRuleView) -> String {
     let (side, threshold) = match (rule.above, rule.below) {
-        (Some(above), _) => (">=", above),
-        (None, below) => ("<=", below.unwrap_or_default()),
+        (Some(above), _) => ("above", above),
+        (None, below) => ("below", below.unwrap_or_default()),
     };
-    let mut words = format!("{} {side} {threshold}", rule.metric);
+    // The option's own words, and what they include.
+    let mut words = format!("{} at {threshold} or {side}", rule.metric);
     if let Some(within_s) = rule.within_seconds {
         words.push_str(&format!(" within {within_s} s"));
     }

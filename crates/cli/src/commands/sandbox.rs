@@ -231,8 +231,12 @@ async fn kill(client: &Client, ids: Vec<String>, all: bool, format: Format) -> a
             }
             Err(ClientError::Refused { status: 404, .. }) if all => {}
             Err(ClientError::Refused { status: 404, .. }) => {
-                let text = format!("Sandbox {id} was not found: it has ended, or the id is wrong");
-                say(format, &json!({ "sandboxID": id, "killed": false }), &text)?;
+                if format == Format::Json {
+                    output::line(json!({ "sandboxID": id, "killed": false }))?;
+                }
+                output::complain(&anyhow::anyhow!(
+                    "sandbox {id} was not found: it has ended, or the id is wrong"
+                ));
                 code = ExitCode::FAILURE;
             }
             Err(error) => return Err(error.into()),

@@ -12,21 +12,27 @@
 //! is taken up again and said to be broken meanwhile. The terminal is restored however the command ends.
 
 mod board;
+mod help;
+mod news;
+mod paint;
 pub(crate) mod redraw;
+mod row;
+mod table;
 mod view;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ratatui::crossterm::event::{self, Event, KeyEvent};
-use sandscope_client::{Client, ListedSandbox, LiveTeam, SandboxDetails, SandboxProcess};
+use ratatui::crossterm::event::{self, Event};
+use sandscope_client::Client;
 use tokio::sync::mpsc;
 
 use crate::arguments::TopArgs;
 use crate::commands;
 
 use board::{Ask, Board};
+use news::News;
 
 /// How often the list of sandboxes is asked for: paused ones and labels are not in the stream.
 const LIST_EVERY: Duration = Duration::from_secs(2);
@@ -36,17 +42,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const QUEUE: usize = 256;
 /// Processes shown of one sandbox.
 const PROCESSES: u32 = 50;
-
-/// What reaches the board.
-#[derive(Debug)]
-enum News {
-    Key(KeyEvent),
-    Redraw,
-    Seconds(LiveTeam),
-    List(Vec<ListedSandbox>),
-    Look { id: String, details: Box<SandboxDetails>, processes: Vec<SandboxProcess> },
-    Note(String),
-}
 
 /// `sandscope top`
 pub(crate) async fn run(arguments: TopArgs) -> anyhow::Result<ExitCode> {
@@ -122,13 +117,19 @@ async fn stream(client: Client, news: mpsc::Sender<News>) {
 }
 
 async fn list(client: Client, news: mpsc::Sender<News>) {
+    let mut every = tokio::time::interval(LIST_EVERY);
     loop {
-        tokio::time::sleep(LIST_EVERY).await;
+        every.tick().await;
         let sent = match client.sandboxes("running,paused", usize::MAX).await {
             Ok(sandboxes) => news.send(News::List(sandboxes)).await,
             Err(error) => news.send(News::Note(error.to_string())).await,
         };
-        if sent.is_err() {
+        // An older server has no alerts: then none is shown.
+        let closed = match client.alerts().await {
+            Ok(alerts) => news.send(News::Alerts(alerts.firing)).await.is_err(),
+            Err(_) => false,
+        };
+        if sent.is_err() || closed {
             return;
         }
     }

@@ -323,11 +323,11 @@ mod tests {
         ];
         let list = list(&all, "2026-01-31T12:00:00Z".parse().unwrap(), Paint::none());
         insta::assert_snapshot!(list, @"
-        ID  NAME  STATE                   BEHIND  FAILING SINCE                  LAST SUCCESS                    TYPES  URL
-        w   well  enabled                 0       -                              2026-01-31 11:59:50Z (10s ago)  1      http://x
-        w   ill   failing                 7       2026-01-31 11:00:00Z (1h ago)  -                               1      http://x
-        w   gone  disabled by the server  0       2026-01-31 11:00:00Z (1h ago)  -                               1      http://x
-        w   off   disabled                0       -                              -                               1      http://x
+        ID  NAME  STATE                   BEHIND  PENDING  FAILING SINCE                  LAST SUCCESS                    TYPES  URL
+        w   well  enabled                 0                -                              2026-01-31 11:59:50Z (10s ago)  1      http://x
+        w   ill   failing                 7       2        2026-01-31 11:00:00Z (1h ago)  -                               1      http://x
+        w   gone  disabled by the server  0                2026-01-31 11:00:00Z (1h ago)  -                               1      http://x
+        w   off   disabled                0                -                              -                               1      http://x
         ");
     }
 }

@@ -148,6 +148,7 @@ mod tests {
         interval_s = 15
         timeout_s = 10
         top_sandboxes = 0
+        # ca_file is not set
         headers = { "authorization" = "[secret]" }
         attributes = { "deployment.environment.name" = "prod" }
         "#);

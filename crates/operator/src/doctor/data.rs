@@ -7,7 +7,7 @@ use std::path::Path;
 use sandscope_cgroup::CgroupOptions;
 use sandscope_engine_namespaces::linux::{self, Seen};
 
-use super::Check;
+use super::check::Check;
 use crate::fsck::is_served;
 use sandscope_config::Config;
 

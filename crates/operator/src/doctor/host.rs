@@ -6,7 +6,7 @@ use rustix::process::{Resource, getrlimit};
 use sandscope_cgroup::{CgroupOptions, Controller, Hierarchy, Version};
 use sandscope_engine_namespaces::linux;
 
-use super::Check;
+use super::check::Check;
 
 /// The first kernel with everything that is used: overlay layers on idmapped mounts.
 const OLDEST_KERNEL: (u32, u32) = (5, 19);
@@ -14,8 +14,8 @@ const OLDEST_KERNEL: (u32, u32) = (5, 19);
 const FEW_NAMESPACES: u64 = 1_000;
 const FEW_PIDS: u64 = 32_768;
 const FEW_FILES: u64 = 16_384;
-const FEW_INSTANCES: u64 = 1_024;
-const FEW_WATCHES: u64 = 65_536;
+const FEW_INSTANCES: u64 = 128;
+const FEW_WATCHES: u64 = 8_192;
 /// The start of 2026: a clock that is right shows a time after this program was written.
 const EARLIEST_SECOND: i64 = 1_767_225_600;
 
@@ -114,14 +114,15 @@ fn open_files() -> Check {
     Check::fine("open files", format!("{hard} allowed"))
 }
 
-/// Each user has limits of their own, and each sandbox's users are its own: they bound one sandbox, not the host.
+/// Each sandbox is counted as a user of its own: the limits bound one sandbox, not all together, and the kernel's default
+/// is enough for one. Only a value that somebody lowered is worth a warning.
 fn inotify() -> Check {
     let instances = sysctl("fs/inotify/max_user_instances").unwrap_or(u64::MAX);
     let watches = sysctl("fs/inotify/max_user_watches").unwrap_or(u64::MAX);
     let mut raised = String::new();
     for (is_few, setting) in [
-        (instances < FEW_INSTANCES, "fs.inotify.max_user_instances=1024"),
-        (watches < FEW_WATCHES, "fs.inotify.max_user_watches=65536"),
+        (instances < FEW_INSTANCES, "fs.inotify.max_user_instances=128"),
+        (watches < FEW_WATCHES, "fs.inotify.max_user_watches=8192"),
     ] {
         if is_few {
             raised = format!("{raised} {setting}");
@@ -130,11 +131,13 @@ fn inotify() -> Check {
     if !raised.is_empty() {
         return Check::warning(
             "inotify",
-            format!("{instances} instances and {watches} watches per user: directory watches may be refused"),
+            format!(
+                "{instances} instances and {watches} watches per sandbox: programs may be refused directory watches"
+            ),
             &format!("sysctl -w{raised}"),
         );
     }
-    Check::fine("inotify", format!("{instances} instances and {watches} watches per user"))
+    Check::fine("inotify", format!("{instances} instances and {watches} watches per sandbox"))
 }
 
 /// Sandboxes see the host's programs; what of them is private is kept from them, and its owner may want to know.

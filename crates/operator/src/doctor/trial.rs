@@ -9,8 +9,8 @@ use sandscope_engine_namespaces::linux::{LinuxOptions, NamespacesEngine};
 use sandscope_system::SystemClock;
 use sandscope_tasks::Tasks;
 
+use super::check::{Check, Severity};
 use super::data::nearest;
-use super::{Check, Severity};
 
 const NAME: &str = "a sandbox";
 

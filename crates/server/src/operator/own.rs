@@ -2,7 +2,8 @@
 
 use sandscope_engine_namespaces::linux::KernelMemory;
 use sandscope_lifecycle::Reconciled;
-use sandscope_store::{CommittedCounts, StoreError};
+use sandscope_model::EventCounts;
+use sandscope_store::StoreError;
 use sandscope_telemetry::exposition::{Exposition, Kind};
 
 use super::{Operator, float};
@@ -57,7 +58,7 @@ impl Operator {
 
     /// What was committed since the server started. Every series is there from the start.
     fn happening(&self, text: &mut Exposition) {
-        let CommittedCounts { by_type, deaths } = self.store.events.committed();
+        let EventCounts { by_type, deaths } = self.store.events.committed();
         text.family("sandscope_deaths_total", Kind::Counter, "Sandboxes that ended, by reason.");
         for (reason, n) in deaths {
             text.sample(&[("reason", reason.as_str())], float(n));

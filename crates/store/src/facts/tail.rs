@@ -18,11 +18,10 @@ mod positions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sandscope_model::{Event, TeamId};
+use sandscope_model::{Event, EventCounts, TeamId};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use crate::EventLog;
-use crate::committed::CommittedCounts;
 use crate::error::StoreError;
 use crate::facts::events::Stretch;
 use crate::feed::FEED;
@@ -73,7 +72,7 @@ pub struct Tail {
 
 impl EventLog {
     /// How many events this process has committed, by what they are.
-    pub fn committed(&self) -> CommittedCounts {
+    pub fn committed(&self) -> EventCounts {
         self.inner.feed.committed.counts()
     }
 

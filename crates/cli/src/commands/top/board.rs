@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::widgets::TableState;
-use sandscope_client::{ListedSandbox, LiveMetric, SandboxDetails, SandboxProcess};
+use sandscope_client::{FiringAlertView, ListedSandbox, LiveMetric, SandboxDetails, SandboxProcess};
 use sandscope_model::MetricField;
 
-use super::News;
+use super::news::News;
+use super::row::Row;
 
 /// Seconds a sparkline shows.
 const HISTORY: usize = 60;
@@ -51,31 +52,6 @@ impl Sort {
     }
 }
 
-/// One sandbox.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) listed: Option<ListedSandbox>,
-    pub(super) newest: Option<LiveMetric>,
-    /// CPU percent, the newest last.
-    pub(super) history: VecDeque<f64>,
-    seen_at: i64,
-}
-
-impl Row {
-    pub(super) fn state(&self) -> &str {
-        self.listed.as_ref().map_or("running", |listed| listed.state.as_str())
-    }
-
-    pub(super) fn template(&self) -> &str {
-        self.listed.as_ref().map_or("", |listed| listed.alias.as_deref().unwrap_or(&listed.template_id))
-    }
-
-    pub(super) fn labels(&self) -> String {
-        let labels = self.listed.iter().flat_map(|listed| &listed.metadata);
-        labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
-    }
-}
-
 /// What waits for a yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
@@ -116,6 +92,10 @@ pub(super) struct Board {
     selected: Option<String>,
     pub(super) confirm: Option<(Deed, String)>,
     pub(super) close: Option<Close>,
+    /// The keys are shown.
+    pub(super) has_help: bool,
+    /// Names of the rules that fire, by what they are about.
+    alerts: BTreeMap<String, Vec<String>>,
     pub(super) note: String,
     noted_at: i64,
     pub(super) colours: bool,
@@ -134,6 +114,8 @@ impl Board {
             selected: None,
             confirm: None,
             close: None,
+            has_help: false,
+            alerts: BTreeMap::new(),
             note: String::new(),
             noted_at: 0,
             colours,
@@ -156,6 +138,7 @@ impl Board {
                 return self.look_again();
             }
             News::List(sandboxes) => self.list(sandboxes),
+            News::Alerts(firing) => self.alerts(firing),
             News::Look { id, details, processes } => {
                 if let Some(close) = self.close.as_mut().filter(|close| close.id == id) {
                     close.details = Some((details, processes));
@@ -172,18 +155,36 @@ impl Board {
 
     fn second(&mut self, id: String, metric: LiveMetric) {
         let now = self.now;
-        let row = self.rows.entry(id).or_insert_with(|| Row {
-            listed: None,
-            newest: None,
-            history: VecDeque::new(),
-            seen_at: now,
-        });
+        let row = self.rows.entry(id).or_insert_with(|| Row::new(now));
         if row.history.len() == HISTORY {
             row.history.pop_front();
         }
         row.history.push_back(metric.metric.cpu_used_pct);
         row.newest = Some(metric);
         row.seen_at = now;
+    }
+
+    fn alerts(&mut self, firing: Vec<FiringAlertView>) {
+        self.alerts.clear();
+        for alert in firing {
+            let about = alert.sandbox_id.unwrap_or(alert.subject);
+            self.alerts.entry(about).or_default().push(alert.rule);
+        }
+    }
+
+    /// The rules that fire about the sandbox `id`.
+    pub(super) fn alerts_of(&self, id: &str) -> &[String] {
+        self.alerts.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many alerts fire, also about what is no sandbox.
+    pub(super) fn n_alerts(&self) -> usize {
+        self.alerts.values().map(Vec::len).sum()
+    }
+
+    /// The server's time, in unix seconds.
+    pub(super) const fn now(&self) -> i64 {
+        self.now
     }
 
     /// Takes the list of what there is. One that is not listed and does not run any more is gone.
@@ -193,12 +194,9 @@ impl Board {
             row.listed = None;
         }
         for sandbox in sandboxes {
-            let row = self.rows.entry(sandbox.sandbox_id.clone()).or_insert_with(|| Row {
-                listed: None,
-                newest: None,
-                history: VecDeque::new(),
-                seen_at: 0,
-            });
+            let row = self.rows.entry(sandbox.sandbox_id.clone()).or_insert_with(|| Row::new(0));
+            let second = |text: &str| text.parse().ok().map(jiff::Timestamp::as_second);
+            (row.started_s, row.end_s) = (second(&sandbox.started_at), second(&sandbox.end_at));
             if sandbox.state != "running" {
                 row.newest = None;
             }
@@ -275,6 +273,10 @@ impl Board {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             return vec![Ask::Quit];
         }
+        if self.has_help {
+            self.has_help = false;
+            return Vec::new();
+        }
         if let Some((deed, id)) = self.confirm.take() {
             return match key.code {
                 KeyCode::Char('y' | 'Y') => vec![match deed {
@@ -306,6 +308,7 @@ impl Board {
             KeyCode::Char('q') => return vec![Ask::Quit],
             KeyCode::Esc if self.close.is_some() => self.close = None,
             KeyCode::Esc => self.filter.clear(),
+            KeyCode::Char('?') => self.has_help = true,
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Char('s') => {
                 let index = Sort::ALL.iter().position(|sort| *sort == self.sort).unwrap_or(0);

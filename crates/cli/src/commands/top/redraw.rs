@@ -10,8 +10,8 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use sandscope_client::{ListedSandbox, LiveTeam};
 use serde_json::json;
 
-use super::News;
 use super::board::Board;
+use super::news::News;
 use super::view;
 
 const WIDTH: u16 = 160;

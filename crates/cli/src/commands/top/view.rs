@@ -4,17 +4,14 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Sparkline, Table};
-use sandscope_client::{PressureMetric, PressureMetrics, SandboxDetails, SandboxProcess, StallMetric};
-use sandscope_model::MetricField;
+use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Sparkline, Table, Wrap};
+use sandscope_client::{SandboxDetails, SandboxProcess, StallMetric};
+use sandscope_model::when;
 
-use super::board::{Board, Row};
-
-const MIB: u64 = 1024 * 1024;
-/// Eighths of a line, the smallest first.
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Seconds of a row's small curve.
-const CURVE: usize = 16;
+use super::board::Board;
+use super::paint::{MIB, Paint, middle};
+use super::row::Row;
+use super::{help, table};
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board) {
@@ -26,9 +23,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board) {
     if board.close.is_some() {
         draw_close(frame, board, paint, body);
     } else {
-        draw_table(frame, board, paint, body);
+        table::draw(frame, board, paint, body);
     }
-    frame.render_widget(Paragraph::new(footline(board, paint)), foot);
+    frame.render_widget(Paragraph::new(footline(board, paint, foot.width)), foot);
     if let Some((deed, id)) = &board.confirm {
         let text = format!(" {} {id}? y / any other key ", deed.name());
         let width = u16::try_from(text.chars().count() + 2).unwrap_or(u16::MAX);
@@ -36,45 +33,29 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board) {
         frame.render_widget(Clear, area);
         frame.render_widget(Paragraph::new(text).block(Block::bordered().style(paint.of(Color::Red))), area);
     }
-}
-
-/// Colours, or none.
-#[derive(Debug, Clone, Copy)]
-struct Paint(bool);
-
-impl Paint {
-    fn of(self, colour: Color) -> Style {
-        if self.0 { Style::new().fg(colour) } else { Style::new() }
+    if board.has_help {
+        help::draw(frame);
     }
-
-    /// Green below a tenth, yellow below four, red above.
-    fn share(self, pct: f64, low: f64, high: f64) -> Style {
-        self.of(if pct < low {
-            Color::Green
-        } else if pct < high {
-            Color::Yellow
-        } else {
-            Color::Red
-        })
-    }
-}
-
-fn middle(area: Rect, width: u16, height: u16) -> Rect {
-    let (width, height) = (width.min(area.width), height.min(area.height));
-    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
 }
 
 fn headline(board: &Board, paint: Paint) -> Line<'static> {
     let (running, paused, cores, memory) = board.counts();
-    let order = if board.reversed { "ascending" } else { "descending" };
+    let order = if board.reversed { "↑" } else { "↓" };
+    let n_alerts = board.n_alerts();
+    let alerts = match n_alerts {
+        0 => Span::raw(String::new()),
+        1 => Span::styled("1 alert  ", paint.of(Color::Red)),
+        n => Span::styled(format!("{n} alerts  "), paint.of(Color::Red)),
+    };
     Line::from(vec![
         Span::styled("sandscope top", Style::new().add_modifier(Modifier::BOLD)),
         Span::raw(format!("  {running} running, {paused} paused  {cores:.2} CPUs  {} MiB  ", memory / MIB)),
+        alerts,
         Span::styled(format!("by {} {order}", board.sort.name()), paint.of(Color::Cyan)),
     ])
 }
 
-fn footline(board: &Board, paint: Paint) -> Line<'static> {
+fn footline(board: &Board, paint: Paint, width: u16) -> Line<'static> {
     if board.is_typing {
         return Line::from(format!("filter: {}▏", board.filter));
     }
@@ -82,152 +63,66 @@ fn footline(board: &Board, paint: Paint) -> Line<'static> {
         return Line::styled(board.note.clone(), paint.of(Color::Yellow));
     }
     let filter = if board.filter.is_empty() { String::new() } else { format!("  [{}]", board.filter) };
-    let keys = if board.close.is_some() {
-        "esc back  k kill  p pause/resume  q quit"
-    } else {
-        "↑↓ select  enter look  / filter  s sort  r reverse  k kill  p pause/resume  q quit"
-    };
+    let close = ["esc back  k kill  p pause/resume  ? help  q quit"];
+    let all = [
+        "↑↓ select  enter look  / filter  s sort  r reverse  k kill  p pause/resume  ? help  q quit",
+        "enter look  / filter  s sort  k kill  p pause/resume  ? help  q quit",
+        "? help  q quit",
+    ];
+    let forms: &[&str] = if board.close.is_some() { &close } else { &all };
+    let fits = |keys: &&&str| keys.chars().count() + filter.chars().count() <= usize::from(width);
+    // The last is shown whatever the width.
+    let keys = forms.iter().find(fits).or(forms.last()).copied().unwrap_or_default();
     Line::styled(format!("{keys}{filter}"), Style::new().add_modifier(Modifier::DIM))
-}
-
-fn draw_table(frame: &mut Frame<'_>, board: &mut Board, paint: Paint, area: Rect) {
-    let position = board.position();
-    board.table.select(position);
-    let rows: Vec<TableRow<'_>> = board.shown().into_iter().map(|(id, row)| line(id, row, paint)).collect();
-    let widths = [
-        Constraint::Length(21),
-        Constraint::Length(12),
-        Constraint::Length(7),
-        Constraint::Length(6),
-        Constraint::Length(16),
-        Constraint::Length(13),
-        Constraint::Length(13),
-        Constraint::Length(5),
-        Constraint::Length(14),
-        Constraint::Min(0),
-    ];
-    let head = [
-        "SANDBOX",
-        "TEMPLATE",
-        "STATE",
-        "CPU %",
-        "",
-        "MEMORY MiB",
-        "DISK MiB",
-        "PROCS",
-        "STALLS c/m/i",
-        "METADATA",
-    ];
-    let table = Table::new(rows, widths)
-        .header(TableRow::new(head).style(Style::new().add_modifier(Modifier::BOLD)))
-        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
-        .column_spacing(1);
-    let mut state = std::mem::take(&mut board.table);
-    frame.render_stateful_widget(table, area, &mut state);
-    board.table = state;
-}
-
-fn line(id: &str, row: &Row, paint: Paint) -> TableRow<'static> {
-    let state = match row.state() {
-        "paused" => Cell::from("paused").style(paint.of(Color::Blue)),
-        state => Cell::from(state.to_owned()),
-    };
-    let id = Cell::from(id.to_owned());
-    let template = Cell::from(row.template().to_owned());
-    let labels = Cell::from(row.labels());
-    let Some(newest) = &row.newest else {
-        let none = || Cell::from("");
-        return TableRow::new([id, template, state, none(), none(), none(), none(), none(), none(), labels]);
-    };
-    let metric = &newest.metric;
-    let cpu = metric.cpu_used_pct;
-    TableRow::new([
-        id,
-        template,
-        state,
-        Cell::from(format!("{cpu:>6.1}")).style(paint.share(cpu, 50.0, 90.0)),
-        Cell::from(curve(row)).style(paint.of(Color::Cyan)),
-        Cell::from(of_total(metric.mem_used, metric.mem_total)).style(paint.share(
-            percent(metric.mem_used, metric.mem_total),
-            70.0,
-            90.0,
-        )),
-        Cell::from(of_total(metric.disk_used, metric.disk_total)).style(paint.share(
-            percent(metric.disk_used, metric.disk_total),
-            70.0,
-            90.0,
-        )),
-        Cell::from(
-            newest.metric.more.get(MetricField::Processes).map_or_else(String::new, |n| format!("{n:>5}")),
-        ),
-        Cell::from(stalls(newest.pressure.as_ref(), paint)),
-        labels,
-    ])
-}
-
-fn curve(row: &Row) -> String {
-    let skipped = row.history.len().saturating_sub(CURVE);
-    row.history.iter().skip(skipped).map(|pct| bar(*pct)).collect()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "bounded by clamp; no number gives 0"
-)]
-fn bar(pct: f64) -> char {
-    let eighth = (pct / 12.5).clamp(0.0, 7.0) as usize;
-    BARS.get(eighth).copied().unwrap_or('█')
-}
-
-fn percent(part: u64, whole: u64) -> f64 {
-    let thousandths = u128::from(part) * 1000 / u128::from(whole.max(1));
-    f64::from(u32::try_from(thousandths).unwrap_or(u32::MAX)) / 10.0
-}
-
-fn of_total(part: u64, whole: u64) -> String {
-    format!("{:>5} / {:<5}", part / MIB, whole / MIB)
-}
-
-/// Share of the last ten seconds in which somebody waited: for CPU, memory, I/O.
-fn stalls(pressure: Option<&PressureMetrics>, paint: Paint) -> Line<'static> {
-    let Some(pressure) = pressure else { return Line::from("-") };
-    let some = |metric: &Option<PressureMetric>| metric.as_ref().map(|metric| metric.some.avg10);
-    let mut spans = Vec::new();
-    for share in [some(&pressure.cpu), some(&pressure.memory), some(&pressure.io)] {
-        spans.push(match share {
-            Some(pct) => Span::styled(format!("{pct:>4.0}"), paint.share(pct, 10.0, 40.0)),
-            None => Span::raw("   -"),
-        });
-    }
-    Line::from(spans)
 }
 
 fn draw_close(frame: &mut Frame<'_>, board: &Board, paint: Paint, area: Rect) {
     let Some(close) = &board.close else { return };
     let row = board.row(&close.id);
+    // A narrow screen breaks lines, a low one has less room for the curve.
+    let n_lines = if area.width < 120 { 13 } else { 10 };
+    let n_chart = if area.height < 30 { 5 } else { 7 };
     let [chart, text, processes] =
-        Layout::vertical([Constraint::Length(7), Constraint::Length(10), Constraint::Min(3)]).areas(area);
+        Layout::vertical([Constraint::Length(n_chart), Constraint::Length(n_lines), Constraint::Min(3)])
+            .areas(area);
     let data: Vec<u64> = row.iter().flat_map(|row| &row.history).map(|pct| tenths(*pct)).collect();
     let title = match row {
         Some(row) => format!(" {} {} {} {} ", close.id, row.template(), row.state(), row.labels()),
-        None => format!(" {} is gone ", close.id),
+        None => format!(" {} is gone: `sandscope sandbox info {0}` says why ", close.id),
     };
+    let scale = table::scale(row.iter().flat_map(|row| &row.history));
     let newest = row.and_then(|row| row.history.back()).copied().unwrap_or(0.0);
     let sparkline = Sparkline::default()
         .block(
-            Block::bordered().title(title).title_bottom(format!(" CPU {newest:.1} % of 100, last minute ")),
+            Block::bordered()
+                .title(title)
+                .title_bottom(format!(" CPU {newest:.1} %, last minute, full height {scale:.0} % "))
+                .title_bottom(Line::from(times(row, board.now())).right_aligned()),
         )
         .data(&data)
-        .max(1000)
+        .max(tenths(scale))
         .style(paint.of(Color::Cyan));
     frame.render_widget(sparkline, chart);
     let Some((details, list)) = &close.details else {
         frame.render_widget(Paragraph::new("looking …"), text);
         return;
     };
-    frame.render_widget(Paragraph::new(facts(details, paint)), text);
+    let mut lines = facts(details, paint);
+    let alerts = board.alerts_of(&close.id);
+    if !alerts.is_empty() {
+        lines.insert(0, Line::styled(format!("alerts   {}", alerts.join(", ")), paint.of(Color::Red)));
+    }
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), text);
     frame.render_widget(process_table(list), processes);
+}
+
+/// How old it is, and how long it has.
+fn times(row: Option<&Row>, now: i64) -> String {
+    let Some(row) = row else { return String::new() };
+    let length = |seconds: i64| when::length(jiff::SignedDuration::from_secs(seconds.max(0)));
+    let age = row.age_s(now).map(|age| format!(" age {} ", length(age)));
+    let left = row.left_s(now).map(|left| format!(" {} left ", length(left)));
+    age.into_iter().chain(left).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by clamp")]

@@ -7,8 +7,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use sandscope_client::{ListedSandbox, LiveTeam};
 use serde_json::json;
 
-use super::super::News;
 use super::super::board::Ask;
+use super::super::news::News;
 use super::*;
 
 fn listed(n: u32, state: &str) -> ListedSandbox {
@@ -51,7 +51,11 @@ fn board() -> Board {
 }
 
 fn picture(board: &mut Board) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(132, 24)).unwrap();
+    picture_of(board, 132, 24)
+}
+
+fn picture_of(board: &mut Board, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, board)).unwrap();
     let buffer = terminal.backend().buffer();
     let mut text = String::new();
@@ -80,6 +84,39 @@ fn press(board: &mut Board, keys: &str) -> Vec<Ask> {
 #[test]
 fn the_busiest_stands_on_top() {
     insta::assert_snapshot!(picture(&mut board()));
+}
+
+/// The two sizes that terminals open with: every id is whole, and so is the last line.
+#[test]
+fn it_is_of_use_at_80_by_24_and_at_120_by_40() {
+    let mut board = board();
+    // The times of the sandboxes are real ones: 20 minutes after the start of the first.
+    board.receive(second(1_767_226_800, &[5.0, 40.0, 99.9]));
+    board.list((1..=3).map(|n| listed(n, "running")).chain([listed(9, "paused")]).collect());
+    let firing = json!({
+        "sandboxID": format!("i{:020}", 3), "subject": format!("sandbox:i{:020}", 3), "rule": "memory-nearly-full",
+        "since": "2026-01-01T00:10:00Z",
+    });
+    board.receive(News::Alerts(vec![serde_json::from_value(firing).unwrap()]));
+    for (width, height) in [(80, 24), (120, 40)] {
+        let picture = picture_of(&mut board, width, height);
+        for n in [1, 2, 3, 9] {
+            assert!(picture.contains(&format!("i{n:020} ")), "{picture}");
+        }
+        for part in ["? help", "q quit", "40m", "running!", "1 alert", "base", "LEFT", "by CPU ↓\n"] {
+            assert!(picture.contains(part), "no '{part}' at {width}:\n{picture}");
+        }
+        insta::assert_snapshot!(format!("width_{width}"), picture);
+    }
+    press(&mut board, "?");
+    let help = picture_of(&mut board, 80, 24);
+    for part in ["pause or resume", "until its timeout", "Ctrl-C"] {
+        assert!(help.contains(part), "{help}");
+    }
+    assert_eq!(press(&mut board, "q"), [], "any key closes it, and does nothing else");
+    assert!(!picture_of(&mut board, 80, 24).contains("Ctrl-C"));
+    press(&mut board, "⏎");
+    assert!(board.close.is_some());
 }
 
 #[test]
