@@ -29,6 +29,8 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::SYS_CHROOT);
 const LAST_CAPABILITY: u32 = 63;
+/// No core dumps, also not into a program of the host's: see `seccomp`.
+pub(super) const CORE_BYTES: u64 = 1;
 const MAX_OPEN_FILES: u64 = 65_536;
 /// Settings of the sandbox's own network. Below these ports anybody may listen. The others bound what the kernel keeps
 /// for the network and charges to nobody: options and memberships of one socket, connections that wait for their end,
@@ -124,7 +126,7 @@ fn limit_resources() -> Result<(), Failure> {
         rustix::process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })
             .step("limit resources")
     };
-    set(Resource::Core, 0)?;
+    set(Resource::Core, CORE_BYTES)?;
     set(Resource::Nofile, MAX_OPEN_FILES)?;
     set(Resource::Memlock, 64 * 1024)?;
     set(Resource::Rtprio, 0)?;
