@@ -1,7 +1,7 @@
 //! `GET /metrics`: the sandbox as seen from inside. The server measures from outside, and better; this is for
 //! programs inside.
 //!
-//! A sandbox sees neither its control groups nor, in `/proc/meminfo`, anything but the whole host. So its limits
+//! What a sandbox sees of its memory and processors is as old as the server's last reading. So its limits
 //! come with `/init`, and what it uses is added up over its processes: times of those that run and, through the first
 //! process, of those that have ended; memory that is a process's own, and files in memory.
 

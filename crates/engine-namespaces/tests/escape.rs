@@ -251,6 +251,10 @@ async fn limits_hold() {
     let id = spec.id;
     let limits = as_root(&host, &id, "ulimit -c; ulimit -r; ulimit -l").await;
     assert_eq!(limits, "0\n0\n64\n");
+    // At zero a crash would start the host's program for core dumps, if it has one.
+    let script = "ulimit -c 0 && python3 -c 'import resource as r; r.setrlimit(r.RLIMIT_CORE, (0, 0))' && \
+                  grep core /proc/1/limits /proc/self/limits | tr -s ' ' | cut -d' ' -f5-6";
+    assert_eq!(as_root(&host, &id, script).await, "1 1\n1 1\n");
     let eaten = host.run(&id, User::User, "python3 -c 'x=bytearray(200<<20)'").await;
     assert!(eaten.code != 0, "{eaten:?}");
     assert!(

@@ -18,6 +18,7 @@ use super::removal::removed;
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
+use super::view::Size;
 
 /// Makes the sandbox and lists it. What a failure leaves is removed.
 pub(super) async fn create(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
@@ -93,10 +94,18 @@ async fn begin(
 ) -> Result<(), EngineError> {
     let Prepared { dir, cgroup, made, live, boot_token } = prepared;
     let baseline = Baseline::take(&cgroup, live.loop_device);
-    let record = record_of(&made, &cgroup, baseline, &boot_token)?;
+    let size = Size { n_cpus: spec.vcpu_count, memory_mb: spec.memory_mb };
+    let record = record_of(&made, &cgroup, baseline, size, &boot_token)?;
     let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, baseline, Some(live)));
-    let durable = blocking("record the sandbox", move || write_record(&dir, &record));
     let live = sandbox.live().ok_or(EngineError::AgentUnresponsive)?;
+    let (filled, preparer) = (Arc::clone(&live), Arc::clone(&shared.preparer));
+    let durable = blocking("record the sandbox", move || {
+        // Nothing but the agent runs in it yet.
+        let assigned = preparer.processors.assign(record.made.init.pid, size.n_cpus);
+        assigned.map_err(step("choose the sandbox's processors"))?;
+        filled.fill_view(size, &record.made).map_err(step("write the files for /proc"))?;
+        write_record(&dir, &record)
+    });
     let answers = shared.preparer.initialise(&live, body, &boot_token);
     tokio::try_join!(durable, answers)?;
     shared.sandboxes.adopt(sandbox);
@@ -107,6 +116,7 @@ fn record_of(
     made: &Made,
     cgroup: &CgroupSet,
     baseline: Baseline,
+    size: Size,
     token: &Secret,
 ) -> Result<SandboxRecord, EngineError> {
     Ok(SandboxRecord {
@@ -115,6 +125,7 @@ fn record_of(
         cgroup_name: cgroup.name().to_owned(),
         cgroup_dirs: cgroup.dirs().map(Path::to_owned).collect(),
         baseline,
+        size: Some(size),
         boot_token: token.clone(),
     })
 }

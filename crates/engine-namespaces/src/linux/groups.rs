@@ -3,10 +3,9 @@
 //! Which hierarchies there are is read from `/proc/<pid>/cgroup`: `number:controllers:path` for each of version 1,
 //! `0::path` for version 2.
 
-/// What limits a sandbox, or counts what it uses.
-const CONTROLLERS: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
-/// Sandboxes have no group of it. Java's runtime believes in no limit at all where it is not mounted.
-const WITHOUT_CONTENT: &str = "cpuset";
+/// What limits a sandbox, counts what it uses, or is looked for by Java's runtime, which believes in no limit at all where
+/// one of these is not mounted.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "cpuset", "memory", "pids"];
 const HEAD: &str = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
 
 /// A hierarchy, and where it is seen below `/sys/fs/cgroup`.
@@ -18,27 +17,25 @@ pub(crate) struct Place {
     pub(crate) controllers: Option<String>,
     /// The group of the process whose file was read.
     pub(crate) group: String,
-    /// Whether it is mounted for its name only.
-    pub(crate) is_covered: bool,
+}
+
+impl Place {
+    /// Whether the process was in the group of that name.
+    pub(crate) fn is_in(&self, name: &str) -> bool {
+        self.group.rsplit('/').next() == Some(name)
+    }
 }
 
 /// The hierarchies a sandbox sees.
 pub(crate) fn places(proc_cgroup: &str) -> Vec<Place> {
     let is_hybrid = hierarchies(proc_cgroup).any(|(number, ..)| number != "0");
     let place = |(number, controllers, group): (&str, &str, &str)| {
-        if number == "0" {
-            let at = if is_hybrid { "unified" } else { "" };
-            let group = group.to_owned();
-            return Some(Place { at: at.to_owned(), controllers: None, group, is_covered: false });
-        }
-        let is_covered = !names(controllers).any(|name| CONTROLLERS.contains(&name));
-        let is_seen = !is_covered || names(controllers).any(|name| name == WITHOUT_CONTENT);
-        is_seen.then(|| Place {
-            at: controllers.to_owned(),
-            controllers: Some(controllers.to_owned()),
-            group: group.to_owned(),
-            is_covered,
-        })
+        let is_seen = number == "0" || names(controllers).any(|name| CONTROLLERS.contains(&name));
+        let (at, controllers) = match number {
+            "0" => (if is_hybrid { "unified" } else { "" }, None),
+            _ => (controllers, Some(controllers.to_owned())),
+        };
+        is_seen.then(|| Place { at: at.to_owned(), controllers, group: group.to_owned() })
     };
     hierarchies(proc_cgroup).filter_map(place).collect()
 }
@@ -56,15 +53,13 @@ pub(crate) fn aliases(proc_cgroup: &str) -> Vec<(String, String)> {
 /// What `/proc/cgroups` says inside: the kernel's own counts the groups of the whole host.
 pub(crate) fn controllers(proc_cgroup: &str) -> String {
     let line = |name: &str, number: &str| format!("{name}\t{number}\t1\t1\n");
-    let v1 = hierarchies(proc_cgroup).flat_map(|(number, controllers, _)| {
-        names(controllers)
-            .filter(|name| CONTROLLERS.contains(name) || *name == WITHOUT_CONTENT)
-            .map(move |name| line(name, number))
-    });
+    // All that a process's own file names: Java's runtime fails over one that is missing here.
+    let v1 = hierarchies(proc_cgroup)
+        .filter(|(number, controllers, _)| *number != "0" && !controllers.contains('='));
+    let v1 = v1.flat_map(|(number, controllers, _)| names(controllers).map(move |name| line(name, number)));
     let lines: String = v1.collect();
     if lines.is_empty() {
-        let all = CONTROLLERS.into_iter().chain([WITHOUT_CONTENT]);
-        return HEAD.to_owned() + &all.map(|name| line(name, "0")).collect::<String>();
+        return HEAD.to_owned() + &CONTROLLERS.map(|name| line(name, "0")).concat();
     }
     HEAD.to_owned() + &lines
 }
@@ -89,9 +84,9 @@ mod tests {
 
     #[test]
     fn only_what_limits_is_seen() {
-        let seen: Vec<_> = places(HYBRID).into_iter().map(|place| (place.at, place.is_covered)).collect();
-        let wanted = [("memory", false), ("cpuset", true), ("cpu,cpuacct", false), ("unified", false)];
-        assert_eq!(seen, wanted.map(|(at, covered)| (at.to_owned(), covered)));
+        let seen: Vec<_> = places(HYBRID).into_iter().map(|place| (place.is_in("i1"), place.at)).collect();
+        let wanted = [(false, "memory"), (false, "cpuset"), (true, "cpu,cpuacct"), (true, "unified")];
+        assert_eq!(seen, wanted.map(|(is_own, at)| (is_own, at.to_owned())));
         assert_eq!(aliases(HYBRID).len(), 2);
         let alone = places("0::/s/i1\n");
         assert_eq!((alone[0].at.as_str(), alone[0].group.as_str(), alone.len()), ("", "/s/i1", 1));
@@ -102,7 +97,9 @@ mod tests {
     fn controllers_count_their_own_group_only() {
         assert_eq!(
             controllers(HYBRID),
-            format!("{HEAD}memory\t4\t1\t1\ncpuset\t3\t1\t1\ncpu\t2\t1\t1\ncpuacct\t2\t1\t1\n")
+            format!(
+                "{HEAD}memory\t4\t1\t1\ncpuset\t3\t1\t1\ncpu\t2\t1\t1\ncpuacct\t2\t1\t1\nfreezer\t1\t1\t1\n"
+            )
         );
         assert!(controllers("0::/\n").contains("memory\t0\t1\t1\n"));
     }

@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::protocol::{Made, ProcessName};
 use super::traffic::TrafficFiles;
+use super::view::{Size, View};
 use super::{disk, record, sys};
 
 /// How long a shim may take to record an exit it has seen.
@@ -25,6 +26,8 @@ pub(crate) struct Handles {
     pub(crate) shim: AsyncFd<OwnedFd>,
     pub(crate) network: OwnedFd,
     pub(crate) disk: OwnedFd,
+    /// Sandboxes made by versions before have none.
+    pub(super) view: Option<View>,
     /// The first process's entry in `/proc`.
     pub(crate) proc_dir: OwnedFd,
     pub(crate) loop_device: u32,
@@ -33,7 +36,12 @@ pub(crate) struct Handles {
 
 impl Handles {
     /// The descriptors in the order in which the launcher sends them.
-    pub(crate) fn new(made: &Made, fds: [OwnedFd; 4]) -> io::Result<Self> {
+    pub(crate) fn new(made: &Made, fds: [OwnedFd; 5]) -> io::Result<Self> {
+        let [pidfd, shim, network, disk, view] = fds;
+        Self::hold(made, [pidfd, shim, network, disk], Some(View::new(view)))
+    }
+
+    fn hold(made: &Made, fds: [OwnedFd; 4], view: Option<View>) -> io::Result<Self> {
         let [pidfd, shim, network, disk] = fds;
         let readable = |fd| sys::watch(fd, Interest::READABLE);
         let proc_dir = hold_proc(made.init.pid)?;
@@ -47,10 +55,16 @@ impl Handles {
             shim,
             network,
             disk,
+            view,
             proc_dir,
             loop_device: made.loop_device,
             traffic: TrafficFiles::default(),
         })
+    }
+
+    /// Says inside what the sandbox has.
+    pub(super) fn fill_view(&self, size: Size, made: &Made) -> io::Result<()> {
+        self.view.as_ref().map_or(Ok(()), |view| view.fill(size, made.init.started))
     }
 
     /// Whether the first process has ended.
@@ -84,13 +98,14 @@ impl Handles {
             return Ok(Search::WithoutDisk(pidfd));
         }
         let disk = disk::mount(made.loop_device)?;
-        match Self::new(made, [pidfd, shim, network, disk]) {
+        let view = View::of_shim(made.shim.pid);
+        match Self::hold(made, [pidfd, shim, network, disk], view) {
             Err(_) if hold(made.init)?.is_none() => {
                 let shim = hold(made.shim)?;
                 wait_for_record(shim.as_ref());
                 Ok(Search::Gone)
             }
-            outcome => outcome.map(Search::Found),
+            outcome => outcome.map(Box::new).map(Search::Found),
         }
     }
 }
@@ -110,7 +125,7 @@ pub(crate) fn shows_image(loop_device: u32, image: &Path) -> io::Result<bool> {
 /// What became of processes made earlier.
 pub(crate) enum Search {
     /// They live.
-    Found(Handles),
+    Found(Box<Handles>),
     /// They live, but the image their disk shows is gone or another.
     WithoutDisk(OwnedFd),
     Gone,

@@ -29,6 +29,7 @@
 //! before a sandbox counts as made; whatever is found without one is removed at the next start. What cannot be
 //! removed at once is removed in the background and waited for by [`NamespacesEngine::shutdown`].
 
+mod affinity;
 mod base;
 mod baseline;
 mod busy;
@@ -73,6 +74,7 @@ mod sys;
 mod trace;
 mod traffic;
 mod turns;
+mod view;
 mod warm;
 
 pub use base::private_programs;

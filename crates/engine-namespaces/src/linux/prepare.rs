@@ -12,6 +12,7 @@ use sandscope_engine::{DialFailure, EngineError, LaunchSpec};
 use sandscope_model::{Rootfs, Secret};
 use tokio::net::TcpStream;
 
+use super::affinity::Processors;
 use super::client::LauncherClient;
 use super::dial::dial;
 use super::handles::Handles;
@@ -43,6 +44,7 @@ pub(super) struct Preparer {
     pub(super) base: BaseTree,
     pub(super) cgroups: Arc<Cgroups>,
     pub(super) launcher: Arc<LauncherClient>,
+    pub(super) processors: Processors,
     /// One image of each size is made at a time.
     pub(super) pristine_lock: tokio::sync::Mutex<()>,
 }
@@ -186,7 +188,7 @@ impl Preparer {
 fn take_made((done, fds): (Done, Vec<OwnedFd>)) -> Result<(Made, Handles), EngineError> {
     let unexpected = || step("make the sandbox")(io::ErrorKind::InvalidData.into());
     let Done::Made(made) = done else { return Err(unexpected()) };
-    let fds = <[OwnedFd; 4]>::try_from(fds).map_err(|_| unexpected())?;
+    let fds = <[OwnedFd; 5]>::try_from(fds).map_err(|_| unexpected())?;
     let live = Handles::new(&made, fds).map_err(step("hold the sandbox"))?;
     Ok((made, live))
 }

@@ -76,7 +76,7 @@ pub(crate) enum Done {
 }
 
 /// A sandbox whose agent has been started. Descriptors that come along, in this order: pidfd of its first process,
-/// pidfd of its shim, its network namespace, the mount of its disk.
+/// pidfd of its shim, its network namespace, the mount of its disk, the files for its `/proc`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Made {
     pub(crate) init: ProcessName,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::Baseline;
 use super::protocol::{Made, ProcessName};
+use super::view::Size;
 
 /// Written by the server before it calls a sandbox made.
 pub(crate) const SANDBOX_FILE: &str = "sandbox.json";
@@ -35,6 +36,9 @@ pub(crate) struct SandboxRecord {
     /// What had been counted before it was created. Records made by versions before have none.
     #[serde(default)]
     pub(crate) baseline: Baseline,
+    /// What it may use, for its `/proc`. Records made by versions before have none.
+    #[serde(default)]
+    pub(crate) size: Option<Size>,
     /// What its agent requires to initialise it again.
     pub(crate) boot_token: Secret,
 }

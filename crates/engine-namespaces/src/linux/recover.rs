@@ -118,8 +118,13 @@ fn look_at(
     if matches!(search, Search::Gone) {
         release_disk(&record.made, &image);
     }
+    if let Search::Found(live) = &search
+        && let (Some(view), Some(size)) = (&live.view, record.size)
+    {
+        view.go_on(size, record.made.init.started);
+    }
     let (live, unusable) = match search {
-        Search::Found(live) if has_groups => (Some(live), None),
+        Search::Found(live) if has_groups => (Some(*live), None),
         Search::Found(live) => {
             end(live.pidfd.get_ref());
             (None, Some(Cause::ControlGroupsRemoved))

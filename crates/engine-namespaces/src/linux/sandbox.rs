@@ -124,7 +124,7 @@ impl Sandbox {
         let readings = self.cgroup.readings().map_err(cgroup_step("read counters"))?;
         let (disk_total_bytes, disk_available_bytes) = disk::space(live.disk.as_fd())
             .map_err(|source| EngineError::Step { step: "read the disk's size", source })?;
-        Ok(Counters {
+        let counters = Counters {
             taken_at_usec: monotonic_usec(),
             cpu_usage_usec: readings.cpu_usage_usec,
             memory_current_bytes: readings.memory_current_bytes,
@@ -135,7 +135,12 @@ impl Sandbox {
             disk_total_bytes,
             disk_available_bytes,
             more: Values::NONE,
-        })
+        };
+        // Nobody's reading fails for it: what is inside is then a little older.
+        if let Some(Err(error)) = live.view.as_ref().map(|view| view.refresh(&counters)) {
+            tracing::debug!(sandbox_id = %self.id, %error, "the files for /proc are not written");
+        }
+        Ok(counters)
     }
 }
 

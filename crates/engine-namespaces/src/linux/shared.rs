@@ -8,6 +8,7 @@ use sandscope_model::SandboxId;
 use sandscope_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 
+use super::affinity::Processors;
 use super::base;
 use super::busy::Busy;
 use super::client::LauncherClient;
@@ -66,6 +67,7 @@ impl Shared {
             base,
             cgroups: Arc::clone(&cgroups),
             launcher: Arc::clone(&launcher),
+            processors: Processors::of_this_process(),
             pristine_lock: tokio::sync::Mutex::default(),
         });
         let shelf = Shelf::new(warm, Arc::clone(&layout), Arc::clone(&preparer), remover.clone());

@@ -32,7 +32,14 @@ enum Piece {
 
 impl Cover {
     pub(crate) fn hide(&mut self, paths: &BTreeSet<PathBuf>) -> io::Result<()> {
-        paths.iter().try_for_each(|path| self.put(path, Piece::Hidden))
+        for path in paths {
+            match self.put(path, Piece::Hidden) {
+                // Gone since it was found, and its directory with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn link(&mut self, at: &Path, target: &Path) -> io::Result<()> {

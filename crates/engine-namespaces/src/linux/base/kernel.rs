@@ -139,6 +139,7 @@ pub(crate) fn files() -> Vec<Entry> {
         Entry::file("proc/vmstat", vmstat),
         Entry::file("proc/cgroups", groups::controllers(&own_groups)),
         Entry::file("proc/sys/kernel/core_pattern", "core\n"),
+        Entry::file("proc/sys/kernel/random/boot_id", ""),
         Entry::file("proc/sys/fs/file-max", format!("{}\n", i64::MAX)),
         Entry::file("proc/sys/vm/nr_hugepages", "0\n"),
     ];

@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
 use serde::{Deserialize, Serialize};
 
+use super::mounts::Seen;
 use super::{mounts, seccomp};
 use crate::linux::channel;
 use crate::linux::groups::{self, Place};
@@ -28,6 +29,8 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::SYS_CHROOT);
 const LAST_CAPABILITY: u32 = 63;
+/// No core dumps, also not into a program of the host's: see `seccomp`.
+pub(super) const CORE_BYTES: u64 = 1;
 const MAX_OPEN_FILES: u64 = 65_536;
 /// Settings of the sandbox's own network. Below these ports anybody may listen. The others bound what the kernel keeps
 /// for the network and charges to nobody: options and memberships of one socket, connections that wait for their end,
@@ -44,7 +47,8 @@ const NETWORK: [(&str, &str); 8] = [
     ("ipv6/ip6frag_high_thresh", "1048576"),
 ];
 
-/// What the shim sends once the file systems are ready. The root comes first, the others in the order of `names`.
+/// What the shim sends once the file systems are ready. The root comes first, then the files for `/proc`, then the
+/// others in the order of `names`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Mounts {
     pub(super) names: Vec<String>,
@@ -68,10 +72,10 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     for file in inherited.join_files {
         rustix::io::write(file, b"0").step("join a control group")?;
     }
-    let groups = joined_groups(&inherited.request.cgroup_name)?;
+    let groups = seen_groups(&inherited.request.cgroup_name)?;
     sys::unshare_cgroups().step("make a control group namespace")?;
     let received = channel::receive::<Mounts>(inherited.shim).step("wait for the file systems")?;
-    let Some((mounts, mut fds)) = received.filter(|(mounts, fds)| fds.len() == mounts.names.len() + 1) else {
+    let Some((mounts, mut fds)) = received.filter(|(mounts, fds)| fds.len() == mounts.names.len() + 2) else {
         return Err(Failure::new("wait for the file systems", "the shim ended first"));
     };
     become_root()?;
@@ -83,10 +87,11 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     for (name, value) in NETWORK {
         let _kernels_without = fs::write(Path::new("/proc/sys/net").join(name), value);
     }
-    let others = mounts.names.into_iter().zip(fds.split_off(1)).collect::<Vec<_>>();
-    let root = fds.pop().ok_or_else(|| Failure::new("attach the root", "missing"))?;
-    mounts::enter_root(&root, &others, &groups, inherited.request.shm_mb)?;
-    drop((root, others));
+    let others = mounts.names.into_iter().zip(fds.split_off(2)).collect::<Vec<_>>();
+    let missing = || Failure::new("attach the root", "missing");
+    let [root, view] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| missing())?;
+    mounts::enter_root(&root, &others, &view, &groups, inherited.request.shm_mb)?;
+    drop((root, view, others));
     limit_resources()?;
     sys::join_new_keyring().step("leave the host's keyring")?;
     let fds = arrange_descriptors(inherited, alarm)?;
@@ -95,11 +100,16 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     Err(sys::exec_fd(fds.as_fd(), c"sandscope-agent")).step("start the agent")
 }
 
-/// Those that are its own, of the ones that it may see: as the host sees them, which it does only now.
-fn joined_groups(name: &str) -> Result<Vec<Place>, Failure> {
+/// The control groups it is to see, by their places as the host has them, which it sees only now. With version 2 they
+/// are its own or none.
+fn seen_groups(name: &str) -> Result<Vec<(Place, Seen)>, Failure> {
     let own = fs::read_to_string("/proc/self/cgroup").step("look at the control groups")?;
-    let is_own = |place: &Place| place.is_covered || place.group.rsplit('/').next() == Some(name);
-    Ok(groups::places(&own).into_iter().filter(is_own).collect())
+    let seen = |place: Place| match (place.is_in(name), &place.controllers) {
+        (true, _) => Some((place, Seen::Whole)),
+        (false, Some(_)) => Some((place, Seen::NameOnly)),
+        (false, None) => None,
+    };
+    Ok(groups::places(&own).into_iter().filter_map(seen).collect())
 }
 
 fn become_root() -> Result<(), Failure> {
@@ -116,7 +126,7 @@ fn limit_resources() -> Result<(), Failure> {
         rustix::process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })
             .step("limit resources")
     };
-    set(Resource::Core, 0)?;
+    set(Resource::Core, CORE_BYTES)?;
     set(Resource::Nofile, MAX_OPEN_FILES)?;
     set(Resource::Memlock, 64 * 1024)?;
     set(Resource::Rtprio, 0)?;

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 
 use self::reply::reply;
@@ -80,6 +80,10 @@ fn run() -> Result<(), Failure> {
     // Out of the terminal's foreground group: an interrupt is the server's to handle.
     rustix::process::setsid().step("start a session")?;
     std::env::set_current_dir("/").step("leave the server's directory")?;
+    // Where the server has a limit of zero, nobody inside could raise it again.
+    let core = Some(init::CORE_BYTES);
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: core, maximum: core })
+        .step("limit core dumps")?;
     let stdin = io::stdin();
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin.as_fd(), 3).step("take the server's socket")?;
     let null = std::fs::File::open("/dev/null").step("open /dev/null")?;

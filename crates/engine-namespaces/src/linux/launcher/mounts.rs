@@ -2,6 +2,8 @@
 
 mod kernel;
 
+pub(super) use kernel::Seen;
+
 use std::ffi::CStr;
 use std::fs;
 use std::io;
@@ -29,7 +31,8 @@ const LOCKED_DOWN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).unio
 pub(super) fn enter_root(
     root: &OwnedFd,
     others: &[(String, OwnedFd)],
-    groups: &[Place],
+    view: &OwnedFd,
+    groups: &[(Place, Seen)],
     shm_mb: u32,
 ) -> Result<(), Failure> {
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
@@ -39,7 +42,7 @@ pub(super) fn enter_root(
     for (name, mount) in others {
         attach(mount, name).step("attach the base")?;
     }
-    kernel::mount(groups)?;
+    kernel::mount(view, groups)?;
     complete_devices(shm_mb)?;
     // What lies in memory file systems cannot be killed when memory runs out: together they never take all of it.
     let options = super::rootfs::c_path(&format!("mode=755,size={}m", (shm_mb / 4).clamp(1, 64)))?;

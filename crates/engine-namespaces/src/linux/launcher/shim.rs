@@ -18,6 +18,7 @@ use crate::linux::disk;
 use crate::linux::protocol::{COPY_DISK, Done, Failure, InStep as _, Made, MakeRequest};
 use crate::linux::record::{self, EXIT_FILE, ExitRecord};
 use crate::linux::sys::{self, AtExec, Cloned};
+use crate::linux::view::{self, VIEW_DESCRIPTOR};
 
 /// How long PID 1 may take to become the agent.
 const START_LIMIT_S: i64 = 10;
@@ -39,6 +40,7 @@ struct Sandbox {
     pidfd: OwnedFd,
     network: OwnedFd,
     disk: OwnedFd,
+    view: OwnedFd,
     ids: IdRange,
 }
 
@@ -73,6 +75,7 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
     let (ours, theirs) = channel::pair().step("make a channel")?;
     let (alarm, alarm_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     let boot_token = boot_token_pipe(request)?;
+    sys::start_clocks_anew();
     let owner = Owner::become_of(ids.base)?;
     let cloned = sys::clone_into_namespaces(unified.as_ref().map(AsFd::as_fd)).step("make namespaces")?;
     let (pid, pidfd) = match cloned {
@@ -106,8 +109,9 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
     let network = rootfs::open_namespace(&proc_dir, "net")?;
     let mut tree = rootfs::assemble(disk, &request.base, userns.as_fd(), ids.base)?;
     tree.others.push(("dev".to_owned(), devices::make(ids.base)?));
+    let view = view::make(ids.base)?;
     let (names, mounts): (Vec<_>, Vec<_>) = tree.others.into_iter().unzip();
-    let fds: Vec<_> = std::iter::once(&tree.root).chain(&mounts).map(AsFd::as_fd).collect();
+    let fds: Vec<_> = [&tree.root, &view].into_iter().chain(&mounts).map(AsFd::as_fd).collect();
     channel::send(&ours, &Mounts { names }, &fds).step("hand over the file systems")?;
     drop((mounts, tree.root, userns));
 
@@ -120,7 +124,7 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
         uid_base: ids.base,
         loop_device,
     };
-    Ok(Sandbox { made, pid, pidfd: guard.disarm()?, network, disk: tree.disk, ids })
+    Ok(Sandbox { made, pid, pidfd: guard.disarm()?, network, disk: tree.disk, view, ids })
 }
 
 /// The user who makes a sandbox's namespaces, and owns them: its own root, seen from outside. What the kernel counts
@@ -176,11 +180,11 @@ fn wait_for_agent(alarm: OwnedFd) -> Result<(), Failure> {
 
 /// Reports to the server, lets go of everything not needed, and waits for the end.
 fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sandbox) -> i32 {
-    let Sandbox { made, pid, pidfd, network, disk, ids } = sandbox;
+    let Sandbox { made, pid, pidfd, network, disk, view, ids } = sandbox;
     let answer = || -> Result<(), Failure> {
         let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
             .step("name the shim")?;
-        let fds = [pidfd.as_fd(), own.as_fd(), network.as_fd(), disk.as_fd()];
+        let fds = [pidfd.as_fd(), own.as_fd(), network.as_fd(), disk.as_fd(), view.as_fd()];
         reply(heritage.socket, number, Ok(Done::Made(made)), &fds)
     };
     // Before the answer: its receiver may give the directory another name.
@@ -190,8 +194,8 @@ fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sa
     }
     drop((pidfd, network, disk));
     let Ok(opened) = dir else { return 1 };
-    let kept = keep_only(opened, ids);
-    let Ok((dir, _claim)) = kept else { return 1 };
+    let kept = keep_only(opened, view, ids);
+    let Ok((dir, _view, _claim)) = kept else { return 1 };
     let status = loop {
         match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
             Ok(status) => break status,
@@ -207,16 +211,18 @@ fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sa
     i32::from(record::write_in(&dir, EXIT_FILE, &exit, is_durable(&dir)).is_err())
 }
 
-/// Closes everything but the sandbox's directory and the claim on its ids, which lasts as long as its descriptor.
+/// Closes everything but the sandbox's directory, the claim on its ids, which lasts as long as its descriptor, and the
+/// files for its `/proc`, which later servers reach through this process, as [`VIEW_DESCRIPTOR`].
 #[expect(unsafe_code, reason = "nothing else in this process uses what is closed")]
-fn keep_only(dir: File, ids: IdRange) -> io::Result<(File, OwnedFd)> {
-    let kept = [(dir.as_fd(), AtExec::Closes), (ids.lock().as_fd(), AtExec::Closes)];
-    // SAFETY: the owners of these two are forgotten below; those of all others belong to the launcher, whose part of
+fn keep_only(dir: File, view: OwnedFd, ids: IdRange) -> io::Result<(File, OwnedFd, OwnedFd)> {
+    let kept = [dir.as_fd(), ids.lock().as_fd(), view.as_fd()].map(|fd| (fd, AtExec::Closes));
+    // SAFETY: the owners of these are forgotten below; those of all others belong to the launcher, whose part of
     // the stack this process never returns to: it leaves through `exit_now`.
     let kept = unsafe { sys::keep_only(kept) };
-    std::mem::forget((dir, ids));
-    let [dir, claim] = kept?;
-    Ok((dir.into(), claim))
+    std::mem::forget((dir, view, ids));
+    let [dir, claim, view] = kept?;
+    debug_assert_eq!(std::os::fd::AsRawFd::as_raw_fd(&view), VIEW_DESCRIPTOR);
+    Ok((dir.into(), view, claim))
 }
 
 /// Ends a half-made sandbox.

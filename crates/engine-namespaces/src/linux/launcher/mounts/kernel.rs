@@ -17,49 +17,58 @@ use crate::linux::protocol::{Failure, InStep as _};
 use crate::linux::sys::{
     self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MountAttributes,
 };
+use crate::linux::view::{BOOT_ID, CPUS};
 
 /// What of `/proc` beside the processes is the kernel's own: it speaks of the reader's namespaces, or is the same on
 /// every host with this kernel.
-const KEPT: [&str; 12] = [
-    "self",
-    "thread-self",
-    "mounts",
-    "net",
-    "sysvipc",
-    "uptime",
-    "filesystems",
-    "version",
-    "cpuinfo",
-    "loadavg",
-    "meminfo",
-    "stat",
-];
+const KEPT: [&str; 8] =
+    ["self", "thread-self", "mounts", "net", "sysvipc", "uptime", "filesystems", "version"];
 /// What of `/sys` is: the interfaces of the sandbox's own network.
 const INTERFACES: [&str; 2] = ["sys/class/net", "sys/devices/virtual/net"];
 
+/// Where files are while they are mounted at their places: directories that every root has.
+const VIEW: &str = "run";
+const OURS: &str = "sys";
+const BOOT_ID_AT: &str = "proc/sys/kernel/random/boot_id";
+
+/// What of a hierarchy of control groups is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::linux::launcher) enum Seen {
+    /// The sandbox's own group.
+    Whole,
+    /// Only that it is there: the sandbox has no group of its own in it.
+    NameOnly,
+}
+
 /// Mounts both, and the control groups that were joined. Relative to the new root, which is not the root yet.
-pub(super) fn mount(groups: &[Place]) -> Result<(), Failure> {
+/// `view` has the files that speak of this sandbox alone.
+pub(super) fn mount(view: &OwnedFd, groups: &[(Place, Seen)]) -> Result<(), Failure> {
     // What the generated tree has there, before the kernel's is mounted over it.
     let ours = sealed("proc").and_then(|proc| Ok((proc, sealed("sys")?))).step("open the files for /proc")?;
     let (our_proc, our_sys) = ours;
     rustix::mount::mount("proc", "proc", "proc", LOCKED_DOWN, None::<&CStr>).step("mount /proc")?;
-    // Below its ports anybody may listen: the network is the sandbox's own.
-    let _kernels_without = fs::write("proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     let interfaces = interfaces().step("mount /sys")?;
     let settings = SHOWN_SETTINGS.map(|at| format!("proc/sys/{at}"));
     let shown: Vec<_> = settings.iter().filter_map(|at| Some((at, sealed(at).ok()?))).collect();
     // Only for a moment: what is mounted somewhere can be mounted elsewhere as well.
-    attach(&our_proc, "sys").step("show the files for /proc")?;
+    let attached = attach(view, VIEW).and_then(|()| Ok([sealed(VIEW)?, sealed(&format!("{VIEW}/{CPUS}"))?]));
+    let [view, cpus] = attached.step("show the files for /proc")?;
+    rustix::mount::unmount(VIEW, UnmountFlags::DETACH).step("show the files for /proc")?;
+    attach(&view, VIEW).and_then(|()| attach(&our_proc, OURS)).step("show the files for /proc")?;
     cover().step("cover the host's")?;
     for (at, mount) in shown {
         attach(&mount, at).step("show a setting")?;
     }
-    rustix::mount::unmount("sys", UnmountFlags::DETACH).step("hide the files for /proc")?;
+    rustix::mount::mount_bind(format!("{VIEW}/{BOOT_ID}"), BOOT_ID_AT).step("show the boot id")?;
+    for at in [VIEW, OURS] {
+        rustix::mount::unmount(at, UnmountFlags::DETACH).step("hide the files for /proc")?;
+    }
     attach(&our_sys, "sys").step("mount /sys")?;
+    attach(&cpus, "sys/devices/system/cpu").step("show the processors")?;
     for (at, mount) in INTERFACES.into_iter().zip(interfaces.iter().flatten()) {
         attach(mount, at).step("mount /sys")?;
     }
-    groups.iter().try_for_each(mount_group)
+    groups.iter().try_for_each(|(place, seen)| mount_group(place, *seen))
 }
 
 /// A copy of the mount at `at`, or of a part of it, that nothing can be changed through.
@@ -93,15 +102,16 @@ fn cover() -> io::Result<()> {
         if is_process(name) || KEPT.contains(&name) || kind.is_symlink() {
             continue;
         }
-        let ours = format!("sys/{name}");
-        let nothing = format!("sys/{}", if kind.is_dir() { NOTHING_DIR } else { NOTHING });
-        let shown = if Path::new(&ours).exists() { ours } else { nothing };
+        let ours = [VIEW, OURS].map(|dir| format!("{dir}/{name}"));
+        let ours = ours.into_iter().find(|file| Path::new(file).exists());
+        let nothing = if kind.is_dir() { NOTHING_DIR } else { NOTHING };
+        let shown = ours.unwrap_or_else(|| format!("{OURS}/{nothing}"));
         rustix::mount::mount_bind(shown, format!("proc/{name}"))?;
     }
     Ok(())
 }
 
-fn mount_group(place: &Place) -> Result<(), Failure> {
+fn mount_group(place: &Place, seen: Seen) -> Result<(), Failure> {
     let at = format!("sys/fs/cgroup/{}", place.at);
     let read_only = LOCKED_DOWN | MountFlags::RDONLY;
     let mounted = match &place.controllers {
@@ -112,8 +122,7 @@ fn mount_group(place: &Place) -> Result<(), Failure> {
         None => rustix::mount::mount("cgroup", &at, "cgroup2", read_only, None::<&CStr>),
     };
     mounted.step("show the control groups")?;
-    if place.is_covered {
-        // The group it was made from is not its own.
+    if seen == Seen::NameOnly {
         super::tmpfs(&at, read_only, c"mode=755,size=0").step("cover a control group")?;
     }
     Ok(())

@@ -39,8 +39,8 @@ const SOCKET_OPTIONS: [(i32, &[u64]); 6] = [
     (libc::SOL_NETLINK, &[]),
 ];
 
-/// A call's name, its number, and with which arguments it is allowed: any of the rules.
-type Ruled = (&'static str, i64, Vec<SeccompRule>);
+/// A call's name, its number, and with which arguments something holds for it: any of the rules.
+pub(super) type Ruled = (&'static str, i64, Vec<SeccompRule>);
 
 pub(super) fn rules() -> Result<Vec<Ruled>, BackendError> {
     let personalities = PERSONALITIES.into_iter().map(|value| rule([equals(0, value)?]));
@@ -64,6 +64,16 @@ pub(super) fn rules() -> Result<Vec<Ruled>, BackendError> {
         ("SYS_prlimit64", libc::SYS_prlimit64, vec![rule([differs(0, FIRST_PROCESS)?])?]),
         ("SYS_prctl", libc::SYS_prctl, vec![rule([differs(0, PR_SET_VMA)?])?]),
         ("SYS_seccomp", libc::SYS_seccomp, vec![rule([masked(1, NEW_LISTENER, 0)?])?]),
+    ])
+}
+
+/// Those that succeed and do nothing with some arguments: setting the limit of core dumps.
+pub(super) fn idle() -> Result<Vec<Ruled>, BackendError> {
+    const CORE: u64 = libc::RLIMIT_CORE as u64;
+    let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
+    Ok(vec![
+        ("SYS_setrlimit", libc::SYS_setrlimit, vec![rule([equals(0, CORE)?])?]),
+        ("SYS_prlimit64", libc::SYS_prlimit64, vec![rule([equals(1, CORE)?, sets])?]),
     ])
 }
 
