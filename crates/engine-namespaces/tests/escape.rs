@@ -282,26 +282,3 @@ async fn hostile_files_reach_nothing_of_the_host() {
     host.runtime.capture(&id, build).await.unwrap();
     host.runtime.kill(&id).await.unwrap();
 }
-
-/// Bytes that are in memory and have no blocks yet on the sandbox's disk.
-fn in_memory(state_dir: &std::path::Path, id: &sandscope_model::SandboxId) -> u64 {
-    let record = state_dir.join("sandboxes").join(id.as_str()).join("sandbox.json");
-    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
-    let count = format!("/sys/fs/ext4/loop{}/delayed_allocation_blocks", record["made"]["loop_device"]);
-    std::fs::read_to_string(count).unwrap().trim().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sync_reaches_nobody_else_s_memory() {
-    let Some(host) = Host::start().await else { return };
-    let (writer, other) = (host.create().await, host.create().await);
-    let wrote = host.run(&writer, User::User, "head -c 2M /dev/urandom > f").await;
-    assert_eq!(wrote.code, 0, "{wrote:?}");
-    assert!(in_memory(host.state.dir.path(), &writer) > 0);
-    for user in [User::User, User::Root] {
-        assert_eq!(host.run(&other, user, "sync").await.code, 0);
-    }
-    assert!(in_memory(host.state.dir.path(), &writer) > 0, "another sandbox wrote it out");
-    assert_eq!(host.run(&writer, User::User, "sync -f f").await.code, 0);
-    assert_eq!(in_memory(host.state.dir.path(), &writer), 0, "its own files it may write out");
-}

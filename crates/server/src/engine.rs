@@ -76,6 +76,7 @@ async fn namespaces(
 ) -> anyhow::Result<NamespacesEngine> {
     let launcher = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
+    options.disk_reserve_bytes = u64::from(sandbox.disk_reserve_mb) << 20;
     options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
         n: sandbox.n_warm,
         memory_mb: sandbox.memory_mb,

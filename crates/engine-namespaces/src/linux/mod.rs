@@ -12,6 +12,7 @@
 //!   <state>/warm/<name>/              sandboxes made ahead, nobody's yet: see `warm`
 //!   <state>/disks/                    names of images while they are attached: see `disk::attach`
 //!   <state>/trash/                    being removed
+//!   <state>/ballast                   room on the host's disk to give back: see `room`
 //! ```
 //!
 //! ```text
@@ -40,6 +41,7 @@ mod disk;
 mod door;
 mod end;
 mod engine;
+mod freezing;
 mod groups;
 mod handles;
 mod health;
@@ -60,6 +62,7 @@ mod readings;
 mod record;
 mod recover;
 mod removal;
+mod room;
 mod sandbox;
 mod sandboxes;
 mod shared;
@@ -80,3 +83,4 @@ pub use inspect::{Inspection, Seen, inspect};
 pub use launcher::launcher_main;
 pub use options::{LinuxOptions, WarmOptions};
 pub use protocol::LAUNCHER_ARGUMENT;
+pub use room::disk_reserve;

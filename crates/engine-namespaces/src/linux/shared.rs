@@ -15,6 +15,7 @@ use super::layout::Layout;
 use super::options::LinuxOptions;
 use super::prepare::Preparer;
 use super::removal::Remover;
+use super::room::Room;
 use super::sandboxes::Sandboxes;
 use super::step::{blocking, cgroup_step, step};
 use super::warm::Shelf;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) preparer: Arc<Preparer>,
     pub(super) remover: Remover,
     pub(super) shelf: Arc<Shelf>,
+    pub(super) room: Arc<Room>,
     pub(super) sandboxes: Sandboxes,
     /// Sandboxes being made or removed.
     pub(super) busy: Busy,
@@ -47,11 +49,13 @@ impl Shared {
     ) -> Result<Self, EngineError> {
         let state_dir = options.state_dir.clone();
         let cgroup_options = CgroupOptions { parent: options.cgroup_parent.clone() };
-        let (layout, base, cgroups) = blocking("prepare the state directory", move || {
+        let reserve = options.disk_reserve_bytes;
+        let (layout, base, cgroups, room) = blocking("prepare the state directory", move || {
             let layout = Layout::open(&state_dir).map_err(step("open the state directory"))?;
             let base = base::prepare(&layout.base_dir()).map_err(step("prepare the base file system"))?;
             let cgroups = Cgroups::open(&cgroup_options).map_err(cgroup_step("open control groups"))?;
-            Ok((Arc::new(layout), base, Arc::new(cgroups)))
+            let room = Room::open(layout.root(), reserve).map_err(step("look at the host's disk"))?;
+            Ok((Arc::new(layout), base, Arc::new(cgroups), Arc::new(room)))
         })
         .await?;
         let launcher = Arc::new(LauncherClient::new(&options));
@@ -63,6 +67,7 @@ impl Shared {
             base,
             cgroups: Arc::clone(&cgroups),
             launcher: Arc::clone(&launcher),
+            room: Arc::clone(&room),
             pristine_lock: tokio::sync::Mutex::default(),
         });
         let shelf = Shelf::new(warm, Arc::clone(&layout), Arc::clone(&preparer), remover.clone());
@@ -73,6 +78,7 @@ impl Shared {
             preparer,
             remover,
             shelf: Arc::new(shelf),
+            room,
             sandboxes: Sandboxes::new(notices, &tasks),
             busy: Busy::default(),
             tasks,
