@@ -1,6 +1,7 @@
 //! Rules on events, usage and webhooks over the real store, a second at a time, with servers that end at any moment.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sandscope_model::{
@@ -176,6 +177,24 @@ async fn a_webhook_that_fails_for_long_fires_until_it_is_well_or_gone() {
     expected.push(published(false, "behind", &subject));
     assert_eq!(house.published().await, expected);
     assert_eq!(options.alerts.firing_alerts(house.team, 9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_host_whose_disk_is_short_fires_for_the_team_until_there_is_room() {
+    let mut house = House::new(vec![rule("disk", AlertMetric::HostDiskShort, 1.0, 0, AlertBy::Team)]).await;
+    house.metered().await;
+    assert_eq!(house.published().await, []);
+    house.disk_is_short.store(true, Ordering::Release);
+    house.metered().await;
+    house.metered().await;
+    let mut expected = vec![published(true, "disk", "team")];
+    assert_eq!(house.published().await, expected);
+    house.restart().await;
+    house.metered().await;
+    house.disk_is_short.store(false, Ordering::Release);
+    house.metered().await;
+    expected.push(published(false, "disk", "team"));
+    assert_eq!(house.published().await, expected);
 }
 
 #[tokio::test]

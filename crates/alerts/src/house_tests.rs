@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sandscope_model::{
     AlertBy, AlertChange, AlertMetric, AlertRule, AlertRuleId, AlertSide, Clock as _, Death, Entropy,
@@ -23,6 +24,7 @@ pub(super) struct House {
     pub(super) team: TeamId,
     pub(super) alerts: Alerts,
     pub(super) n_rounds: u64,
+    pub(super) disk_is_short: Arc<AtomicBool>,
 }
 
 pub(super) fn rule(name: &str, metric: AlertMetric, threshold: f64, within_s: u32, by: AlertBy) -> AlertRule {
@@ -65,6 +67,7 @@ impl House {
             vcpu_hour: "0.5".parse().unwrap(),
             gib_hour: "0".parse().unwrap(),
         };
+        let disk_is_short = Arc::<AtomicBool>::default();
         let options = AlertOptions {
             rules,
             prices: Some(prices),
@@ -73,6 +76,10 @@ impl House {
             facts: store.facts,
             deliveries: store.deliveries,
             samples: store.samples,
+            host_disk_is_short: Arc::new({
+                let short = Arc::clone(&disk_is_short);
+                move || short.load(Ordering::Acquire)
+            }),
             clock: Arc::new(clock.clone()),
             entropy,
             live: Live::default(),
@@ -80,7 +87,7 @@ impl House {
         };
         let mut alerts = Alerts::new(options.clone());
         alerts.read_rules().await.unwrap();
-        Self { _dir: dir, clock, faults, options, team: team.id, alerts, n_rounds: 0 }
+        Self { _dir: dir, clock, faults, options, team: team.id, alerts, n_rounds: 0, disk_is_short }
     }
 
     /// A server that ends here, and another over the same files.

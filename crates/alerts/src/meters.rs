@@ -1,4 +1,4 @@
-//! Rules over what a team has used, and over how deliveries to its webhooks are going.
+//! Rules over what a team has used, over how deliveries to its webhooks are going, and over the host.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ impl Meters {
         let rules = rulebook
             .of(team, AlertSource::Usage)
             .chain(rulebook.of(team, AlertSource::Webhooks))
+            .chain(rulebook.of(team, AlertSource::Host))
             .map(|rule| rule.slot);
         for slot in rules {
             for (_, subject) in firing.iter().filter(|(firing, _)| *firing == slot) {
@@ -46,6 +47,7 @@ impl Meters {
         for team in rulebook.teams() {
             self.usage(publisher, rulebook, team).await?;
             self.webhooks(publisher, rulebook, team).await?;
+            self.host(publisher, rulebook, team).await?;
         }
         Ok(())
     }
@@ -113,6 +115,20 @@ impl Meters {
                 publisher.publish(team, vec![decision], None).await?;
             }
             self.watches.remove(&key);
+        }
+        Ok(())
+    }
+
+    async fn host(
+        &mut self,
+        publisher: &Publisher,
+        rulebook: &Rulebook,
+        team: TeamId,
+    ) -> Result<(), StoreError> {
+        let rules: Vec<_> = rulebook.of(team, AlertSource::Host).cloned().collect();
+        let value = if (publisher.options.host_disk_is_short)() { 1.0 } else { 0.0 };
+        for rule in rules {
+            self.see(publisher, team, &rule, Subject::Team, value, publisher.now()).await?;
         }
         Ok(())
     }

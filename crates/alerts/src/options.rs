@@ -23,6 +23,8 @@ pub struct AlertOptions {
     pub deliveries: Deliveries,
     /// What was sampled before the server started.
     pub samples: Samples,
+    /// Whether the host's disk is short of room now.
+    pub host_disk_is_short: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where events' ids come from.

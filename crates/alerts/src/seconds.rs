@@ -171,6 +171,7 @@ fn value(metric: AlertMetric, point: &LivePoint) -> f64 {
         | AlertMetric::VcpuHours
         | AlertMetric::Cost
         | AlertMetric::WebhookFailingS
-        | AlertMetric::WebhookBehind => f64::NAN,
+        | AlertMetric::WebhookBehind
+        | AlertMetric::HostDiskShort => f64::NAN,
     }
 }

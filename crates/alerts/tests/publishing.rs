@@ -62,6 +62,7 @@ impl Watched {
             facts: store.facts,
             deliveries: store.deliveries,
             samples: store.samples,
+            host_disk_is_short: Arc::new(|| false),
             clock: Arc::new(clock.clone()),
             entropy: self.entropy.clone().unwrap_or_else(|| Arc::new(SeededEntropy::new(seed))),
             live,

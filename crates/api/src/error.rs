@@ -96,6 +96,12 @@ impl ApiError {
             .with_code("sandbox_capacity_unavailable")
     }
 
+    fn disk_short() -> Self {
+        let message =
+            "The host's disk is short of room: no new sandboxes and snapshots until there is room again";
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, message).with_code("sandbox_capacity_unavailable")
+    }
+
     fn limit_reached(limit: u32) -> Self {
         let message = format!(
             "you have reached the maximum number of concurrent E2B sandboxes ({limit}). If you need \
@@ -178,10 +184,7 @@ impl From<CreateError> for ApiError {
                 match error.fault {
                     HostFault::Unsupported(what) => Self::unsupported(what),
                     HostFault::NoCapacity => Self::no_capacity(),
-                    HostFault::DiskFull => {
-                        Self::unavailable("Service is unavailable: the host's disk is full")
-                            .with_code("sandbox_capacity_unavailable")
-                    }
+                    HostFault::DiskFull => Self::disk_short(),
                     HostFault::RootfsMissing => {
                         let message = "Failed to create sandbox: its root filesystem is missing on the host";
                         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
@@ -229,7 +232,8 @@ pub(crate) fn of_request(
                 HostFault::DiskUnwritable => ApiError::unavailable(
                     "Service is unavailable: the server's disk is full or cannot be written; reads are still served",
                 ),
-                HostFault::DiskFull | HostFault::RootfsMissing | HostFault::Other => ApiError::internal(),
+                HostFault::DiskFull => ApiError::disk_short(),
+                HostFault::RootfsMissing | HostFault::Other => ApiError::internal(),
             }
         }
         RequestError::Unreadable(error) => {

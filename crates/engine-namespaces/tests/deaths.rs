@@ -280,12 +280,13 @@ async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), St
     let first = support::spec(state.new_id());
     runtime.create(&first).await.map_err(|error| format!("there is room: {error:?}"))?;
     runtime.kill(&first.id).await.unwrap();
-    std::fs::write(dir.join("ballast"), vec![1; 64 << 20]).unwrap_err();
+    std::fs::write(dir.join("filler"), vec![1; 64 << 20]).unwrap_err();
     let full = runtime.create(&support::spec(state.new_id())).await;
     if !matches!(full, Err(EngineError::DiskFull(_))) {
         return Err(format!("a full disk: {full:?}"));
     }
-    std::fs::remove_file(dir.join("ballast")).unwrap();
+    std::fs::remove_file(dir.join("filler")).unwrap();
+    eventually("there is room again", async || runtime.disk().is_some_and(|disk| !disk.is_short)).await;
     for entry in std::fs::read_dir(dir.join("base")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use sandscope_model::{BuildId, Exit, SandboxId};
 use tokio::sync::mpsc;
 
-use crate::{Ailment, EngineError, EngineProfile, Found, LaunchSpec, Notice, Stray, Survey};
+use crate::{Ailment, DiskStanding, EngineError, EngineProfile, Found, LaunchSpec, Notice, Stray, Survey};
 
 /// Makes sandboxes and holds power over them.
 ///
@@ -101,6 +101,11 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::Unsupported`] for a stray of another engine, or the step that failed.
     async fn remove(&self, stray: &Stray) -> Result<(), EngineError>;
+
+    /// How the disk stands that sandboxes are kept on, as of a moment ago. `None` where the engine does not look.
+    fn disk(&self) -> Option<DiskStanding> {
+        None
+    }
 
     /// Finishes what this engine does in the background, before the server's process ends. Sandboxes live on. Called
     /// last and once.

@@ -15,6 +15,7 @@
 
 mod connection;
 mod dial;
+mod disk;
 mod engine;
 mod error;
 mod launch;
@@ -26,6 +27,7 @@ mod survey;
 
 pub use connection::{Connection, Duplex};
 pub use dial::{Dial, DialFailure};
+pub use disk::DiskStanding;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use launch::LaunchSpec;

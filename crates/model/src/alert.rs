@@ -47,6 +47,8 @@ pub enum AlertMetric {
     WebhookFailingS,
     /// Events a webhook is behind.
     WebhookBehind,
+    /// Whether the disk is short of room that the team's sandboxes are kept on: 1 or 0.
+    HostDiskShort,
 }
 
 /// Where a metric's numbers come from.
@@ -60,11 +62,13 @@ pub enum AlertSource {
     Usage,
     /// How deliveries to each webhook are going.
     Webhooks,
+    /// The machine that sandboxes are kept on.
+    Host,
 }
 
 impl AlertMetric {
     /// Every metric.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CpuPct,
         Self::MemPct,
         Self::DiskPct,
@@ -76,6 +80,7 @@ impl AlertMetric {
         Self::Cost,
         Self::WebhookFailingS,
         Self::WebhookBehind,
+        Self::HostDiskShort,
     ];
 
     /// Its name in configuration, API and store.
@@ -92,6 +97,7 @@ impl AlertMetric {
             Self::Cost => "cost",
             Self::WebhookFailingS => "webhookFailingS",
             Self::WebhookBehind => "webhookBehind",
+            Self::HostDiskShort => "hostDiskShort",
         }
     }
 
@@ -104,6 +110,7 @@ impl AlertMetric {
             Self::OutOfMemory | Self::Crashes => AlertSource::Events,
             Self::VcpuHours | Self::Cost => AlertSource::Usage,
             Self::WebhookFailingS | Self::WebhookBehind => AlertSource::Webhooks,
+            Self::HostDiskShort => AlertSource::Host,
         }
     }
 }
@@ -201,6 +208,7 @@ impl AlertRule {
                 by: AlertBy::Webhook,
                 ..above("webhook-failing", AlertMetric::WebhookFailingS, 300.0, 300.0, 0)
             },
+            Self { by: AlertBy::Team, ..above("host-disk-short", AlertMetric::HostDiskShort, 1.0, 1.0, 0) },
         ]
     }
 

@@ -122,6 +122,7 @@ async fn namespaces(
     let launcher = std::env::current_exe().context("cannot find this program's own file")?;
     let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
     options.kernel_memory_bytes = u64::from(sandbox.kernel_memory_mb) << 20;
+    options.disk_reserve_bytes = u64::from(sandbox.disk_reserve_mb) << 20;
     options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
         n: sandbox.n_warm,
         memory_mb: sandbox.memory_mb,

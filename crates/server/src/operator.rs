@@ -46,6 +46,7 @@ const MAX_AGE: Duration = Duration::from_secs(5);
 pub(crate) struct Operator {
     pub(crate) node: Arc<Node>,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) engine: Arc<dyn sandscope_engine::Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Live,

@@ -138,6 +138,10 @@ impl Parts {
             facts: self.store.facts.clone(),
             deliveries: self.store.deliveries.clone(),
             samples: self.store.samples.clone(),
+            host_disk_is_short: {
+                let engine = self.engine.engine();
+                Arc::new(move || engine.disk().is_some_and(|disk| disk.is_short))
+            },
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             live: self.live.clone(),
@@ -188,6 +192,7 @@ impl Parts {
         Operator {
             node: Arc::clone(&self.node),
             lifecycle: self.lifecycle.clone(),
+            engine: self.engine.engine(),
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
             live: self.live.clone(),

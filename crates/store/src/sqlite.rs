@@ -15,6 +15,7 @@ pub mod fault;
 pub(crate) mod file;
 pub(crate) mod migrations;
 mod readers;
+pub(crate) mod reserve;
 pub(crate) mod row;
 pub(crate) mod threads;
 pub(crate) mod writer;

@@ -18,6 +18,7 @@ use crate::samples::Samples;
 use crate::sqlite::fault::FaultPlan;
 use crate::sqlite::file::{self, File};
 use crate::sqlite::migrations;
+use crate::sqlite::reserve::Reserve;
 use crate::sqlite::threads::StoreThread;
 use crate::sqlite::writes::WriteCounts;
 
@@ -97,8 +98,9 @@ impl Store {
         file::make_directory(dir)?;
         let feed = Feed::new();
         let StoreOptions { read_connections, busy_timeout, faults, sealer, log_bounds } = options;
+        let reserve = Reserve::open(dir);
         let open = |schema, n_readers, faults| {
-            File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults)
+            File::open(dir, schema, n_readers, busy_timeout, feed.clone(), faults, reserve.clone())
         };
         let facts = Arc::new(FactsFile {
             file: open(&migrations::FACTS, read_connections, faults)?,

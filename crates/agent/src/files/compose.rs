@@ -13,6 +13,7 @@ use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
 
 use super::refusal::{blocking, full, is_full, of_connect, of_io};
 use super::request::{MAX_FILES, resolve};
+use super::sink;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
 use crate::directories::make_parents;
@@ -93,6 +94,8 @@ fn compose(sources: &[String], destination: &str, owner: (u32, u32)) -> Result<(
         }
         rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
             .map_err(|error| to_destination(error.into()))?;
+        // Before the parts go.
+        sink::sync(&file).map_err(to_destination)?;
         std::fs::rename(&unfinished, &target).map_err(to_destination)
     };
     let result = made();

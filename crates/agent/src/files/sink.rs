@@ -77,12 +77,17 @@ impl Sink {
         }
     }
 
-    /// To be called when no more bytes will come: a compressed file must be complete.
+    /// To be called when no more bytes will come: a compressed file must be complete. They are on the disk afterwards, or
+    /// whoever sent them learns that they are not: what stays in memory may find no room later.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        match &mut self.to {
-            Writer::Plain(_) => Ok(()),
-            Writer::Gzip(decoder) => decoder.try_finish(),
-        }
+        let file = match &mut self.to {
+            Writer::Plain(counted) => counted,
+            Writer::Gzip(decoder) => {
+                decoder.try_finish()?;
+                decoder.get_ref()
+            }
+        };
+        sync(&file.file)
     }
 
     /// Bytes that were to be written so far.
@@ -107,6 +112,14 @@ impl Drop for Sink {
             // Somebody else may have removed it.
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// What was written is on the disk afterwards. A file system that has none takes it as it is.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        outcome => outcome,
     }
 }
 

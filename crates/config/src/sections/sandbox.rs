@@ -19,6 +19,9 @@ section! {
         /// Memory of the kernel that it charges to nobody, which a sandbox may hold, in MiB; one that holds more ends
         kernel_memory_mb: u32 = whole(64, 16..=1_048_576).counted_in("MiB"),
             key "kernel_memory_mb", flag "kernel-memory-mb" "MIB", env "SANDSCOPE_KERNEL_MEMORY_MB";
+        /// Room kept free on the data directory's disk, in MiB, at most a tenth of it; nearing it, sandboxes may write no more
+        disk_reserve_mb: u32 = whole(1024, 0..=1_048_576).counted_in("MiB"),
+            key "disk_reserve_mb", flag "disk-reserve-mb" "MIB", env "SANDSCOPE_DISK_RESERVE_MB";
         /// Sandboxes made in advance, which makes creates faster; 0 for none
         n_warm: usize = whole(4, 0..=256).map(|n| n as usize, |n| u32::try_from(*n).unwrap_or(u32::MAX)),
             key "warm", flag "warm-sandboxes" "N", env "SANDSCOPE_WARM_SANDBOXES";

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,7 +35,10 @@ pub(super) async fn create(shared: &Shared, spec: &LaunchSpec) -> Result<(), Eng
 
 async fn make(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
     let _under_way = shared.shelf.creating();
+    drop(shared.room.take(0)?);
     let image = shared.preparer.image(spec).await?;
+    let bytes = std::fs::metadata(&image).map_err(step("look at the image"))?.blocks().saturating_mul(512);
+    let _until_copied = shared.room.take(bytes)?;
     let body = sandscope_agent_link::init_body(spec)
         .map_err(io::Error::from)
         .map_err(step("prepare the initialisation"))?;
@@ -108,6 +111,7 @@ async fn begin(
     });
     let answers = shared.preparer.initialise(&live, body, &boot_token);
     tokio::try_join!(durable, answers)?;
+    shared.room.welcome(&sandbox);
     shared.sandboxes.adopt(sandbox);
     Ok(())
 }

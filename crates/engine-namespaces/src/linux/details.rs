@@ -102,12 +102,8 @@ fn interfaces(table: &str) -> Vec<Interface> {
 
 fn disk(mount: BorrowedFd<'_>) -> std::io::Result<DiskDetails> {
     let stat = rustix::fs::fstatvfs(mount)?;
-    Ok(DiskDetails {
-        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-        available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-        n_inodes: stat.f_files,
-        n_inodes_free: stat.f_favail,
-    })
+    let (total_bytes, available_bytes) = super::disk::space(mount)?;
+    Ok(DiskDetails { total_bytes, available_bytes, n_inodes: stat.f_files, n_inodes_free: stat.f_favail })
 }
 
 fn cpu(read: CpuDetails, baseline: &Baseline) -> CpuDetails {

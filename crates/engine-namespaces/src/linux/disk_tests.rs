@@ -27,3 +27,8 @@ fn an_empty_image_copies() {
     let copy = copy_image(&dir.path().join("a"), &dir.path().join("b")).unwrap();
     assert_eq!(copy.metadata().unwrap().len(), 1 << 20);
 }
+
+#[test]
+fn the_kernel_keeps_a_fiftieth_back_by_itself() {
+    assert_eq!((kernels_own(15_000), kernels_own(628_000), kernels_own(10)), (300, 4096, 0));
+}

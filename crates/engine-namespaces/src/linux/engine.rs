@@ -47,6 +47,7 @@ impl NamespacesEngine {
 
     /// Finishes what is being removed and lets the launcher go. Sandboxes live on.
     pub async fn shutdown(&self) {
+        self.shared.room.close().await;
         self.shared.shelf.close().await;
         self.shared.remover.drain().await;
         self.shared.launcher.close().await;

@@ -12,6 +12,7 @@
 //!   <state>/warm/<name>/              sandboxes made ahead, nobody's yet: see `warm`
 //!   <state>/disks/                    names of images while they are attached: see `disk::attach`
 //!   <state>/trash/                    being removed
+//!   <state>/ballast                   room on the host's disk to give back: see `room`
 //! ```
 //!
 //! ```text
@@ -42,6 +43,7 @@ mod disk;
 mod door;
 mod end;
 mod engine;
+mod freezing;
 mod groups;
 mod handles;
 mod health;
@@ -63,6 +65,7 @@ mod readings;
 mod record;
 mod recover;
 mod removal;
+mod room;
 mod sandbox;
 mod sandboxes;
 mod shared;
@@ -85,3 +88,4 @@ pub use launcher::launcher_main;
 pub use options::{LinuxOptions, WarmOptions};
 pub use pools::KernelMemory;
 pub use protocol::LAUNCHER_ARGUMENT;
+pub use room::disk_reserve;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use sandscope_engine::{
-    Ailment, Engine, EngineError, EngineProfile, Found, LaunchSpec, Notice, Stray, Survey,
+    Ailment, DiskStanding, Engine, EngineError, EngineProfile, Found, LaunchSpec, Notice, Stray, Survey,
 };
 use sandscope_model::{BuildId, Exit, SandboxId};
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use super::create::create;
 use super::engine::NamespacesEngine;
 use super::kill::kill;
 use super::recover::recover;
-use super::step::{blocking, cgroup_step, in_task, step};
+use super::step::{blocking, in_task, step};
 use super::{health, snapshot, survey};
 
 #[async_trait]
@@ -31,30 +31,20 @@ impl Engine for NamespacesEngine {
 
     async fn pause(&self, id: &SandboxId) -> Result<(), EngineError> {
         let sandbox = self.shared.sandboxes.alive(id)?;
-        sandbox.set_paused(true);
-        let frozen = Arc::clone(&sandbox);
-        let outcome =
-            blocking("freeze", move || frozen.cgroup.freeze().map_err(cgroup_step("freeze the sandbox")))
-                .await;
-        if outcome.is_err() {
-            sandbox.set_paused(false);
-        }
-        outcome
+        blocking("freeze", move || sandbox.pause()).await
     }
 
     async fn resume(&self, id: &SandboxId) -> Result<(), EngineError> {
         let sandbox = self.shared.sandboxes.alive(id)?;
-        let thawed = Arc::clone(&sandbox);
-        blocking("thaw", move || thawed.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))).await?;
-        sandbox.set_paused(false);
-        Ok(())
+        blocking("thaw", move || sandbox.resume()).await
     }
 
     async fn capture(&self, id: &SandboxId, build: BuildId) -> Result<u64, EngineError> {
         let sandbox = self.shared.sandboxes.alive(id)?;
         let layout = &self.shared.layout;
         let (target, snapshots) = (layout.snapshot(build), layout.snapshots_dir());
-        blocking("checkpoint", move || snapshot::capture(&sandbox, &target, &snapshots)).await
+        let room = Arc::clone(&self.shared.room);
+        blocking("checkpoint", move || snapshot::capture(&sandbox, &room, &target, &snapshots)).await
     }
 
     async fn remove_layer(&self, build: BuildId) -> Result<(), EngineError> {
@@ -90,6 +80,10 @@ impl Engine for NamespacesEngine {
 
     async fn remove(&self, stray: &Stray) -> Result<(), EngineError> {
         survey::remove_stray(&self.shared, stray).await
+    }
+
+    fn disk(&self) -> Option<DiskStanding> {
+        Some(self.shared.room.disk())
     }
 
     async fn close(&self) {

@@ -24,6 +24,8 @@ pub struct LinuxOptions {
     pub hostname: String,
     /// How long an agent may take to answer for the first time.
     pub agent_limit: Duration,
+    /// Bytes of the host's disk to keep free, of a small disk less: see `room`.
+    pub disk_reserve_bytes: u64,
     /// What to keep ready before anybody asks; `None` for nothing.
     pub warm: Option<WarmOptions>,
 }
@@ -51,6 +53,7 @@ impl LinuxOptions {
             kernel_memory_bytes: 64 << 20,
             hostname: "sandbox".to_owned(),
             agent_limit: Duration::from_secs(10),
+            disk_reserve_bytes: 1 << 30,
             warm: None,
         }
     }

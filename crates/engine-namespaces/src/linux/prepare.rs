@@ -19,6 +19,7 @@ use super::handles::Handles;
 use super::layout::Layout;
 use super::options::LinuxOptions;
 use super::protocol::{BaseTree, COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
+use super::room::Room;
 use super::step::{blocking, cgroup_step, step};
 use super::{disk, layout};
 
@@ -45,6 +46,7 @@ pub(super) struct Preparer {
     pub(super) cgroups: Arc<Cgroups>,
     pub(super) launcher: Arc<LauncherClient>,
     pub(super) processors: Processors,
+    pub(super) room: Arc<Room>,
     /// One image of each size is made at a time.
     pub(super) pristine_lock: tokio::sync::Mutex<()>,
 }

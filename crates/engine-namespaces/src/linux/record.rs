@@ -24,6 +24,8 @@ pub(crate) const GROUP_FILE: &str = "cgroup";
 pub(crate) const KILL_FILE: &str = "killing";
 /// There while a running sandbox is frozen for a checkpoint only.
 pub(crate) const CHECKPOINT_FILE: &str = "checkpointing";
+/// There while a running sandbox stands still for want of room on the host's disk.
+pub(crate) const HELD_FILE: &str = "held";
 
 /// What it takes to find a sandbox again.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | record, processes alive, standing still | paused | held again |
 //! | the same, with a checkpoint's mark | a checkpoint was cut short | thawed, held again |
+//! | the same, with the mark of a want of room | the host's disk had no room for it | thawed, held again; stopped again if need be |
 //! | record, processes alive | running | held again |
 //! | record, processes gone | died meanwhile | exit read from the shim's record; kept until killed |
 //! | the same, without the shim's record | the shim was killed, too | dead, nobody saw how; kept until killed |
@@ -23,11 +24,11 @@ use tokio::task::JoinSet;
 use super::handles::{Handles, Search, shows_image};
 use super::layout::Layout;
 use super::protocol::Made;
-use super::record::{self, CHECKPOINT_FILE, SANDBOX_FILE, SandboxRecord};
+use super::record::{self, CHECKPOINT_FILE, HELD_FILE, SANDBOX_FILE, SandboxRecord};
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::{base, disk, pools, sys};
+use super::{base, disk, pools, room, sys};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
@@ -51,6 +52,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineEr
     sweep(shared, found.is_empty()).await?;
     shared.shelf.start(&shared.tasks);
     pools::start(shared);
+    room::start(shared);
     Ok(found)
 }
 
@@ -85,6 +87,7 @@ async fn take_back(
         sandbox.begin_kill();
     }
     let id = sandbox.id.clone();
+    shared.room.welcome(&sandbox);
     shared.sandboxes.adopt(sandbox);
     Ok(Found { id, state })
 }
@@ -188,10 +191,11 @@ fn end(pidfd: &OwnedFd) {
 fn settle(sandbox: &Sandbox) -> Result<(), EngineError> {
     let Some(live) = sandbox.live() else { return Ok(()) };
     sys::thaw_filesystem(live.disk.as_fd()).map_err(step("thaw the disk"))?;
-    let marker = sandbox.dir.join(CHECKPOINT_FILE);
-    if marker.exists() {
-        sandbox.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))?;
-        std::fs::remove_file(&marker).map_err(step("note the checkpoint's end"))?;
+    for marker in [CHECKPOINT_FILE, HELD_FILE].map(|name| sandbox.dir.join(name)) {
+        if marker.exists() {
+            sandbox.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))?;
+            std::fs::remove_file(&marker).map_err(step("note that the sandbox goes on"))?;
+        }
     }
     let frozen = sandbox.cgroup.is_frozen().map_err(cgroup_step("look at the sandbox"))?;
     sandbox.set_paused(frozen);

@@ -32,6 +32,10 @@ pub(crate) struct Sandbox {
     condemned: OnceLock<Cause>,
     /// Set while it is frozen for a checkpoint.
     capturing: AtomicBool,
+    /// Set while it stands still for want of room on the host's disk.
+    held: AtomicBool,
+    /// Held by whoever lets its processes stand still or go on.
+    pub(crate) freezer: Mutex<()>,
     pub(crate) oom: OomKills,
     exit: watch::Sender<Option<Exit>>,
 }
@@ -54,6 +58,8 @@ impl Sandbox {
             killing: AtomicBool::new(false),
             condemned: OnceLock::new(),
             capturing: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            freezer: Mutex::default(),
             oom: OomKills::default(),
             exit: watch::Sender::new(None),
         }
@@ -86,7 +92,11 @@ impl Sandbox {
 
     /// Whether its processes are to answer now.
     pub(crate) fn is_responsive(&self) -> bool {
-        self.is_running() && !self.capturing.load(Ordering::Acquire)
+        self.is_running() && !self.capturing.load(Ordering::Acquire) && !self.held.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
     }
 
     pub(crate) fn begin_kill(&self) {

@@ -69,6 +69,12 @@ impl Sandboxes {
         held.values().filter(|sandbox| sandbox.is_running()).map(|sandbox| sandbox.id.clone()).collect()
     }
 
+    /// Those with living processes.
+    pub(super) fn all_alive(&self) -> Vec<Arc<Sandbox>> {
+        let held = self.held();
+        held.values().filter(|sandbox| sandbox.live().is_some()).cloned().collect()
+    }
+
     fn held(&self) -> MutexGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,6 +17,7 @@ use super::options::LinuxOptions;
 use super::pools::KernelMemory;
 use super::prepare::Preparer;
 use super::removal::Remover;
+use super::room::Room;
 use super::sandboxes::Sandboxes;
 use super::step::{blocking, cgroup_step, step};
 use super::warm::Shelf;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) remover: Remover,
     pub(super) shelf: Arc<Shelf>,
     pub(super) sandboxes: Arc<Sandboxes>,
+    pub(super) room: Arc<Room>,
     /// Sandboxes being made or removed.
     pub(super) busy: Busy,
     /// What is said of the kernel's memory.
@@ -51,11 +53,13 @@ impl Shared {
     ) -> Result<Self, EngineError> {
         let state_dir = options.state_dir.clone();
         let cgroup_options = CgroupOptions { parent: options.cgroup_parent.clone() };
-        let (layout, base, cgroups) = blocking("prepare the state directory", move || {
+        let reserve = options.disk_reserve_bytes;
+        let (layout, base, cgroups, room) = blocking("prepare the state directory", move || {
             let layout = Layout::open(&state_dir).map_err(step("open the state directory"))?;
             let base = base::prepare(&layout.base_dir()).map_err(step("prepare the base file system"))?;
             let cgroups = Cgroups::open(&cgroup_options).map_err(cgroup_step("open control groups"))?;
-            Ok((Arc::new(layout), base, Arc::new(cgroups)))
+            let room = Room::open(layout.root(), reserve).map_err(step("look at the host's disk"))?;
+            Ok((Arc::new(layout), base, Arc::new(cgroups), Arc::new(room)))
         })
         .await?;
         let launcher = Arc::new(LauncherClient::new(&options));
@@ -68,6 +72,7 @@ impl Shared {
             cgroups: Arc::clone(&cgroups),
             launcher: Arc::clone(&launcher),
             processors: Processors::of_this_process(),
+            room: Arc::clone(&room),
             pristine_lock: tokio::sync::Mutex::default(),
         });
         let shelf = Shelf::new(warm, Arc::clone(&layout), Arc::clone(&preparer), remover.clone());
@@ -79,6 +84,7 @@ impl Shared {
             remover,
             shelf: Arc::new(shelf),
             sandboxes: Arc::new(Sandboxes::new(notices, &tasks)),
+            room,
             busy: Busy::default(),
             kernel_memory: watch::Sender::default(),
             tasks,

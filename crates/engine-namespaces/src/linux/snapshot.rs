@@ -3,34 +3,28 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::handles::Handles;
-use super::record::CHECKPOINT_FILE;
+use super::room::Room;
 use super::sandbox::Sandbox;
-use super::step::{cgroup_step, step};
+use super::step::step;
 use super::{disk, sys};
 use sandscope_engine::EngineError;
 
 /// Copies the sandbox's disk to `target` while its processes and its file system are frozen. Returns the bytes the
 /// copy takes. Nothing is left at `target` on failure.
-pub(super) fn capture(sandbox: &Sandbox, target: &Path, dir: &Path) -> Result<u64, EngineError> {
+pub(super) fn capture(sandbox: &Sandbox, room: &Room, target: &Path, dir: &Path) -> Result<u64, EngineError> {
     let live = sandbox.live().ok_or(EngineError::NotFound)?;
-    let marker = sandbox.dir.join(CHECKPOINT_FILE);
-    let was_running = !sandbox.is_paused();
-    if was_running {
-        // Lets a start after a crash distinguish this freeze from a pause.
-        File::create(&marker).map_err(step("note the checkpoint"))?;
-        sandbox.set_capturing(true);
-        sandbox.cgroup.freeze().map_err(cgroup_step("freeze the sandbox"))?;
-    }
-    let copied = copy(sandbox, &live, target, dir);
-    if was_running {
-        sandbox.cgroup.thaw().map_err(cgroup_step("thaw the sandbox"))?;
-        sandbox.set_capturing(false);
-        std::fs::remove_file(&marker).map_err(step("note the checkpoint's end"))?;
-    }
-    copied.map_err(step("copy the disk"))
+    let image = sandbox.dir.join(disk::IMAGE_FILE);
+    // What is free inside is not worth copying.
+    sys::sync_filesystem(live.disk.as_fd())
+        .and_then(|()| disk::trim(live.disk.as_fd()))
+        .map_err(step("write out the disk"))?;
+    let bytes = std::fs::metadata(image).map_err(step("look at the disk"))?.blocks().saturating_mul(512);
+    let _until_copied = room.take(bytes)?;
+    sandbox.stand_still(|| copy(sandbox, &live, target, dir))?.map_err(step("copy the disk"))
 }
 
 fn copy(sandbox: &Sandbox, live: &Handles, target: &Path, dir: &Path) -> io::Result<u64> {

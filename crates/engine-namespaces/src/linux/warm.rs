@@ -249,6 +249,7 @@ impl Shelf {
 
     async fn make(&self, name: String, options: WarmOptions) -> Result<Prepared, EngineError> {
         let dir = self.layout.warm_dir().join(&name);
+        let _until_made = self.preparer.room.take(0)?;
         let image = self.preparer.pristine(options.disk_mb).await?;
         // The limits of its taker come with it.
         let limits = self.preparer.limits(1, options.memory_mb);

@@ -140,7 +140,7 @@ impl Broken {
         let (usual, least) = match source {
             AlertSource::Events => (USUAL_WITHIN_S, 1),
             AlertSource::Usage => (DAY_S, 3600),
-            AlertSource::Samples | AlertSource::Webhooks => {
+            AlertSource::Samples | AlertSource::Webhooks | AlertSource::Host => {
                 self.unless(
                     given.is_none(),
                     &format!("{word} must be left out: nothing is counted over time"),
@@ -165,7 +165,7 @@ impl Broken {
                 (AlertBy::Template, "template, metadata.<key> or team")
             }
             AlertSource::Events => (AlertBy::Sandbox, "sandbox, template, metadata.<key> or team"),
-            AlertSource::Usage => (AlertBy::Team, "team"),
+            AlertSource::Usage | AlertSource::Host => (AlertBy::Team, "team"),
             AlertSource::Webhooks => (AlertBy::Webhook, "webhook"),
         };
         let by = given.map_or(Ok(usual.clone()), str::parse);

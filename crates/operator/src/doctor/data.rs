@@ -22,7 +22,7 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let dir = &config.server.data_dir;
     let has_server = is_served(dir).unwrap_or(false);
-    let mut checks = vec![permissions(dir), room(dir)];
+    let mut checks = vec![permissions(dir), room(dir, config.sandbox.disk_reserve_mb), caps()];
     checks.extend(kept(dir));
     checks.push(address(config, has_server));
     checks.push(leftovers(dir, has_server));
@@ -70,7 +70,7 @@ fn permissions(dir: &Path) -> Check {
     Check::fine(NAME, format!("{shown} is this user's alone"))
 }
 
-fn room(dir: &Path) -> Check {
+fn room(dir: &Path, reserve_mb: u32) -> Check {
     const NAME: &str = "disk space";
     let fix = "make room on the disk, or name a directory on a larger one with --data-dir";
     let stat = match rustix::fs::statvfs(nearest(dir)) {
@@ -78,18 +78,43 @@ fn room(dir: &Path) -> Check {
         Err(error) => return Check::warning(NAME, format!("it cannot be asked for: {error}"), fix),
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < NO_ROOM {
+    let size = stat.f_blocks.saturating_mul(stat.f_frsize);
+    let reserve = linux::disk_reserve(size, u64::from(reserve_mb) * MIB);
+    let kept = format!("{} MiB of {} are the reserve, half of it as a file", reserve / MIB, size / MIB);
+    if free < reserve / 2 {
+        let says = format!(
+            "{} MiB free, which is short: sandboxes may write no more, and none is made ({kept})",
+            free / MIB
+        );
+        Check::problem(NAME, says, fix)
+    } else if free < NO_ROOM {
         Check::problem(NAME, format!("{} MiB free: changes will be refused", free / MIB), fix)
     } else if free < LITTLE_ROOM {
         Check::warning(
             NAME,
-            format!("{} MiB free; a sandbox's disk grows to 2454 MiB unless set", free / MIB),
+            format!("{} MiB free; a sandbox's disk grows to 2454 MiB unless set; {kept}", free / MIB),
             fix,
         )
     } else if stat.f_files > 0 && stat.f_favail < 10_000 {
         Check::warning(NAME, format!("only {} more files can be made", stat.f_favail), fix)
     } else {
-        Check::fine(NAME, format!("{} MiB free", free / MIB))
+        Check::fine(NAME, format!("{} MiB free; {kept}", free / MIB))
+    }
+}
+
+/// Whether the kernel lets itself be told how much a sandbox may still write.
+fn caps() -> Check {
+    const NAME: &str = "disk shares";
+    const DIR: &str = "/sys/fs/ext4";
+    match rustix::fs::access(DIR, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Check::fine(NAME, "what each sandbox may write can be limited".to_owned()),
+        // The module may not be loaded before the first sandbox.
+        Err(rustix::io::Errno::NOENT) => Check::fine(NAME, "no ext4 is mounted yet".to_owned()),
+        Err(error) => Check::warning(
+            NAME,
+            format!("{DIR} cannot be written ({error}): a full disk may cost sandboxes what they wrote last"),
+            "in a container, mount sysfs so that it can be written",
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Deaths while no server runs, and sandboxes that cannot start.
 
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Instant;
@@ -145,11 +146,24 @@ async fn start_on_a_full_disk(disk: &Path) -> Result<()> {
         Ok(error) => error,
         Err(error) => ClientError::Malformed(error.to_string()),
     }))?;
-    ensure!(message.contains("disk is full"), "{message}");
+    ensure!(message.contains("disk is short of room"), "{message}");
+    ensure!(message.contains("507"), "{message}");
     ensure!(house.client.sandbox(&living).await?.state == "running", "others live on");
+    end_one_on_a_full_disk(&house, &living, &ballast).await?;
     std::fs::remove_file(&ballast)?;
     house.create().await?;
     house.leave().await
+}
+
+/// Without one byte left nothing can be changed any more, but for what makes room.
+async fn end_one_on_a_full_disk(house: &House, living: &str, ballast: &Path) -> Result<()> {
+    let mut filler = std::fs::File::options().append(true).open(ballast)?;
+    while filler.write_all(&[1; 4096]).is_ok() {}
+    while house.client.set_timeout(living, 600).await.is_ok() {}
+    house.client.kill(living).await.context("a sandbox cannot be ended to make room")?;
+    let killed = house.events(living, &["sandbox.lifecycle.killed"]).await?;
+    ensure!(killed.len() == 1, "{killed:?}");
+    Ok(())
 }
 
 /// The words of a refusal.

@@ -18,6 +18,7 @@ impl Operator {
         self.delivering(text);
         self.writing(text);
         self.kernel_memory(text);
+        self.disk(text);
         let counts = self.alert_stats.counts();
         for (name, help, count) in [
             (
@@ -84,6 +85,45 @@ impl Operator {
             "Time attempts to deliver to webhooks took.",
         )
         .histogram(&[], self.delivery_stats.took());
+    }
+
+    /// The disk that sandboxes are kept on.
+    fn disk(&self, text: &mut Exposition) {
+        let Some(disk) = self.engine.disk() else { return };
+        for (name, kind, help, value) in [
+            (
+                "sandscope_host_disk_free_bytes",
+                Kind::Gauge,
+                "Free on the disk of the data directory, for ordinary programs.",
+                disk.free_bytes,
+            ),
+            (
+                "sandscope_host_disk_reserve_bytes",
+                Kind::Gauge,
+                "What the server keeps free of it, half of that as a file.",
+                disk.reserve_bytes,
+            ),
+            (
+                "sandscope_host_disk_short",
+                Kind::Gauge,
+                "1 while it is short: sandboxes may write no more, and none is made.",
+                u64::from(disk.is_short),
+            ),
+            (
+                "sandscope_host_disk_held_sandboxes",
+                Kind::Gauge,
+                "Sandboxes that stand still until it has room for what they have in use.",
+                disk.n_held,
+            ),
+            (
+                "sandscope_host_disk_lost_writes_total",
+                Kind::Counter,
+                "How often what a sandbox had in memory found no room and was lost.",
+                disk.n_lost,
+            ),
+        ] {
+            text.family(name, kind, help).sample(&[], float(value));
+        }
     }
 
     fn reconciling(&self, text: &mut Exposition) {

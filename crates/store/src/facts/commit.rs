@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sandscope_model::{Build, Event, EventDraft, Fact, Sandbox, Template};
+use sandscope_model::{Build, Event, EventDraft, Fact, Sandbox, State, Template};
 
 use crate::facts::teams::team_no;
 use crate::facts::{events, sandboxes, snapshots};
@@ -57,6 +57,9 @@ impl Facts {
     /// the store cannot be written. Nothing has changed then.
     pub async fn commit(&self, change: Change) -> Result<Option<Event>, StoreError> {
         let node_no = self.node_no;
-        self.file().write(move |tx| commit(tx, node_no, change)).await
+        // What ends a sandbox makes room, however full the disk is.
+        let makes_room = matches!(change.sandbox.state, State::Killing { .. } | State::Killed { .. });
+        let op = move |tx: &mut Tx<'_>| commit(tx, node_no, change);
+        if makes_room { self.file().write_making_room(op).await } else { self.file().write(op).await }
     }
 }

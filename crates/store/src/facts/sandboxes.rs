@@ -219,7 +219,7 @@ impl Facts {
             .execute([id.as_str()])?;
             Ok(())
         };
-        self.file().write(op).await
+        self.file().write_making_room(op).await
     }
 
     /// A sandbox in whatever state, until retention removes it.

@@ -293,6 +293,6 @@ impl Facts {
     /// [`StoreError`] if the store cannot be written.
     pub async fn delete_template(&self, team: TeamId, reference: &str) -> Result<DeleteTemplate, StoreError> {
         let reference = reference.to_owned();
-        self.file().write(move |tx| delete(tx, team, &reference)).await
+        self.file().write_making_room(move |tx: &mut Tx<'_>| delete(tx, team, &reference)).await
     }
 }

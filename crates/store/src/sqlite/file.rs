@@ -16,6 +16,7 @@ use crate::feed::Feed;
 use crate::sqlite::fault::FaultPlan;
 use crate::sqlite::migrations::{Schema, is_current, migrate};
 use crate::sqlite::readers::Readers;
+use crate::sqlite::reserve::Reserve;
 use crate::sqlite::threads::{Ending, StoreThread};
 use crate::sqlite::writer::{Tx, Writer};
 use crate::sqlite::writes::WriteCounts;
@@ -35,6 +36,8 @@ const READER_CACHE: i32 = -512;
 pub(crate) struct File {
     writer: Writer,
     readers: Readers,
+    /// Room for what makes room; shared with the other files.
+    reserve: Reserve,
     /// Its name in the data directory.
     name: &'static str,
 }
@@ -51,8 +54,9 @@ impl File {
         busy_timeout: Duration,
         feed: Feed,
         faults: FaultPlan,
+        reserve: Reserve,
     ) -> Result<Self, StoreError> {
-        let opened = Self::open_in(dir, schema, n_readers, busy_timeout, feed, faults);
+        let opened = Self::open_in(dir, schema, n_readers, busy_timeout, feed, faults, reserve);
         opened.map_err(|error| error.at(Doing::Opening, schema.file))
     }
 
@@ -63,6 +67,7 @@ impl File {
         busy_timeout: Duration,
         feed: Feed,
         faults: FaultPlan,
+        reserve: Reserve,
     ) -> Result<Self, StoreError> {
         let path = dir.join(schema.file);
         make_private(&path)?;
@@ -94,7 +99,7 @@ impl File {
         let [writing, reading] = schema.threads.map(Ending::new);
         let writer = Writer::start(name, connection, feed, faults, busy_timeout, writing)?;
         let readers = Readers::start(name, connections, busy_timeout, reading)?;
-        Ok(Self { writer, readers, name: schema.file })
+        Ok(Self { writer, readers, reserve, name: schema.file })
     }
 
     /// Runs `op` in the next transaction; answers once that is committed. Goes on even if the caller stops waiting.
@@ -103,7 +108,25 @@ impl File {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        if self.reserve.is_used() {
+            return Err(StoreError::Full);
+        }
         self.writer.write(op).await.map_err(|error| error.at(Doing::Writing, self.name))
+    }
+
+    /// Like [`write`](Self::write), for what makes room: on a full disk it gets room that is kept for it.
+    pub(crate) async fn write_making_room<T, F>(&self, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Clone + Send + 'static,
+    {
+        loop {
+            match self.writer.write(op.clone()).await {
+                // What was let go may have gone to another program: there is more.
+                Err(StoreError::Full | StoreError::Io(_)) if self.reserve.let_go() => {}
+                outcome => return outcome.map_err(|error| error.at(Doing::Writing, self.name)),
+            }
+        }
     }
 
     /// Like [`write`](Self::write), but nobody waits and a full queue drops it.
@@ -111,7 +134,9 @@ impl File {
     where
         F: FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     {
-        self.writer.write_unattended(op);
+        if !self.reserve.is_used() {
+            self.writer.write_unattended(op);
+        }
     }
 
     /// Runs `op` on one of the readers.

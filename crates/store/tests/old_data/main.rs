@@ -113,7 +113,8 @@ async fn this_release_writes_a_directory_that_answers_the_same_twice() {
     contents::write(&dir).await;
     single_blocks(&dir).await;
     let files = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
-    let others: Vec<_> = files.filter(|path| path.is_file() && !is_database(path)).collect();
+    let is_more = |path: &Path| path.is_file() && !is_database(path) && !path.ends_with("facts.reserve");
+    let others: Vec<_> = files.filter(|path| is_more(path)).collect();
     assert!(others.is_empty(), "not everything is in the files themselves: {others:?}");
     let copy = TempDir::new().unwrap();
     copy_databases(&dir, copy.path());

@@ -6,6 +6,7 @@ mod deliveries;
 mod durability;
 mod exports;
 mod facts;
+mod full_disk;
 mod logs;
 mod pages;
 mod samples;

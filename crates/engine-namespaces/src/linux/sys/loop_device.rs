@@ -3,8 +3,6 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::fs::{Mode, OFlags};
-
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_GET_STATUS64: libc::c_ulong = 0x4C05;
@@ -145,10 +143,8 @@ pub(crate) fn thaw_filesystem(mount: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// The kernel takes these requests only on an opened directory, and a mount we hold is known by its path alone.
 fn ioctl_zero(mount: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(mount, c".", flags, Mode::empty())?;
+    let root = super::space::open_root(mount)?;
     // SAFETY: both requests ignore their argument.
     if unsafe { libc::ioctl(root.as_raw_fd(), request, 0) } == 0 {
         Ok(())

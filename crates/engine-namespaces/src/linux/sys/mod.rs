@@ -5,6 +5,7 @@
 mod descriptors;
 mod loop_device;
 mod process;
+mod space;
 
 pub(crate) use descriptors::{AtExec, OUT_OF_THE_WAY, exec_fd, keep_only};
 pub(crate) use loop_device::{attach_loop, backing_inode, detach_loop, freeze_filesystem, thaw_filesystem};
@@ -12,6 +13,7 @@ pub(crate) use process::{
     Cloned, Forked, clone_into_namespaces, exit_now, fork, join_new_keyring, reset_signals,
     set_filesystem_ids, start_clocks_anew, unshare_cgroups,
 };
+pub(crate) use space::{backed_ranges, free_ranges, sync_filesystem, trim_filesystem};
 
 use std::ffi::CStr;
 use std::io;
