@@ -124,7 +124,7 @@ async fn recall(publisher: &Publisher, rule: &Arc<Rule>, point: &LivePoint) -> A
     let start = point.sample.at.checked_sub(span).ok();
     match publisher.options.samples.samples(&point.sample.sandbox_id, start, None, None).await {
         Ok(samples) => samples.iter().filter(|sample| sample.at < point.sample.at).for_each(|sample| {
-            watch.look_back(&rule.rule, of_sample(sample), publisher.line.of_label(sample.at))
+            watch.look_back(&rule.rule, of_sample(sample), publisher.line.of_label(sample.at));
         }),
         Err(error) => tracing::debug!(%error, "what was pending cannot be looked up and starts over"),
     }

@@ -113,7 +113,7 @@ impl Room {
         report(before, stage, free);
         if stage == Stage::Ample {
             let known = std::mem::take(&mut work.known);
-            self.let_all_go(guests, known);
+            self.let_all_go(guests, &known);
         } else {
             self.share_out(&mut work, guests, grants);
         }
@@ -122,7 +122,7 @@ impl Room {
         Ok(stage)
     }
 
-    fn let_all_go(&self, guests: &[Guest], known: HashMap<SandboxId, Known>) {
+    fn let_all_go(&self, guests: &[Guest], known: &HashMap<SandboxId, Known>) {
         for guest in guests {
             let Some(known) = known.get(&guest.sandbox.id) else { continue };
             warn(guest, "its share of the host's disk cannot be set", guest.uncap());
