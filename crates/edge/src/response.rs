@@ -136,7 +136,7 @@ mod tests {
             "a=1; Domain=other.example",
             "a=1; Domain=..",
         ];
-        let cookies = own.into_iter().zip(wider.into_iter()).flat_map(|(own, wider)| [own, wider]);
+        let cookies = own.into_iter().zip(wider).flat_map(|(own, wider)| [own, wider]);
         let given: Vec<_> = cookies.chain([wider[6]]).map(|cookie| ("set-cookie", cookie)).collect();
         let mut wanted: Vec<_> = own.iter().map(|cookie| format!("set-cookie: {cookie}")).collect();
         wanted.insert(0, "content-length: 1".to_owned());
