@@ -50,7 +50,7 @@ use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use sandscope_lives::Lives;
 use sandscope_model::{Clock, Sandbox, Secret};
 
-pub use route::{Destination, Refusal, Target};
+pub use route::{Destination, IsControlPath, Refusal, Target};
 
 use answer::{Answer, Form};
 use connections::Connections;
@@ -74,9 +74,6 @@ pub struct EdgeOptions {
     /// Which paths the control plane has and the agent has not.
     pub is_control_path: IsControlPath,
 }
-
-/// Whether a path is the control plane's and none of the agent's.
-pub type IsControlPath = fn(&str) -> bool;
 
 /// Carries traffic into sandboxes.
 #[derive(Clone)]

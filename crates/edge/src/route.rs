@@ -27,8 +27,6 @@ use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_agent_protocol::rest::ACCESS_TOKEN_HEADER;
 use sandscope_model::SandboxId;
 
-use crate::IsControlPath;
-
 const ID_HEADER: &str = "e2b-sandbox-id";
 const PORT_HEADER: &str = "e2b-sandbox-port";
 
@@ -37,6 +35,9 @@ const CONTROL_LABEL: &str = "api";
 
 /// Where the agent takes and gives files; the control plane has no such path.
 pub(crate) const FILES_PATH: &str = "/files";
+
+/// Whether a path is the control plane's and none of the agent's.
+pub type IsControlPath = fn(&str) -> bool;
 
 /// A port of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
