@@ -15,6 +15,7 @@ struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// `None`, loudly, where nothing may be mounted.
+    #[expect(clippy::print_stderr, reason = "a test says what it skips")]
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let flags = rustix::mount::MountFlags::empty();
@@ -81,10 +82,9 @@ async fn on_a_full_disk_what_ends_a_sandbox_is_recorded_and_nothing_else() {
     }
     for mut sandbox in sandboxes {
         let execution = sandbox.state.execution().cloned();
-        let last_execution_id = execution.as_ref().unwrap().id.clone();
+        let last_execution_id = execution.as_ref().unwrap().id;
         let reason = KillReason::Request;
-        sandbox.state =
-            State::Killing { reason, cause: None, execution, last_execution_id: last_execution_id.clone() };
+        sandbox.state = State::Killing { reason, cause: None, execution, last_execution_id };
         store
             .facts
             .commit(Change { sandbox: sandbox.clone(), event: None, snapshot: None })

@@ -160,10 +160,12 @@ mod tests {
 
     #[test]
     fn what_neither_covers_is_left() {
-        assert_eq!(neither(&[], &[], 9), [0..9]);
-        assert_eq!(neither(&[0..3], &[2..5, 7..9], 9), [5..7]);
-        assert_eq!(neither(&[4..6], &[0..1, 4..5], 9), [1..4, 6..9]);
-        assert_eq!(neither(&[0..20], &[], 9), []);
-        assert_eq!(neither(&[2..3], &[12..20], 9), [0..2, 3..9]);
+        let of = |pairs: &[(u64, u64)]| pairs.iter().map(|(from, to)| *from..*to).collect::<Vec<_>>();
+        let left = |a: &[(u64, u64)], b: &[(u64, u64)]| neither(&of(a), &of(b), 9);
+        assert_eq!(left(&[], &[]), of(&[(0, 9)]));
+        assert_eq!(left(&[(0, 3)], &[(2, 5), (7, 9)]), of(&[(5, 7)]));
+        assert_eq!(left(&[(4, 6)], &[(0, 1), (4, 5)]), of(&[(1, 4), (6, 9)]));
+        assert_eq!(left(&[(0, 20)], &[]), []);
+        assert_eq!(left(&[(2, 3)], &[(12, 20)]), of(&[(0, 2), (3, 9)]));
     }
 }
