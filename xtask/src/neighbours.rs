@@ -96,8 +96,11 @@ impl Belongings {
     }
 }
 
-/// The data directory of the sandbox whose disk `image` is.
+/// The data directory of the sandbox whose disk `image` is, by the passing name that it was attached by, or its own.
 fn data_of(image: &Path) -> Option<PathBuf> {
+    if let Some(dir) = image.parent().filter(|dir| dir.ends_with("disks")) {
+        return dir.parent().map(Path::to_owned);
+    }
     let data = image.ancestors().nth(UP_TO_DATA)?;
     let below = image.strip_prefix(data).ok()?;
     let is_sandboxes = SANDBOXES.iter().any(|name| below.starts_with(name));
@@ -134,7 +137,9 @@ mod tests {
         }
         let lock = fs::File::create(data.join(LOCK)).unwrap();
         let mut server = Command::new("sleep").arg("600").stdin(Stdio::from(lock)).spawn().unwrap();
-        let neighbours = Neighbours::look(&["/gone/sandboxes/i1/disk.ext4".to_owned(), "/x".to_owned()]);
+        let images = ["/gone/sandboxes/i1/disk.ext4", "/new/disks/0a1b (deleted)", "/x"];
+        let neighbours = Neighbours::look(&images.map(str::to_owned));
+        assert!(neighbours.directories.contains(Path::new("/new")));
         assert!(
             neighbours.directories.contains(&data) && neighbours.directories.contains(Path::new("/gone"))
         );

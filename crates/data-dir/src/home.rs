@@ -42,6 +42,17 @@ pub enum HomeError {
         /// By what that is known.
         difference: Difference,
     },
+    /// No server has settled in it, and sandboxes that it names run in another.
+    #[error(
+        "the data directory {} is a copy: sandboxes that it names run in another directory. Start over that one first. \
+         To run a server over the copy, start with --adopt: its sandboxes are ended in its log alone, and it delivers \
+         nothing until it is started with --deliver",
+        path.display()
+    )]
+    Copy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It cannot be looked at.
     #[error("cannot tell whether the data directory {} is at home", path.display())]
     Unknown {
@@ -67,6 +78,8 @@ pub struct Told {
 /// A directory that may be used: what its store says once it is open is still to be done.
 #[derive(Debug)]
 pub struct Recognised {
+    /// A server has settled here.
+    is_settled: bool,
     adopts: bool,
     told: Told,
 }
@@ -103,7 +116,9 @@ pub enum Standing {
 }
 
 fn recognise(path: &Path, told: Told) -> Result<Recognised, HomeError> {
-    let Some(home) = Store::home_of(path)? else { return Ok(Recognised { adopts: false, told }) };
+    let Some(home) = Store::home_of(path)? else {
+        return Ok(Recognised { is_settled: false, adopts: false, told });
+    };
     let now = place_of(path)?;
     let before = read(&home);
     let difference = match &before {
@@ -111,8 +126,8 @@ fn recognise(path: &Path, told: Told) -> Result<Recognised, HomeError> {
         None => Some(Difference::Directory),
     };
     match difference {
-        None => Ok(Recognised { adopts: false, told }),
-        Some(_) if told.adopt => Ok(Recognised { adopts: true, told }),
+        None => Ok(Recognised { is_settled: true, adopts: false, told }),
+        Some(_) if told.adopt => Ok(Recognised { is_settled: true, adopts: true, told }),
         Some(difference) => Err(HomeError::Elsewhere {
             path: path.to_owned(),
             from: before.as_ref().map(|place| place.path.clone()).unwrap_or_default(),
@@ -132,6 +147,22 @@ fn read(home: &Home) -> Option<Place> {
 }
 
 impl Recognised {
+    /// Whether the directory says nothing of itself, as one that only earlier versions served: then others must be asked.
+    pub const fn says_nothing(&self) -> bool {
+        !self.is_settled
+    }
+
+    /// The same where it turned out to be a copy.
+    ///
+    /// # Errors
+    /// [`HomeError::Copy`] unless told to adopt it.
+    pub fn as_copy(self, data_dir: &DataDir) -> Result<Self, HomeError> {
+        if self.told.adopt {
+            return Ok(Self { adopts: true, ..self });
+        }
+        Err(HomeError::Copy { path: data_dir.path().to_owned() })
+    }
+
     /// Settles, adopts or goes on, and returns what the directory says of itself then.
     ///
     /// # Errors
@@ -147,7 +178,7 @@ impl Recognised {
             .map_err(|error| HomeError::Unknown { path: now.path.clone(), source: error.into() })?;
         let facts = &store.facts;
         match facts.home().await? {
-            Some(_) if self.adopts => {
+            _ if self.adopts => {
                 facts.adopt(draw_instance(entropy), text).await?;
                 tracing::warn!("adopted a data directory that came from elsewhere");
             }

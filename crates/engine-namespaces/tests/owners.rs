@@ -27,12 +27,14 @@ fn copy(state: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// Gives a sandbox the groups that an earlier version would have made for it. Returns their directories.
-fn age(state: &Path, id: &SandboxId) -> Vec<PathBuf> {
+/// Gives a sandbox the groups that an earlier version would have made for it: named after it, or as `ahead` says of one
+/// that was made ahead. Returns their directories.
+fn age(state: &Path, id: &SandboxId, ahead: Option<&str>) -> Vec<PathBuf> {
+    let name = ahead.unwrap_or(id.as_str());
     let set = set_of(state, id);
     let pids = set.processes(64).unwrap();
     let cgroups = Cgroups::open(&CgroupOptions { parent: CGROUP_PARENT.into(), owner: None }).unwrap();
-    let old = cgroups.create(id.as_str()).unwrap();
+    let old = cgroups.create(name).unwrap();
     let dirs: Vec<PathBuf> = old.dirs().map(Path::to_owned).collect();
     for dir in &dirs {
         for pid in &pids {
@@ -40,9 +42,13 @@ fn age(state: &Path, id: &SandboxId) -> Vec<PathBuf> {
         }
     }
     set.remove(support::PATIENCE).unwrap();
-    let file = state.join("sandboxes").join(id.as_str()).join("sandbox.json");
+    let dir = state.join("sandboxes").join(id.as_str());
+    if let Some(ahead) = ahead {
+        std::fs::write(dir.join("cgroup"), ahead).unwrap();
+    }
+    let file = dir.join("sandbox.json");
     let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    record["cgroup_name"] = id.as_str().into();
+    record["cgroup_name"] = name.into();
     record["cgroup_dirs"] = serde_json::to_value(&dirs).unwrap();
     std::fs::write(&file, record.to_string()).unwrap();
     dirs
@@ -62,15 +68,20 @@ async fn is_well(host: &Host, id: &SandboxId) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn sandboxes_of_earlier_versions_live_on_and_nothing_is_left_of_them() {
     let Some(host) = Host::start().await else { return };
-    let id = host.create().await;
+    let (id, half_made, from_shelf) = (host.create().await, host.create().await, host.create().await);
     let state = stop(host).await;
-    let dirs = age(state.dir.path(), &id);
+    let mut dirs = age(state.dir.path(), &from_shelf, Some(&format!("w{from_shelf}")));
+    dirs.extend([&id, &half_made].into_iter().flat_map(|id| age(state.dir.path(), id, None)));
+    let record = state.dir.path().join("sandboxes").join(half_made.as_str()).join("sandbox.json");
+    std::fs::remove_file(record).unwrap();
     let host = Host { runtime: state.runtime().await, state };
     let found = host.runtime.recover().await.unwrap();
-    assert_eq!(found, [Found { id: id.clone(), state: FoundState::Running }]);
-    assert!(is_well(&host, &id).await);
+    assert!(found.len() == 2 && found.iter().all(|found| found.state == FoundState::Running), "{found:?}");
     assert_eq!(host.runtime.survey().await.unwrap().strays, []);
-    host.runtime.kill(&id).await.unwrap();
+    for id in [&id, &from_shelf] {
+        assert!(is_well(&host, id).await);
+        host.runtime.kill(id).await.unwrap();
+    }
     host.runtime.shutdown().await;
     assert!(dirs.iter().all(|dir| !dir.exists()), "{dirs:?}");
 }
@@ -81,7 +92,8 @@ async fn a_copy_that_nobody_knows_for_one_ends_nothing_all_the_same() {
     let Some(host) = Host::start().await else { return };
     let (id, half_made) = (host.create().await, host.create().await);
     let state = stop(host).await;
-    let dirs: Vec<PathBuf> = [&id, &half_made].into_iter().flat_map(|id| age(state.dir.path(), id)).collect();
+    let mut dirs = age(state.dir.path(), &id, Some(&format!("w{id}")));
+    dirs.extend(age(state.dir.path(), &half_made, None));
     let copy = copy(state.dir.path());
     // As if it had been copied while the original was making this one.
     std::fs::remove_file(copy.path().join("sandboxes").join(half_made.as_str()).join("sandbox.json"))

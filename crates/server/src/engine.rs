@@ -7,7 +7,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
 use sandscope_engine::{Dial, EngineError, Readings};
-use sandscope_engine_namespaces::linux::{self, KernelMemory, LinuxOptions, NamespacesEngine, WarmOptions};
+use sandscope_engine_namespaces::linux::{
+    self, KernelMemory, LinuxOptions, NamespacesEngine, Seen, WarmOptions,
+};
 
 use sandscope_config as config;
 use sandscope_store::Home;
@@ -29,6 +31,12 @@ impl Planned {
             let _ = write!(message, "\n  - {}\n    fix: {}", problem.what, problem.fix);
         }
         anyhow::bail!(message)
+    }
+
+    /// Whether sandboxes that `data_dir` names run in another directory.
+    pub(crate) fn is_copy(data_dir: &Path) -> bool {
+        let seen = linux::inspect(data_dir, &CgroupOptions::default());
+        seen.is_ok_and(|seen| seen.sandboxes.iter().any(|(_, seen)| *seen == Seen::Elsewhere))
     }
 
     /// Starts it over the state kept below `data_dir`, as `home` says whose that is.

@@ -51,7 +51,10 @@ impl Running {
         let ports = Ports::reserve(config, tls.as_ref())
             .map_err(|busy| DataDir::holder(&config.server.data_dir).map_or(busy, anyhow::Error::from))?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
-        let recognised = data_dir.recognise(told)?;
+        let mut recognised = data_dir.recognise(told)?;
+        if recognised.says_nothing() && Planned::is_copy(data_dir.path()) {
+            recognised = recognised.as_copy(&data_dir)?;
+        }
         let (addresses, own_ports) = (ports.addresses.clone(), ports.own.clone());
         let parts = Parts::start(config, (&data_dir, &recognised), planned, &tasks).await?;
         let guard = EgressGuard::with_rules(egress_rules(config, &own_ports));

@@ -117,7 +117,9 @@ impl Remover {
     pub(super) fn remove_both(&self, group: &str, dir: &Path) {
         // One that was made ahead keeps its groups' name, and may have got its directory only after `group` was chosen.
         let ahead = fs::read_to_string(dir.join(GROUP_FILE)).ok().filter(|ahead| ahead != group);
-        let others: Vec<String> = ahead.into_iter().chain(self.without_owner(dir)).collect();
+        let named =
+            ahead.into_iter().chain(dir.file_name().and_then(|name| name.to_str()).map(str::to_owned));
+        let others: Vec<String> = named.filter(|name| self.is_ours(name, dir)).collect();
         // All of them, whatever becomes of each.
         let n_left = others.iter().filter(|other| !self.remove_groups(other)).count();
         if !self.remove_groups(group) || n_left > 0 {
@@ -128,11 +130,10 @@ impl Remover {
         self.remove_groups(group);
     }
 
-    /// Earlier versions named control groups after the directory alone. Servers may have copies of one directory, so
-    /// such a name counts only while a loop device shows the disk that is in this one.
-    fn without_owner(&self, dir: &Path) -> Option<String> {
-        let name = dir.file_name()?.to_str()?;
-        (!self.0.cgroups.is_own(name) && is_shown_from(dir)).then(|| name.to_owned())
+    /// Whether control groups that something in `dir` names are ours. Earlier versions named them without an owner, and
+    /// what is read here may be a copy: such a name counts only while a loop device shows the disk that is in `dir`.
+    fn is_ours(&self, name: &str, dir: &Path) -> bool {
+        self.0.cgroups.is_own(name) || is_shown_from(dir)
     }
 
     /// Whether nothing is left of them.

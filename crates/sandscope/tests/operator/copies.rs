@@ -39,6 +39,12 @@ async fn back_up(from: &Path, to: &Path) -> Result<()> {
     run("python3", &["-c", program, text(from)?, text(to)?]).await
 }
 
+async fn forget_home(data: &Path) -> Result<()> {
+    let program =
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('DELETE FROM home'); c.commit()";
+    run("python3", &["-c", program, text(&data.join("facts.sqlite"))?]).await
+}
+
 async fn create(client: &Client) -> Result<Sandbox> {
     let wanted = NewSandbox { template_id: "base".into(), timeout: Some(600), ..NewSandbox::default() };
     Ok(client.create_sandbox(&wanted).await?)
@@ -111,6 +117,10 @@ async fn a_copy_is_refused_until_it_is_adopted_and_then_harms_nobody() -> Result
         ensure!(std::fs::read(copy.join("webhooks.key"))? == before);
         check_well(&client, &running).await?;
     }
+    // As if only an earlier version had served it: it says nothing of itself, but the sandboxes do.
+    forget_home(&copied).await?;
+    let words = Server::refusal(&copied, &SMALL).await?;
+    ensure!(words.contains("is a copy"), "{words}");
     for copy in [copied, backed_up] {
         adopt(copy, &original, &receiver, [&running, &paused]).await?;
     }
