@@ -52,6 +52,10 @@ impl Layout {
         Ok(Self { root: std::path::absolute(root)?, _lock: None })
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Whether `path` lies where sandboxes' files do. What else is below the state directory is not the engine's: it
     /// may be a copy of it.
     pub(crate) fn holds(&self, path: &Path) -> bool {
