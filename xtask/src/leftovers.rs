@@ -1,5 +1,5 @@
 //! What tests may leave on a host without anybody noticing: processes, mounts, loop devices, control groups. Counted
-//! before and after everything; what each server of the end-to-end tests leaves is found more exactly by `trail`. A
+//! before and after everything, other servers' aside; what each server of the end-to-end tests leaves is found more exactly by `trail`. A
 //! namespace lasts as long as a process, a descriptor or a mount holds it: here it shows as one of those.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::neighbours::{Belongings, Neighbours};
+
 /// Everything on this host that could be a sandbox's.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Inventory {
@@ -16,14 +18,18 @@ pub(crate) struct Inventory {
     mounts: BTreeSet<String>,
     loop_devices: BTreeSet<String>,
     control_groups: BTreeSet<String>,
+    neighbours: Neighbours,
 }
 
 impl Inventory {
     pub(crate) fn take() -> Self {
         let mut control_groups = BTreeSet::new();
         groups_below(Path::new("/sys/fs/cgroup"), 6, &mut control_groups);
-        let loop_devices = loop_devices().into_iter().map(|(name, file)| format!("{name}: {file}")).collect();
-        Self { processes: processes(), mounts: mounts(), loop_devices, control_groups }
+        let devices = loop_devices();
+        let images: Vec<String> = devices.iter().map(|(_, file)| file.clone()).collect();
+        let neighbours = Neighbours::look(&images);
+        let loop_devices = devices.into_iter().map(|(name, file)| format!("{name}: {file}")).collect();
+        Self { processes: processes(), mounts: mounts(), loop_devices, control_groups, neighbours }
     }
 
     /// Fails if there is something now that was not there when `self` was taken. Removing control groups takes the
@@ -31,7 +37,8 @@ impl Inventory {
     pub(crate) fn compare(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let more = self.more_in(&Self::take());
+            let now = Self::take();
+            let more = self.more_in(&now, &self.neighbours.belongings());
             if more.is_empty() {
                 return Ok(());
             }
@@ -42,15 +49,25 @@ impl Inventory {
         }
     }
 
-    fn more_in(&self, now: &Self) -> Vec<String> {
-        let more = |kind: &'static str, before: &BTreeSet<String>, after: &BTreeSet<String>| {
-            after.difference(before).map(|one| format!("{kind} {one}")).collect::<Vec<_>>()
+    /// What is more than before and nobody else's.
+    fn more_in(&self, now: &Self, others: &Belongings) -> Vec<String> {
+        type IsTheirs<'a> = &'a dyn Fn(&str) -> bool;
+        let more = |kind: &'static str, [before, after]: [&BTreeSet<String>; 2], is_theirs: IsTheirs<'_>| {
+            let more = after.difference(before).filter(|one| !is_theirs(one));
+            more.map(|one| format!("{kind} {one}")).collect::<Vec<_>>()
         };
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let file =
+            |device: &str| device.split_once(": ").map(|(_, file)| file.to_owned()).unwrap_or_default();
         [
-            more("process", &self.processes, &now.processes),
-            more("mount", &self.mounts, &now.mounts),
-            more("loop device", &self.loop_devices, &now.loop_devices),
-            more("control group", &self.control_groups, &now.control_groups),
+            more("process", [&self.processes, &now.processes], &|pid| others.has_process(pid)),
+            more("mount", [&self.mounts, &now.mounts], &|point| others.has_path(Path::new(point))),
+            more("loop device", [&self.loop_devices, &now.loop_devices], &|device| {
+                others.has_path(Path::new(&file(device)))
+            }),
+            more("control group", [&self.control_groups, &now.control_groups], &|path| {
+                others.has_group(&last(path))
+            }),
         ]
         .concat()
     }

@@ -18,6 +18,7 @@ mod e2e;
 mod footprint;
 mod install;
 mod leftovers;
+mod neighbours;
 mod server;
 mod shell;
 mod skipped;

@@ -92,7 +92,7 @@ impl Trail {
         }
         let mut groups = BTreeSet::new();
         crate::leftovers::groups_below(Path::new("/sys/fs/cgroup"), 6, &mut groups);
-        let is_ours = |path: &&String| path.rsplit('/').next().is_some_and(|name| self.names.contains(name));
+        let is_ours = |path: &&String| path.rsplit('/').next().is_some_and(|name| self.has_group(name));
         left.extend(groups.iter().filter(is_ours).map(|path| format!("control group {path}")));
         left
     }
@@ -107,7 +107,13 @@ impl Trail {
         groups
             .lines()
             .filter_map(|line| line.split("/sandscope/").nth(1)?.split('/').next())
-            .any(|name| self.names.contains(name))
+            .any(|name| self.has_group(name))
+    }
+
+    /// Whether a control group is one of its sandboxes'. Groups bear the server's own mark before the sandbox's name.
+    fn has_group(&self, group: &str) -> bool {
+        let sandbox = group.rsplit('-').next().unwrap_or(group);
+        self.names.contains(group) || self.names.contains(sandbox)
     }
 }
 
@@ -183,6 +189,8 @@ mod tests {
         fs::rename(data.join("aside"), data.join("sandboxes/moved")).unwrap();
         trail.look();
         assert_eq!(trail.names, ["already-there", "moved", "new"].map(str::to_owned).into());
+        assert!(["new", "0a1b-new", "already-there"].into_iter().all(|group| trail.has_group(group)));
+        assert!(["old", "0a1b-old", "new-old"].into_iter().all(|group| !trail.has_group(group)));
 
         let file = fs::File::create(data.join("file")).unwrap();
         let mut holder = Command::new("sleep").arg("600").stdin(Stdio::from(file)).spawn().unwrap();

@@ -12,6 +12,10 @@ use crate::set::CgroupSet;
 
 /// The longest name of a set.
 const NAME_BYTES: usize = 128;
+/// The longest name of an owner.
+const OWNER_BYTES: usize = 32;
+/// Between the owner and what a set is for.
+const OWNED: char = '-';
 
 /// Where sandboxes' control groups are made.
 #[derive(Debug, Clone)]
@@ -19,11 +23,14 @@ pub struct CgroupOptions {
     /// The group that holds them. Relative: below this process's own group in each hierarchy. Absolute: below each
     /// hierarchy's mount point.
     pub parent: PathBuf,
+    /// Whose they are: letters and digits that begin the names of all its sets. Servers of one host share the parent,
+    /// and each touches its own. `None` for whoever only looks at the host.
+    pub owner: Option<String>,
 }
 
 impl Default for CgroupOptions {
     fn default() -> Self {
-        Self { parent: PathBuf::from("sandscope") }
+        Self { parent: PathBuf::from("sandscope"), owner: None }
     }
 }
 
@@ -31,6 +38,7 @@ impl Default for CgroupOptions {
 #[derive(Debug)]
 pub struct Cgroups {
     parents: Vec<Parent>,
+    owner: Option<String>,
 }
 
 impl Cgroups {
@@ -47,7 +55,11 @@ impl Cgroups {
         if !layout::is_sound_parent(&options.parent) {
             return Err(CgroupError::InvalidName(options.parent.display().to_string()));
         }
-        Ok(Self { parents: layout::plan(hierarchies, &options.parent)? })
+        if let Some(owner) = options.owner.as_deref().filter(|owner| !is_sound_owner(owner)) {
+            return Err(CgroupError::InvalidName(owner.to_owned()));
+        }
+        let parents = layout::plan(hierarchies, &options.parent)?;
+        Ok(Self { parents, owner: options.owner.clone() })
     }
 
     /// Looks, and makes the parent groups. In version 2 this hands controllers down to them, for which this process
@@ -198,6 +210,30 @@ impl Cgroups {
         Ok(names)
     }
 
+    /// The name of the owner's set for `what`; `what` itself where no owner was given.
+    pub fn own_name(&self, what: &str) -> String {
+        self.owner.as_ref().map_or_else(|| what.to_owned(), |owner| format!("{owner}{OWNED}{what}"))
+    }
+
+    /// Whether the name is one of the owner's sets'; any is where no owner was given.
+    pub fn is_own(&self, name: &str) -> bool {
+        self.owner
+            .as_ref()
+            .is_none_or(|owner| name.strip_prefix(owner).is_some_and(|rest| rest.starts_with(OWNED)))
+    }
+
+    /// What the owner's sets are for, sorted: those of other owners, and of nobody, are left out.
+    ///
+    /// # Errors
+    ///
+    /// As of [`list`](Self::list).
+    pub fn list_own(&self) -> Result<Vec<String>, CgroupError> {
+        let names = self.list()?;
+        let Some(owner) = &self.owner else { return Ok(names) };
+        let own = |name: &String| name.strip_prefix(owner)?.strip_prefix(OWNED).map(str::to_owned);
+        Ok(names.iter().filter_map(own).collect())
+    }
+
     /// Removes the parent groups themselves. Sets that are left make it fail (`ResourceBusy`).
     ///
     /// # Errors
@@ -206,6 +242,11 @@ impl Cgroups {
     pub fn remove_parents(self) -> Result<(), CgroupError> {
         self.parents.iter().try_for_each(|parent| remove_dir(&parent.dir))
     }
+}
+
+/// An owner's name cannot hold what ends it in the names of its sets.
+fn is_sound_owner(owner: &str) -> bool {
+    (1..=OWNER_BYTES).contains(&owner.len()) && owner.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Names become one path component in every hierarchy.

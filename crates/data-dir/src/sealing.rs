@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use sandscope_model::{Entropy, Secret};
 use sandscope_store::{Deliveries, SEALING_KEY_BYTES, Sealer, StoreError};
 
-use crate::DataDir;
+use crate::{DataDir, own};
 
 const FILE: &str = "webhooks.key";
 
@@ -101,7 +101,8 @@ pub async fn reseal(deliveries: &Deliveries, made: Option<PathBuf>) -> anyhow::R
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Key>> {
-    match std::fs::read_to_string(path) {
+    let text = own::open_file(path, OpenOptions::new().read(true)).and_then(std::io::read_to_string);
+    match text {
         Ok(text) => {
             let key = parse(text.trim()).with_context(|| format!("{} holds no key", path.display()))?;
             Ok(Some(key))
@@ -122,7 +123,8 @@ fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<Key> {
 /// On the disk before anything is sealed with it, and never half.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let half = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+    let mut options = OpenOptions::new();
+    let mut file = own::open_file(&half, options.write(true).create(true).truncate(true).mode(0o600))?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
     std::fs::rename(&half, path)?;

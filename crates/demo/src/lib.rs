@@ -19,7 +19,7 @@ use sandscope_client::{Client, ClientOptions};
 
 use sandscope_config::{Config, ServeArgs};
 use sandscope_model::keys;
-use sandscope_server::{Running, Signals};
+use sandscope_server::{Running, Signals, Told};
 use sandscope_system::OsEntropy;
 
 use stage::Stage;
@@ -52,7 +52,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
         .with("log", "filter", log);
     let config = Config::resolve(settings)?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
-    let server = Running::start(&config).await?;
+    let server = Running::start(&config, Told::default()).await?;
     stage.done(format_args!("server ready on {}", server.addresses().api_url))?;
     let api_url = server.addresses().api_url.clone();
     let options = ClientOptions { api_url, sandbox_url: None, api_key: key.expose().to_owned() };

@@ -12,13 +12,13 @@ mod support;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_cgroup::Cgroups;
 use sandscope_engine::LaunchSpec;
 use sandscope_engine_namespaces::linux::NamespacesEngine;
 use sandscope_model::{BuildId, SandboxId};
 use sandscope_testbed::{Subject, check_engine_contract};
 use support::{
-    CGROUP_PARENT, PATIENCE, Random, State, User, can_run, init_pid, kill_process, spec, start_detached,
+    PATIENCE, Random, State, User, can_run, cgroup_options, init_pid, kill_process, spec, start_detached,
 };
 
 /// This host, with a state directory of its own.
@@ -27,8 +27,8 @@ struct LinuxHost {
 }
 
 impl LinuxHost {
-    fn cgroups() -> Cgroups {
-        Cgroups::open(&CgroupOptions { parent: CGROUP_PARENT.into() }).unwrap()
+    fn cgroups(&self) -> Cgroups {
+        Cgroups::open(&cgroup_options(self.state.dir.path())).unwrap()
     }
 }
 
@@ -79,14 +79,15 @@ impl Subject for LinuxHost {
         let dir = self.state.dir.path().join("sandboxes").join(id.as_str());
         std::fs::create_dir(&dir).unwrap();
         std::fs::write(dir.join("disk.ext4"), vec![0; 1 << 20]).unwrap();
-        Self::cgroups().create(id.as_str()).unwrap();
+        let cgroups = self.cgroups();
+        cgroups.create(&cgroups.own_name(id.as_str())).unwrap();
         id
     }
 
     async fn left_of(&mut self, id: &SandboxId) -> Vec<String> {
         let state = self.state.dir.path();
         let mut left = Vec::new();
-        if Self::cgroups().list().unwrap().iter().any(|name| name == id.as_str()) {
+        if self.cgroups().list_own().unwrap().iter().any(|name| name == id.as_str()) {
             left.push("control groups".to_owned());
         }
         for dir in ["sandboxes", "trash"] {

@@ -9,15 +9,16 @@
 
 mod support;
 
-use sandscope_cgroup::{CgroupOptions, Cgroups};
+use std::path::Path;
+
+use sandscope_cgroup::Cgroups;
 use sandscope_engine::{Ailment, Dial as _, Engine as _, EngineError, FoundState, Notice, Stray};
 use sandscope_engine_namespaces::linux::{Seen, inspect};
 use sandscope_model::{BuildId, Cause, ExitStatus, SandboxId};
 use tokio::io::AsyncWriteExt as _;
 
 use support::{
-    CGROUP_PARENT, Host, PATIENCE, Random, State, User, ended, eventually, init_pid, kill_process, shim_pid,
-    signal_process,
+    Host, PATIENCE, Random, State, User, ended, eventually, init_pid, kill_process, shim_pid, signal_process,
 };
 
 const KILLED: Option<ExitStatus> = Some(ExitStatus::Signal(9));
@@ -26,14 +27,9 @@ const FILL_MEMORY: &str = "while :; do python3 -c \"import ctypes; l=ctypes.CDLL
      l.shmat.restype=ctypes.c_void_p; i=l.shmget(0,64<<20,0o1600); p=l.shmat(i,None,0); \
      ctypes.memset(ctypes.c_void_p(p),1,64<<20)\"; done";
 
-fn options() -> CgroupOptions {
-    CgroupOptions { parent: CGROUP_PARENT.into() }
-}
-
 /// The directories of a sandbox's control groups.
-fn group_dirs(id: &SandboxId) -> Vec<std::path::PathBuf> {
-    let set = Cgroups::probe(&options()).unwrap().open_set(id.as_str()).unwrap().unwrap();
-    set.dirs().map(std::path::Path::to_owned).collect()
+fn group_dirs(state_dir: &Path, id: &SandboxId) -> Vec<std::path::PathBuf> {
+    support::set_of(state_dir, id).dirs().map(Path::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +102,7 @@ async fn control_groups_removed_underneath_are_told_and_nothing_is_left() {
     let Some(host) = Host::start().await else { return };
     let mut notices = host.runtime.take_notices().unwrap();
     let id = host.create().await;
-    let dirs = group_dirs(&id);
+    let dirs = group_dirs(host.state.dir.path(), &id);
     let unified = dirs.iter().find(|dir| dir.join("cgroup.kill").exists()).expect("a version 2 group");
     std::fs::write(unified.join("cgroup.kill"), "1").unwrap();
     eventually("they can be removed", async || {
@@ -125,7 +121,7 @@ async fn one_moved_out_of_its_groups_ails_at_once_and_can_be_killed() {
     let Some(host) = Host::start().await else { return };
     let id = host.create().await;
     let pid = init_pid(host.state.dir.path(), &id).to_string();
-    for dir in group_dirs(&id) {
+    for dir in group_dirs(host.state.dir.path(), &id) {
         let parent = dir.parent().unwrap().join("cgroup.procs");
         std::fs::write(parent, &pid).unwrap();
         eventually("it can be removed", async || std::fs::remove_dir(&dir).is_ok()).await;
@@ -157,7 +153,7 @@ async fn a_sandbox_whose_disk_is_gone_is_found_dead_and_the_others_are_found() {
     drop(runtime);
     let image = state.dir.path().join("sandboxes").join(lost.as_str()).join("disk.ext4");
     std::fs::remove_file(image).unwrap();
-    let seen = inspect(state.dir.path(), &options()).unwrap();
+    let seen = inspect(state.dir.path(), &support::cgroup_options(state.dir.path())).unwrap();
     let of = |id: &SandboxId| seen.sandboxes.iter().find(|(found, _)| found == id).unwrap().1.clone();
     assert!(matches!(of(&lost), Seen::Broken(_)));
     assert_eq!(of(&kept), Seen::Running);
@@ -190,7 +186,8 @@ async fn what_died_with_its_groups_or_in_another_boot_is_found_with_nothing_made
     let mut text: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
     text["boot_id"] = "another".into();
     std::fs::write(&record, text.to_string()).unwrap();
-    let dirs: Vec<_> = [&rebooted, &ungrouped].into_iter().flat_map(group_dirs).collect();
+    let dirs: Vec<_> =
+        [&rebooted, &ungrouped].into_iter().flat_map(|id| group_dirs(state.dir.path(), id)).collect();
     eventually("the groups can be removed", async || {
         dirs.iter().all(|dir| !dir.exists() || std::fs::remove_dir(dir).is_ok())
     })
@@ -218,17 +215,15 @@ async fn strays_are_found_and_removed_and_what_lives_is_left_alone() {
         (survey.sandboxes.as_slice(), survey.layers.as_slice()),
         ([id.clone()].as_slice(), [layer].as_slice())
     );
-    // Other tests have theirs in the same place.
-    let of_this_test =
-        |stray: &Stray, id: &SandboxId| !stray.is_shared || stray.sandbox.as_ref().is_some_and(|of| of == id);
     let stray = host.state.new_id();
-    assert!(!survey.strays.iter().any(|found| of_this_test(found, &stray)), "{survey:?}");
+    assert_eq!(survey.strays, [], "other servers of the host have theirs in the same place");
 
     let state = host.state.dir.path();
     let dir = state.join("sandboxes").join(stray.as_str());
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("disk.ext4"), vec![0; 1 << 20]).unwrap();
-    Cgroups::open(&options()).unwrap().create(stray.as_str()).unwrap();
+    let cgroups = Cgroups::open(&support::cgroup_options(state)).unwrap();
+    cgroups.create(&cgroups.own_name(stray.as_str())).unwrap();
     let device =
         std::process::Command::new("losetup").arg("--find").arg("--show").arg(dir.join("disk.ext4")).output();
     let has_device = device.is_ok_and(|made| made.status.success());
@@ -239,15 +234,13 @@ async fn strays_are_found_and_removed_and_what_lives_is_left_alone() {
     rustix::mount::mount("none", &mounted, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
 
     let found: Vec<Stray> = host.runtime.survey().await.unwrap().strays;
-    let found: Vec<Stray> = found.into_iter().filter(|found| of_this_test(found, &stray)).collect();
     assert_eq!(found.len(), 4 + usize::from(has_device), "{found:?}");
     // In no particular order: what cannot be removed yet is removed by the next round.
     eventually("all are removed", async || {
         for stray in &found {
             let _later = host.runtime.remove(stray).await;
         }
-        let left = host.runtime.survey().await.unwrap().strays;
-        !left.iter().any(|left| of_this_test(left, &stray))
+        host.runtime.survey().await.unwrap().strays.is_empty()
     })
     .await;
     assert!(!dir.exists() && !trash.exists());
@@ -299,8 +292,7 @@ async fn full_and_missing(state: &State, dir: &std::path::Path) -> Result<(), St
     }
     runtime.shutdown().await;
     let left = runtime.survey().await.unwrap();
-    let below = left.strays.iter().filter(|stray| !stray.is_shared).count();
-    if left.sandboxes.is_empty() && below == 0 { Ok(()) } else { Err(format!("left: {left:?}")) }
+    if left.sandboxes.is_empty() && left.strays.is_empty() { Ok(()) } else { Err(format!("left: {left:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

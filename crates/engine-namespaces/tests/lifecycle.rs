@@ -207,7 +207,7 @@ async fn sandboxes_outlive_a_killed_server_and_are_found_as_they_are() {
     server.0.wait().unwrap();
     // Nobody is looking now.
     kill_process(init_pid(state.dir.path(), dead));
-    set_of(paused).freeze().unwrap();
+    support::set_of(state.dir.path(), paused).freeze().unwrap();
     let half_made = state.new_id();
     std::fs::create_dir(state.dir.path().join("sandboxes").join(half_made.as_str())).unwrap();
     let record = state.dir.path().join("sandboxes").join(dead.as_str()).join("exit.json");
@@ -248,6 +248,7 @@ impl Server {
             .arg("make")
             .arg(state_dir)
             .arg(CGROUP_PARENT)
+            .arg(support::owner(state_dir))
             .args(ids.iter().map(SandboxId::as_str))
             .stdout(Stdio::piped())
             .spawn()
@@ -266,15 +267,9 @@ impl Drop for Server {
     }
 }
 
-fn set_of(id: &SandboxId) -> sandscope_cgroup::CgroupSet {
-    let options = sandscope_cgroup::CgroupOptions { parent: CGROUP_PARENT.into() };
-    sandscope_cgroup::Cgroups::probe(&options).unwrap().open_set(id.as_str()).unwrap().unwrap()
-}
-
 async fn assert_nothing_left(dir: &Path, id: &SandboxId) {
-    let options = sandscope_cgroup::CgroupOptions { parent: CGROUP_PARENT.into() };
-    let cgroups = sandscope_cgroup::Cgroups::probe(&options).unwrap();
-    assert!(!cgroups.list().unwrap().iter().any(|name| name == id.as_str()), "control groups are left");
+    let cgroups = sandscope_cgroup::Cgroups::probe(&support::cgroup_options(dir)).unwrap();
+    assert!(!cgroups.list_own().unwrap().iter().any(|name| name == id.as_str()), "control groups are left");
     assert!(!dir.join("sandboxes").join(id.as_str()).exists(), "files are left");
     assert_eq!(std::fs::read_dir(dir.join("trash")).unwrap().count(), 0, "trash is left");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -13,9 +13,6 @@ pub struct Stray {
     pub name: String,
     /// The sandbox it is a trace of, where the engine can say.
     pub sandbox: Option<SandboxId>,
-    /// Whether other servers on this host keep theirs in the same place, so that only the store can say which are this
-    /// server's.
-    pub is_shared: bool,
 }
 
 impl fmt::Display for Stray {

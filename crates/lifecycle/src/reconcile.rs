@@ -11,8 +11,7 @@
 //! |---|---|
 //! | a sandbox on the host, gone or unknown in the store | removed |
 //! | a sandbox with a driver, nothing of it on the host | its driver records its death: `orphaned` |
-//! | directory, loop device, mount or trash of no sandbox | removed |
-//! | the same where servers share the place (control groups), of a sandbox that the store knows as gone | removed; others may be another server's |
+//! | directory, control groups, loop device, mount or trash of no sandbox | removed; an engine reports its own alone, however many servers the host has |
 //! | a captured layer of no build | removed |
 //! | a build whose layer is not there | said: nothing can bring it back |
 //!
@@ -178,7 +177,8 @@ async fn compare(context: &Context, survey: &Survey) -> Result<Vec<Finding>, Sto
         }
     }
     for stray in &survey.strays {
-        if is_ours(context, stray).await? {
+        let is_driven = stray.sandbox.as_ref().is_some_and(|id| context.registry.any(id).is_some());
+        if !is_driven {
             found.push(Finding::Stray(stray.clone()));
         }
     }
@@ -190,16 +190,6 @@ async fn compare(context: &Context, survey: &Survey) -> Result<Vec<Finding>, Sto
     found.extend(unknown.copied().map(Finding::Layer));
     found.extend(recorded.difference(&layers).copied().map(Finding::MissingLayer));
     Ok(found)
-}
-
-/// Whether nobody owns what is left there: another server may keep its own in the same place.
-async fn is_ours(context: &Context, stray: &Stray) -> Result<bool, StoreError> {
-    let Some(id) = &stray.sandbox else { return Ok(!stray.is_shared) };
-    if context.registry.any(id).is_some() {
-        return Ok(false);
-    }
-    let row = if stray.is_shared { context.facts.sandbox(id).await? } else { return Ok(true) };
-    Ok(row.is_some_and(|row| is_killed(&row.state)))
 }
 
 async fn is_gone(context: &Context, id: &SandboxId) -> Result<bool, StoreError> {

@@ -32,9 +32,9 @@ pub(crate) enum Plan {
     Forget,
 }
 
-/// The table. `found` is `None` where the host has no trace of it. A recorded `Killed` is not asked about: what is
+/// The table. `found` is `None` where the host has no trace of it, which is for the reason of `missing`. A recorded `Killed` is not asked about: what is
 /// found of such a sandbox is removed as an orphan.
-pub(crate) fn plan(recorded: StateName, found: Option<&FoundState>) -> Plan {
+pub(crate) fn plan(recorded: StateName, found: Option<&FoundState>, missing: Cause) -> Plan {
     use FoundState::{Dead, Paused, Running};
     use StateName as S;
     match (recorded, found) {
@@ -49,7 +49,7 @@ pub(crate) fn plan(recorded: StateName, found: Option<&FoundState>) -> Plan {
             Plan::Bury { exit: exit.clone() }
         }
         (S::Running | S::Pausing | S::Paused | S::Resuming, None) => {
-            Plan::Bury { exit: Exit::of_cause(Cause::Vanished) }
+            Plan::Bury { exit: Exit::of_cause(missing) }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sandscope_engine::{Dial, Engine, Found, FoundState, Notice, Readings};
-use sandscope_model::{Clock, Component, Entropy, Origin};
+use sandscope_model::{Cause, Clock, Component, Entropy, Origin};
 use sandscope_store::{Admissions, NodeFacts};
 use sandscope_tasks::{Phase, Tasks};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -37,6 +37,9 @@ pub struct LifecycleOptions {
     pub entropy: Arc<dyn Entropy>,
     /// Watches the tasks.
     pub tasks: Tasks,
+    /// Why a sandbox is not on this host that was recorded as alive: [`Cause::Vanished`], unless the records came from
+    /// another place.
+    pub missing: Cause,
 }
 
 impl Lifecycle {
@@ -46,7 +49,8 @@ impl Lifecycle {
     /// # Errors
     /// If the host or the store cannot be read, or what was found cannot be recorded. Nothing is served then.
     pub async fn start(options: LifecycleOptions) -> Result<Self, StartError> {
-        let LifecycleOptions { engine, readings, door, facts, admissions, clock, entropy, tasks } = options;
+        let LifecycleOptions { engine, readings, door, facts, admissions, clock, entropy, tasks, missing } =
+            options;
         let notices = engine.take_notices().ok_or(StartError::NoticesTaken)?;
         let found = engine.recover().await.map_err(StartError::Engine)?;
         let context = Arc::new(Context {
@@ -68,7 +72,7 @@ impl Lifecycle {
             suspects: Suspects::default(),
             creates: crate::counts::CreateStats::default(),
         });
-        let recovered = match take_over(&context, found).await {
+        let recovered = match take_over(&context, found, missing).await {
             Ok(pending) => {
                 // Only now: an exit must find its driver. It cannot begin anew: the notice it fails at is lost, and only
                 // a start finds out how that sandbox ended.
@@ -91,12 +95,12 @@ type Pending = Vec<oneshot::Receiver<Result<(), RequestError>>>;
 
 /// Starts a driver for every sandbox the store says is live, each with what the table says it is owed, and removes
 /// what nobody owns.
-async fn take_over(context: &Arc<Context>, found: Vec<Found>) -> Result<Pending, StartError> {
+async fn take_over(context: &Arc<Context>, found: Vec<Found>, missing: Cause) -> Result<Pending, StartError> {
     let mut found: HashMap<_, FoundState> = found.into_iter().map(|found| (found.id, found.state)).collect();
     let mut pending = Vec::new();
     for sandbox in context.facts.live_sandboxes().await? {
         let state = sandbox.state.name();
-        let plan = recovery::plan(state, found.remove(&sandbox.id).as_ref());
+        let plan = recovery::plan(state, found.remove(&sandbox.id).as_ref(), missing);
         let slot = context.slots.take_over(&sandbox);
         let (done, is_done) = oneshot::channel();
         driver::spawn(context, sandbox, slot, Begin::Recover { plan, done });

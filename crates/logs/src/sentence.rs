@@ -39,7 +39,9 @@ fn sentence(fact: &Fact) -> Option<(LogLevel, String)> {
 
 fn killed(death: &Death) -> (LogLevel, String) {
     let level = match death.reason {
-        KillReason::Request | KillReason::Timeout | KillReason::Admin => LogLevel::Info,
+        KillReason::Request | KillReason::Timeout | KillReason::Admin | KillReason::Elsewhere => {
+            LogLevel::Info
+        }
         _ => LogLevel::Error,
     };
     let mut message = format!("sandbox killed: {}", death.reason.as_str());

@@ -30,6 +30,8 @@ pub enum KillReason {
     ResumeFailed,
     /// Its root filesystem is gone from the host.
     BaseTemplateMissing,
+    /// The data directory is a copy: the sandbox stayed with the server it was copied from.
+    Elsewhere,
 }
 
 impl KillReason {
@@ -65,6 +67,7 @@ impl KillReason {
             Self::HostRestart => "host_restart",
             Self::ResumeFailed => "resume_failed",
             Self::BaseTemplateMissing => "base_template_missing",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -101,11 +104,13 @@ pub enum Cause {
     Vanished,
     /// Its disk is gone from the host.
     DiskMissing,
+    /// The data directory was copied, moved to another host or restored, and adopted there.
+    DirectoryAdopted,
 }
 
 impl Cause {
     /// Every cause, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AgentExited,
         Self::AgentSignalled,
         Self::OutOfMemory,
@@ -120,6 +125,7 @@ impl Cause {
         Self::HostRestarted,
         Self::Vanished,
         Self::DiskMissing,
+        Self::DirectoryAdopted,
     ];
 
     /// The wire's name.
@@ -139,6 +145,7 @@ impl Cause {
             Self::HostRestarted => "host_restarted",
             Self::Vanished => "vanished",
             Self::DiskMissing => "disk_missing",
+            Self::DirectoryAdopted => "directory_adopted",
         }
     }
 
@@ -157,6 +164,7 @@ impl Cause {
             Self::HostRestarted => KillReason::HostRestart,
             Self::Vanished => KillReason::Orphaned,
             Self::DiskMissing => KillReason::BaseTemplateMissing,
+            Self::DirectoryAdopted => KillReason::Elsewhere,
         }
     }
 }

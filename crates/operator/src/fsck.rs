@@ -114,7 +114,8 @@ async fn look_once(
     logs.compare_rows(rows, &mut found);
     logs.compare_webhooks(store, &mut found).await?;
     let layers = store.facts.captured_layers().await?;
-    let seen = host::look(data_dir.to_owned()).await?;
+    let owner = store.facts.home().await?.map(|home| home.instance);
+    let seen = host::look(data_dir.to_owned(), owner).await?;
     host::compare(rows, &layers, &seen, has_server, &mut found);
     Ok(found)
 }

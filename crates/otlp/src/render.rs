@@ -83,7 +83,9 @@ pub(crate) fn entry(entry: &LogEntry, no: u64, subject: Arc<Subject>, now: Times
 fn severity_of_event(event: &Event) -> SeverityNumber {
     match &event.fact {
         Fact::Killed(death) => match death.reason {
-            KillReason::Request | KillReason::Timeout | KillReason::Admin => SeverityNumber::Info,
+            KillReason::Request | KillReason::Timeout | KillReason::Admin | KillReason::Elsewhere => {
+                SeverityNumber::Info
+            }
             _ => SeverityNumber::Error,
         },
         Fact::Webhook { change: WebhookChange::Recovered, .. }

@@ -2,8 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use sandscope_bench::BenchArgs;
-use sandscope_config::ServeArgs;
-use sandscope_server::ConfigCommand;
+use sandscope_server::{ConfigCommand, ServeCommand};
 
 /// Sandboxes for AI agents on machines you own.
 #[derive(Debug, Parser)]
@@ -16,7 +15,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server
-    Serve(Box<ServeArgs>),
+    Serve(Box<ServeCommand>),
     /// See everything work: a server, a sandbox under load, metrics, pause, snapshot, webhooks (under a minute)
     Demo,
     #[command(flatten)]

@@ -283,12 +283,13 @@ fn ended(done: Option<Ended>) -> Result<()> {
     }
 }
 
-/// The control groups below `directory` that carry one of `names`.
+/// The control groups below `directory` that carry one of `names`, behind the mark of their server.
 fn groups_named(directory: &Path, depth: u8, names: &BTreeSet<String>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        if entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
+        let is_named = |name: &str| name.rsplit('-').next().is_some_and(|last| names.contains(last));
+        if entry.file_name().to_str().is_some_and(is_named) {
             found.push(entry.path());
         } else if depth > 0 {
             found.extend(groups_named(&entry.path(), depth - 1, names));

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sandscope_cgroup::CgroupOptions;
 use sandscope_engine::{Dial, EngineError, Readings};
-use sandscope_engine_namespaces::linux::{self, KernelMemory, LinuxOptions, NamespacesEngine, WarmOptions};
+use sandscope_engine_namespaces::linux::{
+    self, KernelMemory, LinuxOptions, NamespacesEngine, Seen, WarmOptions,
+};
 
 use sandscope_config as config;
+use sandscope_store::Home;
 use sandscope_tasks::Tasks;
 use tokio::sync::watch;
 
@@ -30,10 +33,16 @@ impl Planned {
         anyhow::bail!(message)
     }
 
-    /// Starts it over the state kept below `data_dir`.
-    pub(crate) async fn start(self, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Engine> {
+    /// Whether sandboxes that `data_dir` names run in another directory.
+    pub(crate) fn is_copy(data_dir: &Path) -> bool {
+        let seen = linux::inspect(data_dir, &CgroupOptions::default());
+        seen.is_ok_and(|seen| seen.sandboxes.iter().any(|(_, seen)| *seen == Seen::Elsewhere))
+    }
+
+    /// Starts it over the state kept below `data_dir`, as `home` says whose that is.
+    pub(crate) async fn start(self, data_dir: &Path, home: &Home, tasks: &Tasks) -> anyhow::Result<Engine> {
         sandscope_system::raise_descriptor_limit();
-        let engine = namespaces(data_dir, &self.sandbox, tasks).await;
+        let engine = namespaces(data_dir, home, &self.sandbox, tasks).await;
         Ok(Engine::of(engine.context("cannot start the sandbox runtime")?, self.sandbox))
     }
 }
@@ -116,11 +125,13 @@ impl Engine {
 /// The engine of namespaces, whose launcher is this same binary.
 async fn namespaces(
     data_dir: &Path,
+    home: &Home,
     sandbox: &config::Sandbox,
     tasks: &Tasks,
 ) -> anyhow::Result<NamespacesEngine> {
     let launcher = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut options = LinuxOptions::new(data_dir.to_owned(), launcher);
+    let mut options = LinuxOptions::new(data_dir.to_owned(), launcher, home.instance.clone());
+    options.is_adopted = home.is_adopting;
     options.kernel_memory_bytes = u64::from(sandbox.kernel_memory_mb) << 20;
     options.disk_reserve_bytes = u64::from(sandbox.disk_reserve_mb) << 20;
     options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {

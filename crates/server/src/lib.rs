@@ -36,27 +36,45 @@ mod signals;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::Args;
 use sandscope_config::{Config, ServeArgs};
 use sandscope_console::output;
 
 pub use check::{ConfigCommand, run as config};
 pub use running::Running;
+pub use sandscope_data_dir::Told;
 pub use signals::Signals;
 
 use signals::Asked;
+
+/// `sandscope serve`: the settings, and what is said once about the data directory.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeCommand {
+    /// Use a data directory that was copied, restored or brought from another host: its sandboxes are ended in its log,
+    /// and nothing is delivered until --deliver
+    #[arg(long)]
+    pub adopt: bool,
+    /// Let a data directory that was adopted deliver webhooks and export again, from now on
+    #[arg(long)]
+    pub deliver: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: ServeArgs,
+}
 
 /// Runs the server until it is asked to stop.
 ///
 /// # Errors
 /// If the configuration is invalid, or the server cannot start or fails while it runs.
-pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let args = args.with_environment();
+pub async fn run(command: ServeCommand) -> anyhow::Result<ExitCode> {
+    let ServeCommand { adopt, deliver, settings } = command;
+    let args = settings.with_environment();
     let config = Config::resolve(args.clone())?;
     sandscope_telemetry::init(&config.log.filter, config.log.format)?;
     // With nothing to read again SIGHUP keeps its meaning: the terminal is gone, and so is the server.
     let mut signals = Signals::take(config.server.tls().is_some() || args.config.is_some())?;
     let server = tokio::select! {
-        server = Running::start(&config) => server?,
+        server = Running::start(&config, Told { adopt, deliver }) => server?,
         name = signals.stop() => {
             // Whatever was under way is found again by the next start, as after a crash.
             tracing::info!(signal = name, "stopped while starting");

@@ -15,16 +15,16 @@ use axum::middleware::from_fn_with_state;
 use sandscope_alerts::{AlertOptions, AlertStats};
 use sandscope_api::{ApiOptions, Health, KeyShown, LiveMetrics, StreamOptions};
 use sandscope_config::{self as config, Config};
-use sandscope_data_dir::DataDir;
 use sandscope_data_dir::sealing::{self, Sealing};
+use sandscope_data_dir::{DataDir, Recognised};
 use sandscope_edge::{Edge, EdgeOptions};
 use sandscope_housekeeping::HousekeepingOptions;
 use sandscope_lifecycle::{HealthPolicy, Lifecycle, LifecycleOptions, Reconciled, Upkeep};
 use sandscope_logs::LogsOptions;
-use sandscope_model::{Clock, Entropy, EventId, Secret};
+use sandscope_model::{Cause, Clock, Entropy, EventId, Secret};
 use sandscope_outbound::{EgressGuard, Tls};
 use sandscope_sampler::{Live, SamplerOptions, SamplerStats};
-use sandscope_store::{Store, StoreOptions};
+use sandscope_store::{Home, Store, StoreError, StoreOptions};
 use sandscope_system::{OsEntropy, SystemClock};
 use sandscope_tasks::{Phase, Tasks};
 use sandscope_webhooks::{DeliveryStats, RetryPolicy, Webhooks, WebhooksOptions};
@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     node: Arc<Node>,
     requests: Arc<Requests>,
     delivery_stats: Arc<DeliveryStats>,
+    /// Nothing is delivered or exported: the directory was adopted, and nobody has said that it is to.
+    is_held: bool,
 }
 
 /// What sampler and alerts say of themselves.
@@ -64,14 +66,15 @@ impl Parts {
     /// Opens the store, starts the engine, and takes over what the last run left.
     pub(crate) async fn start(
         config: &Config,
-        data_dir: &DataDir,
+        (data_dir, recognised): (&DataDir, &Recognised),
         planned: Planned,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let store = open_store(config, data_dir, &clock, &entropy, tasks).await?;
-        let engine = planned.start(data_dir.path(), tasks).await?;
+        let home = recognised.settle(data_dir, &store, &*entropy).await?;
+        let engine = planned.start(data_dir.path(), &home, tasks).await?;
         let lifecycle = Lifecycle::start(LifecycleOptions {
             engine: engine.engine(),
             readings: engine.readings(),
@@ -81,9 +84,12 @@ impl Parts {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             tasks: tasks.clone(),
+            missing: if home.is_adopting { Cause::DirectoryAdopted } else { Cause::Vanished },
         })
         .await
         .context("cannot take over what the last run left")?;
+        let is_held =
+            settle_in(&home, recognised, &store).await.context("cannot settle in the data directory")?;
         engine.try_out(lifecycle.sandboxes().len()).await?;
         let reconciled = lifecycle.keep_up(upkeep(&config.sandbox));
         let (live, health) = (Live::default(), watch::Sender::new(Health::Serving));
@@ -112,6 +118,7 @@ impl Parts {
             node,
             requests,
             delivery_stats: Arc::default(),
+            is_held,
         })
     }
 
@@ -175,7 +182,7 @@ impl Parts {
 
     /// Starts the export, if one is configured.
     pub(crate) async fn export(&self, config: &Config) -> anyhow::Result<Option<ExportFigures>> {
-        let Some(otlp) = &config.otlp else { return Ok(None) };
+        let Some(otlp) = config.otlp.as_ref().filter(|_| !self.is_held) else { return Ok(None) };
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let (lifecycle, live) = (self.lifecycle.clone(), self.live.clone());
         let export = export::start(otlp, &self.store, lifecycle, live, clock, entropy, &self.tasks);
@@ -221,6 +228,7 @@ impl Parts {
             jitter: false,
         };
         options.defaults.disable_after = config.webhooks.disable_after;
+        options.is_held = self.is_held;
         options.stats = Arc::clone(&self.delivery_stats);
         if let Some(file) = &config.webhooks.ca_file {
             let tls = Tls::trusting(Some(file));
@@ -297,6 +305,28 @@ impl Parts {
     }
 }
 
+/// Ends an adoption once the former place's sandboxes are ended in the log, and lets the directory deliver if told.
+/// Whether deliveries are held.
+async fn settle_in(home: &Home, recognised: &Recognised, store: &Store) -> Result<bool, StoreError> {
+    if home.is_adopting {
+        store.facts.end_adoption().await?;
+    }
+    if !home.holds_deliveries {
+        return Ok(false);
+    }
+    if !recognised.delivers() {
+        tracing::warn!(
+            "this data directory was adopted: nothing is delivered or exported until a start with --deliver"
+        );
+        return Ok(true);
+    }
+    // In this order: what is cut short here is done again by the next start that is told.
+    store.logs.pass_over_exports(store.events.ends().await?).await?;
+    store.deliveries.release().await?;
+    tracing::info!("what happens from now on is delivered");
+    Ok(false)
+}
+
 async fn open_store(
     config: &Config,
     data_dir: &DataDir,
@@ -335,7 +365,7 @@ mod tests {
     use std::time::Duration;
 
     use sandscope_model::TeamLimits;
-    use sandscope_store::{FaultPlan, StoreError};
+    use sandscope_store::FaultPlan;
 
     use super::*;
 

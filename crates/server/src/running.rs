@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sandscope_api::Health;
 use sandscope_config::{Config, ConfigError};
-use sandscope_data_dir::DataDir;
+use sandscope_data_dir::{DataDir, Told};
 use sandscope_model::Secret;
 use sandscope_outbound::EgressGuard;
 use sandscope_system::SystemClock;
@@ -35,22 +35,28 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts everything. The address is reserved early, so that a start that must fail does so before it changed
+    /// Starts everything, over a data directory of which something may have been `told`. The address is reserved early, so that a start that must fail does so before it changed
     /// anything, but listens last, so that every client that can connect is served. The first key is made when hardly
     /// anything can fail any more: it can be printed only once.
     ///
     /// # Errors
     ///
-    /// The host cannot make sandboxes, another server holds the data directory, an address is taken, the certificate or
+    /// The host cannot make sandboxes, another server holds the data directory, it came from elsewhere, an address is taken, the certificate or
     /// a key cannot be used, or the store cannot be opened or written.
-    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config, told: Told) -> anyhow::Result<Self> {
         let tasks = Tasks::new(SystemClock);
         let planned = Planned::on_this_host(&config.sandbox)?;
         let tls = config.server.tls().as_ref().map(Tls::load).transpose()?;
+        // First, as a busy port must not leave a directory behind. That another server runs over the same one says more.
+        let ports = Ports::reserve(config, tls.as_ref())
+            .map_err(|busy| DataDir::holder(&config.server.data_dir).map_or(busy, anyhow::Error::from))?;
         let data_dir = DataDir::hold(&config.server.data_dir)?;
-        let ports = Ports::reserve(config, tls.as_ref())?;
+        let mut recognised = data_dir.recognise(told)?;
+        if recognised.says_nothing() && Planned::is_copy(data_dir.path()) {
+            recognised = recognised.as_copy(&data_dir)?;
+        }
         let (addresses, own_ports) = (ports.addresses.clone(), ports.own.clone());
-        let parts = Parts::start(config, &data_dir, planned, &tasks).await?;
+        let parts = Parts::start(config, (&data_dir, &recognised), planned, &tasks).await?;
         let guard = EgressGuard::with_rules(egress_rules(config, &own_ports));
         let sampler = parts.sample(config);
         parts.collect_logs();

@@ -12,6 +12,7 @@ pub(crate) mod event_pages;
 pub(crate) mod events;
 mod forms;
 pub(crate) mod handles;
+pub(crate) mod home;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod nodes;

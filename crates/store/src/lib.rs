@@ -52,6 +52,7 @@ pub use facts::deliveries::{DeadLetter, DeliveryProgress, Owed, ReplayStep, Stan
 pub use facts::event_pages::{EventPage, EventQuery, MAX_EXAMINED};
 pub use facts::events::Stretch;
 pub use facts::handles::{Alerts, Deliveries, EventLog, Facts};
+pub use facts::home::Home;
 pub use facts::keys::{DeletedApiKey, Known, NewApiKey};
 pub use facts::ledger::{
     EndedExecution, EndedExecutions, LedgerMoment, OpenExecution, SandboxAt, SandboxHistory, SandboxesAt,

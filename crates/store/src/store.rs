@@ -9,6 +9,7 @@ use sandscope_model::{Clock, NodeId};
 use crate::attempts::Attempts;
 use crate::error::StoreError;
 use crate::facts::handles::{Alerts, Deliveries, EventLog, Facts, FactsFile};
+use crate::facts::home::{self, Home};
 use crate::facts::seal::Sealer;
 use crate::facts::touched::Touched;
 use crate::feed::Feed;
@@ -121,6 +122,16 @@ impl Store {
             samples: Samples::new(samples),
             logs: Logs::new(logs, clock, log_bounds),
         })
+    }
+
+    /// What the data directory says of itself, read without making anything or bringing a schema up to date: also of
+    /// one that is then left alone. `None` where no server has settled.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be read.
+    pub fn home_of(dir: &Path) -> Result<Option<Home>, StoreError> {
+        let Some(connection) = file::look(dir, &migrations::FACTS)? else { return Ok(None) };
+        home::find_in(&connection)
     }
 
     /// The same store on behalf of another machine, which it gets to know if it does not yet.

@@ -159,7 +159,7 @@ impl crate::Subject for FakeHost {
     async fn leave_behind(&mut self) -> SandboxId {
         let id = self.spec().id;
         let (name, sandbox) = (id.to_string(), Some(id.clone()));
-        self.runtime.stray(Stray { engine: "fake", kind: "directory", name, sandbox, is_shared: false });
+        self.runtime.stray(Stray { engine: "fake", kind: "directory", name, sandbox });
         id
     }
 

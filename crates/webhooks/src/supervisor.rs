@@ -51,6 +51,8 @@ pub struct WebhooksOptions {
     pub tasks: Tasks,
     /// Where attempts are counted.
     pub stats: Arc<DeliveryStats>,
+    /// Whether nothing is delivered but what somebody asks for as a test.
+    pub is_held: bool,
 }
 
 impl WebhooksOptions {
@@ -74,6 +76,7 @@ impl WebhooksOptions {
             max_connections: 256,
             tasks,
             stats: Arc::default(),
+            is_held: false,
         }
     }
 }
@@ -171,6 +174,9 @@ struct Member {
 
 impl Supervisor {
     async fn run(mut self) {
+        if self.options.is_held {
+            return self.stop.starting.cancelled().await;
+        }
         // Two deliverers of one webhook would undo each other's progress: those of a supervisor that failed are
         // aborted, and end where they are.
         self.hired.close();

@@ -93,6 +93,7 @@ impl Door {
             clock: Arc::new(clock.clone()),
             entropy: seeded(2),
             tasks: tasks.clone(),
+            missing: sandscope_model::Cause::Vanished,
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let live = sandscope_sampler::Live::default();

@@ -95,6 +95,7 @@ impl World {
             clock: clock.clone(),
             entropy,
             tasks: sandscope_testbed::tasks(clock.clone()),
+            missing: sandscope_model::Cause::Vanished,
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let edge = Edge::new(EdgeOptions {

@@ -1,6 +1,6 @@
 //! A launcher, and a server small enough to be killed, for the tests of this crate.
 //!
-//! `sandscope-test-launcher make <state directory> <control group> <sandbox id>…` makes the sandboxes, says `ready`
+//! `sandscope-test-launcher make <state directory> <control group> <owner> <sandbox id>…` makes the sandboxes, says `ready`
 //! and then does nothing until it is ended.
 
 use std::collections::BTreeMap;
@@ -25,13 +25,13 @@ impl Entropy for Zeros {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     launcher_main(arguments.get(1).map(AsRef::as_ref));
-    let [_, command, state_dir, cgroup_parent, ids @ ..] = arguments.as_slice() else {
+    let [_, command, state_dir, cgroup_parent, owner, ids @ ..] = arguments.as_slice() else {
         return Err("no action given".into());
     };
     if command != "make" {
         return Err("the only command is `make`".into());
     }
-    let mut options = LinuxOptions::new(state_dir.into(), std::env::current_exe()?);
+    let mut options = LinuxOptions::new(state_dir.into(), std::env::current_exe()?, owner.clone());
     options.cgroup_parent = cgroup_parent.into();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -61,7 +61,8 @@ async fn make(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {
     }
     let dir = shared.layout.sandbox_dir(&spec.id);
     let limits = shared.preparer.limits(spec.vcpu_count, spec.memory_mb);
-    let prepared = shared.preparer.prepare(spec.id.to_string(), dir, image, spec.memory_mb, limits).await?;
+    let group = shared.cgroups.own_name(spec.id.as_str());
+    let prepared = shared.preparer.prepare(group, dir, image, spec.memory_mb, limits).await?;
     begin(shared, prepared, spec, body).await
 }
 

@@ -101,6 +101,15 @@ pub(crate) fn attach(image: &Path, names: &Path) -> io::Result<(u32, File)> {
     sys::attach_loop(&opened?)
 }
 
+/// The state directory of an image, by the name that it was attached by; by its own in earlier versions.
+pub(crate) fn state_of(attached: &Path) -> Option<&Path> {
+    let dir = attached.parent()?;
+    if dir.file_name()? == "disks" {
+        return dir.parent();
+    }
+    (attached.file_name()? == IMAGE_FILE).then_some(dir.parent()?.parent()).flatten()
+}
+
 /// Bytes a file takes on disk.
 pub(crate) fn bytes_on_disk(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.blocks().saturating_mul(512))

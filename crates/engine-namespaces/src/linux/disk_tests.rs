@@ -32,3 +32,13 @@ fn an_empty_image_copies() {
 fn the_kernel_keeps_a_fiftieth_back_by_itself() {
     assert_eq!((kernels_own(15_000), kernels_own(628_000), kernels_own(10)), (300, 4096, 0));
 }
+
+#[test]
+fn the_state_directory_is_told_by_either_name_of_an_image() {
+    for name in ["disks/0a1b", "sandboxes/i1/disk.ext4", "warm/w1/disk.ext4"] {
+        assert_eq!(state_of(&Path::new("/data").join(name)), Some(Path::new("/data")), "{name}");
+    }
+    for name in ["/backing", "/data/sandboxes/i1/other", "/disk.ext4", "/"] {
+        assert_eq!(state_of(Path::new(name)), None, "{name}");
+    }
+}

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -94,8 +95,10 @@ impl Handles {
             wait_for_record(Some(&shim));
             return Ok(Search::Gone);
         }
-        if !shows_image(made.loop_device, image)? {
-            return Ok(Search::WithoutDisk(pidfd));
+        match shown(made.loop_device, image)? {
+            Shown::This => {}
+            Shown::Nameless => return Ok(Search::WithoutDisk(pidfd)),
+            Shown::Another => return Ok(Search::WithAnotherDisk(pidfd)),
         }
         let disk = disk::mount(made.loop_device)?;
         let view = View::of_shim(made.shim.pid);
@@ -110,24 +113,54 @@ impl Handles {
     }
 }
 
-/// Whether a loop device shows this file; numbers pass on to other sandboxes.
-pub(crate) fn shows_image(loop_device: u32, image: &Path) -> io::Result<bool> {
-    match std::fs::metadata(image) {
-        Ok(image) => {
-            let (_device, inode) = sys::backing_inode(loop_device)?;
-            Ok(std::os::unix::fs::MetadataExt::ino(&image) == inode)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// What a loop device shows, seen from one image: numbers pass on to other sandboxes, and a directory that was copied
+/// has images that no device shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// This image, wherever it was moved to.
+    This,
+    /// A file that has a name elsewhere: somebody else's.
+    Another,
+    /// A file that was removed, or none.
+    Nameless,
+}
+
+/// What the loop device shows, held against `image`.
+pub(crate) fn shown(loop_device: u32, image: &Path) -> io::Result<Shown> {
+    let image = match std::fs::symlink_metadata(image) {
+        Ok(image) => Some((image.dev(), image.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match sys::backing_inode(loop_device)? {
+        backing if backing.is_some() && backing == image => Ok(Shown::This),
+        Some(backing) if lies_elsewhere(loop_device, backing) => Ok(Shown::Another),
+        _ => Ok(Shown::Nameless),
     }
+}
+
+/// Whether the file behind a loop device has a name in the state directory it was attached from.
+fn lies_elsewhere(loop_device: u32, backing: (u64, u64)) -> bool {
+    let Some((file, has_name)) = sys::backing_file(loop_device) else { return false };
+    let is_backing = |dir: PathBuf| {
+        let image = std::fs::symlink_metadata(dir.join(disk::IMAGE_FILE));
+        image.is_ok_and(|image| (image.dev(), image.ino()) == backing)
+    };
+    let is_in = |state: &Path| {
+        let dirs = ["sandboxes", "warm"].map(|name| std::fs::read_dir(state.join(name)));
+        dirs.into_iter().flatten().flatten().flatten().any(|entry| is_backing(entry.path()))
+    };
+    has_name || disk::state_of(&file).is_some_and(is_in)
 }
 
 /// What became of processes made earlier.
 pub(crate) enum Search {
     /// They live.
     Found(Box<Handles>),
-    /// They live, but the image their disk shows is gone or another.
+    /// They live, but the image their disk shows is gone.
     WithoutDisk(OwnedFd),
+    /// They live, and their disk shows an image that lies elsewhere.
+    WithAnotherDisk(OwnedFd),
     Gone,
 }
 

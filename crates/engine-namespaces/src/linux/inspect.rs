@@ -9,7 +9,7 @@ use sandscope_engine::Stray;
 use sandscope_model::{BuildId, ExitStatus, SandboxId};
 
 use super::disk;
-use super::handles::{hold, shows_image};
+use super::handles::{Shown, hold, shown};
 use super::layout::Layout;
 use super::record::{self, EXIT_FILE, ExitRecord, SANDBOX_FILE, SandboxRecord};
 use super::strays::{Held, belongs_to, layers, strays_below};
@@ -22,10 +22,8 @@ pub struct Inspection {
     pub sandboxes: Vec<(SandboxId, Seen)>,
     /// The captured layers.
     pub layers: Vec<BuildId>,
-    /// What else a sandbox leaves and no directory accounts for: loop devices, mounts, trash.
+    /// What else a sandbox leaves and no directory accounts for: control groups, loop devices, mounts, trash.
     pub others: Vec<Stray>,
-    /// The names of control groups of this host's sandboxes, other servers' among them.
-    pub control_groups: Vec<SandboxId>,
 }
 
 /// In what shape a sandbox is.
@@ -41,6 +39,8 @@ pub enum Seen {
     Broken(&'static str),
     /// It was being made, or its record cannot be read.
     HalfMade,
+    /// Its processes live, and their disk lies in another directory: this one was copied from there.
+    Elsewhere,
 }
 
 /// Looks at everything below `state_dir`.
@@ -52,7 +52,11 @@ pub fn inspect(state_dir: &Path, options: &CgroupOptions) -> io::Result<Inspecti
     let boot_id = record::boot_id()?;
     let cgroups = Cgroups::probe(options).ok();
     let mut found = Inspection::default();
-    let traces = strays_below(&layout)?;
+    let mut traces = strays_below(&layout)?;
+    if options.owner.is_some() {
+        let own = cgroups.as_ref().and_then(|cgroups| cgroups.list_own().ok()).unwrap_or_default();
+        traces.extend(own.iter().filter_map(|name| name.parse().ok()).map(Trace::ControlGroups));
+    }
     let mut held = Held::of_shelf(&layout);
     held.add(traces.iter().filter_map(directory_of), &layout);
     for trace in traces {
@@ -66,8 +70,6 @@ pub fn inspect(state_dir: &Path, options: &CgroupOptions) -> io::Result<Inspecti
         }
     }
     found.layers = layers(&layout)?;
-    let names = cgroups.and_then(|cgroups| cgroups.list().ok()).unwrap_or_default();
-    found.control_groups = names.into_iter().filter_map(|name| name.parse().ok()).collect();
     Ok(found)
 }
 
@@ -85,8 +87,10 @@ fn look_at(dir: &Path, boot_id: &str, cgroups: Option<&Cgroups>) -> Seen {
         let exit = record::read::<ExitRecord>(dir, EXIT_FILE).ok().flatten();
         return Seen::Dead(exit.and_then(|exit| exit.status()));
     }
-    if !shows_image(record.made.loop_device, &dir.join(disk::IMAGE_FILE)).unwrap_or(false) {
-        return Seen::Broken("its disk image is gone");
+    match shown(record.made.loop_device, &dir.join(disk::IMAGE_FILE)) {
+        Ok(Shown::This) => {}
+        Ok(Shown::Another) => return Seen::Elsewhere,
+        Ok(Shown::Nameless) | Err(_) => return Seen::Broken("its disk image is gone"),
     }
     let set =
         cgroups.and_then(|cgroups| cgroups.look(&record.cgroup_name, &record.cgroup_dirs).ok().flatten());

@@ -43,6 +43,7 @@ mod disk;
 mod door;
 mod end;
 mod engine;
+mod former;
 mod freezing;
 mod groups;
 mod handles;

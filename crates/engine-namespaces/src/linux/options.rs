@@ -16,6 +16,12 @@ pub struct LinuxOptions {
     pub launcher_args: Vec<OsString>,
     /// The control group that holds all sandboxes' groups, in each hierarchy. Relative: below this process's own.
     pub cgroup_parent: PathBuf,
+    /// Whose they are: letters and digits that no other state directory of this host has. What bears another owner's
+    /// name is never touched.
+    pub owner: String,
+    /// Whether the state directory came from elsewhere: what it says of sandboxes is about those of its former owner,
+    /// which are left alone. Its records are removed.
+    pub is_adopted: bool,
     /// Processes and threads a sandbox may have.
     pub max_pids: u32,
     /// Memory of the kernel that it charges to nobody, which a sandbox may hold, in bytes.
@@ -42,13 +48,15 @@ pub struct WarmOptions {
 }
 
 impl LinuxOptions {
-    /// Options for a server that is its own launcher.
-    pub fn new(state_dir: PathBuf, launcher: PathBuf) -> Self {
+    /// Options for a server that is its own launcher, over a state directory that is `owner`'s.
+    pub fn new(state_dir: PathBuf, launcher: PathBuf, owner: String) -> Self {
         Self {
             state_dir,
             launcher,
             launcher_args: vec![LAUNCHER_ARGUMENT.into()],
             cgroup_parent: PathBuf::from("sandscope"),
+            owner,
+            is_adopted: false,
             max_pids: 1024,
             kernel_memory_bytes: 64 << 20,
             hostname: "sandbox".to_owned(),

@@ -28,7 +28,7 @@ pub(crate) enum Operation {
 /// Everything a shim needs to make a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MakeRequest {
-    /// The sandbox's id.
+    /// The name of its control groups: no two sandboxes of the host have the same.
     pub(crate) id: String,
     /// Host name inside.
     pub(crate) hostname: String,

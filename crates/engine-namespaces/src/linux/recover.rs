@@ -9,8 +9,11 @@
 //! | record, processes gone | died meanwhile | exit read from the shim's record; kept until killed |
 //! | the same, without the shim's record | the shim was killed, too | dead, nobody saw how; kept until killed |
 //! | record, processes alive, control groups or disk gone | it cannot be used or held any more | its processes are ended; kept until killed |
+//! | the same, with a disk that lies elsewhere and control groups of another owner | the directory was copied from there | nothing is touched but the record |
 //! | record of another boot | the host restarted | dead, nobody saw how; kept until killed |
 //! | no record | half made, never reported | removed |
+//!
+//! In a state directory that was adopted nothing is taken back; see `former`.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -21,18 +24,21 @@ use sandscope_engine::{EngineError, Found, FoundState};
 use sandscope_model::{Cause, Exit, SandboxId};
 use tokio::task::JoinSet;
 
-use super::handles::{Handles, Search, shows_image};
+use super::handles::{Handles, Search, Shown, shown};
 use super::layout::Layout;
 use super::protocol::Made;
 use super::record::{self, CHECKPOINT_FILE, HELD_FILE, SANDBOX_FILE, SandboxRecord};
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::{base, disk, pools, room, sys};
+use super::{base, disk, former, pools, room, sys};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
     let boot_id = record::boot_id().map_err(step("read the boot id"))?;
+    if shared.preparer.options.is_adopted {
+        former::forget(shared).await?;
+    }
     let mut found = Vec::new();
     let mut removing = JoinSet::new();
     for id in ids_on_disk(&shared.layout)? {
@@ -80,25 +86,40 @@ async fn take_back(
 ) -> Result<Found, EngineError> {
     let looking = Arc::clone(shared);
     let same_boot = record.boot_id == boot_id;
-    let (sandbox, state) =
-        blocking("look at a sandbox", move || look_at(&looking, id, &record, same_boot)).await?;
+    let looked_for = id.clone();
+    let looked =
+        blocking("look at a sandbox", move || look_at(&looking, looked_for, &record, same_boot)).await?;
+    let Some((sandbox, state)) = looked else {
+        tracing::warn!(sandbox_id = %id, "its disk and its processes are another data directory's; they are left alone");
+        return Ok(Found { id, state: FoundState::Dead(Exit::of_cause(Cause::DirectoryAdopted)) });
+    };
     if sandbox.live().is_none() {
         // Its end is reported by what this returns, not by a notice.
         sandbox.begin_kill();
     }
-    let id = sandbox.id.clone();
     shared.room.welcome(&sandbox);
     shared.sandboxes.adopt(sandbox);
     Ok(Found { id, state })
 }
 
+/// `None` if it is another owner's.
 fn look_at(
     shared: &Shared,
     id: SandboxId,
     record: &SandboxRecord,
     same_boot: bool,
-) -> Result<(Arc<Sandbox>, FoundState), EngineError> {
+) -> Result<Option<(Arc<Sandbox>, FoundState)>, EngineError> {
     let dir = shared.layout.sandbox_dir(&id);
+    let image = dir.join(disk::IMAGE_FILE);
+    let search = if same_boot {
+        Handles::find(&record.made, &image).map_err(step("find the sandbox"))?
+    } else {
+        Search::Gone
+    };
+    // Before anything is opened: what is another's must not be held, let alone ended.
+    if matches!(search, Search::WithAnotherDisk(_)) && !shared.cgroups.is_own(&record.cgroup_name) {
+        return Ok(None);
+    }
     let has_groups = record.cgroup_dirs.iter().all(|dir| dir.is_dir());
     let opened = shared
         .cgroups
@@ -111,12 +132,6 @@ fn look_at(
             .cgroups
             .create(&record.cgroup_name)
             .map_err(cgroup_step("make the sandbox's control groups"))?,
-    };
-    let image = dir.join(disk::IMAGE_FILE);
-    let search = if same_boot {
-        Handles::find(&record.made, &image).map_err(step("find the sandbox"))?
-    } else {
-        Search::Gone
     };
     if matches!(search, Search::Gone) {
         release_disk(&record.made, &image);
@@ -132,7 +147,7 @@ fn look_at(
             end(live.pidfd.get_ref());
             (None, Some(Cause::ControlGroupsRemoved))
         }
-        Search::WithoutDisk(pidfd) => {
+        Search::WithoutDisk(pidfd) | Search::WithAnotherDisk(pidfd) => {
             end(&pidfd);
             (None, Some(Cause::DiskMissing))
         }
@@ -146,7 +161,7 @@ fn look_at(
         None if sandbox.is_paused() => FoundState::Paused,
         None => FoundState::Running,
     };
-    Ok((Arc::new(sandbox), state))
+    Ok(Some((Arc::new(sandbox), state)))
 }
 
 /// Removes what belongs to no sandbox.
@@ -177,13 +192,13 @@ async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), EngineErr
 /// A file system that was frozen for a checkpoint outlives everything that used it until it is thawed, and its loop
 /// device with it.
 fn release_disk(made: &Made, image: &Path) {
-    if shows_image(made.loop_device, image).unwrap_or(false) {
+    if matches!(shown(made.loop_device, image), Ok(Shown::This)) {
         disk::thaw_loop(made.loop_device);
     }
 }
 
 /// Ends a first process, and everything in its sandbox with it.
-fn end(pidfd: &OwnedFd) {
+pub(super) fn end(pidfd: &OwnedFd) {
     let _already_dead = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
 }
 

@@ -15,6 +15,7 @@ use super::busy::BusyWith;
 use super::layout::Layout;
 use super::record::GROUP_FILE;
 use super::step::spawn_blocking;
+use super::strays::is_shown_from;
 use super::turns::Turns;
 
 /// How long what was in control groups may take to be gone. The last process of a sandbox unmounts its file systems,
@@ -116,8 +117,12 @@ impl Remover {
     pub(super) fn remove_both(&self, group: &str, dir: &Path) {
         // One that was made ahead keeps its groups' name, and may have got its directory only after `group` was chosen.
         let ahead = fs::read_to_string(dir.join(GROUP_FILE)).ok().filter(|ahead| ahead != group);
-        let is_gone = ahead.is_none_or(|ahead| self.remove_groups(&ahead));
-        if !self.remove_groups(group) || !is_gone {
+        let named =
+            ahead.into_iter().chain(dir.file_name().and_then(|name| name.to_str()).map(str::to_owned));
+        let others: Vec<String> = named.filter(|name| self.is_ours(name, dir)).collect();
+        // All of them, whatever becomes of each.
+        let n_left = others.iter().filter(|other| !self.remove_groups(other)).count();
+        if !self.remove_groups(group) || n_left > 0 {
             return;
         }
         self.throw_away(dir);
@@ -125,10 +130,29 @@ impl Remover {
         self.remove_groups(group);
     }
 
+    /// Whether control groups that something in `dir` names are ours. Earlier versions named them without an owner, and
+    /// what is read here may be a copy: such a name counts only while a loop device shows the disk that is in `dir`.
+    fn is_ours(&self, name: &str, dir: &Path) -> bool {
+        self.0.cgroups.is_own(name) || is_shown_from(dir)
+    }
+
     /// Whether nothing is left of them.
     fn remove_groups(&self, group: &str) -> bool {
+        self.remove_set(group, |cgroups| cgroups.open_set(group))
+    }
+
+    /// The same by the directories that a record names.
+    pub(super) fn remove_recorded(&self, group: &str, dirs: &[PathBuf]) -> bool {
+        self.remove_set(group, |cgroups| cgroups.open_dirs(group, dirs))
+    }
+
+    fn remove_set(
+        &self,
+        group: &str,
+        open: impl FnOnce(&Cgroups) -> Result<Option<CgroupSet>, CgroupError>,
+    ) -> bool {
         let _alone = self.0.turns.take(group);
-        let removed = self.0.cgroups.open_set(group).and_then(|set| {
+        let removed = open(&self.0.cgroups).and_then(|set| {
             let Some(set) = set else { return Ok(()) };
             empty(&set)?;
             set.remove(REMOVE_LIMIT)

@@ -52,7 +52,8 @@ impl Shared {
         tasks: Tasks,
     ) -> Result<Self, EngineError> {
         let state_dir = options.state_dir.clone();
-        let cgroup_options = CgroupOptions { parent: options.cgroup_parent.clone() };
+        let cgroup_options =
+            CgroupOptions { parent: options.cgroup_parent.clone(), owner: Some(options.owner.clone()) };
         let reserve = options.disk_reserve_bytes;
         let (layout, base, cgroups, room) = blocking("prepare the state directory", move || {
             let layout = Layout::open(&state_dir).map_err(step("open the state directory"))?;
@@ -95,6 +96,6 @@ impl Shared {
     pub(super) async fn remove_remains(&self, id: &SandboxId) {
         let busy = self.busy.with(id);
         let dir = self.layout.sandbox_dir(id);
-        self.remover.remove_named(id.to_string(), dir, Some(busy)).await;
+        self.remover.remove_named(self.cgroups.own_name(id.as_str()), dir, Some(busy)).await;
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sandscope_model::{BuildId, SandboxId};
 
+use super::handles::{Shown, shown};
 use super::layout::Layout;
 use super::removal::remove_whole;
 use super::trace::Trace;
@@ -51,8 +52,7 @@ pub(super) fn belongs_to(trace: &Trace, layout: &Layout, held: &Held) -> bool {
     match trace {
         Trace::ControlGroups(id) | Trace::Directory(id) => held.ids.contains(id),
         Trace::LoopDevice(number) => {
-            let shows_held =
-                || sys::backing_inode(*number).is_ok_and(|(_, inode)| held.images.contains(&inode));
+            let shows_held = || matches!(sys::backing_inode(*number), Ok(Some((_, inode))) if held.images.contains(&inode));
             // Versions before attached images by their own names.
             backing_file(*number).is_none_or(|file| is_held(&file)) || shows_held()
         }
@@ -79,14 +79,12 @@ pub(super) fn strays_below(layout: &Layout) -> io::Result<Vec<Trace>> {
         found.push(Trace::Trash(entry?.path()));
     }
     for number in loop_numbers()? {
-        let is_ours = backing_file(number).is_some_and(|file| file.starts_with(layout.root()));
+        let is_ours = backing_file(number).is_some_and(|file| layout.holds(&file));
         found.extend(is_ours.then_some(Trace::LoopDevice(number)));
     }
     let mounts = std::fs::read("/proc/self/mountinfo")?;
     let points = mounts.split(|byte| *byte == b'\n').filter_map(mount_point);
-    // The directory itself may well be a mount point.
-    let is_inside = |point: &PathBuf| point.starts_with(layout.root()) && point != layout.root();
-    found.extend(points.filter(is_inside).map(Trace::Mount));
+    found.extend(points.filter(|point| layout.holds(point)).map(Trace::Mount));
     Ok(found)
 }
 
@@ -110,13 +108,13 @@ pub(super) fn remove(trace: &Trace, layout: &Layout) -> io::Result<()> {
         Trace::ControlGroups(_) | Trace::Directory(_) => Ok(()),
         // Numbers pass on: only one that still shows a file of ours is detached.
         Trace::LoopDevice(number) => match backing_file(*number) {
-            Some(file) if file.starts_with(layout.root()) => {
+            Some(file) if layout.holds(&file) => {
                 disk::thaw_loop(*number);
                 sys::detach_loop(*number)
             }
             _ => Ok(()),
         },
-        Trace::Mount(path) if path.starts_with(layout.root()) => unmount(path),
+        Trace::Mount(path) if layout.holds(path) => unmount(path),
         Trace::Trash(path) if path.parent() == Some(&layout.trash_dir()) => remove_any(path),
         Trace::Mount(_) | Trace::Trash(_) => Ok(()),
     }
@@ -133,14 +131,16 @@ fn loop_numbers() -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The file a loop device shows, if it shows one; without the kernel's note that it was deleted.
+/// The file a loop device shows, if it shows one, also where it has been removed.
 fn backing_file(number: u32) -> Option<PathBuf> {
-    let mut text = std::fs::read(format!("/sys/block/loop{number}/loop/backing_file")).ok()?;
-    if text.last() == Some(&b'\n') {
-        text.pop();
-    }
-    let file = text.strip_suffix(b" (deleted)").unwrap_or(&text);
-    Some(PathBuf::from(OsStr::from_bytes(file)))
+    sys::backing_file(number).map(|(file, _)| file)
+}
+
+/// Whether a loop device shows the image in `dir`.
+pub(super) fn is_shown_from(dir: &Path) -> bool {
+    let image = dir.join(disk::IMAGE_FILE);
+    let numbers = loop_numbers().unwrap_or_default();
+    numbers.into_iter().any(|number| matches!(shown(number, &image), Ok(Shown::This)))
 }
 
 /// Where the mount of a line of `mountinfo` is. Paths with blanks are written with escapes; ours with them are missed.

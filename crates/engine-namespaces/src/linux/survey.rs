@@ -22,7 +22,7 @@ pub(super) async fn survey(shared: &Arc<Shared>) -> Result<Survey, EngineError> 
         let mut held = Held::of_shelf(&shared.layout);
         held.add(sandboxes.iter().cloned(), &shared.layout);
         held.add(shared.busy.ids(), &shared.layout);
-        let names = shared.cgroups.list().map_err(cgroup_step("list control groups"))?;
+        let names = shared.cgroups.list_own().map_err(cgroup_step("list control groups"))?;
         let groups = names.into_iter().filter_map(|name| name.parse().ok());
         let mut traces: Vec<Trace> = groups.map(Trace::ControlGroups).collect();
         traces.extend(strays_below(&shared.layout).map_err(step("survey the state directory"))?);

@@ -16,7 +16,7 @@ const TRASH: &str = "the discarded file";
 /// Something of a sandbox's on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trace {
-    /// Its control groups. Other servers of the same host keep theirs in the same place.
+    /// Its control groups, by this engine's own name.
     ControlGroups(SandboxId),
     /// Its directory, with its disk.
     Directory(SandboxId),
@@ -37,8 +37,7 @@ impl Trace {
             Self::Mount(path) => (MOUNT, path.to_string_lossy().into_owned(), None),
             Self::Trash(path) => (TRASH, path.to_string_lossy().into_owned(), None),
         };
-        let is_shared = matches!(self, Self::ControlGroups(_));
-        Stray { engine: NAME, kind, name, sandbox: sandbox.cloned(), is_shared }
+        Stray { engine: NAME, kind, name, sandbox: sandbox.cloned() }
     }
 
     /// What `stray` refers to. `None` if it is of another engine, or this one never reported it.

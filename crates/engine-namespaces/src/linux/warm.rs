@@ -206,7 +206,8 @@ impl Shelf {
     /// Makes one and puts it on the shelf. What a failure leaves is removed.
     async fn prepare(self: &Arc<Self>, options: WarmOptions) -> Result<(), EngineError> {
         let drawn = sandscope_agent_link::draw_boot_token().map_err(step("draw a name"))?;
-        let name = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
+        let drawn = format!("w{}", drawn.expose().get(..20).unwrap_or_default());
+        let name = self.preparer.cgroups.own_name(&drawn);
         self.inside().making = Some(name.clone());
         let made = self.make(name, options).await;
         let Ok(prepared) = made else {

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use sandscope_agent_protocol::frame::{self, FrameDecoder};
 use sandscope_agent_protocol::process::{Output, ProcessConfig, ProcessEvent, ProcessResponse, StartRequest};
-use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_cgroup::{CgroupOptions, CgroupSet, Cgroups};
 use sandscope_engine::{Depth, Dial as _, Engine as _, LaunchSpec, Notice, ReadError, Readings as _, Wanted};
 use sandscope_engine_namespaces::linux::{LinuxOptions, NamespacesEngine};
 use sandscope_model::{Counters, Entropy, ExecutionId, Exit, Rootfs, SandboxId, TemplateId};
@@ -56,8 +56,25 @@ pub(crate) fn launcher() -> PathBuf {
     env!("CARGO_BIN_EXE_sandscope-test-launcher").into()
 }
 
+/// Whose the control groups of a state directory are: no two tests have the same.
+pub(crate) fn owner(state_dir: &Path) -> String {
+    let letters: Vec<char> =
+        state_dir.to_str().unwrap().chars().filter(char::is_ascii_alphanumeric).collect();
+    letters[letters.len().saturating_sub(32)..].iter().collect()
+}
+
+pub(crate) fn cgroup_options(state_dir: &Path) -> CgroupOptions {
+    CgroupOptions { parent: CGROUP_PARENT.into(), owner: Some(owner(state_dir)) }
+}
+
+/// A sandbox's control groups, if it was not made ahead.
+pub(crate) fn set_of(state_dir: &Path, id: &SandboxId) -> CgroupSet {
+    let cgroups = Cgroups::probe(&cgroup_options(state_dir)).unwrap();
+    cgroups.open_set(&cgroups.own_name(id.as_str())).unwrap().unwrap()
+}
+
 pub(crate) fn options(state_dir: &Path) -> LinuxOptions {
-    let mut options = LinuxOptions::new(state_dir.to_owned(), launcher());
+    let mut options = LinuxOptions::new(state_dir.to_owned(), launcher(), owner(state_dir));
     options.cgroup_parent = CGROUP_PARENT.into();
     options
 }
@@ -100,9 +117,9 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        let Ok(cgroups) = Cgroups::probe(&CgroupOptions { parent: CGROUP_PARENT.into() }) else { return };
+        let Ok(cgroups) = Cgroups::probe(&cgroup_options(self.dir.path())) else { return };
         for id in self.ids.lock().unwrap().drain(..) {
-            if let Ok(Some(set)) = cgroups.open_set(id.as_str()) {
+            if let Ok(Some(set)) = cgroups.open_set(&cgroups.own_name(id.as_str())) {
                 let _gone = set.kill_all().and_then(|()| set.wait_empty(PATIENCE));
                 let _gone = set.remove(PATIENCE);
             }

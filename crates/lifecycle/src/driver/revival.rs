@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandscope_engine::FoundState;
-use sandscope_model::{SandboxId, StateName};
+use sandscope_model::{Cause, SandboxId, StateName};
 use tokio::sync::oneshot;
 
 use super::run::{Begin, Life, take_over};
@@ -69,7 +69,7 @@ async fn revived(context: &Arc<Context>, id: &SandboxId) -> Result<Option<Life>,
         return Ok(None);
     };
     let found = find(context, &handle, id).await?;
-    let plan = recovery::plan(sandbox.state.name(), found.as_ref());
+    let plan = recovery::plan(sandbox.state.name(), found.as_ref(), Cause::Vanished);
     let slot = context.slots.take_over(&sandbox);
     // Nobody waits for it.
     let (done, _) = oneshot::channel();

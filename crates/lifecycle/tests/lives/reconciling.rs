@@ -23,9 +23,9 @@ fn stray_spec(seed: u64) -> LaunchSpec {
     }
 }
 
-fn stray(kind: &'static str, sandbox: Option<&SandboxId>, is_shared: bool) -> Stray {
+fn stray(kind: &'static str, sandbox: Option<&SandboxId>) -> Stray {
     let name = sandbox.map_or_else(|| "7".to_owned(), SandboxId::to_string);
-    Stray { engine: "fake", kind, name, sandbox: sandbox.cloned(), is_shared }
+    Stray { engine: "fake", kind, name, sandbox: sandbox.cloned() }
 }
 
 /// Lets the reconciler look twice, a grace apart.
@@ -49,10 +49,10 @@ fn what_belongs_to_nothing_is_removed_and_what_lives_is_left_alone() {
     world.runtime.plant(stray_spec(99), Shape::Running);
     let foreign = stray_spec(98).id;
     for stray in [
-        stray("directory", Some(&foreign), false),
-        stray("groups", Some(&killed), true),
-        stray("groups", Some(&foreign), true),
-        stray("device", None, false),
+        stray("directory", Some(&foreign)),
+        stray("groups", Some(&killed)),
+        stray("groups", Some(&known)),
+        stray("device", None),
     ] {
         world.runtime.stray(stray);
     }
@@ -62,7 +62,7 @@ fn what_belongs_to_nothing_is_removed_and_what_lives_is_left_alone() {
     assert_eq!(world.runtime.shapes().keys().collect::<Vec<_>>(), [&known]);
     assert!(world.runtime.layers().is_empty());
     let left: Vec<Stray> = world.runtime.strays().into_iter().collect();
-    assert_eq!(left, [stray("groups", Some(&foreign), true)], "another server's groups are its own");
+    assert_eq!(left, [stray("groups", Some(&known))], "what has a driver is its driver's");
     assert_eq!(world.log(), before, "nobody is told of what nobody was promised");
 }
 

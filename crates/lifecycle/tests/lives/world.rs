@@ -288,6 +288,7 @@ pub(crate) async fn start(
         clock: Arc::new(clock.clone()),
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
         tasks: tasks.clone(),
+        missing: sandscope_model::Cause::Vanished,
     };
     let lifecycle = Lifecycle::start(options).await?;
     let reconciled = lifecycle.keep_up(UPKEEP);

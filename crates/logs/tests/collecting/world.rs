@@ -88,6 +88,7 @@ impl World {
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),
             tasks: sandscope_testbed::tasks(Arc::new(clock.clone())),
+            missing: sandscope_model::Cause::Vanished,
         };
         let lifecycle = Lifecycle::start(options).await.unwrap();
         let facts = FarFacts::new(store.clone());

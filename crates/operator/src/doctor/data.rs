@@ -10,6 +10,7 @@ use sandscope_engine_namespaces::linux::{self, Seen};
 use super::check::Check;
 use crate::fsck::is_served;
 use sandscope_config::Config;
+use sandscope_data_dir::{DataDir, HomeError, Standing};
 
 const MIB: u64 = 1 << 20;
 /// Below this the first sandboxes fill the disk.
@@ -23,6 +24,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     let dir = &config.server.data_dir;
     let has_server = is_served(dir).unwrap_or(false);
     let mut checks = vec![permissions(dir), room(dir, config.sandbox.disk_reserve_mb), caps()];
+    checks.extend(home(dir));
     checks.extend(kept(dir));
     checks.push(address(config, has_server));
     checks.push(leftovers(dir, has_server));
@@ -54,20 +56,47 @@ fn permissions(dir: &Path) -> Check {
             "move it away, or name another with --data-dir",
         );
     }
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() != own {
+        let says = format!("{shown} belongs to user {}, this is user {own}", found.uid());
+        return Check::problem(NAME, says, "chown it to the user the server runs as, if all in it is theirs");
+    }
     let mode = found.mode() & 0o777;
+    if mode & 0o022 != 0 {
+        return Check::problem(
+            NAME,
+            format!("{shown} can be written by others (mode {mode:03o}): a server refuses it"),
+            "see that all in it is yours, then chmod 700 it",
+        );
+    }
     if mode & 0o077 != 0 {
         return Check::warning(
             NAME,
             format!("{shown} is open to others (mode {mode:03o}); it holds keys and sandboxes' disks"),
-            "chmod 700 it",
+            "chmod 700 it, or start a server: it does so",
         );
     }
-    let own = rustix::process::geteuid().as_raw();
-    if found.uid() != own {
-        let says = format!("{shown} belongs to user {}, this is user {own}", found.uid());
-        return Check::warning(NAME, says, "chown it to the user the server runs as");
-    }
     Check::fine(NAME, format!("{shown} is this user's alone"))
+}
+
+/// Whether it is where it was, and may deliver.
+fn home(dir: &Path) -> Option<Check> {
+    const NAME: &str = "home";
+    if !dir.join("facts.sqlite").exists() {
+        return None;
+    }
+    Some(match DataDir::look_at_home(dir) {
+        Ok(Standing::AtHome) => Check::fine(NAME, "the data directory is where it was".to_owned()),
+        Ok(Standing::Holds) => Check::warning(
+            NAME,
+            "the data directory was adopted: no webhook is delivered, and nothing is exported".to_owned(),
+            "start the server with --deliver, if this one is to deliver",
+        ),
+        Err(error @ HomeError::Elsewhere { .. }) => {
+            Check::problem(NAME, error.to_string(), "see \"Back up, restore, move\" in docs/operating.md")
+        }
+        Err(error) => Check::problem(NAME, error.to_string(), "run as the user the server runs as"),
+    })
 }
 
 fn room(dir: &Path, reserve_mb: u32) -> Check {

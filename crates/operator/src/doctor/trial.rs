@@ -42,7 +42,8 @@ async fn try_out(data_dir: &Path, memory_mb: u32, disk_mb: u32) -> anyhow::Resul
     let launcher = std::env::current_exe().context("cannot find this program's own file")?;
     let place = Place::make(&nearest(data_dir))?;
     let tasks = Tasks::new(SystemClock);
-    let options = LinuxOptions::new(place.0.clone(), launcher);
+    let owner = format!("doctor{}", std::process::id());
+    let options = LinuxOptions::new(place.0.clone(), launcher, owner);
     let engine = NamespacesEngine::start(options, tasks.clone()).await?;
     let made = tokio::time::timeout(LIMIT, engine.try_out(memory_mb, disk_mb)).await;
     // Also what was being made when the time was over.

@@ -11,9 +11,9 @@ use sandscope_model::{BuildId, Sandbox, SandboxId, StateName};
 use super::report::Finding;
 
 /// A look at the host, away from the threads that wait for the store.
-pub(super) async fn look(data_dir: PathBuf) -> anyhow::Result<Inspection> {
-    let looked =
-        tokio::task::spawn_blocking(move || linux::inspect(&data_dir, &CgroupOptions::default())).await?;
+pub(super) async fn look(data_dir: PathBuf, owner: Option<String>) -> anyhow::Result<Inspection> {
+    let options = CgroupOptions { owner, ..CgroupOptions::default() };
+    let looked = tokio::task::spawn_blocking(move || linux::inspect(&data_dir, &options)).await?;
     match looked {
         // No sandbox has ever been made here.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Inspection::default()),
@@ -72,6 +72,7 @@ fn compare_row(row: &Sandbox, seen: Option<&Seen>) -> Option<String> {
         Some(Seen::Dead(None)) => "dead".to_owned(),
         Some(Seen::Broken(what)) => format!("there, but {what}"),
         Some(Seen::HalfMade) => "half made".to_owned(),
+        Some(Seen::Elsewhere) => "another data directory's, of which this is a copy".to_owned(),
     };
     let generation = row.generation;
     let agrees = matches!(

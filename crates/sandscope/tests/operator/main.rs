@@ -3,6 +3,7 @@
 #[path = "../server/mod.rs"]
 mod server;
 
+mod copies;
 mod poisoned;
 mod port;
 

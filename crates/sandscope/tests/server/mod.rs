@@ -5,7 +5,7 @@
 #![expect(clippy::expect_used, clippy::print_stderr, reason = "a test may stop at anything unexpected")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -53,7 +53,9 @@ pub(crate) async fn eventually(what: &str, limit: Duration, question: impl Fn() 
 /// for leftovers at the end of the test run).
 pub(crate) struct Server {
     child: Child,
-    data: tempfile::TempDir,
+    data: PathBuf,
+    /// Removed with the server.
+    _holder: Option<tempfile::TempDir>,
     extra: Vec<String>,
     /// What is set for it.
     set: Vec<(String, String)>,
@@ -88,14 +90,43 @@ impl Server {
         let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
         let set: Vec<_> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut environment = BTreeMap::new();
-        let child = spawn(&data, (&extra, &set), &mut environment, "E2B_API_KEY").await?;
-        Ok(Self { child, data, extra, set, environment })
+        let child = spawn(data.path(), (&extra, &set), &mut environment, "E2B_API_KEY").await?;
+        Ok(Self { child, data: data.path().to_owned(), _holder: Some(data), extra, set, environment })
+    }
+
+    /// A server over a directory that holds a copy of another's, whose keys it therefore knows.
+    pub(crate) async fn start_over(data: PathBuf, original: &Self, extra: &[&str]) -> Result<Self> {
+        let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
+        let mut environment = original.environment.clone();
+        let child = spawn(&data, (&extra, &[]), &mut environment, "E2B_DOMAIN").await?;
+        Ok(Self { child, data, _holder: None, extra, set: Vec::new(), environment })
+    }
+
+    /// What a server says that does not start over `data`.
+    pub(crate) async fn refusal(data: &Path, extra: &[&str]) -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(extra);
+        let refused = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+        ensure!(!refused.status.success() && refused.stdout.is_empty(), "it started: {refused:?}");
+        Ok(String::from_utf8_lossy(&refused.stderr).into_owned())
+    }
+
+    /// Renames the directory of a server that was stopped.
+    pub(crate) fn move_data(&mut self, to: PathBuf) -> Result<()> {
+        std::fs::rename(&self.data, &to)?;
+        self.data = to;
+        Ok(())
+    }
+
+    /// Starts with other arguments from now on.
+    pub(crate) fn set_extra(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(ToString::to_string).collect();
     }
 
     /// What `sandscope fsck` says.
     pub(crate) async fn fsck(&self) -> Result<std::process::Output> {
         let mut fsck = Command::new(env!("CARGO_BIN_EXE_sandscope"));
-        fsck.args(["fsck", "--data-dir"]).arg(self.data.path()).kill_on_drop(true);
+        fsck.args(["fsck", "--data-dir"]).arg(&self.data).kill_on_drop(true);
         tokio::time::timeout(Duration::from_secs(120), fsck.output()).await?.context("cannot run fsck")
     }
 
@@ -134,7 +165,7 @@ impl Server {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.data.path().to_owned()
+        self.data.clone()
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -153,21 +184,21 @@ impl Server {
     }
 
     pub(crate) fn open_store(&self) -> Result<sandscope_store::Store> {
-        Ok(sandscope_store::Store::open(self.data.path(), Arc::new(Clock))?)
+        Ok(sandscope_store::Store::open(&self.data, Arc::new(Clock))?)
     }
 }
 
 async fn spawn(
-    data: &tempfile::TempDir,
+    data: &Path,
     (extra, set): (&[String], &[(String, String)]),
     found: &mut BTreeMap<String, String>,
     last: &str,
 ) -> Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
-    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(extra);
+    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     command.env("SANDSCOPE_ADMIN_TOKEN", ADMIN_TOKEN).envs(set.iter().cloned());
-    let log = std::fs::File::options().create(true).append(true).open(data.path().join("server.log"))?;
+    let log = std::fs::File::options().create(true).append(true).open(data.join("server.log"))?;
     let mut child = command.stderr(log).spawn().context("cannot start the server")?;
     let stdout = child.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(stdout).lines();
@@ -184,7 +215,7 @@ async fn spawn(
     };
     let done = tokio::time::timeout(PATIENCE, ready).await.context("the server was not ready in time");
     if let Err(error) = done.and_then(|inner| inner) {
-        let log = std::fs::read_to_string(data.path().join("server.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(data.join("server.log")).unwrap_or_default();
         return Err(error.context(log));
     }
     Ok(child)
@@ -244,6 +275,11 @@ impl Receiver {
 
     pub(crate) fn deliveries(&self) -> usize {
         self.received.lock().expect("not poisoned").1
+    }
+
+    /// The ids of all events that came.
+    pub(crate) fn received(&self) -> BTreeSet<String> {
+        self.received.lock().expect("not poisoned").0.clone()
     }
 
     pub(crate) fn has_all(&self, owed: &BTreeSet<String>) -> bool {

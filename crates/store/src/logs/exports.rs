@@ -79,6 +79,25 @@ impl Logs {
         self.file().write(move |tx| set(tx, LOGS, upto)).await
     }
 
+    /// Passes over what has not been exported yet: events up to `ends`, and all entries of logs.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be written.
+    pub async fn pass_over_exports(&self, ends: BTreeMap<TeamId, u64>) -> Result<(), StoreError> {
+        let op = move |tx: &mut Tx<'_>| {
+            if find(tx, EVENTS)?.is_some() {
+                for (team, upto) in &ends {
+                    set(tx, &key(*team), *upto)?;
+                }
+            }
+            if find(tx, LOGS)?.is_some() {
+                set(tx, LOGS, newest(tx)?)?;
+            }
+            Ok(())
+        };
+        self.file().write(op).await
+    }
+
     /// The number of the newest entry of all logs; 0 if there is none.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! One SQLite file: how it is opened, and its one writer and few readers.
 
 use std::fmt::Write;
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -69,7 +69,7 @@ impl File {
         faults: FaultPlan,
         reserve: Reserve,
     ) -> Result<Self, StoreError> {
-        let path = dir.join(schema.file);
+        let path = resolved(dir)?.join(schema.file);
         make_private(&path)?;
         let access = Access::find(&path)?;
         let mut connection = connect(&path, schema, access, busy_timeout)?;
@@ -168,6 +168,38 @@ impl File {
     }
 }
 
+/// Opens the file for a look, before anybody holds it: changes nothing. `None` if there is none, or an empty one.
+pub(crate) fn look(dir: &Path, schema: &Schema) -> Result<Option<Connection>, StoreError> {
+    let look = || {
+        let path = resolved(dir)?.join(schema.file);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+            Ok(found) => check_own(&path, &found)?,
+        }
+        Access::find(&path)?.open(&path).map(Some)
+    };
+    look().map_err(|error: StoreError| error.at(Doing::Opening, schema.file))
+}
+
+/// The directory itself, where links lead to it: what is in it is opened only where it is none.
+fn resolved(dir: &Path) -> std::io::Result<PathBuf> {
+    dir.canonicalize()
+}
+
+/// Insists on a file of our own. A link would have root write where somebody else chose.
+fn check_own(path: &Path, found: &Metadata) -> std::io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let why = if found.is_symlink() || !found.is_file() {
+        "is a link or no file: move it away".to_owned()
+    } else if found.uid() != own {
+        format!("belongs to user {}, this is user {own}: chown it if you know where it is from", found.uid())
+    } else {
+        return Ok(());
+    };
+    Err(std::io::Error::other(format!("{} {why}", path.display())))
+}
+
 /// Makes the data directory, for the owner only.
 pub(crate) fn make_directory(dir: &Path) -> Result<(), StoreError> {
     if !dir.is_dir() {
@@ -186,7 +218,19 @@ pub(crate) fn make_directory(dir: &Path) -> Result<(), StoreError> {
 /// A file that is there is never opened here: closing it would drop the locks that any connection of this process
 /// holds on it.
 fn make_private(path: &Path) -> Result<(), StoreError> {
-    match std::fs::metadata(path) {
+    for side in ["-wal", "-shm"] {
+        let mut side_path = path.as_os_str().to_owned();
+        side_path.push(side);
+        let side_path = PathBuf::from(side_path);
+        if let Ok(found) = std::fs::symlink_metadata(&side_path) {
+            check_own(&side_path, &found)?;
+        }
+    }
+    let found = std::fs::symlink_metadata(path);
+    if let Ok(found) = &found {
+        check_own(path, found)?;
+    }
+    match found {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
@@ -249,10 +293,12 @@ impl Access {
     }
 
     fn open(self, path: &Path) -> Result<Connection, StoreError> {
-        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Nor is a link followed that somebody puts there after we looked.
+        let every = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | every;
         Ok(match self {
             Self::ReadWrite => {
-                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | every;
                 Connection::open_with_flags(path, flags)?
             }
             Self::ReadOnly => Connection::open_with_flags(path, read_only)?,

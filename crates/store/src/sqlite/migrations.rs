@@ -37,6 +37,7 @@ pub(crate) const FACTS: Schema = Schema {
         include_str!("migrations/facts_0009.sql"),
         include_str!("migrations/facts_0010.sql"),
         include_str!("migrations/facts_0011.sql"),
+        include_str!("migrations/facts_0012.sql"),
     ],
     synchronous: "FULL",
 };

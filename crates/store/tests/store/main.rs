@@ -7,6 +7,7 @@ mod durability;
 mod exports;
 mod facts;
 mod full_disk;
+mod home;
 mod logs;
 mod pages;
 mod samples;

@@ -89,7 +89,6 @@ async fn denied(engine: &impl Engine, id: &SandboxId, state: &str) -> Kept {
         kind: "directory",
         name: id.to_string(),
         sandbox: Some(id.clone()),
-        is_shared: false,
     };
     keep("another engine's stray is unsupported", is_unsupported(engine.remove(&foreign).await.err()))
 }

@@ -64,8 +64,7 @@ pub(super) async fn check<S: Subject>(
     }
     no_notice(&mut notices, "no notice follows a kill that was asked for").await?;
     let survey = done("survey", engine.survey().await)?;
-    let strays = survey.strays.iter().filter(|stray| !stray.is_shared).count();
-    let is_empty = survey.sandboxes.is_empty() && survey.layers.is_empty() && strays == 0;
+    let is_empty = survey.sandboxes.is_empty() && survey.layers.is_empty() && survey.strays.is_empty();
     keep("nothing is left on the host", is_empty)?;
     subject.stop(engine).await;
     Ok(())

@@ -1,7 +1,10 @@
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
@@ -119,15 +122,32 @@ pub(crate) fn detach_loop(number: u32) -> io::Result<()> {
     if error.raw_os_error() == Some(libc::ENXIO) { Ok(()) } else { Err(error) }
 }
 
-/// Device and inode number of the file behind a loop device.
-pub(crate) fn backing_inode(number: u32) -> io::Result<(u64, u64)> {
+/// Device and inode number of the file behind a loop device, if it shows one.
+pub(crate) fn backing_inode(number: u32) -> io::Result<Option<(u64, u64)>> {
     let device = File::open(format!("/dev/loop{number}"))?;
     let mut info = LoopInfo64::EMPTY;
     // SAFETY: LOOP_GET_STATUS64 fills one loop_info64, laid out as the kernel's and alive during the call.
     if unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) } != 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENXIO) { Ok(None) } else { Err(error) };
     }
-    Ok((info.device, info.inode))
+    Ok(Some((info.device, info.inode)))
+}
+
+/// Appended by the kernel to the path of a file that has no name any more.
+const REMOVED: &[u8] = b" (deleted)";
+
+/// The file behind a loop device, if it shows one, and whether it still has that name.
+pub(crate) fn backing_file(number: u32) -> Option<(PathBuf, bool)> {
+    let mut text = std::fs::read(format!("/sys/block/loop{number}/loop/backing_file")).ok()?;
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    let (file, has_name) = match text.strip_suffix(REMOVED) {
+        Some(file) => (file, false),
+        None => (text.as_slice(), true),
+    };
+    Some((PathBuf::from(OsStr::from_bytes(file)), has_name))
 }
 
 /// Brings the file system at `mount` to a consistent state on its device and holds all writes to it.

@@ -8,7 +8,9 @@ mod process;
 mod space;
 
 pub(crate) use descriptors::{AtExec, OUT_OF_THE_WAY, exec_fd, keep_only};
-pub(crate) use loop_device::{attach_loop, backing_inode, detach_loop, freeze_filesystem, thaw_filesystem};
+pub(crate) use loop_device::{
+    attach_loop, backing_file, backing_inode, detach_loop, freeze_filesystem, thaw_filesystem,
+};
 pub(crate) use process::{
     Cloned, Forked, clone_into_namespaces, exit_now, fork, join_new_keyring, reset_signals,
     set_filesystem_ids, start_clocks_anew, unshare_cgroups,
