@@ -65,6 +65,13 @@ fn command(program: &str, arguments: &[&str]) {
     assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
+/// One that keeps as much free as such a disk allows.
+async fn runtime(disk: &SmallDisk) -> NamespacesEngine {
+    let mut options = support::options(&disk.path());
+    options.disk_reserve_bytes = 1 << 30;
+    NamespacesEngine::start(options, support::tasks()).await.unwrap()
+}
+
 /// A runtime on a small disk. The sandboxes end before the disk goes.
 struct Small {
     runtime: NamespacesEngine,
@@ -78,8 +85,7 @@ impl Small {
             return None;
         }
         let (state, disk) = (State::new(), SmallDisk::new());
-        let runtime =
-            NamespacesEngine::start(support::options(&disk.path()), support::tasks()).await.unwrap();
+        let runtime = runtime(&disk).await;
         assert_eq!(runtime.recover().await.unwrap(), []);
         Some(Self { runtime, state, disk })
     }
@@ -293,7 +299,7 @@ async fn one_for_whose_preallocations_there_is_no_room_stands_still_until_there_
     for id in &ids {
         preallocate(&disk.path(), id, "40M");
     }
-    let runtime = NamespacesEngine::start(support::options(&disk.path()), support::tasks()).await.unwrap();
+    let runtime = runtime(&disk).await;
     assert_eq!(runtime.recover().await.unwrap().len(), 3);
     let n_held = async || runtime.disk().unwrap().n_held;
     eventually("one stands still", async || n_held().await == 1).await;

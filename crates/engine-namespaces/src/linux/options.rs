@@ -61,7 +61,7 @@ impl LinuxOptions {
             kernel_memory_bytes: 64 << 20,
             hostname: "sandbox".to_owned(),
             agent_limit: Duration::from_secs(10),
-            disk_reserve_bytes: 1 << 30,
+            disk_reserve_bytes: 0,
             warm: None,
         }
     }

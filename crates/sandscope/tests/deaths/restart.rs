@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Pid;
@@ -138,10 +138,13 @@ async fn start_on_a_full_disk(disk: &Path) -> Result<()> {
     let house = House { server, client };
     let living = house.create().await?.sandbox_id;
     let ballast = disk.join("ballast");
-    // The store keeps what it has; a little is left for it to say so.
-    let free = nix::sys::statvfs::statvfs(disk)?;
-    let room = free.blocks_available() * free.fragment_size();
-    std::fs::write(&ballast, vec![1; usize::try_from(room.saturating_sub(60 << 10))?])?;
+    // The store keeps what it has; a little is left for it to say so, far below the reserve. The server takes room as well.
+    let mut filler = std::fs::File::create(&ballast)?;
+    let free = || nix::sys::statvfs::statvfs(disk).map(|disk| disk.blocks_available() * disk.fragment_size());
+    while free()? > 1 << 20 {
+        filler.write_all(&[1; 64 << 10])?;
+    }
+    drop(filler);
     let message = refused(house.create().await.map_err(|error| match error.downcast::<ClientError>() {
         Ok(error) => error,
         Err(error) => ClientError::Malformed(error.to_string()),
@@ -151,7 +154,12 @@ async fn start_on_a_full_disk(disk: &Path) -> Result<()> {
     ensure!(house.client.sandbox(&living).await?.state == "running", "others live on");
     end_one_on_a_full_disk(&house, &living, &ballast).await?;
     std::fs::remove_file(&ballast)?;
-    house.create().await?;
+    let deadline = Instant::now() + BOUND;
+    while let Err(error) = house.create().await {
+        ensure!(Instant::now() < deadline, "there is room again: {error}");
+        // sleep: the pause between two looks
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     house.leave().await
 }
 

@@ -197,6 +197,8 @@ async fn spawn(
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandscope"));
     command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    // Many servers side by side would keep more of the disk free than it has.
+    command.env("SANDSCOPE_DISK_RESERVE_MB", "16");
     command.env("SANDSCOPE_ADMIN_TOKEN", ADMIN_TOKEN).envs(set.iter().cloned());
     let log = std::fs::File::options().create(true).append(true).open(data.join("server.log"))?;
     let mut child = command.stderr(log).spawn().context("cannot start the server")?;
