@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use sandscope_model::{
-    Event, EventDraft, EventId, EventType, Fact, KillReason, Origin, SandboxId, SandboxRef, Subject, TeamId,
+    Event, EventDraft, EventType, Fact, KillReason, Origin, SandboxId, SandboxRef, Subject, TeamId,
     TemplateId, Timestamp,
 };
 
@@ -76,11 +76,8 @@ impl<'a> SandboxColumns<'a> {
 
 /// Appends to the log of the team and returns the event as it will be read again. Its id sorts behind those before it.
 /// If the wall clock was set back its time is that of the event before it: a log's times never go back.
-pub(crate) fn append(
-    connection: &Connection,
-    team_no: i64,
-    mut draft: EventDraft,
-) -> Result<Event, StoreError> {
+pub(crate) fn append(connection: &Connection, team_no: i64, draft: EventDraft) -> Result<Event, StoreError> {
+    let mut draft = draft;
     let (sequence, cut_at): (i64, Option<i64>) = connection
         .prepare_cached(
             "UPDATE teams SET last_sequence = last_sequence + 1 WHERE no = ? RETURNING last_sequence, cut_at",
@@ -88,12 +85,10 @@ pub(crate) fn append(
         .query_row([team_no], |row| Ok((row.get("last_sequence")?, row.get("cut_at")?)))?;
     let statement = connection
         .prepare_cached("SELECT id, timestamp FROM events WHERE team_no = ? AND sequence = ? - 1")?;
-    let last: Option<(EventId, Timestamp)> = first(statement, [team_no, sequence], "events", |cells| {
-        Ok((cells.uuid("id")?, cells.time("timestamp")?))
-    })?;
-    let latest = last.map(|(_, at)| at.as_microsecond()).max(cut_at);
-    let at = latest
-        .map_or(draft.timestamp.as_microsecond(), |latest| latest.max(draft.timestamp.as_microsecond()));
+    let read = |cells: &mut Cells<'_, '_>| Ok((cells.uuid("id")?, cells.time("timestamp")?));
+    let last = first(statement, [team_no, sequence], "events", read)?;
+    let latest = last.map(|(_, at)| at.as_microsecond()).max(cut_at).unwrap_or(i64::MIN);
+    let at = draft.timestamp.as_microsecond().max(latest);
     let timestamp = Timestamp::from_microsecond(at).unwrap_or(draft.timestamp);
     draft.id = draft.id.ordered(timestamp, last.map(|(id, _)| id));
     let sandbox = SandboxColumns::of(&draft);
