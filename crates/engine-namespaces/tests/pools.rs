@@ -11,7 +11,7 @@ mod support;
 
 use std::time::Duration;
 
-use sandscope_engine::{Engine as _, Notice};
+use sandscope_engine::{Engine as _, Found, FoundState, Notice};
 use sandscope_model::{Cause, Exit, SandboxId};
 use support::{Host, User, start};
 use tokio::sync::mpsc;
@@ -151,4 +151,25 @@ async fn who_takes_the_kernels_memory_ends_with_its_cause() {
     }
     assert_eq!(host.run(&neighbour, User::User, "echo lives").await.stdout, "lives\n");
     assert!(notices.try_recv().is_err());
+}
+
+/// A server that is killed before it has recorded the death finds its cause when it starts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cause_outlives_the_server() {
+    let start = Host::start_with(|options| options.kernel_memory_bytes = 16 << 20);
+    let Some(host) = start.await else { return };
+    let id = host.create().await;
+    begin(&host, &id, "posix_locks", 1 << 30).await;
+    let mut told = host.runtime.kernel_memory();
+    let ended = told.wait_for(|told| told.n_ended == 1);
+    tokio::time::timeout(Duration::from_secs(100), ended).await.unwrap().unwrap();
+    let Host { runtime, state } = host;
+    runtime.shutdown().await;
+    drop(runtime);
+    let runtime = state.runtime().await;
+    let found = runtime.recover().await.unwrap();
+    let [Found { id: of, state: FoundState::Dead(exit) }] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((of, exit.cause), (&id, Some(Cause::FileLocks)));
+    runtime.kill(&id).await.unwrap();
+    runtime.shutdown().await;
 }

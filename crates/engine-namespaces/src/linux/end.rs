@@ -135,6 +135,9 @@ impl Sandbox {
         let words = self.last_words();
         let exit = if has_groups { words } else { Exit { status: words.status, ..Exit::default() } };
         let was_killed = exit.status == Some(ExitStatus::Signal(SIGKILL));
+        if let Some(cause) = self.condemned() {
+            return Exit { cause: Some(cause), ..exit };
+        }
         let cause = match exit.plain_cause() {
             None if !same_boot => Cause::HostRestarted,
             // Nobody looked: a kill for lack of memory that was not reported is taken for the cause of the end.

@@ -22,6 +22,8 @@ pub(crate) const EXIT_FILE: &str = "exit.json";
 pub(crate) const GROUP_FILE: &str = "cgroup";
 /// There while the server is ending the sandbox.
 pub(crate) const KILL_FILE: &str = "killing";
+/// What it dies of, written before the engine itself ends it unasked.
+pub(crate) const CONDEMNED_FILE: &str = "condemned.json";
 /// There while a running sandbox is frozen for a checkpoint only.
 pub(crate) const CHECKPOINT_FILE: &str = "checkpointing";
 /// There while a running sandbox stands still for want of room on the host's disk.

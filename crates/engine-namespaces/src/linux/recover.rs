@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use super::handles::{Handles, Search, Shown, shown};
 use super::layout::Layout;
 use super::protocol::Made;
-use super::record::{self, CHECKPOINT_FILE, HELD_FILE, SANDBOX_FILE, SandboxRecord};
+use super::record::{self, CHECKPOINT_FILE, CONDEMNED_FILE, HELD_FILE, SANDBOX_FILE, SandboxRecord};
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
@@ -153,6 +153,10 @@ fn look_at(
         }
         Search::Gone => (None, None),
     };
+    if live.is_some() {
+        // It was to be ended and was not; if it still is to be, that is found again.
+        let _none = std::fs::remove_file(dir.join(CONDEMNED_FILE));
+    }
     let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live);
     settle(&sandbox)?;
     let state = match unusable {

@@ -1,5 +1,6 @@
 //! One sandbox in the server's hands.
 
+use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use super::baseline::Baseline;
 use super::disk;
 use super::handles::Handles;
 use super::oom::OomKills;
+use super::record::{self, CONDEMNED_FILE};
 use super::step::cgroup_step;
 
 /// A sandbox with living processes, or one that died and has not been killed yet.
@@ -109,11 +111,22 @@ impl Sandbox {
 
     /// Its processes are about to be killed for this: the first cause stands. Says whether this is the first.
     pub(crate) fn condemn(&self, cause: Cause) -> bool {
-        self.condemned.set(cause).is_ok()
+        let is_first = self.condemned.set(cause).is_ok();
+        if is_first {
+            // For a server that starts before this one has reported the end.
+            let written =
+                File::open(&self.dir).and_then(|dir| record::write_in(&dir, CONDEMNED_FILE, &cause, false));
+            if let Err(error) = written {
+                tracing::warn!(sandbox_id = %self.id, %error, "the cause cannot be written down");
+            }
+        }
+        is_first
     }
 
+    /// What it was ended for by this server or one before.
     pub(crate) fn condemned(&self) -> Option<Cause> {
-        self.condemned.get().copied()
+        let written = || record::read(&self.dir, CONDEMNED_FILE).ok().flatten();
+        self.condemned.get().copied().or_else(written)
     }
 
     /// Its processes have ended like this: its handles are dropped, and waiting callers are answered.
