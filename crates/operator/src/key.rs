@@ -36,13 +36,13 @@ async fn with(command: &KeyCommand, facts: &Facts, team: &Team) -> anyhow::Resul
             output::line(fresh.text.expose())?;
         }
         KeyCommand::List { deleted, json, .. } => {
-            let keys = if *deleted {
+            let keys: Vec<_> = if *deleted {
                 let deleted = facts.deleted_api_keys(team.id).await?;
                 deleted.into_iter().map(|one| (one.key, Some(one.deleted_at))).collect()
             } else {
                 facts.api_keys(team.id).await?.into_iter().map(|key| (key, None)).collect()
             };
-            list(keys, *json)?;
+            list(&keys, *json)?;
         }
         KeyCommand::Delete { id, .. } => {
             let id: ApiKeyId = id.parse().context("the id is the first column of `sandscope key list`")?;
@@ -71,7 +71,7 @@ async fn open(settings: Arguments<DataDirectory>) -> anyhow::Result<(Store, Team
     Ok((store, team))
 }
 
-fn list(keys: Vec<(ApiKey, Option<Timestamp>)>, json: bool) -> anyhow::Result<()> {
+fn list(keys: &[(ApiKey, Option<Timestamp>)], json: bool) -> anyhow::Result<()> {
     if json {
         return keys.iter().try_for_each(|(key, deleted_at)| {
             let about = TeamApiKey::from(key);
@@ -82,7 +82,7 @@ fn list(keys: Vec<(ApiKey, Option<Timestamp>)>, json: bool) -> anyhow::Result<()
             Ok(output::line(line)?)
         });
     }
-    output::line(table(&keys, SystemClock.now()))?;
+    output::line(table(keys, SystemClock.now()))?;
     Ok(())
 }
 
