@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::event_readers::{EventReaders, StreamOptions};
 use crate::health::Health;
 use crate::live_metrics::LiveMetrics;
+use crate::parameters::Parameters;
 
 /// Decides whether a webhook may point to a URL; the error is one sentence for the webhook's owner.
 pub type WebhookUrlCheck = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
@@ -62,6 +63,7 @@ pub struct ApiOptions {
 pub(crate) struct Shared {
     pub(crate) options: ApiOptions,
     pub(crate) event_readers: EventReaders,
+    pub(crate) parameters: Arc<Parameters>,
 }
 
 impl std::ops::Deref for Shared {

@@ -18,8 +18,8 @@ use sandscope_model::{Actor, Origin, Secret, Team, keys};
 use sandscope_store::Known;
 use tower_http::request_id::RequestId;
 
+use crate::App;
 use crate::error::ApiError;
-use crate::{App, parameters};
 
 const HEADER: &str = "x-api-key";
 const PREFIX: &str = "e2b_";
@@ -100,7 +100,9 @@ impl FromRequestParts<App> for Caller {
         app.store.facts.touch_api_key(known.key_id, app.clock.now());
         KeyShown::set_in(&parts.extensions);
         // Here, behind the key, so that it holds for every endpoint.
-        parameters::check(&parts.method, &parts.uri, &parts.extensions)?;
+        if let Some(why) = app.parameters.refusal(&parts.method, &parts.uri, &parts.extensions) {
+            return Err(ApiError::bad_request(why));
+        }
         let origin = origin(parts, &known);
         let team = known.team;
         Ok(Self { team, key: Secret::new(key.to_owned()), origin })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::MatchedPath;
+use axum::middleware::from_fn_with_state;
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use sandscope_model::Entropy;
@@ -15,7 +16,8 @@ use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-use crate::{error, parameters};
+use crate::error;
+use crate::parameters::{Parameters, name_ignored};
 
 const ALLOWED_HEADERS: [&str; 21] = [
     "origin",
@@ -59,6 +61,7 @@ const EXPOSED_HEADERS: [&str; 11] = [
 pub(crate) fn wrap<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     entropy: &Arc<dyn Entropy>,
+    parameters: Arc<Parameters>,
 ) -> Router<S> {
     let header = HeaderName::from_static("x-request-id");
     let span = |request: &Request<_>| {
@@ -80,7 +83,7 @@ pub(crate) fn wrap<S: Clone + Send + Sync + 'static>(
             )
             .layer(cors())
             .map_response(keep_out_of_caches)
-            .layer(axum::middleware::from_fn(parameters::name_ignored))
+            .layer(from_fn_with_state(parameters, name_ignored))
             .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| error::panicked())),
     )
 }

@@ -55,19 +55,21 @@ pub use openapi::{openapi, routes};
 pub use paths::is_control_path;
 
 pub(crate) use app::{App, Shared};
+use parameters::Parameters;
 
 /// Every endpoint, with JSON answers for unknown routes, unknown methods and panics.
 pub fn router(options: ApiOptions) -> Router {
     let (store, health, tasks) = (options.store.clone(), options.health.clone(), options.tasks.clone());
     let event_readers =
         event_readers::EventReaders::new(store.events.clone(), health, options.streams, tasks);
-    let app: App = Arc::new(Shared { options, event_readers });
-    let (router, _) = endpoints::router().split_for_parts();
+    let (router, document) = endpoints::router().split_for_parts();
+    let parameters = Arc::new(Parameters::of(document));
+    let app: App = Arc::new(Shared { options, event_readers, parameters: Arc::clone(&parameters) });
     let router = not_implemented::add_routes(router)
         .route(paths::OPENAPI, get(openapi::serve))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method);
-    layers::wrap(router, &app.entropy).with_state(app)
+    layers::wrap(router, &app.entropy, parameters).with_state(app)
 }
 
 #[cfg(test)]

@@ -5,44 +5,85 @@
 //! header names what had no effect.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{Extensions, HeaderName, HeaderValue, Method, Uri};
-use utoipa::openapi::RefOr;
+use percent_encoding::percent_decode_str;
 use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::{OpenApi, RefOr};
 
-use crate::error::ApiError;
 use crate::paths;
-use crate::query::Query;
-use crate::segments::echo;
 
 /// Names the parameters that had no effect, joined by commas.
-pub(crate) const IGNORED: HeaderName = HeaderName::from_static("x-ignored-parameters");
+const IGNORED: HeaderName = HeaderName::from_static("x-ignored-parameters");
 
-/// Names that are repeated, at most.
+/// Names that are repeated, at most, and how much of each.
 const MAX_NAMES: usize = 10;
+const MAX_NAME: usize = 64;
 
-/// The names each documented operation reads, by method and path.
-static KNOWN: LazyLock<HashMap<(Method, String), Vec<String>>> = LazyLock::new(|| {
-    let (_, document) = crate::endpoints::router().split_for_parts();
-    let mut known = HashMap::new();
-    for (path, item) in document.paths.paths {
-        let operations = [
-            (Method::GET, item.get),
-            (Method::POST, item.post),
-            (Method::PUT, item.put),
-            (Method::PATCH, item.patch),
-            (Method::DELETE, item.delete),
-        ];
-        for (method, operation) in operations {
-            known.extend(operation.map(|operation| ((method, path.clone()), names(operation))));
-        }
+/// The names each documented operation reads, by path.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters(HashMap<String, Vec<(Method, Vec<String>)>>);
+
+impl Parameters {
+    /// Those that `document` describes.
+    pub(crate) fn of(document: OpenApi) -> Self {
+        let paths = document.paths.paths.into_iter().map(|(path, item)| {
+            let operations = [
+                (Method::GET, item.get),
+                (Method::POST, item.post),
+                (Method::PUT, item.put),
+                (Method::PATCH, item.patch),
+                (Method::DELETE, item.delete),
+            ];
+            let known = operations.into_iter().filter_map(|(method, one)| Some((method, names(one?))));
+            (path, known.collect())
+        });
+        Self(paths.collect())
     }
-    known
-});
+
+    /// The names in the request's query that its operation does not read, and those that it does.
+    fn unknown(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        extensions: &Extensions,
+    ) -> Option<(Vec<String>, &[String])> {
+        let query = uri.query().filter(|query| !query.is_empty())?;
+        let path = extensions.get::<MatchedPath>()?.as_str();
+        let (_, known) = self.0.get(path)?.iter().find(|(one, _)| one == method)?;
+        let mut unknown: Vec<String> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            let name = percent_decode_str(name).decode_utf8_lossy();
+            let name = name.strip_suffix("[]").unwrap_or(&name);
+            let is_new = unknown.len() < MAX_NAMES && !unknown.iter().any(|seen| seen == name);
+            if is_new && !known.iter().any(|known| known == name) {
+                unknown.push(name.chars().take(MAX_NAME).collect());
+            }
+        }
+        (!unknown.is_empty()).then_some((unknown, known))
+    }
+
+    /// Why the request is refused, if it is: an endpoint of our own does not read a parameter.
+    pub(crate) fn refusal(&self, method: &Method, uri: &Uri, extensions: &Extensions) -> Option<String> {
+        let path = extensions.get::<MatchedPath>()?;
+        if !paths::OWN.contains(&path.as_str()) {
+            return None;
+        }
+        let (unknown, known) = self.unknown(method, uri, extensions)?;
+        let there = if known.is_empty() {
+            "it takes none".to_owned()
+        } else {
+            format!("there are: {}", known.join(", "))
+        };
+        let name = unknown.first()?.escape_debug();
+        Some(format!("there is no query parameter '{name}' here; {there}"))
+    }
+}
 
 fn names(operation: Operation) -> Vec<String> {
     let parameters = operation.parameters.unwrap_or_default().into_iter();
@@ -54,42 +95,15 @@ fn names(operation: Operation) -> Vec<String> {
         .collect()
 }
 
-/// The names in the request's query that its operation does not read, and those that it does.
-fn unknown(method: &Method, uri: &Uri, extensions: &Extensions) -> Option<(Vec<String>, &'static [String])> {
-    let query = uri.query().filter(|query| !query.is_empty())?;
-    let path = extensions.get::<MatchedPath>()?.as_str();
-    let known = KNOWN.get(&(method.clone(), path.to_owned()))?;
-    // Where it cannot be read, the endpoint says so.
-    let query = Query::parse(query).ok()?;
-    let mut unknown: Vec<String> = Vec::new();
-    for name in query.names().filter(|name| !known.iter().any(|known| known == name)) {
-        if unknown.len() < MAX_NAMES && !unknown.iter().any(|seen| seen == name) {
-            unknown.push(name.to_owned());
-        }
-    }
-    (!unknown.is_empty()).then_some((unknown, known.as_slice()))
-}
-
-/// Refuses what an endpoint of our own does not read.
-pub(crate) fn check(method: &Method, uri: &Uri, extensions: &Extensions) -> Result<(), ApiError> {
-    let is_own = extensions.get::<MatchedPath>().is_some_and(|path| paths::OWN.contains(&path.as_str()));
-    let Some((unknown, known)) = is_own.then(|| unknown(method, uri, extensions)).flatten() else {
-        return Ok(());
-    };
-    let name = unknown.first().map(|name| echo(name)).unwrap_or_default();
-    let there = if known.is_empty() {
-        "it takes none".to_owned()
-    } else {
-        format!("there are: {}", known.join(", "))
-    };
-    Err(ApiError::bad_request(format!("there is no query parameter '{}' here; {there}", name.escape_debug())))
-}
-
-/// Names on the answer what an endpoint of the original did not read.
-pub(crate) async fn name_ignored(request: Request, next: Next) -> Response {
-    let unknown = unknown(request.method(), request.uri(), request.extensions());
-    let mut response = next.run(request).await;
+/// Names on the answer what an endpoint did not read.
+pub(crate) async fn name_ignored(
+    State(parameters): State<Arc<Parameters>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let unknown = parameters.unknown(request.method(), request.uri(), request.extensions());
     let names = unknown.map(|(names, _)| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
+    let mut response = next.run(request).await;
     if let Some(value) = names.and_then(|names| HeaderValue::try_from(names.join(",")).ok()) {
         response.headers_mut().insert(IGNORED, value);
     }
@@ -99,5 +113,5 @@ pub(crate) async fn name_ignored(request: Request, next: Next) -> Response {
 /// A name as it may stand in a list inside a header.
 fn printable(name: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "_.-[]".contains(char);
-    name.chars().take(64).map(|char| if is_plain(char) { char } else { '?' }).collect()
+    name.chars().map(|char| if is_plain(char) { char } else { '?' }).collect()
 }

@@ -41,6 +41,7 @@ impl Query {
     }
 
     /// The names given, in order, repeated ones as often as they are.
+    #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }

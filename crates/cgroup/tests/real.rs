@@ -390,27 +390,3 @@ on_both_kinds! {
     cpu_time_is_bounded_by_the_quota,
     details_agree_with_the_readings,
 }
-
-#[test]
-fn an_owner_lists_its_own_sets_and_no_others() {
-    let Some(host) = Host::of("owners", Kind::AsMounted) else { return };
-    let parent = PathBuf::from(format!("sandscope-owners-{}", std::process::id()));
-    let of = |owner: &str| {
-        let options = CgroupOptions { parent: parent.clone(), owner: Some(owner.to_owned()) };
-        Cgroups::open(&options).expect("opened")
-    };
-    // One name begins with the other.
-    let (one, other) = (of("0a"), of("0a1"));
-    for (cgroups, what) in [(&one, "i1"), (&other, "i1"), (&other, "i2")] {
-        cgroups.create(&cgroups.own_name(what)).expect("made");
-    }
-    // As versions before owners called them.
-    host.cgroups().create("i3").expect("made");
-    assert_eq!(one.list_own().expect("listed"), ["i1"]);
-    assert_eq!(other.list_own().expect("listed"), ["i1", "i2"]);
-    assert_eq!(host.cgroups().list().expect("listed"), ["0a-i1", "0a1-i1", "0a1-i2", "i3"]);
-    for unsound in ["", "a-b", "../up", "ä"] {
-        let options = CgroupOptions { parent: parent.clone(), owner: Some(unsound.to_owned()) };
-        assert!(matches!(Cgroups::probe(&options), Err(CgroupError::InvalidName(_))), "{unsound:?}");
-    }
-}

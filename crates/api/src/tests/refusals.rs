@@ -233,7 +233,8 @@ async fn every_answer_carries_a_request_id_and_a_405_the_allowed_methods() {
 async fn a_panic_is_a_500_in_json() {
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
     let broken = Router::new().route("/", get(async || -> &'static str { panic!("deliberate") }));
-    let response = layers::wrap(broken, &entropy).oneshot(Request::new(Body::empty())).await.unwrap();
+    let response =
+        layers::wrap(broken, &entropy, Arc::default()).oneshot(Request::new(Body::empty())).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(response.headers()["content-type"], "application/json");
 }

@@ -67,8 +67,7 @@ fn decode(cells: &mut Cells<'_, '_>, sealer: Option<&Sealer>) -> Result<Webhook,
     let events = cells.json("events").map(KindsForm::into_kinds)?;
     let enabled = cells.plain("enabled")?;
     let plain: String = cells.plain("signature_secret")?;
-    let stored: Option<Vec<u8>> = cells.plain("secrets")?;
-    let secrets = match stored {
+    let secrets = match cells.plain::<Option<Vec<u8>>>("secrets")? {
         Some(stored) => Secrets::open(id, &stored, sealer)?,
         None => Secrets { signature: Secret::new(plain), previous: None, headers: BTreeMap::new() },
     };
