@@ -3,7 +3,7 @@
 //!
 //! Everything waits for the disk that temporary files are on: `TMPDIR=/dev/shm` shows what is left without one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
