@@ -1,7 +1,5 @@
 //! Whose control groups are whose, on this host's own kernel. Needs root; says so loudly where it cannot run.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test may panic and must say what it skips")]
-
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -299,7 +299,7 @@ async fn one_for_whose_preallocations_there_is_no_room_stands_still_until_there_
     for id in &ids {
         preallocate(&disk.path(), id, "40M");
     }
-    let runtime = runtime(&disk).await;
+    let runtime = self::runtime(&disk).await;
     assert_eq!(runtime.recover().await.unwrap().len(), 3);
     let n_held = async || runtime.disk().unwrap().n_held;
     eventually("one stands still", async || n_held().await == 1).await;
