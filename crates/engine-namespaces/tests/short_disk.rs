@@ -292,9 +292,9 @@ fn preallocate(state_dir: &Path, id: &SandboxId, size: &str) {
 async fn one_for_whose_preallocations_there_is_no_room_stands_still_until_there_is() {
     let Some(small) = Small::start().await else { return };
     let ids = [small.create().await, small.create().await, small.create().await];
-    let Small { runtime, state, disk } = small;
-    runtime.shutdown().await;
-    drop(runtime);
+    let Small { runtime: first, state, disk } = small;
+    first.shutdown().await;
+    drop(first);
     // Together more than the host has, and nobody looked.
     for id in &ids {
         preallocate(&disk.path(), id, "40M");
