@@ -11,6 +11,9 @@ use server::Server;
 
 const BOUND: Duration = Duration::from_secs(10);
 
+/// How long a program may take that makes a sandbox, on a crowded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 async fn command(arguments: &[&str], server: &Server) -> Result<Output> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
     command.args(arguments).arg("--data-dir").arg(server.data());
@@ -153,7 +156,7 @@ async fn a_host_that_cannot_make_a_sandbox_is_not_called_good() -> Result<()> {
     let n_left = std::fs::read_dir(data.path())?.count();
     ensure!(n_left == 0, "{n_left} things are left");
 
-    let serve = tokio::time::timeout(BOUND, without(&["serve"]).output()).await??;
+    let serve = tokio::time::timeout(PATIENCE, without(&["serve"]).output()).await??;
     let stderr = String::from_utf8_lossy(&serve.stderr).into_owned();
     ensure!(serve.status.code() == Some(1) && serve.stdout.is_empty(), "it called itself ready: {serve:?}");
     ensure!(stderr.contains("no sandbox can be made") && stderr.contains("ermi"), "{stderr}");
@@ -162,7 +165,7 @@ async fn a_host_that_cannot_make_a_sandbox_is_not_called_good() -> Result<()> {
     let fresh = tempfile::Builder::new().prefix("sandscope-test-").tempdir()?;
     let mut doctor = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandscope"));
     doctor.args(["doctor", "--json", "--listen", "127.0.0.1:0", "--data-dir"]).arg(fresh.path());
-    let doctor = tokio::time::timeout(BOUND, doctor.kill_on_drop(true).output()).await??;
+    let doctor = tokio::time::timeout(PATIENCE, doctor.kill_on_drop(true).output()).await??;
     let said: serde_json::Value = serde_json::from_slice(&doctor.stdout)?;
     ensure!(check(&said).iter().all(|check| check["status"] == "ok"), "{said}");
     ensure!(std::fs::read_dir(fresh.path())?.next().is_none(), "something is left of the trial");

@@ -184,6 +184,10 @@ impl Shelf {
             let mut creating = self.n_creating.subscribe();
             let quiet = async { creating.wait_for(|n| *n == 0).await.is_ok() };
             let _enough_courtesy = tokio::time::timeout(COURTESY, quiet).await;
+            // One that was made to try the host out may have come meanwhile.
+            if self.len() >= options.n {
+                continue;
+            }
             let under_way = self.remover.begin();
             let made = self.prepare(options).await;
             drop(under_way);
@@ -238,7 +242,8 @@ impl Shelf {
         };
         let wanted = self.options.filter(|own| own.memory_mb == memory_mb && own.disk_mb == disk_mb);
         let mut inside = self.inside();
-        if !inside.is_closed && wanted.is_some_and(|own| inside.ready.len() < own.n) {
+        let n_coming = inside.ready.len() + usize::from(inside.making.is_some());
+        if !inside.is_closed && wanted.is_some_and(|own| n_coming < own.n) {
             inside.ready.push_back(prepared);
             return Ok(());
         }
