@@ -66,7 +66,7 @@ fn command(program: &str, arguments: &[&str]) {
 }
 
 /// One that keeps as much free as such a disk allows.
-async fn runtime(disk: &SmallDisk) -> NamespacesEngine {
+async fn runtime_on(disk: &SmallDisk) -> NamespacesEngine {
     let mut options = support::options(&disk.path());
     options.disk_reserve_bytes = 1 << 30;
     NamespacesEngine::start(options, support::tasks()).await.unwrap()
@@ -85,7 +85,7 @@ impl Small {
             return None;
         }
         let (state, disk) = (State::new(), SmallDisk::new());
-        let runtime = runtime(&disk).await;
+        let runtime = runtime_on(&disk).await;
         assert_eq!(runtime.recover().await.unwrap(), []);
         Some(Self { runtime, state, disk })
     }
@@ -299,7 +299,7 @@ async fn one_for_whose_preallocations_there_is_no_room_stands_still_until_there_
     for id in &ids {
         preallocate(&disk.path(), id, "40M");
     }
-    let runtime = self::runtime(&disk).await;
+    let runtime = runtime_on(&disk).await;
     assert_eq!(runtime.recover().await.unwrap().len(), 3);
     let n_held = async || runtime.disk().unwrap().n_held;
     eventually("one stands still", async || n_held().await == 1).await;
