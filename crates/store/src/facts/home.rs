@@ -4,6 +4,7 @@
 //! whoever opens the directory compares; here it is only kept.
 
 use rusqlite::{Connection, params};
+use sandscope_model::Timestamp;
 
 use crate::facts::webhooks;
 use crate::sqlite::row::{Cells, first};
@@ -49,6 +50,24 @@ pub(crate) fn find_in(connection: &Connection) -> Result<Option<Home>, StoreErro
 fn settle(tx: &Tx<'_>, instance: &str, place: &str) -> Result<(), StoreError> {
     tx.prepare_cached("INSERT INTO home (no, instance, place) VALUES (1, ?, ?) ON CONFLICT DO NOTHING")?
         .execute(params![instance, place])?;
+    Ok(())
+}
+
+/// Takes every webhook that delivers to the end of its log, and lets go of what it still had in hand.
+fn pass_over_all(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM exceptions")?.execute([])?;
+    tx.prepare_cached("UPDATE replays SET state = 'canceled', finished_at = ? WHERE state = 'running'")?
+        .execute([at.as_microsecond()])?;
+    let behind: Vec<([u8; 16], i64, i64)> = tx
+        .prepare_cached(
+            "SELECT w.id, w.cursor, t.last_sequence FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE w.enabled",
+        )?
+        .query_map([], |row| Ok((row.get("id")?, row.get("cursor")?, row.get("last_sequence")?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, cursor, last) in behind {
+        webhooks::enable(tx, &id, cursor, last)?;
+    }
+    tx.webhooks_changed();
     Ok(())
 }
 
@@ -122,7 +141,7 @@ impl Deliveries {
     pub async fn release(&self) -> Result<(), StoreError> {
         let at = self.inner.clock.now();
         let op = move |tx: &mut Tx<'_>| {
-            webhooks::pass_over_all(tx, at)?;
+            pass_over_all(tx, at)?;
             tx.prepare_cached("UPDATE home SET holds_deliveries = 0 WHERE no = 1")?.execute([])?;
             Ok(())
         };

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sandscope_model::{
-    RetiredSecret, SandboxId, Secret, TeamId, Timestamp, Webhook, WebhookHealth, WebhookId,
-};
+use sandscope_model::{RetiredSecret, SandboxId, Secret, TeamId, Webhook, WebhookHealth, WebhookId};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::deliveries::health;
@@ -193,7 +191,7 @@ fn update(tx: &mut Tx<'_>, webhook: &Webhook, sealer: Option<&Sealer>) -> Result
 }
 
 /// Starts a disabled webhook at the end of the log, remembering what that passes over.
-fn enable(tx: &Tx<'_>, id: &[u8; 16], cursor: i64, last: i64) -> Result<(), StoreError> {
+pub(crate) fn enable(tx: &Tx<'_>, id: &[u8; 16], cursor: i64, last: i64) -> Result<(), StoreError> {
     if last > cursor {
         tx.prepare_cached("INSERT OR REPLACE INTO skipped (webhook_id, first, last) VALUES (?, ?, ?)")?
             .execute(params![id, cursor + 1, last])?;
@@ -207,24 +205,6 @@ fn enable(tx: &Tx<'_>, id: &[u8; 16], cursor: i64, last: i64) -> Result<(), Stor
         last,
         to_json(&HealthForm::of(&health))?
     ])?;
-    Ok(())
-}
-
-/// Takes every webhook that delivers to the end of its log, and lets go of what it still had in hand.
-pub(crate) fn pass_over_all(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM exceptions")?.execute([])?;
-    tx.prepare_cached("UPDATE replays SET state = 'canceled', finished_at = ? WHERE state = 'running'")?
-        .execute([at.as_microsecond()])?;
-    let behind: Vec<([u8; 16], i64, i64)> = tx
-        .prepare_cached(
-            "SELECT w.id, w.cursor, t.last_sequence FROM webhooks w JOIN teams t ON t.no = w.team_no WHERE w.enabled",
-        )?
-        .query_map([], |row| Ok((row.get("id")?, row.get("cursor")?, row.get("last_sequence")?)))?
-        .collect::<Result<_, _>>()?;
-    for (id, cursor, last) in behind {
-        enable(tx, &id, cursor, last)?;
-    }
-    tx.webhooks_changed();
     Ok(())
 }
 
