@@ -13,6 +13,7 @@ use crate::shell::root;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("cgroup", &["model"]),
+    ("kernel-pools", &["model"]),
     ("agent-protocol", &[]),
     ("telemetry", &[]),
     ("outbound", &[]),
@@ -27,7 +28,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine", &["model"]),
     ("agent", &["agent-protocol"]),
     ("agent-link", &["model", "agent-protocol", "engine"]),
-    ("engine-namespaces", &["model", "cgroup", "agent-protocol", "tasks", "engine", "agent-link"]),
+    (
+        "engine-namespaces",
+        &["model", "cgroup", "kernel-pools", "agent-protocol", "tasks", "engine", "agent-link"],
+    ),
     ("lifecycle", &["model", "tasks", "lives", "store", "engine"]),
     ("sampler", &["model", "tasks", "store", "engine"]),
     ("logs", &["model", "agent-protocol", "tasks", "store", "engine", "agent-link"]),

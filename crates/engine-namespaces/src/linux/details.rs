@@ -4,12 +4,10 @@
 //! a directory held open since it was made, which a later process of the same number cannot take over. Disk traffic is
 //! that of the sandbox's own loop device; devices are used again, so what they counted before is taken off.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use rustix::fs::{Mode, OFlags};
 use sandscope_engine::EngineError;
+use sandscope_kernel_pools::{open_files, read_in};
 use sandscope_model::{CpuDetails, Details, DiskDetails, DiskTraffic, Interface, LinkTraffic, Pressures};
 
 use super::baseline::{Baseline, device_counters};
@@ -20,8 +18,6 @@ use super::step::step;
 const MAX_COUNTED: usize = 1024;
 /// Interfaces reported at most.
 const MAX_INTERFACES: usize = 16;
-/// More than any file read here holds unless somebody makes it long.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 impl Sandbox {
     pub(crate) fn details(&self) -> Result<Details, EngineError> {
         let live = self.live().ok_or(EngineError::NotFound)?;
@@ -51,28 +47,6 @@ impl Sandbox {
     pub(crate) fn pressures(&self) -> Pressures {
         self.cgroup.pressures()
     }
-}
-
-/// Open files of `pids`. The kernel reports their number as the size of a directory since Linux 6.2; listing each would
-/// cost as much as the sandbox likes.
-pub(super) fn open_files(pids: Vec<i32>) -> Option<u64> {
-    let mut n = 0_u64;
-    for pid in pids {
-        // One that has ended since holds none.
-        if let Ok(entry) = std::fs::metadata(format!("/proc/{pid}/fd")) {
-            n = n.saturating_add(entry.len());
-        }
-    }
-    // The first process always has some: an old kernel says nothing.
-    (n > 0).then_some(n)
-}
-
-pub(super) fn read_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
-    let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut text = Vec::new();
-    File::from(fd).take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
-    // A longer one is cut where it may be cut.
-    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn traffic(now: [u64; 4], before: [u64; 4]) -> DiskTraffic {

@@ -7,9 +7,9 @@
 use std::os::fd::AsFd as _;
 
 use sandscope_engine::EngineError;
+use sandscope_kernel_pools::open_files;
 use sandscope_model::{MetricField as F, Values};
 
-use super::details::open_files;
 use super::sandbox::Sandbox;
 
 /// Processes whose open files are counted: a few microseconds each.

@@ -1,47 +1,48 @@
 //! What each sandbox holds of the kernel's memory that nobody is charged for.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::Arc;
+use std::os::fd::BorrowedFd;
 
-use super::judge::Seen;
-use super::locks::{self, Owners};
-use super::sockets;
-use crate::linux::details::{open_files, read_in};
-use crate::linux::sandbox::Sandbox;
+use sandscope_model::SandboxId;
+
+use crate::locks::{self, Owners};
+use crate::{Seen, open_files, read_in, sockets};
 
 /// What an open file takes beside what is charged, in bytes: between nothing and 256.
 const FILE_BYTES: u64 = 128;
-/// Processes and threads a sandbox may have, at most.
-const MAX_PROCESSES: usize = 4096;
 
-/// Looks at the sandboxes that live, each a few dozen reads.
-pub(super) fn read(sandboxes: &[Arc<Sandbox>]) -> Vec<Seen> {
+/// A sandbox that is looked at.
+#[derive(Debug)]
+pub struct Holder<'a> {
+    /// The sandbox.
+    pub id: SandboxId,
+    /// Its processes, by the host's numbers.
+    pub pids: Vec<i32>,
+    /// The directory of its first process in `/proc`.
+    pub proc_dir: BorrowedFd<'a>,
+    /// The kernel's memory that it is charged for, in bytes.
+    pub charged_bytes: u64,
+    /// CPU time that its processes spent in the kernel, in microseconds.
+    pub system_usec: u64,
+}
+
+/// Looks at sandboxes, each a few dozen reads.
+pub fn holdings(holders: Vec<Holder<'_>>) -> Vec<Seen> {
     let mut owners = Owners { pids: HashMap::new(), devices: HashMap::new() };
     // File systems that several sandboxes see are the host's.
     let mut shared = Vec::new();
     let mut seen = Vec::new();
-    for sandbox in sandboxes {
-        let Some(live) = sandbox.live() else { continue };
+    for Holder { id, pids, proc_dir, charged_bytes, system_usec } in holders {
         let at = seen.len();
-        let pids = sandbox.cgroup.processes(MAX_PROCESSES).unwrap_or_default();
         owners.pids.extend(pids.iter().map(|pid| (*pid, at)));
-        for device in devices(live.proc_dir.as_fd()) {
+        for device in devices(proc_dir) {
             if owners.devices.insert(device.clone(), at).is_some_and(|other| other != at) {
                 shared.push(device);
             }
         }
         let n_files = open_files(pids).unwrap_or_default();
-        let kernel = sandbox.cgroup.kernel();
-        seen.push(Seen {
-            id: sandbox.id.clone(),
-            lock_bytes: 0,
-            socket_bytes: sockets::bytes(live.proc_dir.as_fd()),
-            file_bytes: n_files.saturating_mul(FILE_BYTES),
-            n_files,
-            charged_bytes: kernel.memory_bytes,
-            system_usec: kernel.system_usec,
-        });
+        let (socket_bytes, file_bytes) = (sockets::bytes(proc_dir), n_files.saturating_mul(FILE_BYTES));
+        seen.push(Seen { id, lock_bytes: 0, socket_bytes, file_bytes, n_files, charged_bytes, system_usec });
     }
     for device in shared {
         owners.devices.remove(&device);

@@ -3,10 +3,10 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::linux::details::read_in;
+use crate::read_in;
 
 /// Bytes that wait, as seen from the sandbox's first process.
-pub(super) fn bytes(proc_dir: BorrowedFd<'_>) -> u64 {
+pub(crate) fn bytes(proc_dir: BorrowedFd<'_>) -> u64 {
     let netlink = read_in(proc_dir, "net/netlink").map_or(0, |table| netlink(&table));
     ["net/udp", "net/udp6"].into_iter().fold(netlink, |sum, name| {
         sum.saturating_add(read_in(proc_dir, name).map_or(0, |table| unsent(&table)))

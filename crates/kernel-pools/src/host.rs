@@ -4,22 +4,24 @@ use std::fs;
 
 /// What the kernel uses at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Host {
+pub struct Host {
     /// Bytes that are neither free nor page cache nor processes': what the kernel uses itself.
-    pub(super) kernel_bytes: u64,
+    pub(crate) kernel_bytes: u64,
     /// The part of them that is sure to be the kernel's structures and cannot be taken back.
-    pub(super) fixed_bytes: u64,
+    pub(crate) fixed_bytes: u64,
     /// Open files, and how many there may be.
-    pub(super) n_files: u64,
-    pub(super) max_files: u64,
+    pub(crate) n_files: u64,
+    pub(crate) max_files: u64,
     /// CPU time spent in the kernel, in microseconds.
-    pub(super) system_usec: u64,
+    pub(crate) system_usec: u64,
 }
 
-/// `None` where the kernel does not say.
-pub(super) fn read() -> Option<Host> {
-    let read = |path: &str| fs::read_to_string(path).ok();
-    parse(&read("/proc/meminfo")?, &read("/proc/sys/fs/file-nr")?, &read("/proc/stat")?)
+impl Host {
+    /// Reads it; `None` where the kernel does not say.
+    pub fn read() -> Option<Self> {
+        let read = |path: &str| fs::read_to_string(path).ok();
+        parse(&read("/proc/meminfo")?, &read("/proc/sys/fs/file-nr")?, &read("/proc/stat")?)
+    }
 }
 
 fn parse(meminfo: &str, files: &str, stat: &str) -> Option<Host> {
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn this_host_is_read() {
-        let host = read().unwrap();
+        let host = Host::read().unwrap();
         assert!(
             host.kernel_bytes > host.fixed_bytes / 2 && host.n_files > 0 && host.max_files > host.n_files
         );

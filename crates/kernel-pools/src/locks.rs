@@ -17,15 +17,15 @@ const MAX_BYTES: u64 = 2 << 20;
 const LARGE_SHARE: u64 = 16;
 
 /// Whose locks are whose.
-pub(super) struct Owners {
+pub(crate) struct Owners {
     /// By process.
-    pub(super) pids: HashMap<i32, usize>,
+    pub(crate) pids: HashMap<i32, usize>,
     /// By file system, `major:minor` in hexadecimal.
-    pub(super) devices: HashMap<String, usize>,
+    pub(crate) devices: HashMap<String, usize>,
 }
 
 /// Bytes of each of `n` owners.
-pub(super) fn bytes(owners: &Owners, n: usize) -> Vec<u64> {
+pub(crate) fn bytes(owners: &Owners, n: usize) -> Vec<u64> {
     let mut list = Vec::new();
     let read = File::open("/proc/locks").and_then(|file| file.take(MAX_BYTES).read_to_end(&mut list));
     if read.is_err() {

@@ -1,31 +1,18 @@
-//! Who takes memory of the kernel that the kernel charges to nobody, and ends with that.
+//! Ends sandboxes that hold too much of the kernel's memory: which those are, [`sandscope_kernel_pools`] judges.
 //!
-//! ```text
-//!   every look            host ──► Watch::suspects     three small files of /proc
-//!   when that grew        seen ──► Watch::judge        what each sandbox holds: locks, sockets, open files
-//!                                     └─► sandboxes to end, each with its cause
-//! ```
-//!
-//! Ownership: `judge` is pure and remembers what it was shown; `host` and `seen` only read. A sandbox that is to end is
-//! marked with its cause and killed; its one task reports its end as any other that nobody asked for.
-//!
-//! Failure: a host whose files cannot be read is not judged. A life of the task that fails is followed by one that
-//! remembers nothing: then what the kernel uses at that moment counts as the host's own.
+//! A sandbox that is to end is marked with its cause and killed; its one task reports its end as any other that nobody
+//! asked for. Of the engine the watch holds nothing: one that is dropped can be started again at once.
 
-mod host;
-mod judge;
-mod locks;
-mod seen;
-mod sockets;
-
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use sandscope_kernel_pools::{Holder, Host, Judgement, Seen, Watch, holdings};
 use sandscope_model::{Cause, SandboxId};
 use sandscope_tasks::{Phase, Task};
 use tokio::sync::watch;
 
-use self::judge::{Judgement, Seen, Watch};
+use super::handles::Handles;
 use super::kill::kill_processes;
 use super::sandbox::Sandbox;
 use super::sandboxes::Sandboxes;
@@ -35,6 +22,8 @@ use super::shared::Shared;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Of all time, sandboxes are looked at for no more than one such part.
 const SHARE: u32 = 5;
+/// Processes of a sandbox that are looked at, at most.
+const MAX_PROCESSES: usize = 4096;
 /// How often at most it is logged that memory grew and nobody is known for it.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(600);
 
@@ -99,14 +88,14 @@ async fn watch(sandboxes: Weak<Sandboxes>, told: watch::Sender<KernelMemory>, mu
 
 /// One look, and how many sandboxes it ended; `None` where there was nothing to judge.
 fn look(sandboxes: &Sandboxes, watch: &mut Watch) -> Option<(Judgement, u64)> {
-    let host = host::read()?;
+    let host = Host::read()?;
     if !watch.suspects(&host) {
         return None;
     }
     let sandboxes = sandboxes.all();
-    let seen = seen::read(&sandboxes);
+    let seen = holdings_of(&sandboxes);
     // What they hold may have grown while they were looked at.
-    let judgement = watch.judge(&host::read().unwrap_or(host), &seen);
+    let judgement = watch.judge(&Host::read().unwrap_or(host), &seen);
     let mut n_ended = 0;
     for (id, cause) in &judgement.ended {
         let held = seen.iter().find(|seen| seen.id == *id).map_or(0, Seen::held_bytes);
@@ -114,6 +103,23 @@ fn look(sandboxes: &Sandboxes, watch: &mut Watch) -> Option<(Judgement, u64)> {
         n_ended += u64::from(sandbox.is_some_and(|sandbox| end(sandbox, *cause, held)));
     }
     Some((judgement, n_ended))
+}
+
+/// What those that live hold.
+fn holdings_of(sandboxes: &[Arc<Sandbox>]) -> Vec<Seen> {
+    let alive: Vec<_> = sandboxes.iter().filter_map(|sandbox| Some((sandbox, sandbox.live()?))).collect();
+    holdings(alive.iter().map(|(sandbox, live)| holder(sandbox, live)).collect())
+}
+
+fn holder<'a>(sandbox: &Sandbox, live: &'a Handles) -> Holder<'a> {
+    let kernel = sandbox.cgroup.kernel();
+    Holder {
+        id: sandbox.id.clone(),
+        pids: sandbox.cgroup.processes(MAX_PROCESSES).unwrap_or_default(),
+        proc_dir: live.proc_dir.as_fd(),
+        charged_bytes: kernel.memory_bytes,
+        system_usec: kernel.system_usec,
+    }
 }
 
 /// Says whether it was to live until now.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sandscope_model::{Cause, SandboxId};
 
-use super::host::Host;
+use crate::Host;
 
 /// Sandboxes are looked at again when the kernel's memory grew by one such part of the budget, …
 const STEP: u64 = 4;
@@ -19,20 +19,22 @@ const FILES_SHARE: u64 = 8;
 
 /// What one sandbox was seen to hold, in bytes that nobody is charged for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) id: SandboxId,
-    pub(super) lock_bytes: u64,
-    pub(super) socket_bytes: u64,
-    pub(super) file_bytes: u64,
-    pub(super) n_files: u64,
+pub struct Seen {
+    /// The sandbox.
+    pub id: SandboxId,
+    pub(crate) lock_bytes: u64,
+    pub(crate) socket_bytes: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) n_files: u64,
     /// The kernel's memory that the sandbox is charged for.
-    pub(super) charged_bytes: u64,
+    pub(crate) charged_bytes: u64,
     /// CPU time its processes spent in the kernel, in microseconds.
-    pub(super) system_usec: u64,
+    pub(crate) system_usec: u64,
 }
 
 impl Seen {
-    pub(super) const fn held_bytes(&self) -> u64 {
+    /// All of it.
+    pub const fn held_bytes(&self) -> u64 {
         self.lock_bytes.saturating_add(self.socket_bytes).saturating_add(self.file_bytes)
     }
 
@@ -50,18 +52,18 @@ impl Seen {
 
 /// What follows from a look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Judgement {
+pub struct Judgement {
     /// The sandboxes to end, and of what they die.
-    pub(super) ended: Vec<(SandboxId, Cause)>,
+    pub ended: Vec<(SandboxId, Cause)>,
     /// How much more the kernel uses than it did at the least, beside what sandboxes are charged for.
-    pub(super) grown_bytes: u64,
+    pub grown_bytes: u64,
     /// Whether that is much, and no sandbox is known for it.
-    pub(super) is_unknown: bool,
+    pub is_unknown: bool,
 }
 
 /// What was seen so far.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     /// What a sandbox may hold.
     budget: u64,
     /// The least that the kernel used.
@@ -85,7 +87,8 @@ struct Beside {
 }
 
 impl Watch {
-    pub(super) const fn new(budget: u64) -> Self {
+    /// Of sandboxes that may hold `budget` bytes each.
+    pub const fn new(budget: u64) -> Self {
         Self {
             budget,
             lowest: u64::MAX,
@@ -98,7 +101,7 @@ impl Watch {
     }
 
     /// Whether the host gives reason to look at every sandbox.
-    pub(super) fn suspects(&mut self, host: &Host) -> bool {
+    pub fn suspects(&mut self, host: &Host) -> bool {
         self.lowest = self.lowest.min(host.kernel_bytes);
         // What was given back in between may be taken again.
         self.judged = self.judged.min(host.kernel_bytes).max(self.lowest);
@@ -113,7 +116,7 @@ impl Watch {
     }
 
     /// Judges what was seen. Whoever was not seen any more is forgotten.
-    pub(super) fn judge(&mut self, host: &Host, sandboxes: &[Seen]) -> Judgement {
+    pub fn judge(&mut self, host: &Host, sandboxes: &[Seen]) -> Judgement {
         let charged: u64 = sandboxes.iter().fold(0, |sum, seen| sum.saturating_add(seen.charged_bytes));
         let now = host.fixed_bytes.saturating_sub(charged);
         let lowest = self.beside.map_or(now, |before| before.lowest.min(now));
