@@ -59,10 +59,12 @@ async fn watch(sandboxes: Weak<Sandboxes>, told: watch::Sender<KernelMemory>, mu
     loop {
         tokio::time::sleep(PAUSE).await;
         let Some(sandboxes) = sandboxes.upgrade() else { return std::future::pending().await };
+        // Three small files of the kernel's: not worth a thread, four times a second.
+        let Some(host) = Host::read().filter(|host| watch.suspects(host)) else { continue };
         let begun = Instant::now();
         // Away from the threads that serve requests: a look at all sandboxes may take a while.
         let looked = tokio::task::spawn_blocking(move || {
-            let judgement = look(&sandboxes, &mut watch);
+            let judgement = look(&sandboxes, &mut watch, host);
             (watch, judgement)
         });
         let judgement = match looked.await {
@@ -72,7 +74,7 @@ async fn watch(sandboxes: Weak<Sandboxes>, told: watch::Sender<KernelMemory>, mu
             }
             Err(error) => return format!("could not look at the host: {error}"),
         };
-        let Some((judgement, n_ended)) = judgement else { continue };
+        let (judgement, n_ended) = judgement;
         told.send_modify(|told| {
             told.grown_bytes = judgement.grown_bytes;
             told.n_ended = told.n_ended.saturating_add(n_ended);
@@ -86,12 +88,8 @@ async fn watch(sandboxes: Weak<Sandboxes>, told: watch::Sender<KernelMemory>, mu
     }
 }
 
-/// One look, and how many sandboxes it ended; `None` where there was nothing to judge.
-fn look(sandboxes: &Sandboxes, watch: &mut Watch) -> Option<(Judgement, u64)> {
-    let host = Host::read()?;
-    if !watch.suspects(&host) {
-        return None;
-    }
+/// One look at all sandboxes of a host that gives reason for it, and how many it ended.
+fn look(sandboxes: &Sandboxes, watch: &mut Watch, host: Host) -> (Judgement, u64) {
     let sandboxes = sandboxes.all();
     let seen = holdings_of(&sandboxes);
     // What they hold may have grown while they were looked at.
@@ -102,7 +100,7 @@ fn look(sandboxes: &Sandboxes, watch: &mut Watch) -> Option<(Judgement, u64)> {
         let sandbox = sandboxes.iter().find(|sandbox| sandbox.id == *id);
         n_ended += u64::from(sandbox.is_some_and(|sandbox| end(sandbox, *cause, held)));
     }
-    Some((judgement, n_ended))
+    (judgement, n_ended)
 }
 
 /// What those that live hold.

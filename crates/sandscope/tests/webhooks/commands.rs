@@ -162,7 +162,7 @@ async fn webhooks_are_operated_from_the_command_line() -> Result<()> {
     ensure!(replays.lines().count() == 6 && replays.starts_with(detached.trim()), "{replays}");
 
     let rotated = shell.run(&["rotate-secret", &id, "--overlap", "60"]).await?;
-    ensure!(rotated.notes.contains("the old secret counts until"), "{}", rotated.notes);
+    ensure!(rotated.notes.contains("the old secret is valid until"), "{}", rotated.notes);
     let rotated = rotated.fine()?;
     ensure!(rotated.starts_with("whsec_") && rotated.trim() != secret, "{rotated}");
 

@@ -40,6 +40,11 @@ impl Ballast {
         self.is_gone
     }
 
+    /// Whether there is nothing to restore.
+    pub(super) fn is_whole(&self) -> bool {
+        self.size == 0 || (!self.is_gone && self.path.exists())
+    }
+
     /// Bytes that letting it go makes free.
     pub(super) fn to_let_go(&self) -> u64 {
         if self.is_gone { 0 } else { self.size }
@@ -53,8 +58,7 @@ impl Ballast {
 
     /// Takes its room again, if at least `left` bytes are free afterwards.
     pub(super) fn restore(&mut self, free: u64, left: u64) -> io::Result<()> {
-        let is_deleted = || !self.path.exists();
-        if self.size == 0 || (!self.is_gone && !is_deleted()) {
+        if self.is_whole() {
             self.is_gone = false;
             return Ok(());
         }

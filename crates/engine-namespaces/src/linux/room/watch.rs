@@ -49,6 +49,10 @@ async fn run(shared: Weak<Shared>, closed: CancellationToken) {
     let mut pause = Duration::ZERO;
     while wait(&closed, pause).await {
         let Some(looking) = shared.upgrade() else { return closed.cancelled().await };
+        if looking.room.glance() {
+            pause = PAUSE;
+            continue;
+        }
         let looked = blocking("look at the host's disk", move || {
             looking.room.look(&guests(&looking)).map_err(step("look at the host's disk"))
         });
@@ -70,6 +74,9 @@ async fn give_back(shared: Weak<Shared>, closed: CancellationToken) {
     let mut next = 0;
     while wait(&closed, TRIM_PAUSE).await {
         let Some(giving) = shared.upgrade() else { return closed.cancelled().await };
+        if giving.sandboxes.all_alive().is_empty() {
+            continue;
+        }
         let given = blocking("give room back to the host", move || {
             if giving.room.standing().stage != Stage::Ample {
                 return Ok(0);
@@ -97,6 +104,23 @@ fn guests(shared: &Shared) -> Vec<Guest> {
 }
 
 impl Room {
+    /// Whether there is room for everybody as there was before, and so nothing to do. Two system calls and a file of the
+    /// kernel's: not worth a thread, four times a second.
+    fn glance(&self) -> bool {
+        let Ok(work) = self.work.try_lock() else { return false };
+        let Ok((free, total)) = free_and_total(&self.state_dir) else { return false };
+        let stage = self.bounds.stage(self.standing().stage, free, in_memory_at_most());
+        let is_settled = work.known.is_empty() && work.ballast.as_ref().is_none_or(Ballast::is_whole);
+        let mut standing = self.standing();
+        // The first look is a whole one.
+        if standing.n_looks == 0 || standing.stage != Stage::Ample || stage != Stage::Ample || !is_settled {
+            return false;
+        }
+        (standing.free, standing.total) = (free, total);
+        standing.n_looks += 1;
+        true
+    }
+
     /// One look. Returns how the disk stands.
     pub(super) fn look(&self, guests: &[Guest]) -> io::Result<Stage> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
