@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// See everything work: a server, a sandbox under load, metrics, pause, snapshot, webhooks (under a minute)
     Demo,
     #[command(flatten)]
-    User(sandscope_cli::Command),
+    User(Box<sandscope_cli::Command>),
     #[command(flatten)]
     Operator(sandscope_operator::Command),
     /// Work with the server's configuration

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::User(command) => sandscope_cli::run(command).await,
+        Command::User(command) => sandscope_cli::run(*command).await,
         Command::Operator(command) => sandscope_operator::run(command).await,
         Command::Serve(settings) => sandscope_server::run(*settings).await,
         Command::Config(command) => sandscope_server::config(command),
