@@ -105,10 +105,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["model", "telemetry", "console", "receiver", "system", "client", "config", "cli", "server"]),
-    (
-        "sandscope",
-        &["console", "engine-namespaces", "api", "config", "cli", "operator", "bench", "server", "demo"],
-    ),
+    ("sandscope", &["console", "engine-namespaces", "api", "cli", "operator", "bench", "server", "demo"]),
 ];
 
 pub(super) fn faults(workspace: &Workspace) -> Result<Vec<String>> {
