@@ -3,12 +3,13 @@
 //! the host.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::footprint::Footprint;
@@ -75,8 +76,29 @@ impl Server {
         let binary = binary.to_owned();
         let mut server =
             Self { binary, child, environment, log, data, trail, authority, before: Default::default() };
+        server.wait_for_an_event()?;
         server.before = server.settle(|_| true)?;
         Ok(server)
+    }
+
+    /// The task that hands events to those who wait for them starts with the first of them, and then stays.
+    fn wait_for_an_event(&self) -> Result<()> {
+        if self.authority.is_some() {
+            return Ok(());
+        }
+        let known = |name: &str| self.environment.get(name).with_context(|| format!("no {name}"));
+        let address = known("E2B_API_URL")?.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address)?;
+        write!(
+            stream,
+            "GET /events/sandboxes?orderAsc=true&cursor=latest&wait=1 HTTP/1.1\r\nHost: {address}\r\n\
+             X-API-Key: {}\r\nConnection: close\r\n\r\n",
+            known("E2B_API_KEY")?
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the server answered {answer}");
+        Ok(())
     }
 
     /// Runs `command` with the server's address and key; shows the end of the server's log if it fails.
