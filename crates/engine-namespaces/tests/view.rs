@@ -139,6 +139,9 @@ async fn one_made_ahead_says_what_its_taker_asked_for() {
     let n = std::thread::available_parallelism().unwrap().get().min(2);
     let script = "nproc; grep -c ^processor /proc/cpuinfo; grep -c '^cpu[0-9]' /proc/stat";
     assert_eq!(says(&host, &two.id, script).await, format!("{n}\n{n}\n{n}\n"));
+    for id in [&id, &two.id] {
+        host.runtime.kill(id).await.unwrap();
+    }
     host.runtime.shutdown().await;
 }
 

@@ -68,7 +68,7 @@ async fn a_wall_clock_that_is_set_stops_nothing_and_ends_nothing() -> Result<()>
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ("FAKETIME_NO_CACHE", "1"),
     ];
-    let server = Server::start_where(&environment).await?;
+    let mut server = Server::start_where(&environment).await?;
     let client = server.client()?;
     let began = Instant::now();
     let short = sandbox(&client, 40).await?;
@@ -103,7 +103,8 @@ async fn a_wall_clock_that_is_set_stops_nothing_and_ends_nothing() -> Result<()>
     let log = std::fs::read_to_string(server.data().join("server.log"))?;
     ensure!(log.matches("the wall clock was set").count() == 2, "one line per step:\n{log}");
     client.kill(&long).await?;
-    server.check_agreement().await
+    server.check_agreement().await?;
+    server.stop_softly().await
 }
 
 /// The host's own clock, in seconds since 1970.
