@@ -77,3 +77,38 @@ async fn the_command_line_over_tls() -> Result<()> {
     ensure!(killed.status.success(), "{killed:?}");
     server.stop_softly().await
 }
+
+/// A receiver with a certificate of a private authority: another server's port, which refuses what it does not know, but
+/// over a connection that was trusted.
+#[tokio::test]
+async fn webhooks_trust_the_authority_that_the_operator_named() -> Result<()> {
+    if skip_without_root("webhooks to a private authority") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    certify(folder.path())?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (cert, key, authority) = (path("cert.pem"), path("key.pem"), path("ca.pem"));
+    let mut receiver = Server::start_with(&["--tls-cert", &cert, "--tls-key", &key]).await?;
+    let url = receiver.environment().get("E2B_API_URL").context("no address")?.clone();
+    for (set, class) in
+        [(&[][..], "transport_error"), (&[("SANDSCOPE_WEBHOOK_CA_FILE", authority.as_str())], "http_error")]
+    {
+        let mut server = Server::start_where(set).await?;
+        let json = |arguments: &[&str]| -> Result<serde_json::Value> {
+            let output = binary(arguments).arg("--json").envs(server.environment()).output()?;
+            serde_json::from_slice(&output.stdout).with_context(|| said(&output))
+        };
+        let made = json(&["webhook", "create", &format!("{url}/hook")])?;
+        let id = made["id"].as_str().context("no id")?;
+        let attempt = json(&["webhook", "test", id])?;
+        ensure!(attempt["errorClass"] == class, "{attempt}");
+        ensure!(attempt["responseHttpStatusCode"].is_u64() == (class == "http_error"), "{attempt}");
+        server.stop_softly().await?;
+    }
+    receiver.stop_softly().await?;
+    // One that is of no use is noticed before anything is delivered.
+    let refused = Server::refusal(&folder.path().join("data"), &["--webhook-ca-file", &key]).await?;
+    ensure!(refused.contains("[webhooks] ca_file") && refused.contains("key.pem"), "{refused}");
+    Ok(())
+}
