@@ -107,8 +107,10 @@ async fn webhooks_trust_the_authority_that_the_operator_named() -> Result<()> {
         server.stop_softly().await?;
     }
     receiver.stop_softly().await?;
-    // One that is of no use is noticed before anything is delivered.
-    let refused = Server::refusal(&folder.path().join("data"), &["--webhook-ca-file", &key]).await?;
+    // One that is of no use is noticed before anything is made.
+    let data = folder.path().join("data");
+    let refused = Server::refusal(&data, &["--webhook-ca-file", &key]).await?;
     ensure!(refused.contains("[webhooks] ca_file") && refused.contains("key.pem"), "{refused}");
+    ensure!(!data.exists(), "a start that was refused left something behind");
     Ok(())
 }

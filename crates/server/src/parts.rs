@@ -218,7 +218,7 @@ impl Parts {
     }
 
     /// Starts delivering.
-    pub(crate) async fn deliver(&self, config: &Config, guard: &EgressGuard) -> anyhow::Result<Webhooks> {
+    pub(crate) fn deliver(&self, config: &Config, guard: &EgressGuard, tls: Arc<Tls>) -> Webhooks {
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let mut options =
             WebhooksOptions::new(&self.store, clock, entropy, guard.clone(), self.tasks.clone());
@@ -230,12 +230,8 @@ impl Parts {
         options.defaults.disable_after = config.webhooks.disable_after;
         options.is_held = self.is_held;
         options.stats = Arc::clone(&self.delivery_stats);
-        if let Some(file) = &config.webhooks.ca_file {
-            let tls = Tls::trusting(Some(file));
-            tls.ready().await.context("[webhooks] ca_file")?;
-            options.tls = Arc::new(tls);
-        }
-        Ok(Webhooks::start(options))
+        options.tls = tls;
+        Webhooks::start(options)
     }
 
     /// Both planes on one router; `domain` is the domain reported to clients for their sandboxes.

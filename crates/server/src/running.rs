@@ -14,7 +14,7 @@ use sandscope_tasks::{Failure, Tasks};
 use tokio::sync::watch;
 
 use crate::addresses::Addresses;
-use crate::egress::egress_rules;
+use crate::egress::{egress_rules, receivers_tls};
 use crate::engine::Planned;
 use crate::http::Tls;
 use crate::parts::Parts;
@@ -47,6 +47,7 @@ impl Running {
         let tasks = Tasks::new(SystemClock);
         let planned = Planned::on_this_host(&config.sandbox)?;
         let tls = config.server.tls().as_ref().map(Tls::load).transpose()?;
+        let receivers = receivers_tls(config).await?;
         // First, as a busy port must not leave a directory behind. That another server runs over the same one says more.
         let ports = Ports::reserve(config, tls.as_ref())
             .map_err(|busy| DataDir::holder(&config.server.data_dir).map_or(busy, anyhow::Error::from))?;
@@ -62,7 +63,7 @@ impl Running {
         parts.collect_logs();
         let export = parts.export(config).await?;
         let operator = parts.operator(config, sampler, export);
-        let webhooks = parts.deliver(config, &guard).await?;
+        let webhooks = parts.deliver(config, &guard, receivers);
         let domain = addresses.told_domain(&config.server.domain);
         let router = parts.router(config, domain, &guard, &webhooks);
         let first_key = parts.prepare(config).await?;
