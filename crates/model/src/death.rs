@@ -4,151 +4,105 @@ use serde::{Deserialize, Serialize};
 
 use crate::{MetricField, Sample, Timestamp};
 
-/// Why a sandbox ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KillReason {
-    /// A client asked for it.
-    Request,
-    /// Its time was up.
-    Timeout,
-    /// The operator asked for it.
-    Admin,
-    /// It was recorded as alive, but nothing of it was left on the host.
-    Orphaned,
-    /// Its first process ended by itself or by a signal nobody here sent.
-    Crashed,
-    /// The kernel killed its first process for lack of memory.
-    Oom,
-    /// It took more of the kernel's own memory, or of what the kernel has for the whole host, than one sandbox may.
-    KernelMemory,
-    /// Its agent no longer answers.
-    AgentLost,
-    /// The host was restarted under it.
-    HostRestart,
-    /// It could not be resumed.
-    ResumeFailed,
-    /// Its root filesystem is gone from the host.
-    BaseTemplateMissing,
-    /// The data directory is a copy: the sandbox stayed with the server it was copied from.
-    Elsewhere,
+/// An enum of which every variant has a name: the list of all and the names cannot forget one.
+macro_rules! named {
+    ($(#[$about:meta])* pub enum $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$about])*
+        pub enum $type {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $type {
+            /// Every one, in the order of the documentation.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The wire's name.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// Why a sandbox ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum KillReason {
+        /// A client asked for it.
+        Request = "request",
+        /// Its time was up.
+        Timeout = "timeout",
+        /// The operator asked for it.
+        Admin = "admin",
+        /// It was recorded as alive, but nothing of it was left on the host.
+        Orphaned = "orphaned",
+        /// Its first process ended by itself or by a signal nobody here sent.
+        Crashed = "crashed",
+        /// The kernel killed its first process for lack of memory.
+        Oom = "oom",
+        /// It took more of the kernel's own memory, or of what the kernel has for the whole host, than one sandbox may.
+        KernelMemory = "kernel_memory",
+        /// Its agent no longer answers.
+        AgentLost = "agent_lost",
+        /// The host was restarted under it.
+        HostRestart = "host_restart",
+        /// It could not be resumed.
+        ResumeFailed = "resume_failed",
+        /// Its root filesystem is gone from the host.
+        BaseTemplateMissing = "base_template_missing",
+        /// The data directory is a copy: the sandbox stayed with the server it was copied from.
+        Elsewhere = "elsewhere",
+    }
 }
 
 impl KillReason {
-    /// Every reason.
-    pub const ALL: [Self; 10] = [
-        Self::Request,
-        Self::Timeout,
-        Self::Admin,
-        Self::Orphaned,
-        Self::Crashed,
-        Self::Oom,
-        Self::AgentLost,
-        Self::HostRestart,
-        Self::ResumeFailed,
-        Self::BaseTemplateMissing,
-    ];
-
     /// What a sandbox dies of by its own doing: what repeats when it is made again as it was.
     pub const CRASHES: [Self; 5] =
         [Self::Crashed, Self::Oom, Self::KernelMemory, Self::AgentLost, Self::ResumeFailed];
-
-    /// The wire's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Timeout => "timeout",
-            Self::Admin => "admin",
-            Self::Orphaned => "orphaned",
-            Self::Crashed => "crashed",
-            Self::Oom => "oom",
-            Self::KernelMemory => "kernel_memory",
-            Self::AgentLost => "agent_lost",
-            Self::HostRestart => "host_restart",
-            Self::ResumeFailed => "resume_failed",
-            Self::BaseTemplateMissing => "base_template_missing",
-            Self::Elsewhere => "elsewhere",
-        }
-    }
 }
 
-/// What lies behind a death nobody asked for, as exactly as it was seen. Each belongs to one [`KillReason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Its first process, the agent, returned a code.
-    AgentExited,
-    /// A signal nobody here sent ended its first process.
-    AgentSignalled,
-    /// The kernel killed its first process for lack of memory.
-    OutOfMemory,
-    /// Its locks of files took too much of the kernel's memory.
-    FileLocks,
-    /// What waits in its sockets took too much of the kernel's memory.
-    SocketBuffers,
-    /// It had too many of the host's open files, or these took too much of the kernel's memory.
-    OpenFiles,
-    /// The kernel's own memory grew too much while it kept the kernel busy; nobody saw what for.
-    KernelMemory,
-    /// The process on the host that looks after it was killed, and it with that.
-    SupervisorKilled,
-    /// Its control groups were removed from the host underneath it.
-    ControlGroupsRemoved,
-    /// Its agent lives but did not answer for too long.
-    AgentSilent,
-    /// It could neither be frozen nor thawed any more.
-    Stuck,
-    /// The host was restarted.
-    HostRestarted,
-    /// Nothing of it was left on the host.
-    Vanished,
-    /// Its disk is gone from the host.
-    DiskMissing,
-    /// The data directory was copied, moved to another host or restored, and adopted there.
-    DirectoryAdopted,
+named! {
+    /// What lies behind a death nobody asked for, as exactly as it was seen. Each belongs to one [`KillReason`].
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Cause {
+        /// Its first process, the agent, returned a code.
+        AgentExited = "agent_exited",
+        /// A signal nobody here sent ended its first process.
+        AgentSignalled = "agent_signalled",
+        /// The kernel killed its first process for lack of memory.
+        OutOfMemory = "out_of_memory",
+        /// Its locks of files took too much of the kernel's memory.
+        FileLocks = "file_locks",
+        /// What waits in its sockets took too much of the kernel's memory.
+        SocketBuffers = "socket_buffers",
+        /// It had too many of the host's open files, or these took too much of the kernel's memory.
+        OpenFiles = "open_files",
+        /// The kernel's own memory grew too much while it kept the kernel busy; nobody saw what for.
+        KernelMemory = "kernel_memory",
+        /// The process on the host that looks after it was killed, and it with that.
+        SupervisorKilled = "supervisor_killed",
+        /// Its control groups were removed from the host underneath it.
+        ControlGroupsRemoved = "control_groups_removed",
+        /// Its agent lives but did not answer for too long.
+        AgentSilent = "agent_silent",
+        /// It could neither be frozen nor thawed any more.
+        Stuck = "stuck",
+        /// The host was restarted.
+        HostRestarted = "host_restarted",
+        /// Nothing of it was left on the host.
+        Vanished = "vanished",
+        /// Its disk is gone from the host.
+        DiskMissing = "disk_missing",
+        /// The data directory was copied, moved to another host or restored, and adopted there.
+        DirectoryAdopted = "directory_adopted",
+    }
 }
 
 impl Cause {
-    /// Every cause, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
-        Self::AgentExited,
-        Self::AgentSignalled,
-        Self::OutOfMemory,
-        Self::FileLocks,
-        Self::SocketBuffers,
-        Self::OpenFiles,
-        Self::KernelMemory,
-        Self::SupervisorKilled,
-        Self::ControlGroupsRemoved,
-        Self::AgentSilent,
-        Self::Stuck,
-        Self::HostRestarted,
-        Self::Vanished,
-        Self::DiskMissing,
-        Self::DirectoryAdopted,
-    ];
-
-    /// The wire's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AgentExited => "agent_exited",
-            Self::AgentSignalled => "agent_signalled",
-            Self::OutOfMemory => "out_of_memory",
-            Self::FileLocks => "file_locks",
-            Self::SocketBuffers => "socket_buffers",
-            Self::OpenFiles => "open_files",
-            Self::KernelMemory => "kernel_memory",
-            Self::SupervisorKilled => "supervisor_killed",
-            Self::ControlGroupsRemoved => "control_groups_removed",
-            Self::AgentSilent => "agent_silent",
-            Self::Stuck => "stuck",
-            Self::HostRestarted => "host_restarted",
-            Self::Vanished => "vanished",
-            Self::DiskMissing => "disk_missing",
-            Self::DirectoryAdopted => "directory_adopted",
-        }
-    }
-
     /// The reason that clients see for it.
     pub const fn reason(self) -> KillReason {
         match self {

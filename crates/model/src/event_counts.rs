@@ -41,3 +41,32 @@ impl EventCounter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{Cause, Death, EventDraft, Fact, SandboxRef, Timestamp};
+
+    #[test]
+    fn a_death_of_any_cause_is_counted_by_its_reason() {
+        let about = SandboxRef {
+            id: "i0123456789abcdefghij".parse().unwrap(),
+            execution_id: uuid::Uuid::nil().into(),
+            template_id: "0123456789abcdefghij".parse().unwrap(),
+            build_id: uuid::Uuid::nil().into(),
+            metadata: BTreeMap::new(),
+        };
+        let team = uuid::Uuid::nil().into();
+        let counter = EventCounter::default();
+        for (n, cause) in (1..).zip(Cause::ALL) {
+            let (id, at) = (uuid::Uuid::nil().into(), Timestamp::UNIX_EPOCH);
+            let draft = EventDraft::example(EventType::Killed, (id, team), about.clone(), at);
+            let death = Fact::Killed(Death::of(cause.reason()));
+            counter.count(&Event { sequence: n, draft: EventDraft { fact: death, ..draft } });
+            let deaths: u64 = counter.counts().deaths.iter().map(|(_, count)| count).sum();
+            assert_eq!(deaths, n, "{cause:?}");
+        }
+    }
+}
