@@ -3,7 +3,7 @@
 
 use sandscope_client::{Client, ClientError, Event, EventFilter, EventQuery, LogEntry, LogQuery, Metric};
 use sandscope_console::output::{self, Paint, printable};
-use sandscope_model::{Clock as _, Timestamp, when};
+use sandscope_model::{Cause, Clock as _, KillReason, Timestamp, when};
 use sandscope_system::SystemClock;
 use serde_json::{Value, json};
 
@@ -157,23 +157,49 @@ fn end(killed: &Event) -> Vec<String> {
     text
 }
 
-/// What a reason means, in a sentence.
+/// What a reason means, in a sentence. One that is of a later server means nothing here.
 fn meaning(reason: &str, detail: Option<&str>) -> Option<&'static str> {
-    Some(match (reason, detail) {
-        ("request", _) => "a client requested it",
-        ("timeout", _) => "its timeout passed",
-        (_, Some("agent_exited")) => "its first process, the agent, exited",
-        (_, Some("agent_signalled")) => "a signal that the server did not send ended the agent",
-        (_, Some("supervisor_killed")) => "its parent process on the host was killed",
-        (_, Some("control_groups_removed")) => "its control groups were removed from the host",
-        (_, Some("out_of_memory")) => "the kernel killed the agent for lack of memory",
-        (_, Some("agent_silent")) => "the agent lived but did not answer",
-        (_, Some("stuck")) => "it could be neither frozen nor thawed",
-        (_, Some("host_restarted")) => "the host restarted",
-        (_, Some("disk_missing")) => "its disk was missing on the host when the server started",
-        (_, Some("vanished")) => "nothing of it was left on the host",
-        _ => return None,
+    let cause = Cause::ALL.into_iter().find(|cause| Some(cause.as_str()) == detail);
+    let reason = KillReason::ALL.into_iter().find(|one| one.as_str() == reason)?;
+    Some(match (cause, reason) {
+        (Some(cause), _) => meaning_of(cause),
+        (None, KillReason::Request) => "a client requested it",
+        (None, KillReason::Timeout) => "its timeout passed",
+        (None, KillReason::Admin) => "the operator requested it",
+        (None, KillReason::ResumeFailed) => "it could not be resumed",
+        // The causes of these say more.
+        (
+            None,
+            KillReason::Orphaned
+            | KillReason::Crashed
+            | KillReason::Oom
+            | KillReason::KernelMemory
+            | KillReason::AgentLost
+            | KillReason::HostRestart
+            | KillReason::BaseTemplateMissing
+            | KillReason::Elsewhere,
+        ) => return None,
     })
+}
+
+const fn meaning_of(cause: Cause) -> &'static str {
+    match cause {
+        Cause::AgentExited => "its first process, the agent, exited",
+        Cause::AgentSignalled => "a signal that the server did not send ended the agent",
+        Cause::OutOfMemory => "the kernel killed the agent for lack of memory",
+        Cause::FileLocks => "its file locks took too much of the kernel's memory",
+        Cause::SocketBuffers => "what waited in its sockets took too much of the kernel's memory",
+        Cause::OpenFiles => "it had too many open files for the host",
+        Cause::KernelMemory => "it made the kernel's own memory grow too much",
+        Cause::SupervisorKilled => "its parent process on the host was killed",
+        Cause::ControlGroupsRemoved => "its control groups were removed from the host",
+        Cause::AgentSilent => "the agent lived but did not answer",
+        Cause::Stuck => "it could be neither frozen nor thawed",
+        Cause::HostRestarted => "the host restarted",
+        Cause::Vanished => "nothing of it was left on the host",
+        Cause::DiskMissing => "its disk was missing on the host when the server started",
+        Cause::DirectoryAdopted => "the server runs over a copy; the sandbox stayed with the original",
+    }
 }
 
 /// Whether `error` says that a sandbox is not listed (any more).
@@ -240,5 +266,15 @@ mod tests {
         ");
         let json = ended.json();
         assert_eq!((&json["reason"], &json["actor"]["name"]), (&json!("request"), &json!("ci\u{1b}[2J")));
+    }
+
+    #[test]
+    fn every_cause_has_a_sentence_and_an_unknown_reason_none() {
+        for cause in Cause::ALL {
+            assert!(meaning(cause.reason().as_str(), Some(cause.as_str())).is_some(), "{cause:?}");
+        }
+        assert_eq!(meaning("crashed", None), None);
+        assert_eq!(meaning("of_a_later_version", Some("agent_exited")), None);
+        assert_eq!(meaning("timeout", Some("of_a_later_version")), Some("its timeout passed"));
     }
 }
