@@ -62,12 +62,15 @@ async fn watch(sandboxes: Weak<Sandboxes>, told: watch::Sender<KernelMemory>, mu
         // Three small files of the kernel's: not worth a thread, four times a second.
         let Some(host) = Host::read().filter(|host| watch.suspects(host)) else { continue };
         let begun = Instant::now();
-        // Away from the threads that serve requests: a look at all sandboxes may take a while.
-        let looked = tokio::task::spawn_blocking(move || {
+        let is_alone = sandboxes.all().is_empty();
+        let look = move || {
             let judgement = look(&sandboxes, &mut watch, host);
             (watch, judgement)
-        });
-        let judgement = match looked.await {
+        };
+        // Away from the threads that serve requests: a look at sandboxes may take a while. Without any it takes none, and
+        // a host that is merely busy keeps no thread of the server for it.
+        let looked = if is_alone { Ok(look()) } else { tokio::task::spawn_blocking(look).await };
+        let judgement = match looked {
             Ok((kept, judgement)) => {
                 watch = kept;
                 judgement
