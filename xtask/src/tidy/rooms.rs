@@ -14,6 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("cgroup", &["model"]),
     ("kernel-pools", &["model"]),
+    ("proc-view", &["model"]),
     ("agent-protocol", &[]),
     ("telemetry", &[]),
     ("outbound", &[]),
@@ -30,7 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("agent-link", &["model", "agent-protocol", "engine"]),
     (
         "engine-namespaces",
-        &["model", "cgroup", "kernel-pools", "agent-protocol", "tasks", "engine", "agent-link"],
+        &["model", "cgroup", "kernel-pools", "proc-view", "agent-protocol", "tasks", "engine", "agent-link"],
     ),
     ("lifecycle", &["model", "tasks", "lives", "store", "engine"]),
     ("sampler", &["model", "tasks", "store", "engine"]),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sandscope_cgroup::CgroupSet;
 use sandscope_engine::{EngineError, LaunchSpec};
 use sandscope_model::Secret;
+use sandscope_proc_view::Size;
 
 use super::baseline::Baseline;
 use super::prepare::Prepared;
@@ -18,7 +19,6 @@ use super::removal::removed;
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::view::Size;
 
 /// Makes the sandbox and lists it. What a failure leaves is removed.
 pub(super) async fn create(shared: &Shared, spec: &LaunchSpec) -> Result<(), EngineError> {

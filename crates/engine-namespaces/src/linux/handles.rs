@@ -5,16 +5,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::PidfdFlags;
+use sandscope_proc_view::{Size, View};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::protocol::{Made, ProcessName};
 use super::traffic::TrafficFiles;
-use super::view::{Size, View};
 use super::{disk, record, sys};
 
 /// How long a shim may take to record an exit it has seen.
@@ -65,7 +65,7 @@ impl Handles {
 
     /// Says inside what the sandbox has.
     pub(super) fn fill_view(&self, size: Size, made: &Made) -> io::Result<()> {
-        self.view.as_ref().map_or(Ok(()), |view| view.fill(size, made.init.started))
+        self.view.as_ref().map_or(Ok(()), |view| view.fill(size, made.init.started, SystemTime::now()))
     }
 
     /// Whether the first process has ended.

@@ -78,7 +78,6 @@ mod sys;
 mod trace;
 mod traffic;
 mod turns;
-mod view;
 mod warm;
 
 pub use base::private_programs;

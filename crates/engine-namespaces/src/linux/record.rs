@@ -7,12 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 use sandscope_model::{ExitStatus, Secret};
+use sandscope_proc_view::Size;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::Baseline;
 use super::protocol::{Made, ProcessName};
-use super::view::Size;
 
 /// Written by the server before it calls a sandbox made.
 pub(crate) const SANDBOX_FILE: &str = "sandbox.json";

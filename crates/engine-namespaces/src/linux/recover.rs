@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sandscope_engine::{EngineError, Found, FoundState};
 use sandscope_model::{Cause, Exit, SandboxId};
@@ -139,7 +140,7 @@ fn look_at(
     if let Search::Found(live) = &search
         && let (Some(view), Some(size)) = (&live.view, record.size)
     {
-        view.go_on(size, record.made.init.started);
+        view.go_on(size, record.made.init.started, SystemTime::now());
     }
     let (live, unusable) = match search {
         Search::Found(live) if has_groups => (Some(*live), None),

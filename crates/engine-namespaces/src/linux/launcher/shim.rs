@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use sandscope_proc_view::VIEW_DESCRIPTOR;
 
 use super::identity::IdRange;
 use super::init::{self, Inheritance, Mounts};
@@ -18,7 +19,6 @@ use crate::linux::disk;
 use crate::linux::protocol::{COPY_DISK, Done, Failure, InStep as _, Made, MakeRequest};
 use crate::linux::record::{self, EXIT_FILE, ExitRecord};
 use crate::linux::sys::{self, AtExec, Cloned};
-use crate::linux::view::{self, VIEW_DESCRIPTOR};
 
 /// How long PID 1 may take to become the agent.
 const START_LIMIT_S: i64 = 10;
@@ -109,7 +109,7 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
     let network = rootfs::open_namespace(&proc_dir, "net")?;
     let mut tree = rootfs::assemble(disk, &request.base, userns.as_fd(), ids.base)?;
     tree.others.push(("dev".to_owned(), devices::make(ids.base)?));
-    let view = view::make(ids.base)?;
+    let view = sandscope_proc_view::make(ids.base).step("make files for /proc")?;
     let (names, mounts): (Vec<_>, Vec<_>) = tree.others.into_iter().unzip();
     let fds: Vec<_> = [&tree.root, &view].into_iter().chain(&mounts).map(AsFd::as_fd).collect();
     channel::send(&ours, &Mounts { names }, &fds).step("hand over the file systems")?;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
+use sandscope_proc_view::{BOOT_ID, CPUS};
 
 use super::{LOCKED_DOWN, attach};
 use crate::linux::base::kernel::{NOTHING, NOTHING_DIR, SHOWN_SETTINGS};
@@ -17,7 +18,6 @@ use crate::linux::protocol::{Failure, InStep as _};
 use crate::linux::sys::{
     self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MountAttributes,
 };
-use crate::linux::view::{BOOT_ID, CPUS};
 
 /// What of `/proc` beside the processes is the kernel's own: it speaks of the reader's namespaces, or is the same on
 /// every host with this kernel.
