@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::controller::Controller;
@@ -7,8 +8,9 @@ use crate::error::CgroupError;
 use crate::group::{Group, make_dir};
 use crate::hierarchy::{Hierarchy, Version};
 use crate::layout::{self, Parent};
-use crate::limits;
+use crate::rates::DeviceRates;
 use crate::set::CgroupSet;
+use crate::{limits, rates};
 
 /// The longest name of a set.
 const NAME_BYTES: usize = 128;
@@ -26,11 +28,13 @@ pub struct CgroupOptions {
     /// Whose they are: letters and digits that begin the names of all its sets. Servers of one host share the parent,
     /// and each touches its own. `None` for whoever only looks at the host.
     pub owner: Option<String>,
+    /// Whether [`CgroupSet::set_device_rates`] must be able to limit. Without it no controller is handed down for that.
+    pub limits_device_rates: bool,
 }
 
 impl Default for CgroupOptions {
     fn default() -> Self {
-        Self { parent: PathBuf::from("sandscope"), owner: None }
+        Self { parent: PathBuf::from("sandscope"), owner: None, limits_device_rates: false }
     }
 }
 
@@ -39,6 +43,8 @@ impl Default for CgroupOptions {
 pub struct Cgroups {
     parents: Vec<Parent>,
     owner: Option<String>,
+    /// See [`rates::places`].
+    rate_places: Arc<[PathBuf]>,
 }
 
 impl Cgroups {
@@ -58,8 +64,13 @@ impl Cgroups {
         if let Some(owner) = options.owner.as_deref().filter(|owner| !is_sound_owner(owner)) {
             return Err(CgroupError::InvalidName(owner.to_owned()));
         }
-        let parents = layout::plan(hierarchies, &options.parent)?;
-        Ok(Self { parents, owner: options.owner.clone() })
+        let parents = layout::plan(hierarchies, &options.parent, options.limits_device_rates)?;
+        let rate_places: Arc<[PathBuf]> = rates::places(hierarchies, &parents).into();
+        let in_groups = parents.iter().any(|parent| parent.controllers.contains(&Controller::Io));
+        if options.limits_device_rates && !in_groups && rate_places.is_empty() {
+            return Err(CgroupError::ControllerMissing(Controller::Io));
+        }
+        Ok(Self { parents, owner: options.owner.clone(), rate_places })
     }
 
     /// Looks, and makes the parent groups. In version 2 this hands controllers down to them, for which this process
@@ -88,6 +99,24 @@ impl Cgroups {
     /// Whether sandboxes' access to devices can be limited here (version 1 only, so far).
     pub fn limits_devices(&self) -> bool {
         self.parents.iter().any(|parent| parent.controllers.contains(&Controller::Devices))
+    }
+
+    /// The block devices, as `major:minor`, that rates are set for in places that outlive sandboxes (version 1).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's lists cannot be read.
+    pub fn devices_with_rates(&self) -> Result<Vec<String>, CgroupError> {
+        rates::limited_in(&self.rate_places)
+    }
+
+    /// Takes away what [`devices_with_rates`](Self::devices_with_rates) named.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn clear_device_rates(&self, device: &str) -> Result<(), CgroupError> {
+        rates::set(&[], &self.rate_places, device, DeviceRates::default())
     }
 
     /// Whether a version 2 hierarchy is mounted: then [`CgroupSet::unified_dir`] has one.
@@ -123,7 +152,7 @@ impl Cgroups {
         }
         let set = self.open_groups(made)?;
         limits::restrict_devices(&set)?;
-        CgroupSet::new(name, set)
+        CgroupSet::new(name, set, &self.rate_places)
     }
 
     /// Opens a set made earlier, also by another process with the same own group. `None` if there is no trace of
@@ -160,7 +189,7 @@ impl Cgroups {
             return Ok(None);
         }
         let groups = self.open_groups(&dirs)?;
-        CgroupSet::new(name, groups).map(Some)
+        CgroupSet::new(name, groups, &self.rate_places).map(Some)
     }
 
     fn dirs_of_parents(&self, name: &str, dirs: &[PathBuf]) -> Result<Vec<PathBuf>, CgroupError> {
@@ -182,7 +211,7 @@ impl Cgroups {
             std::fs::create_dir_all(dir).map_err(|source| CgroupError::file("create", dir, source))?;
         }
         let groups = self.open_groups(dirs)?;
-        CgroupSet::new(name, groups).map(Some)
+        CgroupSet::new(name, groups, &self.rate_places).map(Some)
     }
 
     fn open_groups(&self, dirs: &[PathBuf]) -> Result<Vec<Group>, CgroupError> {

@@ -17,11 +17,13 @@ pub enum Controller {
     Devices,
     /// Freezing, version 1.
     Freezer,
+    /// Use of block devices; called `blkio` in version 1.
+    Io,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices, Self::Freezer];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices, Self::Freezer, Self::Io];
 
     /// The kernel's name for it.
     pub const fn name(self) -> &'static str {
@@ -32,10 +34,14 @@ impl Controller {
             Self::Pids => "pids",
             Self::Devices => "devices",
             Self::Freezer => "freezer",
+            Self::Io => "io",
         }
     }
 
     pub(crate) fn of_name(name: &str) -> Option<Self> {
+        if name == "blkio" {
+            return Some(Self::Io);
+        }
         Self::ALL.into_iter().find(|controller| controller.name() == name)
     }
 }

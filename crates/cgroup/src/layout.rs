@@ -27,7 +27,11 @@ pub(crate) struct Parent {
 ///
 /// Freezing, killing and CPU time come from version 2 wherever it is mounted, even without controllers: its freezer
 /// lets frozen processes be killed and reports when it is done.
-pub(crate) fn plan(hierarchies: &[Hierarchy], parent: &Path) -> Result<Vec<Parent>, CgroupError> {
+pub(crate) fn plan(
+    hierarchies: &[Hierarchy],
+    parent: &Path,
+    limits_device_rates: bool,
+) -> Result<Vec<Parent>, CgroupError> {
     let unified = hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2);
     let mut wanted = vec![Controller::Cpu, Controller::Memory, Controller::Pids];
     if unified.is_none() {
@@ -42,9 +46,16 @@ pub(crate) fn plan(hierarchies: &[Hierarchy], parent: &Path) -> Result<Vec<Paren
         }
     }
     wanted.push(Controller::Devices);
+    if limits_device_rates {
+        wanted.push(Controller::Io);
+    }
+    // Rates of version 1 do not stand in sandboxes' own groups: see `rates`.
+    let is_wanted = |version, controller: &Controller| {
+        wanted.contains(controller) && (version == Version::V2 || *controller != Controller::Io)
+    };
     let parents = hierarchies.iter().filter_map(|hierarchy| {
         let controllers: Vec<_> =
-            hierarchy.controllers.iter().copied().filter(|controller| wanted.contains(controller)).collect();
+            hierarchy.controllers.iter().copied().filter(|c| is_wanted(hierarchy.version, c)).collect();
         let used = hierarchy.version == Version::V2 || !controllers.is_empty();
         used.then(|| Parent {
             version: hierarchy.version,

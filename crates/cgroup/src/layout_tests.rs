@@ -13,12 +13,12 @@ fn v1_host() -> Vec<Hierarchy> {
 
 fn dir_on_v2(own: &str, parent: &str) -> PathBuf {
     let host = [hierarchy(Version::V2, &CORE, "/cg", own)];
-    plan(&host, Path::new(parent)).expect("complete").remove(0).dir
+    plan(&host, Path::new(parent), false).expect("complete").remove(0).dir
 }
 
 #[test]
 fn version_one_needs_its_own_freezer_and_accounting() {
-    let parents = plan(&v1_host(), Path::new("boxes")).expect("complete");
+    let parents = plan(&v1_host(), Path::new("boxes"), false).expect("complete");
     assert_eq!(parents.len(), 6);
     assert!(parents.iter().all(|parent| parent.dir.ends_with("own/boxes")));
 }
@@ -27,7 +27,7 @@ fn version_one_needs_its_own_freezer_and_accounting() {
 fn hybrid_takes_freezing_and_cpu_time_from_version_two() {
     let mut host = v1_host();
     host.push(hierarchy(Version::V2, &[], "/cg/unified", "deep/own"));
-    let parents = plan(&host, Path::new("boxes")).expect("complete");
+    let parents = plan(&host, Path::new("boxes"), false).expect("complete");
     let names: Vec<_> = parents.iter().flat_map(|parent| parent.controllers.clone()).collect();
     assert_eq!(names, [Controller::Cpu, Controller::Memory, Controller::Pids, Controller::Devices]);
     assert_eq!(parents.last().map(|parent| parent.dir.clone()), Some("/cg/unified/deep/own/boxes".into()));
@@ -38,7 +38,7 @@ fn what_is_missing_is_named() {
     let without = |missing: Controller| {
         let host: Vec<_> =
             v1_host().into_iter().filter(|hierarchy| !hierarchy.controllers.contains(&missing)).collect();
-        plan(&host, Path::new("boxes"))
+        plan(&host, Path::new("boxes"), false)
     };
     assert!(matches!(without(Controller::Memory), Err(CgroupError::ControllerMissing(Controller::Memory))));
     assert!(matches!(without(Controller::Freezer), Err(CgroupError::FreezerMissing)));
@@ -74,7 +74,7 @@ fn controllers_are_handed_down_every_step_and_only_once() {
     std::fs::write(file(&root.path().join("a")), "memory\n").expect("written");
     std::fs::write(file(&dir), "").expect("written");
     let host = [hierarchy(Version::V2, &CORE, root.path().to_str().expect("plain"), "")];
-    let parents = plan(&host, Path::new("a/b")).expect("complete");
+    let parents = plan(&host, Path::new("a/b"), false).expect("complete");
     parents[0].prepare().expect("prepared");
     let text = |dir: &Path| std::fs::read_to_string(file(dir)).expect("read");
     assert_eq!(text(root.path()), "cpuset cpu memory pids\n");

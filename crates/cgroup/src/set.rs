@@ -1,6 +1,6 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -12,6 +12,7 @@ use crate::group::Group;
 use crate::hierarchy::Version;
 use crate::limits::Limits;
 use crate::oom::OomWatch;
+use crate::rates::{self, DeviceRates};
 use crate::spare::has_spare_descriptors;
 use crate::waits::{WaitFiles, Waits};
 use crate::{directories, limits, power};
@@ -27,6 +28,7 @@ pub struct CgroupSet {
     counters: CounterFiles,
     /// Opened with their first reading, where they are kept open.
     waits: OnceLock<WaitFiles>,
+    rate_places: Arc<[PathBuf]>,
 }
 
 /// A file that moves the thread or process that writes `0` to it into the set, in one hierarchy. Closed on exec.
@@ -53,9 +55,19 @@ impl JoinFile {
 }
 
 impl CgroupSet {
-    pub(crate) fn new(name: &str, groups: Vec<Group>) -> Result<Self, CgroupError> {
+    pub(crate) fn new(
+        name: &str,
+        groups: Vec<Group>,
+        rate_places: &Arc<[PathBuf]>,
+    ) -> Result<Self, CgroupError> {
         let counters = CounterFiles::open(&groups)?;
-        Ok(Self { name: name.to_owned(), groups, counters, waits: OnceLock::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            groups,
+            counters,
+            waits: OnceLock::new(),
+            rate_places: Arc::clone(rate_places),
+        })
     }
 
     /// The files of what is read seldom, if they are kept open.
@@ -99,6 +111,16 @@ impl CgroupSet {
     /// The kernel refuses a limit. Those before it are set.
     pub fn set_limits(&self, limits: &Limits) -> Result<(), CgroupError> {
         limits::apply(&self.groups, limits)
+    }
+
+    /// Limits how fast a block device, `major:minor`, that nobody but this set uses may be read and written; or lets it
+    /// go as fast as it can.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the set was removed.
+    pub fn set_device_rates(&self, device: &str, rates: DeviceRates) -> Result<(), CgroupError> {
+        rates::set(&self.groups, &self.rate_places, device, rates)
     }
 
     /// Opens the files through which a single-threaded process moves itself into the set.

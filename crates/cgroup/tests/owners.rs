@@ -11,8 +11,11 @@ const SOON: Duration = Duration::from_secs(60);
 #[test]
 fn an_owner_lists_its_own_sets_and_no_others() {
     let parent = PathBuf::from(format!("sandscope-owners-{}", std::process::id()));
-    let options =
-        |owner: Option<&str>| CgroupOptions { parent: parent.clone(), owner: owner.map(ToOwned::to_owned) };
+    let options = |owner: Option<&str>| CgroupOptions {
+        parent: parent.clone(),
+        owner: owner.map(ToOwned::to_owned),
+        ..CgroupOptions::default()
+    };
     let everybody = match Cgroups::open(&options(None)) {
         Ok(cgroups) => cgroups,
         Err(error) if !rustix::process::geteuid().is_root() => {

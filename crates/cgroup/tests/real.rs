@@ -33,7 +33,7 @@ impl Host {
     /// `None`, loudly, where the kernel or the user's rights do not allow it.
     fn of(test: &str, kind: Kind) -> Option<Self> {
         let parent = PathBuf::from(format!("sandscope-{test}-{}", std::process::id()));
-        let options = CgroupOptions { parent, owner: None };
+        let options = CgroupOptions { parent, ..CgroupOptions::default() };
         let mut hierarchies = Hierarchy::read_host().expect("read");
         if kind == Kind::VersionOneOnly {
             let n = hierarchies.len();

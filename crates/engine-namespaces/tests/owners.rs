@@ -33,7 +33,8 @@ fn age(state: &Path, id: &SandboxId, ahead: Option<&str>) -> Vec<PathBuf> {
     let name = ahead.unwrap_or(id.as_str());
     let set = set_of(state, id);
     let pids = set.processes(64).unwrap();
-    let cgroups = Cgroups::open(&CgroupOptions { parent: CGROUP_PARENT.into(), owner: None }).unwrap();
+    let cgroups =
+        Cgroups::open(&CgroupOptions { parent: CGROUP_PARENT.into(), ..CgroupOptions::default() }).unwrap();
     let old = cgroups.create(name).unwrap();
     let dirs: Vec<PathBuf> = old.dirs().map(Path::to_owned).collect();
     for dir in &dirs {

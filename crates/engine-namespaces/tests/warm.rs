@@ -32,7 +32,7 @@ async fn full(state: &Path) {
 }
 
 fn groups() -> Vec<String> {
-    let options = CgroupOptions { parent: CGROUP_PARENT.into(), owner: None };
+    let options = CgroupOptions { parent: CGROUP_PARENT.into(), ..CgroupOptions::default() };
     Cgroups::probe(&options).unwrap().list().unwrap()
 }
 

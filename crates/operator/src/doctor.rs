@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(arguments.settings.with_environment())?;
     let looked_at = config.clone();
     let mut checks = tokio::task::spawn_blocking(move || {
-        let mut checks = host::checks();
+        let mut checks = host::checks(&looked_at);
         checks.extend(data::checks(&looked_at));
         checks
     })

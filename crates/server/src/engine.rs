@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sandscope_cgroup::CgroupOptions;
+use sandscope_cgroup::{CgroupOptions, DeviceRates};
 use sandscope_engine::{Dial, EngineError, Readings};
 use sandscope_engine_namespaces::linux::{
     self, KernelMemory, LinuxOptions, NamespacesEngine, Seen, WarmOptions,
@@ -25,7 +25,9 @@ impl Planned {
     /// Refuses a host on which sandboxes cannot be made, saying everything that is missing and how to mend it.
     pub(crate) fn on_this_host(sandbox: &config::Sandbox) -> anyhow::Result<Self> {
         let planned = Self { sandbox: sandbox.clone() };
-        let Err(problems) = linux::check_host(&CgroupOptions::default()) else { return Ok(planned) };
+        let options =
+            CgroupOptions { limits_device_rates: sandbox.limits_disks(), ..CgroupOptions::default() };
+        let Err(problems) = linux::check_host(&options) else { return Ok(planned) };
         let mut message = "sandboxes cannot be made on this host:".to_owned();
         for problem in problems {
             let _ = write!(message, "\n  - {}\n    fix: {}", problem.what, problem.fix);
@@ -122,6 +124,12 @@ impl Engine {
     }
 }
 
+/// Zero limits nothing.
+fn disk_rates(sandbox: &config::Sandbox) -> DeviceRates {
+    let rate = |mb_per_s: u32| (mb_per_s > 0).then(|| u64::from(mb_per_s) << 20);
+    DeviceRates { read: rate(sandbox.disk_read_mb_per_s), written: rate(sandbox.disk_write_mb_per_s) }
+}
+
 /// The engine of namespaces, whose launcher is this same binary.
 async fn namespaces(
     data_dir: &Path,
@@ -134,6 +142,7 @@ async fn namespaces(
     options.is_adopted = home.is_adopting;
     options.kernel_memory_bytes = u64::from(sandbox.kernel_memory_mb) << 20;
     options.disk_reserve_bytes = u64::from(sandbox.disk_reserve_mb) << 20;
+    options.disk_rates = disk_rates(sandbox);
     options.warm = (sandbox.n_warm > 0).then_some(WarmOptions {
         n: sandbox.n_warm,
         memory_mb: sandbox.memory_mb,

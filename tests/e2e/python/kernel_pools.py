@@ -8,10 +8,10 @@ Run by `cargo xtask pools`.
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -42,32 +42,56 @@ def kernel():
     }
 
 
-class Neighbour(threading.Thread):
-    """Runs `true` until it is stopped."""
+def run_true(sandbox_id, stopped, results):
+    """The process of a neighbour: runs `true` until it is stopped, and tells how long each took."""
+    sandbox, times = Sandbox.connect(sandbox_id), []
+    while not stopped.wait(0.02):
+        began = time.monotonic()
+        sandbox.commands.run("true")
+        times.append(time.monotonic() - began)
+    results.send(times)
+    results.close()
+    os._exit(0)
+
+
+class Neighbour:
+    """Runs `true` in a process of its own: what this one does meanwhile is not measured."""
 
     def __init__(self, sandbox):
-        super().__init__(daemon=True)
-        self.sandbox, self.times, self.stopped = sandbox, [], threading.Event()
+        processes = multiprocessing.get_context("spawn")
+        self.results, theirs = processes.Pipe(duplex=False)
+        self.stopped = processes.Event()
+        arguments = (sandbox.sandbox_id, self.stopped, theirs)
+        self.process = processes.Process(target=run_true, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
 
-    def run(self):
-        while not self.stopped.wait(0.02):
-            began = time.monotonic()
-            self.sandbox.commands.run("true")
-            self.times.append(time.monotonic() - began)
-
-    def p99(self):
+    def times(self):
+        """In milliseconds, the shortest first."""
         self.stopped.set()
-        self.join()
-        self.times.sort()
-        return self.times[min(len(self.times) - 1, int(len(self.times) * 0.99))] * 1000
+        times = self.results.recv()
+        self.process.join()
+        return sorted(seconds * 1000 for seconds in times)
+
+
+def p99(times):
+    return times[min(len(times) - 1, int(len(times) * 0.99))]
 
 
 def neighbour_for(sandbox, seconds):
     neighbour = Neighbour(sandbox)
-    neighbour.start()
     # sleep: how long it is measured
     time.sleep(seconds)
-    return neighbour.p99()
+    return neighbour.times()
+
+
+def beside_one_that_computes(own, seconds):
+    """What a neighbour costs that takes its processors and nothing else."""
+    with Sandbox.create(timeout=300) as busy:
+        busy.commands.run("for i in 1 2 3 4; do nohup sh -c 'while :; do :; done' > /dev/null 2>&1 & done")
+        times = neighbour_for(own, seconds)
+        busy.kill()
+    return times
 
 
 def end_of(sandbox_id):
@@ -116,9 +140,10 @@ def main():
     with Sandbox.create(timeout=3600) as own:
         neighbour_for(own, 2)
         before = kernel()
-        quiet = neighbour_for(own, max(5, options.minutes * 6))
+        measured = max(5, options.minutes * 6)
+        quiet = p99(neighbour_for(own, measured))
+        busy = p99(beside_one_that_computes(own, measured))
         neighbour = Neighbour(own)
-        neighbour.start()
         problems, until = [], time.monotonic() + options.minutes * 60
         seconds = min(SECONDS_EACH, options.minutes * 60 / len(pools))
         while time.monotonic() < until:
@@ -132,14 +157,16 @@ def main():
                     problems.append(f"{pool}: the kernel used {most - before['own']:.0f} MiB more")
                 if time.monotonic() > until:
                     break
-        under_attack = neighbour.p99()
+        times = neighbour.times()
+        under_attack = p99(times)
         patience = time.monotonic() + 60
         while kernel()["SUnreclaim"] > before["SUnreclaim"] + SLACK and time.monotonic() < patience:
             # sleep: the pause between two looks
             time.sleep(1)
         after = kernel()
     load = os.getloadavg()
-    print(f"neighbour's `true`, p99: {quiet:.1f} ms quiet, {under_attack:.1f} ms under attack ({len(neighbour.times)} runs); load {load[0]:.1f}")
+    print(f"neighbour's `true`, p99: {quiet:.1f} ms quiet, {busy:.1f} ms beside one that only computes, "
+          f"{under_attack:.1f} ms under attack ({len(times)} runs); load {load[0]:.1f}")
     for name in before:
         print(f"  {name:12} {before[name]:10.0f} before, {after[name]:10.0f} after")
     if under_attack > 2 * quiet:

@@ -22,6 +22,12 @@ section! {
         /// Room kept free on the data directory's disk, in MiB, at most a tenth of it; nearing it, sandboxes may write no more
         disk_reserve_mb: u32 = whole(1024, 0..=1_048_576).counted_in("MiB"),
             key "disk_reserve_mb", flag "disk-reserve-mb" "MIB", env "SANDSCOPE_DISK_RESERVE_MB";
+        /// What a sandbox may read from its disk, in MiB a second; 0 for as much as the disk gives
+        disk_read_mb_per_s: u32 = whole(0, 0..=1_048_576).counted_in("MiB/s"),
+            key "disk_read_mb_per_s", flag "disk-read-mb-per-s" "MIB", env "SANDSCOPE_DISK_READ_MB_PER_S";
+        /// What a sandbox may write to its disk, in MiB a second; 0 for as much as the disk takes
+        disk_write_mb_per_s: u32 = whole(0, 0..=1_048_576).counted_in("MiB/s"),
+            key "disk_write_mb_per_s", flag "disk-write-mb-per-s" "MIB", env "SANDSCOPE_DISK_WRITE_MB_PER_S";
         /// Sandboxes made in advance, which makes creates faster; 0 for none
         n_warm: usize = whole(4, 0..=256).map(|n| n as usize, |n| u32::try_from(*n).unwrap_or(u32::MAX)),
             key "warm", flag "warm-sandboxes" "N", env "SANDSCOPE_WARM_SANDBOXES";
@@ -31,5 +37,12 @@ section! {
         /// Seconds between two comparisons of the store with the host
         reconcile: Duration = seconds(300, 1..=86_400),
             key "reconcile_s", flag "reconcile-s" "SECONDS", env "SANDSCOPE_RECONCILE_S";
+    }
+}
+
+impl Sandbox {
+    /// Whether anything limits how fast sandboxes use their disks.
+    pub const fn limits_disks(&self) -> bool {
+        self.disk_read_mb_per_s > 0 || self.disk_write_mb_per_s > 0
     }
 }

@@ -12,6 +12,7 @@ use sandscope_model::Secret;
 use sandscope_proc_view::Size;
 
 use super::baseline::Baseline;
+use super::disk_rates;
 use super::prepare::Prepared;
 use super::protocol::Made;
 use super::record::{self, GROUP_FILE, SANDBOX_FILE, SandboxRecord};
@@ -102,11 +103,13 @@ async fn begin(
     let record = record_of(&made, &cgroup, baseline, size, &boot_token)?;
     let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, baseline, Some(live)));
     let live = sandbox.live().ok_or(EngineError::AgentUnresponsive)?;
-    let (filled, preparer) = (Arc::clone(&live), Arc::clone(&shared.preparer));
+    let (filled, limited, preparer) = (Arc::clone(&live), Arc::clone(&sandbox), Arc::clone(&shared.preparer));
     let durable = blocking("record the sandbox", move || {
         // Nothing but the agent runs in it yet.
         let assigned = preparer.processors.assign(record.made.init.pid, size.n_cpus);
         assigned.map_err(step("choose the sandbox's processors"))?;
+        disk_rates::set(&limited.cgroup, filled.loop_device, preparer.options.disk_rates)
+            .map_err(cgroup_step("limit the sandbox's disk"))?;
         filled.fill_view(size, &record.made).map_err(step("write the files for /proc"))?;
         write_record(&dir, &record)
     });

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::Path;
 
-use sandscope_cgroup::{CgroupOptions, Cgroups};
+use sandscope_cgroup::{CgroupError, CgroupOptions, Cgroups, Controller};
 
 /// Something this host lacks to run sandboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +111,13 @@ fn mkfs() -> Option<HostProblem> {
 
 fn control_groups(options: &CgroupOptions) -> Option<HostProblem> {
     Cgroups::probe(options).err().map(|error| {
-        HostProblem::new(
-            format!("control groups cannot be used: {error}"),
-            "mount them, with the cpu, memory and pids controllers; in a container run it privileged",
-        )
+        let fix = match error {
+            CgroupError::ControllerMissing(Controller::Io) => {
+                "limit no disk ([sandbox] disk_read_mb_per_s and disk_write_mb_per_s at 0), or mount control groups \
+                 with it, in version 1 as a whole and not as a container sees them"
+            }
+            _ => "mount them, with the cpu, memory and pids controllers; in a container run it privileged",
+        };
+        HostProblem::new(format!("control groups cannot be used: {error}"), fix)
     })
 }

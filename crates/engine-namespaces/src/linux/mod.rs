@@ -40,6 +40,7 @@ mod create;
 mod details;
 mod dial;
 mod disk;
+mod disk_rates;
 mod door;
 mod end;
 mod engine;

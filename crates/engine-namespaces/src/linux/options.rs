@@ -2,6 +2,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sandscope_cgroup::DeviceRates;
+
 use super::protocol::LAUNCHER_ARGUMENT;
 
 /// How the engine of namespaces works on this host.
@@ -32,6 +34,8 @@ pub struct LinuxOptions {
     pub agent_limit: Duration,
     /// Bytes of the host's disk to keep free, of a small disk less: see `room`.
     pub disk_reserve_bytes: u64,
+    /// How fast each sandbox may use its own disk.
+    pub disk_rates: DeviceRates,
     /// What to keep ready before anybody asks; `None` for nothing.
     pub warm: Option<WarmOptions>,
 }
@@ -62,6 +66,7 @@ impl LinuxOptions {
             hostname: "sandbox".to_owned(),
             agent_limit: Duration::from_secs(10),
             disk_reserve_bytes: 0,
+            disk_rates: DeviceRates::default(),
             warm: None,
         }
     }

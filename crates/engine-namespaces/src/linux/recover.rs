@@ -32,7 +32,7 @@ use super::record::{self, CHECKPOINT_FILE, CONDEMNED_FILE, HELD_FILE, SANDBOX_FI
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::{base, disk, former, pools, room, sys};
+use super::{base, disk, disk_rates, former, pools, room, sys};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
@@ -154,7 +154,10 @@ fn look_at(
         }
         Search::Gone => (None, None),
     };
-    if live.is_some() {
+    if let Some(live) = &live {
+        // Another server may have set others.
+        disk_rates::set(&cgroup, live.loop_device, shared.preparer.options.disk_rates)
+            .map_err(cgroup_step("limit the sandbox's disk"))?;
         // It was to be ended and was not; if it still is to be, that is found again.
         let _none = std::fs::remove_file(dir.join(CONDEMNED_FILE));
     }
@@ -173,6 +176,7 @@ fn look_at(
 async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), EngineError> {
     let shared = Arc::clone(shared);
     let sweep = move || -> io::Result<()> {
+        disk_rates::sweep(&shared.cgroups).map_err(io::Error::other)?;
         for dir in std::fs::read_dir(shared.layout.trash_dir())? {
             std::fs::remove_dir_all(dir?.path())?;
         }

@@ -52,8 +52,11 @@ impl Shared {
         tasks: Tasks,
     ) -> Result<Self, EngineError> {
         let state_dir = options.state_dir.clone();
-        let cgroup_options =
-            CgroupOptions { parent: options.cgroup_parent.clone(), owner: Some(options.owner.clone()) };
+        let cgroup_options = CgroupOptions {
+            parent: options.cgroup_parent.clone(),
+            owner: Some(options.owner.clone()),
+            limits_device_rates: !options.disk_rates.is_none(),
+        };
         let reserve = options.disk_reserve_bytes;
         let (layout, base, cgroups, room) = blocking("prepare the state directory", move || {
             let layout = Layout::open(&state_dir).map_err(step("open the state directory"))?;

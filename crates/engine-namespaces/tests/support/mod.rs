@@ -64,7 +64,7 @@ pub(crate) fn owner(state_dir: &Path) -> String {
 }
 
 pub(crate) fn cgroup_options(state_dir: &Path) -> CgroupOptions {
-    CgroupOptions { parent: CGROUP_PARENT.into(), owner: Some(owner(state_dir)) }
+    CgroupOptions { parent: CGROUP_PARENT.into(), owner: Some(owner(state_dir)), ..CgroupOptions::default() }
 }
 
 /// A sandbox's control groups, if it was not made ahead.

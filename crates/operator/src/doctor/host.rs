@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 use sandscope_cgroup::{CgroupOptions, Controller, Hierarchy, Version};
+use sandscope_config::Config;
 use sandscope_engine_namespaces::linux;
 
 use super::check::Check;
@@ -19,8 +20,10 @@ const FEW_WATCHES: u64 = 8_192;
 /// The start of 2026: a clock that is right shows a time after this program was written.
 const EARLIEST_SECOND: i64 = 1_767_225_600;
 
-pub(super) fn checks() -> Vec<Check> {
-    let mut checks: Vec<Check> = linux::host_checks(&CgroupOptions::default())
+pub(super) fn checks(config: &Config) -> Vec<Check> {
+    let options =
+        CgroupOptions { limits_device_rates: config.sandbox.limits_disks(), ..CgroupOptions::default() };
+    let mut checks: Vec<Check> = linux::host_checks(&options)
         .into_iter()
         .map(|check| {
             let fine = if check.name == "control groups" { layout() } else { "as needed".to_owned() };
