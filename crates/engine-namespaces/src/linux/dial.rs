@@ -16,7 +16,8 @@ use super::protocol::{Failure, Loopback, Operation};
 const NO_IPV6: [i32; 3] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL, libc::ENETUNREACH];
 
 /// Connects to a port inside: on IPv4, and where that refuses, which it does at once, on IPv6. The agent is on IPv4
-/// alone: on IPv6 another program may have taken its port, which must not receive what is for the agent.
+/// alone: on IPv6 another program may have taken its port, which must not receive what is for the agent. A failure of
+/// the second attempt is the answer: unlike the first one's refusal it leaves open whether something listens.
 pub(super) async fn dial(
     launcher: &LauncherClient,
     live: &Handles,
