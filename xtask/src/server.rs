@@ -60,7 +60,9 @@ impl Server {
         }
         std::fs::create_dir_all(&data)?;
         let log = install::home().join(format!("e2e-server-{}.log", std::process::id()));
-        let arguments = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"];
+        // Less kept free than for a server that is to last: many of these run on one disk.
+        let arguments =
+            ["serve", "--dev", "--listen", "127.0.0.1:0", "--disk-reserve-mb", "16", "--data-dir"];
         let mut command = Command::new(binary);
         command.args(arguments).arg(&data).args(settings).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(&log)?);

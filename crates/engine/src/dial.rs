@@ -6,7 +6,8 @@ use crate::Connection;
 /// Connects into sandboxes.
 #[async_trait]
 pub trait Dial: Send + Sync + 'static {
-    /// Connects to `127.0.0.1:port` inside a running sandbox. May be called at any time.
+    /// Connects to `127.0.0.1:port` inside a running sandbox, or to `[::1]:port` where only that listens. The agent's
+    /// port is IPv4 only. May be called at any time.
     ///
     /// # Errors
     /// See [`DialFailure`].

@@ -18,8 +18,8 @@ const TRANSITION_WAIT: Duration = Duration::from_secs(10);
 const SHORTEST_RESUME: Duration = Duration::from_secs(300);
 
 impl Lifecycle {
-    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
-    /// `waking` allows it. Waits up to ten seconds for one that is between two states.
+    /// Connects to `127.0.0.1:port`, or else `[::1]:port`, inside a sandbox, which is resumed if it is paused,
+    /// its owner wished so and `waking` allows it. Waits up to ten seconds for one that is between two states.
     ///
     /// # Errors
     /// See [`DialError`].

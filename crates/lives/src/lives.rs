@@ -124,8 +124,8 @@ pub trait Lives: Send + Sync + 'static {
     /// As [`details`](Self::details).
     async fn processes(&self, team: TeamId, id: &SandboxId) -> Result<Look<Vec<Process>>, RequestError>;
 
-    /// Connects to `127.0.0.1:port` inside a sandbox, which is resumed if it is paused, its owner wished so and
-    /// `waking` allows it. Waits up to ten seconds for one that is between two states.
+    /// Connects to `127.0.0.1:port`, or else `[::1]:port`, inside a sandbox, which is resumed if it is paused,
+    /// its owner wished so and `waking` allows it. Waits up to ten seconds for one that is between two states.
     ///
     /// # Errors
     /// See [`DialError`].

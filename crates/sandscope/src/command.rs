@@ -6,7 +6,7 @@ use sandscope_server::{ConfigCommand, ServeCommand};
 
 /// Sandboxes for AI agents on machines you own.
 #[derive(Debug, Parser)]
-#[command(name = "sandscope", version, max_term_width = 100)]
+#[command(name = "sandscope", version = sandscope_server::VERSION, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,

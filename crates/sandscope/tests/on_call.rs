@@ -213,3 +213,23 @@ async fn errors_say_what_to_do() -> Result<()> {
     said(&server, &["sandbox", "kill", &id])?;
     server.stop_softly().await
 }
+
+#[tokio::test]
+async fn resuming_keeps_what_was_left_unless_a_timeout_is_given() -> Result<()> {
+    if server::skip_without_root("resuming") {
+        return Ok(());
+    }
+    let mut server = Server::start().await?;
+    let made = json(&server, &["sandbox", "create", "--timeout", "3000", "--json"])?;
+    let id = made[0]["sandboxID"].as_str().context("no id")?.to_owned();
+    for (options, most) in [(&[][..], 3_000), (&["--timeout", "900"], 900)] {
+        said(&server, &["sandbox", "pause", &id])?;
+        said(&server, &[&["sandbox", "resume", &id], options].concat())?;
+        let shown = json(&server, &["sandbox", "info", &id, "--json"])?;
+        let end_at: sandscope_model::Timestamp = shown[0]["endAt"].as_str().context("no end")?.parse()?;
+        let left_s = end_at.as_second() - sandscope_model::Timestamp::now().as_second();
+        ensure!((most - 120..=most).contains(&left_s), "{options:?}: {left_s} s are left of {most}");
+    }
+    said(&server, &["sandbox", "kill", &id])?;
+    server.stop_softly().await
+}

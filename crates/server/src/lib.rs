@@ -47,6 +47,9 @@ pub use signals::Signals;
 
 use signals::Asked;
 
+/// The version, with the beginning of the commit that it was built from where that is known.
+pub const VERSION: &str = env!("SANDSCOPE_VERSION");
+
 /// `sandscope serve`: the settings, and what is said once about the data directory.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServeCommand {

@@ -72,7 +72,7 @@ impl Node {
         let is_draining = *self.health.borrow() == Health::Draining;
         NodeView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("SANDSCOPE_COMMIT").unwrap_or("unknown").to_owned(),
+            commit: env!("SANDSCOPE_COMMIT").to_owned(),
             id: id(),
             service_instance_id: self.instance_id.clone(),
             cluster_id: CLUSTER_ID.to_owned(),

@@ -170,6 +170,8 @@ pub struct UsageRow {
     /// What it is about: a sandbox, a template or a label's value; `null` for those without that label, and in the
     /// total.
     pub key: Option<String>,
+    /// The name of a template; `null` for one that has none or is deleted, and where rows are not by template.
+    pub name: Option<String>,
     /// Executions that ran in the window.
     pub executions: u64,
     /// Those of them that have not ended: counted up to the window's end, or now.
@@ -194,6 +196,7 @@ impl UsageRow {
         let whole = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
         Self {
             key,
+            name: None,
             executions: usage.n_executions,
             open_executions: usage.n_open,
             execution_ms: whole(usage.execution_ms),
@@ -251,17 +254,19 @@ pub struct UsageReport {
 impl UsageReport {
     /// The rows as comma-separated values with a head line (RFC 4180).
     pub fn to_csv(&self) -> String {
-        let mut csv = "key,executions,open_executions,execution_ms,vcpu_ms,mib_ms,vcpu_seconds,gib_seconds,\
+        let mut csv =
+            "key,name,executions,open_executions,execution_ms,vcpu_ms,mib_ms,vcpu_seconds,gib_seconds,\
                        cost,currency\r\n"
-            .to_owned();
+                .to_owned();
         for row in &self.rows {
             let key = row.key.as_deref().map(field).unwrap_or_default();
+            let name = row.name.as_deref().map(field).unwrap_or_default();
             let currency = self.prices.as_ref().map(|prices| field(&prices.currency)).unwrap_or_default();
             let cost = row.cost.as_deref().unwrap_or_default();
             let UsageRow { executions, open_executions, execution_ms, vcpu_ms, mib_ms, .. } = row;
             let UsageRow { vcpu_seconds, gib_seconds, .. } = row;
             csv.push_str(&format!(
-                "{key},{executions},{open_executions},{execution_ms},{vcpu_ms},{mib_ms},{vcpu_seconds},\
+                "{key},{name},{executions},{open_executions},{execution_ms},{vcpu_ms},{mib_ms},{vcpu_seconds},\
                  {gib_seconds},{cost},{currency}\r\n"
             ));
         }
@@ -304,7 +309,7 @@ mod tests {
             rows: vec![row(Some("a")), row(Some("b,\"c\"")), row(Some("")), row(None)],
             total: row(None),
         };
-        let numbers = "1,0,1500,3000,768000,3,0.75,0.001000000,EUR";
+        let numbers = ",1,0,1500,3000,768000,3,0.75,0.001000000,EUR";
         let expected: String =
             ["a", "\"b,\"\"c\"\"\"", "\"\"", ""].iter().map(|key| format!("{key},{numbers}\r\n")).collect();
         assert_eq!(report.to_csv().split_once("\r\n").unwrap().1, expected);

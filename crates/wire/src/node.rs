@@ -15,7 +15,7 @@ pub const CLUSTER_ID: &str = "00000000-0000-0000-0000-000000000000";
 pub struct NodeView {
     /// The server's version.
     pub version: String,
-    /// What it was built from, where that is known.
+    /// The git commit that it was built from; `unknown` where the sources were no checkout.
     pub commit: String,
     /// The machine's name.
     pub id: String,

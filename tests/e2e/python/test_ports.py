@@ -29,6 +29,17 @@ def test_a_web_server_by_headers_and_by_host_name(outside, eventually):
     assert gone.json() == expected
 
 
+@pytest.mark.parametrize("address", ["::1", "::", "0.0.0.0", "127.0.0.1"])
+def test_a_web_server_on_either_loopback(outside, eventually, address):
+    with Sandbox.create("base", timeout=120) as sandbox:
+        sandbox.files.write("/home/user/www/index.html", "<h1>hello</h1>")
+        command = f"exec python3 -m http.server 5173 --bind {address}"
+        sandbox.commands.run(command, cwd="/home/user/www", background=True, timeout=0)
+        host = {"Host": sandbox.get_host(5173)}
+        eventually("it listens", lambda: outside.get("/", headers=host).status_code == 200)
+        assert outside.get("/", headers=host).text == "<h1>hello</h1>"
+
+
 def test_a_paused_sandbox_is_told_from_a_broken_one():
     with Sandbox.create("base", timeout=120) as sandbox:
         sandbox.files.write("/home/user/kept", "kept")

@@ -40,7 +40,7 @@ const ONLY: &[(&str, &[&str])] = &[
     // SQL and which database.
     ("rusqlite", &["store"]),
     // The form of sealed blocks.
-    ("pco", &["store"]),
+    ("pco", &["sample-blocks"]),
     // Filters of system calls.
     ("seccompiler", &["engine-namespaces"]),
     // What a collector speaks.

@@ -102,6 +102,9 @@ pub(crate) async fn get_usage(
     usage.values().for_each(|part| total.merge(part));
     let mut rows: Vec<UsageRow> =
         usage.into_iter().map(|(key, usage)| UsageRow::new(key, &usage, prices)).collect();
+    if matches!(by, By::Template) {
+        name_templates(&app, caller.team.id, &mut rows).await?;
+    }
     // Those without a key come last.
     rows.sort_by(|a, b| (a.key.is_none(), &a.key).cmp(&(b.key.is_none(), &b.key)));
     let total = UsageRow::new(None, &total, prices);
@@ -110,6 +113,17 @@ pub(crate) async fn get_usage(
         return Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], report.to_csv()).into_response());
     }
     Ok(Json(report).into_response())
+}
+
+/// Names the templates that the rows are about.
+async fn name_templates(app: &App, team: TeamId, rows: &mut [UsageRow]) -> Result<(), ApiError> {
+    let ids = rows.iter().filter_map(|row| row.key.as_deref()?.parse::<TemplateId>().ok()).collect();
+    let names = app.store.facts.template_names(team, ids).await?;
+    let names: HashMap<&str, &String> = names.iter().map(|(id, name)| (id.as_str(), name)).collect();
+    for row in rows {
+        row.name = row.key.as_deref().and_then(|id| names.get(id)).map(|name| (*name).clone());
+    }
+    Ok(())
 }
 
 fn wants_csv(query: &Query, headers: &HeaderMap) -> Result<bool, ApiError> {

@@ -83,7 +83,7 @@ async fn what_was_used_is_what_the_events_say() {
     let gone = row(&story.gone);
     assert_eq!(
         gone,
-        json!({"key": story.gone, "executions": 2, "openExecutions": 0, "executionMs": said, "vcpuMs": 2 * said,
+        json!({"key": story.gone, "name": null, "executions": 2, "openExecutions": 0, "executionMs": said, "vcpuMs": 2 * said,
                "mibMs": 512 * said, "vcpuSeconds": 3.666, "gibSeconds": 0.9165, "cost": "0.000054990"})
     );
     let runs = row(&story.runs);
@@ -99,7 +99,12 @@ async fn what_was_used_is_what_the_events_say() {
     let keys: Vec<&Value> = by_label["rows"].as_array().unwrap().iter().map(|row| &row["key"]).collect();
     assert_eq!(keys, [&json!("=a,\"b\""), &Value::Null]);
     assert_eq!(by_label["total"], report["total"]);
-    assert_eq!(story.usage("by=template").await["total"], report["total"]);
+    let by_template = story.usage("by=template").await;
+    assert_eq!(by_template["total"], report["total"]);
+    let mut names: Vec<&str> =
+        by_template["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["base", "code-interpreter-v1"]);
     let other = story.door.ask(Some(OTHER_KEY), "GET", "/usage", "").await;
     assert_eq!(other.body["rows"], json!([]));
 }
@@ -133,13 +138,14 @@ async fn the_report_is_also_a_table() {
     assert_eq!(
         lines[..2],
         [
-            "key,executions,open_executions,execution_ms,vcpu_ms,mib_ms,vcpu_seconds,gib_seconds,cost,currency",
-            "\"=a,\"\"b\"\"\",2,0,1833,3666,938496,3.666,0.9165,0.000054990,EUR",
+            "key,name,executions,open_executions,execution_ms,vcpu_ms,mib_ms,vcpu_seconds,gib_seconds,cost,currency",
+            "\"=a,\"\"b\"\"\",,2,0,1833,3666,938496,3.666,0.9165,0.000054990,EUR",
         ]
     );
-    assert!(lines[2].starts_with(",1,1,"), "{csv}");
+    assert!(lines[2].starts_with(",,1,1,"), "{csv}");
     let forced = story.door.ask(Some(KEY), "GET", "/usage?format=csv&by=template", "").await;
-    assert!(forced.body.as_str().unwrap().starts_with("key,"));
+    let forced = forced.body.as_str().unwrap();
+    assert!(forced.starts_with("key,name,") && forced.contains(",base,2,0,1833,"), "{forced}");
 }
 
 #[tokio::test]

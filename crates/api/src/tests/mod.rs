@@ -1,6 +1,7 @@
 //! The door itself: real router, real store, real lifecycle, an engine in memory.
 
 mod alerts;
+mod bounds;
 mod contract;
 mod coverage;
 mod details;

@@ -8,6 +8,7 @@ use sandscope_agent_protocol::AGENT_PORT;
 
 use super::client::LauncherClient;
 use super::dial::socket_inside;
+use super::protocol::Loopback;
 use super::sandbox::Sandbox;
 use sandscope_engine::Ailment;
 
@@ -23,7 +24,7 @@ pub(super) async fn check(launcher: &LauncherClient, sandbox: &Sandbox) -> Resul
         return Err(Ailment::LimitsLost);
     }
     let Some(live) = sandbox.live() else { return Ok(()) };
-    let socket = match socket_inside(launcher, &live).await {
+    let socket = match socket_inside(launcher, &live, Loopback::V4).await {
         Ok(socket) => socket,
         Err(error) => {
             tracing::debug!(sandbox_id = %sandbox.id, %error, "its agent cannot be asked");

@@ -22,7 +22,14 @@ pub(crate) enum Operation {
     /// Make a sandbox. The reply carries the descriptors that [`Made`] lists.
     Make(Box<MakeRequest>),
     /// Make a TCP socket inside the network namespace that comes with the request. The reply carries it.
-    Socket,
+    Socket(Loopback),
+}
+
+/// Which of a sandbox's loopback addresses a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Loopback {
+    V4,
+    V6,
 }
 
 /// Everything a shim needs to make a sandbox.

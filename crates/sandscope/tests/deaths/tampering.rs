@@ -20,6 +20,9 @@ async fn doctor_finds_the_host_well_and_fsck_finds_what_was_tampered_with() -> R
     ensure!(told["well"] == true && doctor.status.success(), "{told}");
     let checks = told["checks"].as_array().context("checks")?;
     ensure!(checks.len() > 12 && checks.iter().all(|check| check["says"].is_string()), "{told}");
+    let private = checks.iter().find(|check| check["name"] == "private programs").context("no such check")?;
+    let says = private["says"].as_str().unwrap_or_default();
+    ensure!(says.contains(" of /usr: /usr/") || says == "everybody may read all of /usr", "{private}");
     house.server.check_agreement().await?;
 
     // The kernel no longer agrees with the store, for longer than a moment.

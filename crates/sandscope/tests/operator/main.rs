@@ -111,6 +111,11 @@ async fn prometheus_s_own_tool_finds_nothing_to_complain_about() -> Result<()> {
     ensure!(nodes[0]["metrics"]["memoryTotalBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{nodes}");
     ensure!(nodes[0]["metrics"]["disks"][0]["totalBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{nodes}");
     ensure!(nodes[0]["sandscope"]["load"][0].is_f64(), "{nodes}");
+    ensure!(nodes[0]["commit"] == checked_out().as_str(), "{nodes}");
+    let version = std::process::Command::new(env!("CARGO_BIN_EXE_sandscope")).arg("--version").output()?;
+    let (version, commit) = (String::from_utf8(version.stdout)?, checked_out());
+    let short = if commit == "unknown" { String::new() } else { format!(" ({})", &commit[..12]) };
+    ensure!(version == format!("sandscope {}{short}\n", env!("CARGO_PKG_VERSION")), "{version}");
     // The same for a holder of the token, and for nobody else.
     let seen = client.nodes(server::ADMIN_TOKEN).await?;
     ensure!(seen[0].id == nodes[0]["id"] && seen[0].sandbox_count == 1, "{seen:?}");
@@ -209,4 +214,15 @@ fn the_dashboard_asks_for_families_that_exist() -> Result<()> {
         check_families(target["expr"].as_str().context("an expression")?)?;
     }
     Ok(())
+}
+
+/// The commit of these sources as git names it; `unknown` where they are no checkout.
+fn checked_out() -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    if !std::path::Path::new(root).join(".git").exists() {
+        return "unknown".to_owned();
+    }
+    let mut git = std::process::Command::new("git");
+    let found = git.args(["-c", "safe.directory=*", "-C", root, "rev-parse", "HEAD"]).output();
+    found.map_or_else(|_| String::new(), |found| String::from_utf8_lossy(&found.stdout).trim().to_owned())
 }

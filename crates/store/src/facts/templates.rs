@@ -286,6 +286,31 @@ impl Facts {
         self.file().read(op).await
     }
 
+    /// The names of those of the templates and snapshots that are the team's or shipped, and have one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn template_names(
+        &self,
+        team: TeamId,
+        ids: Vec<TemplateId>,
+    ) -> Result<Vec<(TemplateId, String)>, StoreError> {
+        let op = move |connection: &Connection| {
+            let mut names = Vec::new();
+            for id in ids {
+                let named = "SELECT m.name FROM templates m LEFT JOIN teams t ON t.no = m.team_no
+                     WHERE m.id = ?2 AND (t.id = ?1 OR m.team_no IS NULL) AND m.name IS NOT NULL";
+                let values = params![team.as_uuid().as_bytes(), id.as_str()];
+                let name = first(connection.prepare_cached(named)?, values, "templates", |cells| {
+                    cells.plain("name")
+                })?;
+                names.extend(name.map(|name| (id, name)));
+            }
+            Ok(names)
+        };
+        self.file().read(op).await
+    }
+
     /// Deletes a template or snapshot of the team with all its builds; with a `:tag` that is not its only one, only
     /// that tag and its build.
     ///

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use sandscope_model::{MetricField, Sample, SandboxId};
+use sandscope_sample_blocks::{Aggregate, Point};
 
-use crate::samples::point::{Aggregate, Point};
 use crate::samples::sealed::read_block;
 
 fn files_with_blocks() -> Vec<PathBuf> {

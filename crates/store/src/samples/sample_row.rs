@@ -5,9 +5,9 @@
 //! back what a column says, because columns cannot be empty.
 
 use sandscope_model::{MetricField, Values};
+use sandscope_sample_blocks::varint::{put, take};
 
 use crate::StoreError;
-use crate::samples::varint::{put, take};
 use crate::sqlite::row::{Cells, integer};
 
 /// Fields that have a column, in the order of [`COLUMNS`].

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandscope_model::Timestamp;
+use sandscope_sample_blocks::{Block, Point, SECOND, Spans, encode_samples, encode_spans};
 
 use crate::failure::Failure;
-use crate::samples::point::{Block, Point, SECOND, Spans, encode_samples, encode_spans};
 use crate::samples::sample_row;
 use crate::sqlite::row::{all, integer, only};
 use crate::sqlite::writer::Tx;

@@ -5,8 +5,8 @@
 
 use rusqlite::{Connection, params};
 use sandscope_model::{Sample, SandboxId, Timestamp, Values};
+use sandscope_sample_blocks::{Aggregate, Point, SECOND, Spans, sample};
 
-use crate::samples::point::{Aggregate, Point, SECOND, Spans, sample};
 use crate::samples::sample_row;
 use crate::samples::sealed::{SAMPLES, SPANS, read_block, read_blocks};
 use crate::sqlite::row::{all, first, only};

@@ -42,7 +42,7 @@ use rustix::thread::LinkNameSpaceType;
 use self::reply::reply;
 use self::shim::Heritage;
 use super::channel;
-use super::protocol::{Done, Failure, InStep as _, LAUNCHER_ARGUMENT, Operation, Request};
+use super::protocol::{Done, Failure, InStep as _, LAUNCHER_ARGUMENT, Loopback, Operation, Request};
 use super::sys::{self, Forked};
 
 /// How long a dead shim may go unnoticed.
@@ -119,7 +119,7 @@ impl Launcher {
     fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<(), Failure> {
         let number = request.number;
         match request.operation {
-            Operation::Socket => match self.socket_inside(&fds) {
+            Operation::Socket(loopback) => match self.socket_inside(loopback, &fds) {
                 Ok(socket) => reply(&self.socket, number, Ok(Done::Socket), &[socket.as_fd()]),
                 Err(failure) => reply(&self.socket, number, Err(failure), &[]),
             },
@@ -138,11 +138,15 @@ impl Launcher {
     }
 
     /// Makes a socket where only it can be made; its receiver connects it.
-    fn socket_inside(&self, fds: &[OwnedFd]) -> Result<OwnedFd, Failure> {
+    fn socket_inside(&self, loopback: Loopback, fds: &[OwnedFd]) -> Result<OwnedFd, Failure> {
         let network = fds.first().ok_or_else(|| Failure::new("make a socket", "no namespace given"))?;
         enter_network(network.as_fd()).step("enter the sandbox's network")?;
+        let family = match loopback {
+            Loopback::V4 => AddressFamily::INET,
+            Loopback::V6 => AddressFamily::INET6,
+        };
         let socket = rustix::net::socket_with(
-            AddressFamily::INET,
+            family,
             SocketType::STREAM,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,

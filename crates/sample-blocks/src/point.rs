@@ -1,13 +1,13 @@
-//! A sample, or the largest and the sum of several, as it is stored and joined, field by field of the catalogue. Pure.
+//! A sample, or the largest and the sum of several, as it is stored and joined, field by field of the catalogue.
 
 use std::collections::BTreeMap;
 
 use sandscope_model::{MetricField, Sample, SandboxId, Timestamp, Values};
 
-use crate::samples::columns::{self, Columns, Slot};
+use crate::columns::{self, Columns, Slot};
 
 /// Microseconds in a second.
-pub(crate) const SECOND: i64 = 1_000_000;
+pub const SECOND: i64 = 1_000_000;
 /// Samples keep the millisecond, spans the second: finer would be noise, and noise does not compress.
 const MILLISECOND: i64 = 1_000;
 
@@ -89,9 +89,9 @@ impl Cell {
 
 /// What one sample, or all samples of a span, said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Point {
+pub struct Point {
     /// When, or the start of the span; microseconds since 1970.
-    pub(crate) at: i64,
+    pub at: i64,
     /// Samples in it.
     n: u64,
     cells: [Cell; MetricField::COUNT],
@@ -108,8 +108,8 @@ pub enum Aggregate {
 }
 
 impl Point {
-    /// One sample.
-    pub(crate) fn one(at: i64, values: &Values) -> Self {
+    /// One sample at `at`, in microseconds since 1970.
+    pub fn one(at: i64, values: &Values) -> Self {
         let mut point = Self { at, n: 1, cells: [Cell::default(); MetricField::COUNT] };
         for (field, value) in values.iter() {
             point.cells[field.index()] = Cell { n: 1, max: value, sum: value };
@@ -124,35 +124,38 @@ impl Point {
         }
     }
 
-    pub(crate) fn values(&self, aggregate: Aggregate) -> Values {
+    /// The values of all fields that have one.
+    pub fn values(&self, aggregate: Aggregate) -> Values {
         let numbers = MetricField::ALL.iter().zip(&self.cells);
         numbers.filter_map(|(field, cell)| Some((*field, cell.take(*field, aggregate)?))).collect()
     }
 
     /// As a sample; `None` for a time that cannot be.
-    pub(crate) fn sample(&self, id: &SandboxId, aggregate: Aggregate) -> Option<Sample> {
+    pub fn sample(&self, id: &SandboxId, aggregate: Aggregate) -> Option<Sample> {
         sample(id, self.at, self.values(aggregate))
     }
 }
 
-/// A sample; `None` for a time that cannot be.
-pub(crate) fn sample(id: &SandboxId, at: i64, values: Values) -> Option<Sample> {
+/// A sample at `at`, in microseconds since 1970; `None` for a time that cannot be.
+pub fn sample(id: &SandboxId, at: i64, values: Values) -> Option<Sample> {
     Some(Sample { sandbox_id: id.clone(), at: Timestamp::from_microsecond(at).ok()?, values })
 }
 
 /// Joins points to one for each span that has any. A span without any stays a gap.
 #[derive(Debug)]
-pub(crate) struct Spans {
+pub struct Spans {
     step_usec: i64,
     spans: BTreeMap<i64, Point>,
 }
 
 impl Spans {
-    pub(crate) fn new(step_usec: i64) -> Self {
+    /// None yet, of `step_usec` microseconds each; at least one.
+    pub fn new(step_usec: i64) -> Self {
         Self { step_usec: step_usec.max(1), spans: BTreeMap::new() }
     }
 
-    pub(crate) fn add(&mut self, point: &Point) {
+    /// Adds a point to the span that it begins in.
+    pub fn add(&mut self, point: &Point) {
         let start = point.at - point.at.rem_euclid(self.step_usec);
         match self.spans.get_mut(&start) {
             Some(span) => span.add(point),
@@ -163,13 +166,13 @@ impl Spans {
     }
 
     /// In the order of time.
-    pub(crate) fn into_points(self) -> impl Iterator<Item = Point> {
+    pub fn into_points(self) -> impl Iterator<Item = Point> {
         self.spans.into_values()
     }
 }
 
-/// Samples as bytes.
-pub(crate) fn encode_samples(points: &[Point]) -> Option<Vec<u8>> {
+/// Samples as bytes, their times in milliseconds; `None` if they cannot be compressed.
+pub fn encode_samples(points: &[Point]) -> Option<Vec<u8>> {
     let mut columns =
         vec![(TIME, points.iter().map(|point| Some(unsigned(point.at / MILLISECOND))).collect())];
     columns.extend(MetricField::ALL.iter().map(|field| {
@@ -179,8 +182,8 @@ pub(crate) fn encode_samples(points: &[Point]) -> Option<Vec<u8>> {
     columns::encode(points.len(), &columns)
 }
 
-/// Spans as bytes.
-pub(crate) fn encode_spans(points: &[Point]) -> Option<Vec<u8>> {
+/// Spans as bytes, their times in seconds; `None` if they cannot be compressed.
+pub fn encode_spans(points: &[Point]) -> Option<Vec<u8>> {
     let column = |value: &dyn Fn(&Point) -> Option<u64>| points.iter().map(value).collect::<Vec<_>>();
     let mut columns =
         vec![(TIME, column(&|point| Some(unsigned(point.at / SECOND)))), (N, column(&|point| Some(point.n)))];
@@ -205,7 +208,7 @@ fn of(point: &Point, field: MetricField, value: fn(&Cell) -> u64) -> Option<u64>
 
 /// A block whose points are made one by one.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub struct Block {
     columns: Columns,
     is_of_samples: bool,
 }
@@ -220,17 +223,17 @@ struct OfField<'a> {
 
 impl Block {
     /// What [`encode_samples`] wrote, in this version or version 1.
-    pub(crate) fn of_samples(bytes: &[u8]) -> Option<Self> {
+    pub fn of_samples(bytes: &[u8]) -> Option<Self> {
         Some(Self { columns: columns::decode(bytes, &PLACED_SAMPLES)?, is_of_samples: true })
     }
 
     /// What [`encode_spans`] wrote, in this version or version 1.
-    pub(crate) fn of_spans(bytes: &[u8]) -> Option<Self> {
+    pub fn of_spans(bytes: &[u8]) -> Option<Self> {
         Some(Self { columns: columns::decode(bytes, &PLACED_SPANS)?, is_of_samples: false })
     }
 
     /// Every point that lies between `start` and `end`, both inclusive. `None` if one has no time that can be.
-    pub(crate) fn each(&self, (start, end): (i64, i64), mut take: impl FnMut(Point)) -> Option<()> {
+    pub fn each(&self, (start, end): (i64, i64), mut take: impl FnMut(Point)) -> Option<()> {
         let fields: Vec<OfField<'_>> = MetricField::ALL
             .iter()
             .map(|field| OfField {

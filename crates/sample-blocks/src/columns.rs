@@ -15,7 +15,7 @@
 use pco::ChunkConfig;
 use pco::standalone::{simple_compress, simple_decompress};
 
-use crate::samples::varint::{put, take};
+use crate::varint::{put, take};
 
 const PLACED: u8 = 1;
 const SLOTTED: u8 = 2;
