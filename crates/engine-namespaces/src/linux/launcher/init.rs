@@ -30,6 +30,10 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::SYS_CHROOT);
+/// What the agent alone has, and no program that it starts: of two processes of one user the kernel lets the one with
+/// fewer capabilities change nothing of the other's priority, processors, scheduling or I/O class. Of all this is the one
+/// with the least use: only the host's own `acct` asks for it.
+pub(super) const AGENTS_OWN: CapabilitySet = CapabilitySet::SYS_PACCT;
 const LAST_CAPABILITY: u32 = 63;
 /// No core dumps, also not into a program of the host's: see `seccomp`.
 pub(super) const CORE_BYTES: u64 = 1;
@@ -182,6 +186,11 @@ unsafe fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) 
 
 fn drop_rights() -> Result<(), Failure> {
     let step = "drop capabilities";
+    let kept = CAPABILITIES.union(AGENTS_OWN);
+    let now = rustix::thread::capabilities(None).step(step)?;
+    // Inherited once, by the agent, which lets go of it first thing: what a program may have at most is `CAPABILITIES`.
+    // While it may: what is to be inherited must be in the bounding set.
+    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: AGENTS_OWN, ..now }).step(step)?;
     for number in 0..=LAST_CAPABILITY {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if CAPABILITIES.contains(capability) {
@@ -194,10 +203,9 @@ fn drop_rights() -> Result<(), Failure> {
         }
     }
     rustix::thread::clear_ambient_capability_set().step(step)?;
-    let kept = CAPABILITIES;
     rustix::thread::set_capabilities(
         None,
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+        CapabilitySets { effective: kept, permitted: kept, inheritable: AGENTS_OWN },
     )
     .step(step)?;
     rustix::thread::set_no_new_privs(true).step("refuse new privileges")
