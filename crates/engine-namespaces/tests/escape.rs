@@ -94,7 +94,9 @@ async fn dangerous_system_calls_are_refused() {
         ("a packet socket", "41,17,3,0"),
         ("a virtual machine's socket", "41,40,1,0"),
         ("a crypto socket", "41,38,5,0"),
-        ("an audit socket", "41,16,3,9"),
+        ("a netfilter socket", "41,16,3,12"),
+        ("a generic netlink socket", "41,16,3,16"),
+        ("a device events socket", "41,16,3,15"),
         ("an odd personality", "135,0x0400000"),
         ("iopl", "172,3"),
         ("a call nobody knows", "999"),
@@ -104,6 +106,9 @@ async fn dangerous_system_calls_are_refused() {
     }
     assert_eq!(as_root(&host, &id, &system_call("435,0,0")).await, "ENOSYS\n", "clone3");
     assert_eq!(as_root(&host, &id, &system_call("206,1,0")).await, "ENOSYS\n", "io_setup");
+    let audit = as_root(&host, &id, &system_call("41,16,3,9")).await;
+    assert_eq!(audit, "EPROTONOSUPPORT\n", "an audit socket, as where there is no audit");
+    assert_eq!(as_root(&host, &id, &system_call("41,16,3,0")).await, "ok\n", "a socket for routes");
     assert_eq!(as_root(&host, &id, &system_call("41,2,1,0")).await, "ok\n", "an ordinary socket");
 }
 
