@@ -68,7 +68,8 @@ pub(crate) fn launch(
         None => None,
     };
     become_user(&mut command, user, &cwd, terminal.is_some())?;
-    start(&mut command, terminal, request.stdin.unwrap_or(true)).map_err(|error| failed(&config.cmd, &error))
+    start(&mut command, user, terminal, request.stdin.unwrap_or(true))
+        .map_err(|error| failed(&config.cmd, &error))
 }
 
 /// Where the process starts. A directory that was asked for must be there; a home that is missing is no reason
@@ -81,7 +82,12 @@ fn directory(settings: &Settings, user: &User, asked: &str) -> Result<String, Co
     if asked.is_empty() { Ok("/".to_owned()) } else { Err(invalid(format!("cwd '{cwd}' does not exist"))) }
 }
 
-fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: bool) -> io::Result<Launched> {
+fn start(
+    command: &mut Command,
+    user: &User,
+    terminal: Option<(OwnedFd, OwnedFd)>,
+    stdin: bool,
+) -> io::Result<Launched> {
     if let Some((master, slave)) = terminal {
         rustix::io::ioctl_fionbio(&master, true)?;
         // SAFETY: an `OwnedFd` names one open descriptor for as long as it lives, and nobody takes it out of the
@@ -91,11 +97,11 @@ fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: boo
         return Ok(Launched { pid: spawn(command)?, stdin: None, outputs: Outputs::Terminal(master) });
     }
     // Every descriptor is made ready before the start: after it, nothing can fail and leave a process behind.
-    let (stdout, stdout_end) = output_pipe()?;
-    let (stderr, stderr_end) = output_pipe()?;
+    let (stdout, stdout_end) = output_pipe(user)?;
+    let (stderr, stderr_end) = output_pipe(user)?;
     command.stdout(stdout_end).stderr(stderr_end);
     let stdin = if stdin {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (read, write) = pipe_for(user)?;
         command.stdin(read);
         Some(pipe::Sender::from_owned_fd(write)?)
     } else {
@@ -118,8 +124,18 @@ fn nothing_to_read() -> io::Result<Stdio> {
     Ok(read.into())
 }
 
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+/// A pipe that programs can also open by name (`/dev/stdout`): the kernel asks then whose it is. Everybody may, since
+/// programs change their user (`su`), and only who may look into a process finds its pipes at all.
+fn pipe_for(user: &User) -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // Both ends are one file. Where this is refused, as outside a sandbox, the descriptors still work.
+    let _ = rustix::fs::fchmod(&write, Mode::from_raw_mode(0o666));
+    let _ = rustix::fs::fchown(&write, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
+    Ok((read, write))
+}
+
+fn output_pipe(user: &User) -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (read, write) = pipe_for(user)?;
     Ok((pipe::Receiver::from_owned_fd(read)?, write))
 }
 
