@@ -10,10 +10,12 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sandscope_engine::Engine as _;
 use sandscope_model::SandboxId;
 use support::{Host, User, ask};
+use tokio::task::JoinSet;
 
 const ATTACK: &str = include_str!("attacks/agent.py");
 
@@ -93,4 +95,39 @@ async fn the_tools_of_the_trade_are_refused_on_it_and_work_on_ones_own() {
         assert_eq!(state_of_agent(&host, &id), before, "as {user:?}");
     }
     assert_well(&host, &id).await;
+}
+
+/// A process that is to become a program can be stopped like any other, also before it has become one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_all_new_processes_does_not_stop_it() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    let host = Arc::new(host);
+    for (user, uid) in [(User::User, 1000), (User::Root, 0)] {
+        let stop_all = "python3 -c 'import os\ntry: os.kill(-1, 19)\nexcept OSError: pass\n\
+                        open(\"/tmp/stopping-%d\" % os.getuid(), \"w\").close()\nwhile True:\n  \
+                        try: os.kill(-1, 19)\n  except OSError: pass'";
+        let stopper = support::start(&host.runtime, &id, user, &format!("exec {stop_all}")).await;
+        let path = format!("/files?path=/tmp/stopping-{uid}");
+        support::eventually("it stops all others", async || {
+            ask(&host.runtime, &id, "GET", &path, &[], Vec::new()).await.0 == 200
+        })
+        .await;
+        // The sandbox has the right to be of no use to itself; its owner is answered all the same.
+        let mut starts = JoinSet::new();
+        for _ in 0..40 {
+            let (host, id) = (Arc::clone(&host), id.clone());
+            starts.spawn(async move { support::try_start(&host.runtime, &id, user, "true").await });
+        }
+        for _ in 0..200 {
+            let asked = ask(&host.runtime, &id, "GET", "/health", &[], Vec::new());
+            assert_eq!(tokio::time::timeout(support::PATIENCE / 4, asked).await.expect("no answer").0, 204);
+        }
+        assert_eq!(starts.join_all().await.len(), 40, "each has an answer");
+        let kill = format!("{{\"process\":{{\"pid\":{stopper}}},\"signal\":\"SIGNAL_SIGKILL\"}}");
+        let json = ("content-type", "application/json");
+        let path = "/process.Process/SendSignal";
+        assert_eq!(ask(&host.runtime, &id, "POST", path, &[json], kill.into()).await.0, 200);
+        assert_well(&host, &id).await;
+    }
 }
