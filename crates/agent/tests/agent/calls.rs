@@ -214,3 +214,22 @@ fn orphans_are_reaped_and_own_children_keep_their_status() {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", agent.pid())).unwrap();
     assert_eq!(children, "");
 }
+
+#[test]
+fn more_orphans_than_are_reaped_at_once_are_reaped_all_the_same() {
+    let agent = Agent::start();
+    let script = "for i in $(seq 300); do (sleep 1000 >/dev/null 2>&1 & echo $!); done";
+    let orphans: Vec<u64> = agent.run(script).stdout.lines().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(orphans.len(), 300);
+    let send = |pid: u64, signal| {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    // While it stands still they all end, and it hears of that once.
+    let own = u64::from(agent.pid());
+    send(own, rustix::process::Signal::STOP);
+    orphans.iter().for_each(|pid| send(*pid, rustix::process::Signal::KILL));
+    send(own, rustix::process::Signal::CONT);
+    orphans.iter().for_each(|pid| gone(&pid.to_string()));
+    assert_eq!(agent.run("echo fine").stdout, "fine\n");
+}
