@@ -20,6 +20,7 @@
 //! Configuration comes by `POST /init`, guarded by a one-time secret read from a file descriptor at start;
 //! without that secret the agent refuses to run, since anyone in the sandbox could otherwise initialise it.
 
+mod apart;
 mod auth;
 mod body;
 mod connect;
@@ -53,7 +54,7 @@ mod watch;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
+use rustix::process::set_child_subreaper;
 
 fn main() -> ExitCode {
     match run() {
@@ -70,8 +71,8 @@ fn main() -> ExitCode {
 enum Fatal {
     #[error(transparent)]
     Options(#[from] options::OptionsError),
-    #[error("cannot hide the agent's memory: {0}")]
-    Dumpable(rustix::io::Errno),
+    #[error("cannot set the agent apart from programs: {0}")]
+    Apart(rustix::io::Errno),
     #[error("cannot become the parent of orphans: {0}")]
     Subreaper(rustix::io::Errno),
     #[error("cannot start: {0}")]
@@ -89,8 +90,7 @@ fn run() -> Result<(), Fatal> {
     // SAFETY: there is no second thread yet.
     unsafe { tune_memory() };
     let_faults_be();
-    // The access token lives in this memory, and other processes of root are in the sandbox too.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Fatal::Dumpable)?;
+    apart::stand_apart().map_err(Fatal::Apart)?;
     // SAFETY: called once, and nothing has been opened yet.
     let options = unsafe { options::read(std::env::args().skip(1)) }?;
     if rustix::process::getpid() != rustix::process::Pid::INIT {

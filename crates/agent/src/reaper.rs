@@ -21,6 +21,9 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
+/// How many are reaped before somebody else has a turn: programs may end faster than one thread reaps them.
+const AT_ONCE: usize = 256;
+
 /// Who waits for which process.
 #[derive(Default)]
 pub(crate) struct Exits {
@@ -54,14 +57,15 @@ impl Exits {
         }
     }
 
-    /// Reaps every child that has ended.
-    fn reap(&self) {
-        self.reap_all();
+    /// Reaps children that have ended: whether there may be more of them.
+    fn reap(&self) -> bool {
+        let more = self.reap_some();
         self.reaped.notify_waiters();
+        more
     }
 
-    fn reap_all(&self) {
-        loop {
+    fn reap_some(&self) -> bool {
+        for _ in 0..AT_ONCE {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
                     if let Some(sender) = self.expected.borrow_mut().remove(&pid) {
@@ -70,9 +74,10 @@ impl Exits {
                     }
                 }
                 Err(rustix::io::Errno::INTR) => {}
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => return false,
             }
         }
+        true
     }
 }
 
@@ -82,7 +87,9 @@ pub(crate) fn start(exits: &Rc<Exits>) -> io::Result<impl Future<Output = ()> + 
     let exits = Rc::clone(exits);
     Ok(async move {
         while children.recv().await.is_some() {
-            exits.reap();
+            while exits.reap() {
+                tokio::task::yield_now().await;
+            }
         }
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sandscope_agent_protocol::{Code, ConnectError};
 
-use crate::user::User;
+use crate::user::{User, UserError};
 
 /// What `/init` said.
 pub(crate) struct Settings {
@@ -26,11 +26,13 @@ impl Settings {
     /// The user called `name`, or the default one where no name is given. Reads the sandbox's `/etc/passwd`.
     pub(crate) fn user(&self, name: Option<&str>) -> Result<User, ConnectError> {
         let name = name.filter(|name| !name.is_empty()).unwrap_or(&self.default_user);
-        match crate::user::find(name) {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) => Err(ConnectError::new(Code::Unauthenticated, format!("invalid username: '{name}'"))),
-            Err(error) => Err(ConnectError::new(Code::Internal, format!("cannot read the users: {error}"))),
-        }
+        crate::user::find(name).map_err(|error| {
+            let code = match error {
+                UserError::Unknown(_) | UserError::Id { .. } => Code::Unauthenticated,
+                UserError::Unreadable(_) => Code::Internal,
+            };
+            ConnectError::new(code, error.to_string())
+        })
     }
 
     /// Where `user`'s processes start that name no directory.

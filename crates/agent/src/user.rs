@@ -26,40 +26,65 @@ pub(crate) struct User {
     pub(crate) home: String,
 }
 
+/// Why there is no user to be had of a name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserError {
+    #[error("invalid username: '{0}'")]
+    Unknown(String),
+    #[error("the user '{name}' has no valid {which} in {PASSWD}: it must be a number below {NO_ID}")]
+    Id { name: String, which: &'static str },
+    #[error("cannot read the users: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+/// To the kernel this number means that an id stays as it is: whoever had it would stay root.
+const NO_ID: u32 = u32::MAX;
+
+/// An id as the files have it.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != NO_ID)
+}
+
 /// The user called `name`, as the files say now.
-pub(crate) fn find(name: &str) -> io::Result<Option<User>> {
+///
+/// # Errors
+///
+/// The files name no such user, or give it an id that is none, or cannot be read.
+pub(crate) fn find(name: &str) -> Result<User, UserError> {
     let passwd = match small_file::read(PASSWD, MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => WITHOUT_FILE.to_owned(),
         read => read?,
     };
-    let Some(mut user) = parse_user(&passwd, name) else {
-        return Ok(None);
-    };
+    let mut user = parse_user(&passwd, name)?;
     // No groups file, no further groups.
     let group = small_file::read(GROUP, MAX_BYTES).unwrap_or_default();
     user.groups.extend(parse_memberships(&group, name).filter(|gid| *gid != user.gid).take(MAX_GROUPS));
-    Ok(Some(user))
+    Ok(user)
 }
 
-fn parse_user(passwd: &str, name: &str) -> Option<User> {
-    passwd.lines().find_map(|line| {
+fn parse_user(passwd: &str, name: &str) -> Result<User, UserError> {
+    let found = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         if name.is_empty() || fields.next()? != name {
             return None;
         }
-        let (_password, uid, gid) =
-            (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (_password, uid, gid) = (fields.next()?, fields.next()?, fields.next()?);
         let (_comment, home) = (fields.next()?, fields.next()?);
-        let home = if home.starts_with('/') { home } else { "/" };
-        Some(User { name: name.to_owned(), uid, gid, groups: vec![gid], home: home.to_owned() })
-    })
+        Some((uid, gid, home))
+    });
+    let (uid, gid, home) = found.ok_or_else(|| UserError::Unknown(name.to_owned()))?;
+    let invalid = |which| UserError::Id { name: name.to_owned(), which };
+    let uid = id(uid).ok_or_else(|| invalid("user id"))?;
+    let gid = id(gid).ok_or_else(|| invalid("group id"))?;
+    let home = if home.starts_with('/') { home } else { "/" };
+    Ok(User { name: name.to_owned(), uid, gid, groups: vec![gid], home: home.to_owned() })
 }
 
 fn parse_memberships<'a>(group: &'a str, name: &'a str) -> impl Iterator<Item = u32> + 'a {
     group.lines().filter_map(move |line| {
         let mut fields = line.split(':');
         let (_group, _password, gid, members) =
-            (fields.next()?, fields.next()?, fields.next()?.parse().ok()?, fields.next()?);
+            (fields.next()?, fields.next()?, id(fields.next()?)?, fields.next()?);
         members.split(',').any(|member| member.trim() == name).then_some(gid)
     })
 }
@@ -91,10 +116,9 @@ fn parse_names(text: &str) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in text.lines() {
         let mut fields = line.split(':');
-        if let (Some(name), Some(_), Some(Ok(id))) =
-            (fields.next(), fields.next(), fields.next().map(str::parse))
+        if let (Some(name), Some(_), Some(found)) = (fields.next(), fields.next(), fields.next().and_then(id))
         {
-            names.entry(id).or_insert_with(|| name.to_owned());
+            names.entry(found).or_insert_with(|| name.to_owned());
         }
     }
     names
@@ -113,9 +137,30 @@ mod tests {
         let user = parse_user(PASSWD, "user").unwrap();
         assert_eq!((user.uid, user.gid, user.home.as_str()), (1000, 1001, "/home/user"));
         assert_eq!(parse_user(PASSWD, "nowhere").unwrap().home, "/");
-        for name in ["", "use", "odd", "# nothing", "x"] {
-            assert_eq!(parse_user(PASSWD, name), None, "{name:?}");
+        for name in ["", "use", "# nothing", "x"] {
+            let error = parse_user(PASSWD, name).unwrap_err();
+            assert_eq!(error.to_string(), format!("invalid username: '{name}'"));
         }
+    }
+
+    #[test]
+    fn ids_that_are_none_are_refused_by_name() {
+        for odd in ["4294967295", "-1", "-0", "4294967296", "99999999999999999999", "many", "", " 1", "0x0"] {
+            let file = format!("u:x:{odd}:1:x:/:/bin/sh\ng:x:1:{odd}:x:/:/bin/sh\nu:x:1:1:x:/:/bin/sh\n");
+            for (name, which) in [("u", "user id"), ("g", "group id")] {
+                let error = parse_user(&file, name).unwrap_err().to_string();
+                let words = format!(
+                    "the user '{name}' has no valid {which} in /etc/passwd: it must be a number below"
+                );
+                assert!(error.starts_with(&words), "{odd}: {error}");
+            }
+            assert_eq!(
+                parse_memberships(&format!("x:x:{odd}:u\ny:x:7:u\n"), "u").collect::<Vec<_>>(),
+                [7],
+                "{odd}"
+            );
+        }
+        assert_eq!(parse_user("u:x:4294967294:0:x:/:/bin/sh\n", "u").unwrap().uid, 4_294_967_294);
     }
 
     #[test]

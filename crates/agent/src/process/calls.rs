@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::driver::drive;
 use super::fanout::Fanout;
 use super::input::Input;
-use super::launch::{Outputs, launch};
+use super::launch::launch;
+use super::stdio::Outputs;
 use super::stream::EventStream;
 use super::table::{Process, ProcessTable};
 use crate::auth;
@@ -92,6 +93,7 @@ async fn stream(
             let launched = launch(settings, &user, &start)?;
             // No await from here to `expect`: the reaper must not come first.
             let exit = table.exits.expect(launched.pid);
+            launched.start.done(&table.exits).await?;
             let terminal = match &launched.outputs {
                 Outputs::Terminal(terminal) => Some(Rc::clone(terminal)),
                 Outputs::Pipes { .. } => None,

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::fanout::Message;
 use super::input::Terminal;
-use super::launch::Outputs;
+use super::stdio::Outputs;
 use super::table::{Process, ProcessPermit, ProcessTable};
 use crate::connect;
 

@@ -1,48 +1,48 @@
-#![expect(unsafe_code, reason = "becoming another user happens between fork and exec")]
-
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::rc::Rc;
+use std::time::Duration;
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
-use rustix::process::Pid;
-use rustix::pty::OpenptFlags;
-use sandscope_agent_protocol::process::{Pty, PtySize, StartRequest};
+use rustix::fs::{Gid, Uid};
+use rustix::process::{Pid, Signal, kill_process};
+use sandscope_agent_protocol::process::{ProcessConfig, StartRequest};
 use sandscope_agent_protocol::{Code, ConnectError};
-use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
+use tokio::time::timeout;
 
-use super::input::{Terminal, winsize};
+use super::program::{Identity, Program, Started, places};
+use super::stdio::{Outputs, Stdio, connections};
 use crate::connect::invalid;
 use crate::paths;
+use crate::reaper::Exits;
 use crate::settings::Settings;
 use crate::user::User;
 
 /// Where programs are looked up unless the environment says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A terminal's size where the caller names none.
-const DEFAULT_SIZE: PtySize = PtySize { cols: 80, rows: 24 };
-
 /// Added to what the kernel thinks of a process when memory runs out, out of 1000.
 const OOM_SCORE: &str = "500";
+
+/// How long a process may take to become a program, in steps of a second that the sandbox was running.
+const START_LIMIT_S: u32 = 10;
 
 /// What connects us to a process just started.
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
+    pub(crate) start: Start,
     pub(crate) stdin: Option<pipe::Sender>,
     pub(crate) outputs: Outputs,
 }
 
-pub(crate) enum Outputs {
-    Pipes { stdout: pipe::Receiver, stderr: pipe::Receiver },
-    Terminal(Terminal),
+/// A process that is not yet known to have become a program.
+pub(crate) struct Start {
+    cmd: String,
+    started: Started,
 }
 
-/// Starts what `request` says, as `user`, in a session and process group of its own.
+/// Starts what `request` says, as `user`, in a session and process group of its own. The process is to be expected at
+/// once, and then waited for ([`Start::done`]).
 pub(crate) fn launch(
     settings: &Settings,
     user: &User,
@@ -53,22 +53,26 @@ pub(crate) fn launch(
         return Err(invalid("the request has no command"));
     }
     let cwd = directory(settings, user, config.cwd.as_deref().unwrap_or_default())?;
-    let mut command = Command::new(&config.cmd);
-    command
-        .args(&config.args)
-        .env_clear()
-        .env("PATH", DEFAULT_PATH)
-        .env("HOME", &user.home)
-        .env("USER", &user.name)
-        .env("LOGNAME", &user.name)
-        .envs(&settings.env)
-        .envs(&config.envs);
-    let terminal = match request.pty {
-        Some(pty) => Some(open_terminal(pty, user).map_err(|error| failed(&config.cmd, &error))?),
-        None => None,
+    let failed = |error: io::Error| failed(&config.cmd, &error);
+    let environment = environment(settings, user, config);
+    let path = environment.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    let texts = |texts: Vec<String>| -> io::Result<Vec<CString>> {
+        texts.into_iter().map(|text| CString::new(text).map_err(io::Error::from)).collect()
     };
-    become_user(&mut command, user, &cwd, terminal.is_some())?;
-    start(&mut command, terminal, request.stdin.unwrap_or(true)).map_err(|error| failed(&config.cmd, &error))
+    let places = texts(places(&config.cmd, path)).map_err(failed)?;
+    let arguments =
+        texts([&config.cmd].into_iter().chain(&config.args).cloned().collect()).map_err(failed)?;
+    let variables = environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let environment = texts(variables).map_err(failed)?;
+    // Every descriptor is made ready before the start: after it, nothing can fail and leave a process behind.
+    let Stdio { ends, stdin, outputs } =
+        connections(user, request.pty, request.stdin.unwrap_or(true)).map_err(failed)?;
+    let terminal = matches!(outputs, Outputs::Terminal(_));
+    let cwd = CString::new(cwd).map_err(|_| invalid("a path cannot contain a zero byte"))?;
+    let program =
+        Program { places, arguments, environment, cwd, identity: identity(user), stdio: ends, terminal };
+    let started = program.start().map_err(failed)?;
+    Ok(Launched { pid: started.pid, start: Start { cmd: config.cmd.clone(), started }, stdin, outputs })
 }
 
 /// Where the process starts. A directory that was asked for must be there; a home that is missing is no reason
@@ -81,99 +85,84 @@ fn directory(settings: &Settings, user: &User, asked: &str) -> Result<String, Co
     if asked.is_empty() { Ok("/".to_owned()) } else { Err(invalid(format!("cwd '{cwd}' does not exist"))) }
 }
 
-fn start(command: &mut Command, terminal: Option<(OwnedFd, OwnedFd)>, stdin: bool) -> io::Result<Launched> {
-    if let Some((master, slave)) = terminal {
-        rustix::io::ioctl_fionbio(&master, true)?;
-        // SAFETY: an `OwnedFd` names one open descriptor for as long as it lives, and nobody takes it out of the
-        // `AsyncFd` again.
-        let master: Terminal = Rc::new(unsafe { AsyncFd::register(master) }?);
-        command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
-        return Ok(Launched { pid: spawn(command)?, stdin: None, outputs: Outputs::Terminal(master) });
+/// What a program finds in its environment.
+fn environment(settings: &Settings, user: &User, config: &ProcessConfig) -> BTreeMap<String, String> {
+    let own = [("PATH", DEFAULT_PATH), ("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)];
+    let mut environment: BTreeMap<_, _> =
+        own.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    for more in [&settings.env, &config.envs] {
+        environment.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-    // Every descriptor is made ready before the start: after it, nothing can fail and leave a process behind.
-    let (stdout, stdout_end) = output_pipe()?;
-    let (stderr, stderr_end) = output_pipe()?;
-    command.stdout(stdout_end).stderr(stderr_end);
-    let stdin = if stdin {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        command.stdin(read);
-        Some(pipe::Sender::from_owned_fd(write)?)
-    } else {
-        command.stdin(nothing_to_read()?);
-        None
-    };
-    Ok(Launched { pid: spawn(command)?, stdin, outputs: Outputs::Pipes { stdout, stderr } })
+    environment
 }
 
-/// `/dev/null`; or, where a root file system has no such thing, a pipe whose other end is closed.
-fn nothing_to_read() -> io::Result<Stdio> {
-    // Whatever the sandbox has put there is not waited for.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    if let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty())
-        && FileType::from_raw_mode(rustix::fs::fstat(&null)?.st_mode) == FileType::CharacterDevice
-    {
-        return Ok(null.into());
-    }
-    let (read, _write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    Ok(read.into())
+/// Outside a sandbox the agent may run as the very user it starts processes for, without the power to change.
+fn identity(user: &User) -> Option<Identity> {
+    let uid = Uid::from_raw(user.uid);
+    (rustix::process::geteuid() != uid || uid.is_root()).then(|| Identity {
+        uid,
+        gid: Gid::from_raw(user.gid),
+        groups: user.groups.iter().copied().map(Gid::from_raw).collect(),
+    })
 }
 
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    Ok((pipe::Receiver::from_owned_fd(read)?, write))
-}
-
-fn spawn(command: &mut Command) -> io::Result<Pid> {
-    let child = command.spawn()?;
-    let raw = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = raw.ok_or_else(|| io::Error::other("the kernel gave an impossible process id"))?;
-    // When memory runs out the kernel shall end this process and not the agent, whose end is the sandbox's. Set from
-    // here: the child cannot open its own file before it has become another program. One that has ended already needs
-    // no mark.
-    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), OOM_SCORE);
-    Ok(pid)
-}
-
-/// Master and slave of a new terminal that `user` owns.
-fn open_terminal(pty: Pty, user: &User) -> io::Result<(OwnedFd, OwnedFd)> {
-    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    rustix::pty::grantpt(&master)?;
-    rustix::pty::unlockpt(&master)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-    // For programs that open the terminal by name. Where it is refused, the descriptors still work.
-    let _ = rustix::fs::fchown(&slave, Some(Uid::from_raw(user.uid)), None);
-    rustix::termios::tcsetwinsize(&master, winsize(pty.size.unwrap_or(DEFAULT_SIZE)))?;
-    Ok((master, slave))
-}
-
-/// What the child does between fork and exec.
-fn become_user(command: &mut Command, user: &User, cwd: &str, terminal: bool) -> Result<(), ConnectError> {
-    let cwd = CString::new(cwd).map_err(|_| invalid("a path cannot contain a zero byte"))?;
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
-    // Outside a sandbox the agent may run as the very user it starts processes for, without the power to change.
-    let change = rustix::process::geteuid() != uid || uid.is_root();
-    let prepare = move || -> io::Result<()> {
-        rustix::process::setsid()?;
-        if terminal {
-            // SAFETY: the child has its terminal as standard input by now, and keeps it.
-            rustix::process::ioctl_tiocsctty(unsafe { BorrowedFd::borrow_raw(0) })?;
-        }
-        if change {
-            rustix::thread::set_thread_groups(&groups)?;
-            rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-            rustix::thread::set_thread_res_uid(uid, uid, uid)?;
-        }
-        // After the change of user: a directory the user may not enter must not be entered with our rights.
-        rustix::process::chdir(cwd.as_c_str())?;
-        rustix::process::umask(Mode::from_raw_mode(0o022));
+impl Start {
+    /// Waits until the process has become a program.
+    ///
+    /// # Errors
+    ///
+    /// It could not, or not in time.
+    pub(crate) async fn done(self, exits: &Exits) -> Result<(), ConnectError> {
+        let guard = KillOnDrop { pid: Some(self.started.pid), exits };
+        let outcome = outcome(&self.started.outcome).await.map_err(|error| failed(&self.cmd, &error))?;
+        outcome.map_or(Ok(()), |error| Err(failed(&self.cmd, &error)))?;
+        guard.disarm();
         Ok(())
-    };
-    // SAFETY: runs in the forked child, whose only thread this is; it makes system calls on values prepared
-    // before the fork and allocates nothing.
-    unsafe { command.pre_exec(prepare) };
-    Ok(())
+    }
+}
+
+/// Why the process became no program; `None` where it did.
+async fn outcome(report: &pipe::Receiver) -> io::Result<Option<io::Error>> {
+    // Counted in steps: a sandbox may be paused for as long as it likes.
+    for _ in 0..START_LIMIT_S {
+        let Ok(readable) = timeout(Duration::from_secs(1), report.readable()).await else { continue };
+        readable?;
+        let mut errno = [0; size_of::<i32>()];
+        match report.try_read(&mut errno) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "it was stopped before it had begun"))
+}
+
+/// Ends a process that nobody will wait for as a program.
+struct KillOnDrop<'a> {
+    pid: Option<Pid>,
+    exits: &'a Exits,
+}
+
+impl KillOnDrop<'_> {
+    fn disarm(mut self) {
+        let Some(pid) = self.pid.take() else { return };
+        // When memory runs out the kernel shall end this process and not the agent, whose end is the sandbox's. Set from
+        // here: the process cannot open its own file before it has become a program. One that has ended already needs no
+        // mark.
+        if self.exits.expects(pid) {
+            let _ = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), OOM_SCORE);
+        }
+    }
+}
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        // Once it has been waited for, its id may be another's.
+        if let Some(pid) = self.pid.filter(|pid| self.exits.expects(*pid)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
 }
 
 fn failed(cmd: &str, error: &io::Error) -> ConnectError {
@@ -181,6 +170,7 @@ fn failed(cmd: &str, error: &io::Error) -> ConnectError {
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSPC) => {
             Code::ResourceExhausted
         }
+        _ if error.kind() == io::ErrorKind::TimedOut => Code::FailedPrecondition,
         _ => Code::InvalidArgument,
     };
     ConnectError::new(code, format!("error starting process '{cmd}': {error}"))

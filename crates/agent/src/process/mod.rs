@@ -11,6 +11,9 @@
 //!   exit status (reaper) ─► end ──────────┴─► bounded queue ─► stream of each client that connected later
 //! ```
 //!
+//! Nobody waits for a process on its way to becoming a program but the call that started it: others may stop or kill it
+//! there. One that is stopped for [`launch::START_LIMIT_S`] is ended.
+//!
 //! Failure cases: a process waits for its readers, as it would for a pipe, but a reader that takes nothing is cut off
 //! after [`fanout::PATIENCE`], and one that keeps others waiting after [`fanout::STALL_LIMIT`]; a descendant that keeps the pipes open after the process ended delays the announcement by
 //! [`driver::DRAIN_LIMIT`] at most and is read from until it closes them. Signals and the time limit reach the whole
@@ -22,6 +25,8 @@ mod driver;
 mod fanout;
 mod input;
 mod launch;
+mod program;
+mod stdio;
 mod stream;
 mod table;
 

@@ -64,6 +64,47 @@ fn refusals_of_a_start() {
 }
 
 #[test]
+fn programs_are_found_and_begin_as_everywhere() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let agent = Agent::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str, mode| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // No first line says who reads it: the shell does.
+    file("script", "echo \"$0 $1 $#\"\n", 0o755);
+    file("closed", "", 0o644);
+    let at = dir.path().to_str().unwrap();
+    let path = format!("/no/where:/etc/passwd:{at}:/usr/bin:/bin");
+    let start = |cmd: &str| {
+        let args: &[&str] = &["a b", ""];
+        let process = json!({"cmd": cmd, "args": args, "envs": {"PATH": path}, "cwd": at});
+        agent.process(&[], &json!({"process": process}))
+    };
+    for cmd in ["script", "./script", &format!("{at}/script")] {
+        let found = if cmd.contains('/') { cmd.to_owned() } else { format!("{at}/script") };
+        assert_eq!(start(cmd).outcome().stdout, format!("{found} a b 2\n"));
+    }
+    let refused = |cmd: &str| {
+        let mut events = start(cmd);
+        assert_eq!(events.next(), None);
+        events.ended.unwrap()["error"]["message"].clone()
+    };
+    assert_eq!(
+        refused("nothing"),
+        "error starting process 'nothing': No such file or directory (os error 2)"
+    );
+    assert_eq!(refused("closed"), "error starting process 'closed': Permission denied (os error 13)");
+    // The agent ignores this signal; programs do not.
+    let status = agent.run("grep '^SigBlk' /proc/self/status | cut -f2; kill -PIPE $$");
+    assert_eq!(status.stdout, "0000000000000000\n");
+    assert_eq!(status.end["status"], "signal: broken pipe");
+}
+
+#[test]
 fn another_user_with_their_groups() {
     if !rustix::process::getuid().is_root() {
         return;
@@ -172,4 +213,23 @@ fn orphans_are_reaped_and_own_children_keep_their_status() {
     }
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", agent.pid())).unwrap();
     assert_eq!(children, "");
+}
+
+#[test]
+fn more_orphans_than_are_reaped_at_once_are_reaped_all_the_same() {
+    let agent = Agent::start();
+    let script = "for i in $(seq 300); do (sleep 1000 >/dev/null 2>&1 & echo $!); done";
+    let orphans: Vec<u64> = agent.run(script).stdout.lines().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(orphans.len(), 300);
+    let send = |pid: u64, signal| {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    // While it stands still they all end, and it hears of that once.
+    let own = u64::from(agent.pid());
+    send(own, rustix::process::Signal::STOP);
+    orphans.iter().for_each(|pid| send(*pid, rustix::process::Signal::KILL));
+    send(own, rustix::process::Signal::CONT);
+    orphans.iter().for_each(|pid| gone(&pid.to_string()));
+    assert_eq!(agent.run("echo fine").stdout, "fine\n");
 }

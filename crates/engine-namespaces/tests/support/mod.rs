@@ -283,22 +283,38 @@ pub(crate) async fn ask(
 
 /// Starts a program and returns at its first event; it runs on.
 pub(crate) async fn start(runtime: &NamespacesEngine, id: &SandboxId, user: User, script: &str) -> u32 {
+    try_start(runtime, id, user, script).await.expect("no start")
+}
+
+/// The same, or `None` where it could not be started.
+pub(crate) async fn try_start(
+    runtime: &NamespacesEngine,
+    id: &SandboxId,
+    user: User,
+    script: &str,
+) -> Option<u32> {
     let stream = runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let mut response = sender.send_request(start_request(user, script)).await.unwrap();
-    let mut frames = FrameDecoder::default();
-    loop {
-        let piece = response.body_mut().frame().await.expect("no start").unwrap();
-        frames.push(piece.data_ref().unwrap());
-        if let Some(frame) = frames.next().unwrap() {
+    let exchange = async {
+        let mut response = sender.send_request(start_request(user, script)).await.unwrap();
+        let mut frames = FrameDecoder::default();
+        loop {
+            let piece = response.body_mut().frame().await.expect("no answer").unwrap();
+            frames.push(piece.data_ref().unwrap());
+            let Some(frame) = frames.next().unwrap() else { continue };
+            if frame.end_of_stream {
+                return None;
+            }
             let event = serde_json::from_slice::<ProcessResponse>(&frame.payload).unwrap().event;
             let ProcessEvent::Start { pid } = event else { panic!("{event:?}") };
-            connection.abort();
-            return pid;
+            return Some(pid);
         }
-    }
+    };
+    let started = tokio::time::timeout(PATIENCE, exchange).await.expect("the agent does not answer");
+    connection.abort();
+    started
 }
 
 /// Looks until `done`, at most [`PATIENCE`].

@@ -3,8 +3,10 @@
 //! Order matters: what needs rights comes before they are dropped, and the system call filter comes last. Every
 //! step that fails ends the process; nothing goes on half protected.
 
+#![expect(unsafe_code, reason = "descriptors are closed under their owners, who are never returned to")]
+
 use std::convert::Infallible;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd as _, OwnedFd};
 use std::path::Path;
 
@@ -28,6 +30,10 @@ pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::SYS_CHROOT);
+/// What the agent alone has, and no program that it starts: of two processes of one user the kernel lets the one with
+/// fewer capabilities change nothing of the other's priority, processors, scheduling or I/O class. Of all this is the one
+/// with the least use: only the host's own `acct` asks for it.
+pub(super) const AGENTS_OWN: CapabilitySet = CapabilitySet::SYS_PACCT;
 const LAST_CAPABILITY: u32 = 63;
 /// No core dumps, also not into a program of the host's: see `seccomp`.
 pub(super) const CORE_BYTES: u64 = 1;
@@ -64,8 +70,23 @@ pub(super) struct Inheritance<'a> {
     pub(super) boot_token: BorrowedFd<'a>,
 }
 
-/// Becomes the agent. `alarm` closes by itself when that has worked; otherwise the failure returned goes there.
-pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Result<Infallible, Failure> {
+/// Becomes the agent. `alarm` closes by itself when that has worked; otherwise the reason is written there.
+pub(super) fn become_agent(inherited: &Inheritance<'_>, mut alarm: OwnedFd) -> ! {
+    // SAFETY: the process ends below, and with what the caller has.
+    let Err(failure) = unsafe { try_to_become_agent(inherited, &mut alarm) };
+    // Its last words; the shim reads them as the reason.
+    let _shim_gone = serde_json::to_writer(File::from(alarm), &failure);
+    sys::exit_now(1)
+}
+
+/// # Safety
+///
+/// When this returns, `alarm` may be the only descriptor that is open still: the process must use no other, and must not
+/// go back to code that owns one.
+unsafe fn try_to_become_agent(
+    inherited: &Inheritance<'_>,
+    alarm: &mut OwnedFd,
+) -> Result<Infallible, Failure> {
     sys::reset_signals();
     rustix::process::setsid().step("start a session")?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("tie life to the shim")?;
@@ -94,7 +115,8 @@ pub(super) fn become_agent(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> 
     drop((root, view, others));
     limit_resources()?;
     sys::join_new_keyring().step("leave the host's keyring")?;
-    let fds = arrange_descriptors(inherited, alarm)?;
+    // SAFETY: as the caller promises.
+    let fds = unsafe { arrange_descriptors(inherited, alarm) }?;
     drop_rights()?;
     inherited.filters.install()?;
     Err(sys::exec_fd(fds.as_fd(), c"sandscope-agent")).step("start the agent")
@@ -136,8 +158,11 @@ fn limit_resources() -> Result<(), Failure> {
 }
 
 /// Leaves exactly these open: 0-2 on `/dev/null`, 3 with the boot token, and the agent and the alarm until it starts.
-#[expect(unsafe_code, reason = "nothing else in this process uses what is closed")]
-fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Result<OwnedFd, Failure> {
+///
+/// # Safety
+///
+/// The process must use no other descriptor from then on, also where this fails, and not go back to code that owns one.
+unsafe fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Result<OwnedFd, Failure> {
     let step = "arrange descriptors";
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").step(step)?;
     rustix::stdio::dup2_stdin(&null).step(step)?;
@@ -151,8 +176,7 @@ fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Resu
         (alarm.as_fd(), AtExec::Closes),
         (inherited.agent, AtExec::Closes),
     ];
-    // SAFETY: the alarm gets a new owner below; all other owners are on the part of the stack that was copied from the
-    // shim, which this process never returns to: it becomes the agent or leaves through `exit_now`.
+    // SAFETY: the alarm gets a new owner below; all other owners are of no use any more, as the caller promises.
     let [token, late, agent] = unsafe { sys::keep_only(kept) }.step(step)?;
     std::mem::forget(std::mem::replace(alarm, late));
     // The agent takes it over.
@@ -162,6 +186,11 @@ fn arrange_descriptors(inherited: &Inheritance<'_>, alarm: &mut OwnedFd) -> Resu
 
 fn drop_rights() -> Result<(), Failure> {
     let step = "drop capabilities";
+    let kept = CAPABILITIES.union(AGENTS_OWN);
+    let now = rustix::thread::capabilities(None).step(step)?;
+    // Inherited once, by the agent, which lets go of it first thing: what a program may have at most is `CAPABILITIES`.
+    // While it may: what is to be inherited must be in the bounding set.
+    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: AGENTS_OWN, ..now }).step(step)?;
     for number in 0..=LAST_CAPABILITY {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if CAPABILITIES.contains(capability) {
@@ -174,10 +203,9 @@ fn drop_rights() -> Result<(), Failure> {
         }
     }
     rustix::thread::clear_ambient_capability_set().step(step)?;
-    let kept = CAPABILITIES;
     rustix::thread::set_capabilities(
         None,
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+        CapabilitySets { effective: kept, permitted: kept, inheritable: AGENTS_OWN },
     )
     .step(step)?;
     rustix::thread::set_no_new_privs(true).step("refuse new privileges")

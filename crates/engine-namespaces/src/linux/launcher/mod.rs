@@ -68,7 +68,7 @@ pub fn launcher_main(first_argument: Option<&OsStr>) {
 
 struct Launcher {
     socket: OwnedFd,
-    /// The agent's executable: an anonymous file nobody can change, shared by all sandboxes.
+    /// The agent's executable: an anonymous file nobody can change, shared by all sandboxes, see [`agent_file`].
     agent: OwnedFd,
     filters: seccomp::Filters,
     own_network: OwnedFd,
@@ -190,6 +190,8 @@ fn open_own_network() -> Result<OwnedFd, Failure> {
     std::fs::File::open("/proc/self/ns/net").map(OwnedFd::from).step("open the own network namespace")
 }
 
+/// Everybody may execute it and nobody read it, which inside makes the kernel count the process among the host's: whoever
+/// would trace it, read its memory or write its files in `/proc` needs rights over the host, sandboxes' roots too.
 fn agent_file() -> Result<OwnedFd, Failure> {
     use rustix::fs::{MemfdFlags, SealFlags};
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -204,5 +206,6 @@ fn agent_file() -> Result<OwnedFd, Failure> {
         SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
     )
     .step("seal the agent")?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o111)).step("hide the agent")?;
     Ok(file.into())
 }

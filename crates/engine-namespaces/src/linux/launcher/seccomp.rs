@@ -26,6 +26,7 @@ pub(super) struct Filters {
     absent: BpfProgram,
     idle: BpfProgram,
     allow_list: BpfProgram,
+    unsupported: BpfProgram,
 }
 
 impl Filters {
@@ -38,13 +39,14 @@ impl Filters {
         ballast::install(&self.all())
     }
 
-    /// Installs those of a sandbox. The allow-list lets the other installations through only because it goes last.
+    /// Installs those of a sandbox. Of two that refuse a call, the later one's answer counts: what answers otherwise than the
+    /// allow-list goes after it, and the allow-list lets an installation through.
     pub(super) fn install(&self) -> Result<(), Failure> {
         self.all().into_iter().try_for_each(install)
     }
 
-    const fn all(&self) -> [&BpfProgram; 3] {
-        [&self.absent, &self.idle, &self.allow_list]
+    const fn all(&self) -> [&BpfProgram; 4] {
+        [&self.absent, &self.idle, &self.allow_list, &self.unsupported]
     }
 
     /// How many there are.
@@ -73,7 +75,8 @@ fn compile() -> Result<Filters, seccompiler::BackendError> {
     let idle = answering(allowed::IDLE, rules::idle()?, 0)?;
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let allow_list = SeccompFilter::new(allow_list()?, refused, SeccompAction::Allow, arch)?;
-    Ok(Filters { absent, idle, allow_list: allow_list.try_into()? })
+    let unsupported = answering(&[], rules::unsupported()?, libc::EPROTONOSUPPORT)?;
+    Ok(Filters { absent, idle, allow_list: allow_list.try_into()?, unsupported })
 }
 
 fn allow_list() -> Result<Rules, seccompiler::BackendError> {

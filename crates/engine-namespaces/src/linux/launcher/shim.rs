@@ -1,5 +1,7 @@
 //! The parent of one sandbox: makes it, reports to the server, waits for its end and records how it came.
 
+#![expect(unsafe_code, reason = "descriptors are closed under their owners, who are never returned to")]
+
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,14 +48,13 @@ struct Sandbox {
 
 /// Serves one request in a process of its own and never returns.
 pub(super) fn run(heritage: Heritage<'_>, number: u64, request: &MakeRequest, fds: Vec<OwnedFd>) -> ! {
-    let code = match make(heritage, request, fds) {
+    match make(heritage, request, fds) {
         Ok(sandbox) => watch(heritage, number, request, sandbox),
         Err(failure) => {
             let _server_gone = reply(heritage.socket, number, Err(failure), &[]);
-            1
+            sys::exit_now(1)
         }
-    };
-    sys::exit_now(code)
+    }
 }
 
 fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Result<Sandbox, Failure> {
@@ -92,11 +93,7 @@ fn make(heritage: Heritage<'_>, request: &MakeRequest, fds: Vec<OwnedFd>) -> Res
                 agent: heritage.agent,
                 boot_token: boot_token.as_fd(),
             };
-            let mut alarm = alarm_end;
-            let Err(failure) = init::become_agent(&inherited, &mut alarm);
-            // Its last words; the shim reads them as the reason.
-            let _shim_gone = serde_json::to_writer(File::from(alarm), &failure);
-            sys::exit_now(1)
+            init::become_agent(&inherited, alarm_end)
         }
     };
     let guard = KillOnDrop(Some(pidfd));
@@ -179,7 +176,7 @@ fn wait_for_agent(alarm: OwnedFd) -> Result<(), Failure> {
 }
 
 /// Reports to the server, lets go of everything not needed, and waits for the end.
-fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sandbox) -> i32 {
+fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sandbox) -> ! {
     let Sandbox { made, pid, pidfd, network, disk, view, ids } = sandbox;
     let answer = || -> Result<(), Failure> {
         let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
@@ -193,14 +190,15 @@ fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sa
         let _already_dead = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
     }
     drop((pidfd, network, disk));
-    let Ok(opened) = dir else { return 1 };
-    let kept = keep_only(opened, view, ids);
-    let Ok((dir, _view, _claim)) = kept else { return 1 };
+    let Ok(opened) = dir else { sys::exit_now(1) };
+    // SAFETY: this function never returns to an owner of another descriptor, and uses none itself.
+    let kept = unsafe { keep_only(opened, view, ids) };
+    let Ok((dir, _view, _claim)) = kept else { sys::exit_now(1) };
     let status = loop {
         match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
             Ok(status) => break status,
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return 1,
+            Err(_) => sys::exit_now(1),
         }
     };
     let exit = ExitRecord {
@@ -208,16 +206,18 @@ fn watch(heritage: Heritage<'_>, number: u64, request: &MakeRequest, sandbox: Sa
         signal: status.as_ref().and_then(|status| status.terminating_signal()),
         at_unix_ms: record::unix_ms(),
     };
-    i32::from(record::write_in(&dir, EXIT_FILE, &exit, is_durable(&dir)).is_err())
+    sys::exit_now(i32::from(record::write_in(&dir, EXIT_FILE, &exit, is_durable(&dir)).is_err()))
 }
 
 /// Closes everything but the sandbox's directory, the claim on its ids, which lasts as long as its descriptor, and the
 /// files for its `/proc`, which later servers reach through this process, as [`VIEW_DESCRIPTOR`].
-#[expect(unsafe_code, reason = "nothing else in this process uses what is closed")]
-fn keep_only(dir: File, view: OwnedFd, ids: IdRange) -> io::Result<(File, OwnedFd, OwnedFd)> {
+///
+/// # Safety
+///
+/// The process must use no other descriptor from then on, also where this fails, and not go back to code that owns one.
+unsafe fn keep_only(dir: File, view: OwnedFd, ids: IdRange) -> io::Result<(File, OwnedFd, OwnedFd)> {
     let kept = [dir.as_fd(), ids.lock().as_fd(), view.as_fd()].map(|fd| (fd, AtExec::Closes));
-    // SAFETY: the owners of these are forgotten below; those of all others belong to the launcher, whose part of
-    // the stack this process never returns to: it leaves through `exit_now`.
+    // SAFETY: the owners of these are forgotten below; those of all others are of no use any more, as the caller promises.
     let kept = unsafe { sys::keep_only(kept) };
     std::mem::forget((dir, view, ids));
     let [dir, claim, view] = kept?;

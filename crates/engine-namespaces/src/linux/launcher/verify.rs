@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::identity::RANGE_LEN;
-use super::init::CAPABILITIES;
+use super::init::{AGENTS_OWN, CAPABILITIES};
 use crate::linux::protocol::Failure;
 
 /// Refuses a sandbox whose protection is not exactly as meant. `n_filters`: how many system call filters it
@@ -32,10 +32,11 @@ pub(super) fn verify(
         let found = self::field(&status, field);
         if found == wanted { Ok(()) } else { Err(mismatch(&format!("{field} ({found}, not {wanted})"))) }
     };
-    let kept = format!("{:016x}", CAPABILITIES.bits());
-    is("CapBnd", &kept)?;
-    is("CapPrm", &kept)?;
-    is("CapInh", "0000000000000000")?;
+    is("CapBnd", &format!("{:016x}", CAPABILITIES.bits()))?;
+    is("CapPrm", &format!("{:016x}", CAPABILITIES.union(AGENTS_OWN).bits()))?;
+    // Until the agent has let go of it, which it does before it can be asked for anything.
+    let own = format!("{:016x}", AGENTS_OWN.bits());
+    is("CapInh", "0000000000000000").or_else(|failure| is("CapInh", &own).map_err(|_| failure))?;
     is("CapAmb", "0000000000000000")?;
     is("NoNewPrivs", "1")?;
     is("Seccomp", "2")?;

@@ -152,20 +152,25 @@ pub(crate) fn backing_file(number: u32) -> Option<(PathBuf, bool)> {
 
 /// Brings the file system at `mount` to a consistent state on its device and holds all writes to it.
 pub(crate) fn freeze_filesystem(mount: BorrowedFd<'_>) -> io::Result<()> {
-    ioctl_zero(mount, FIFREEZE)
+    // SAFETY: it ignores its argument.
+    unsafe { ioctl_zero(mount, FIFREEZE) }
 }
 
 /// Lets writes go on. A file system that is not frozen is fine.
 pub(crate) fn thaw_filesystem(mount: BorrowedFd<'_>) -> io::Result<()> {
-    match ioctl_zero(mount, FITHAW) {
+    // SAFETY: it ignores its argument.
+    match unsafe { ioctl_zero(mount, FITHAW) } {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         other => other,
     }
 }
 
-fn ioctl_zero(mount: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<()> {
+/// # Safety
+///
+/// The request must be one that touches no memory of ours when its argument is zero.
+unsafe fn ioctl_zero(mount: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<()> {
     let root = super::space::open_root(mount)?;
-    // SAFETY: both requests ignore their argument.
+    // SAFETY: as the caller promises.
     if unsafe { libc::ioctl(root.as_raw_fd(), request, 0) } == 0 {
         Ok(())
     } else {

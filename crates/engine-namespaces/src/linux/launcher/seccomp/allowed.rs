@@ -54,7 +54,8 @@ const COMMON: &[Call] = calls![
     SYS_mlockall SYS_munlockall SYS_msync SYS_membarrier SYS_mseal SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect
     SYS_remap_file_pages SYS_memfd_secret SYS_get_mempolicy SYS_mbind SYS_set_mempolicy
     SYS_set_mempolicy_home_node
-    // Processes and threads. Tracing reaches only the sandbox's own processes.
+    // Processes and threads. What acts on others reaches the sandbox's programs and not the agent, by none of its
+    // threads' ids: see `init::AGENTS_OWN`, `agent_file`, and the agent's `apart`.
     SYS_clone3 SYS_execve SYS_execveat SYS_exit SYS_exit_group SYS_wait4 SYS_waitid SYS_getpid SYS_getppid SYS_gettid
     SYS_getpgid SYS_setpgid SYS_getsid SYS_setsid SYS_kill SYS_tkill SYS_tgkill SYS_pidfd_open
     SYS_pidfd_send_signal SYS_pidfd_getfd SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev
@@ -62,8 +63,8 @@ const COMMON: &[Call] = calls![
     SYS_futex_waitv SYS_restart_syscall SYS_sched_yield SYS_sched_getaffinity SYS_sched_setaffinity
     SYS_sched_getparam SYS_sched_setparam SYS_sched_getscheduler SYS_sched_setscheduler SYS_sched_getattr
     SYS_sched_setattr SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_sched_rr_get_interval
-    SYS_getpriority SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_setrlimit SYS_getrusage SYS_times
-    SYS_getcpu SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self
+    SYS_getpriority SYS_setpriority SYS_ioprio_get SYS_ioprio_set SYS_setrlimit SYS_prlimit64 SYS_getrusage
+    SYS_times SYS_getcpu SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self
     // Who one is.
     SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getresuid SYS_getresgid SYS_getgroups SYS_setuid SYS_setgid
     SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setfsuid SYS_setfsgid SYS_setgroups SYS_capget

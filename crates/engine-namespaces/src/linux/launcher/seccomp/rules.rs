@@ -19,8 +19,8 @@ const TIOCSETD: u64 = 0x5423;
 const NEW_LISTENER: u64 = 1 << 3;
 /// Names of memory areas: the kernel charges them to nobody.
 const PR_SET_VMA: u64 = 0x5356_4D41;
-/// The agent, as seen from inside: signals do not reach it, and limits on its time or memory must not either.
-const FIRST_PROCESS: u64 = 1;
+/// The netlink protocol of the kernel's audit.
+const NETLINK_AUDIT: u64 = 9;
 
 /// Levels of socket options, and which of their options a sandbox cannot set: what the kernel keeps for these is
 /// charged to nobody, and each socket may have much of it.
@@ -61,7 +61,6 @@ pub(super) fn rules() -> Result<Vec<Ruled>, BackendError> {
             libc::SYS_ioctl,
             vec![rule([differs(1, TIOCSTI)?, differs(1, TIOCLINUX)?, differs(1, TIOCSETD)?])?],
         ),
-        ("SYS_prlimit64", libc::SYS_prlimit64, vec![rule([differs(0, FIRST_PROCESS)?])?]),
         ("SYS_prctl", libc::SYS_prctl, vec![rule([differs(0, PR_SET_VMA)?])?]),
         ("SYS_seccomp", libc::SYS_seccomp, vec![rule([masked(1, NEW_LISTENER, 0)?])?]),
     ])
@@ -75,6 +74,13 @@ pub(super) fn idle() -> Result<Vec<Ruled>, BackendError> {
         ("SYS_setrlimit", libc::SYS_setrlimit, vec![rule([equals(0, CORE)?])?]),
         ("SYS_prlimit64", libc::SYS_prlimit64, vec![rule([equals(1, CORE)?, sets])?]),
     ])
+}
+
+/// Those that answer as a kernel that was built without: programs that manage users tell the audit what they do, go on
+/// where there is none, and end where they may not.
+pub(super) fn unsupported() -> Result<Vec<Ruled>, BackendError> {
+    let audit = rule([equals(0, number(libc::AF_NETLINK))?, equals(2, NETLINK_AUDIT)?])?;
+    Ok(vec![("SYS_socket", libc::SYS_socket, vec![audit])])
 }
 
 /// Local, IPv4 and IPv6, and read-only questions to the kernel's network.

@@ -1,0 +1,133 @@
+//! Nobody inside, root included, changes, slows, limits or looks into the agent: by no id of its threads, by no file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may stop at the unexpected, and says what it skips"
+)]
+#![allow(clippy::allow_attributes, reason = "not every test binary does all of that")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sandscope_engine::Engine as _;
+use sandscope_model::SandboxId;
+use support::{Host, User, ask};
+use tokio::task::JoinSet;
+
+const ATTACK: &str = include_str!("attacks/agent.py");
+
+/// What the kernel keeps of each thread of the agent, seen from outside.
+fn state_of_agent(host: &Host, id: &SandboxId) -> Vec<String> {
+    let pid = support::init_pid(host.state.dir.path(), id);
+    let mut threads: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .map(|thread| thread.unwrap().path())
+        .collect();
+    threads.sort();
+    threads.iter().map(|thread| state_of_thread(thread)).collect()
+}
+
+fn state_of_thread(thread: &Path) -> String {
+    let read = |name: &str| std::fs::read_to_string(thread.join(name)).unwrap_or_default();
+    let status = read("status");
+    let kept = ["Name", "Uid", "Gid", "CapPrm", "Cpus_allowed", "TracerPid", "State"];
+    let status = status.lines().filter(|line| {
+        // Asleep or running is all the same, stopped is not.
+        kept.iter().any(|name| line.starts_with(name))
+            && !line.contains("(sleeping)")
+            && !line.contains("(running)")
+    });
+    let stat = read("stat");
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    // Priority, nice value, policy.
+    let scheduling = format!("{} {} {}", fields[15], fields[16], fields[38]);
+    let files = ["limits", "oom_score_adj", "coredump_filter", "autogroup", "timerslack_ns"].map(read);
+    format!("{}\n{scheduling}\n{}", status.collect::<Vec<_>>().join("\n"), files.concat())
+}
+
+async fn assert_well(host: &Host, id: &SandboxId) {
+    assert_eq!(ask(&host.runtime, id, "GET", "/health", &[], Vec::new()).await.0, 204);
+    for user in [User::User, User::Root] {
+        let ran = host.run(id, user, "echo well").await;
+        assert_eq!((ran.stdout.as_str(), ran.code), ("well\n", 0), "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_acts_on_a_process_acts_on_it() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let (status, _) =
+        ask(&host.runtime, &id, "POST", "/files?path=/tmp/attack.py", &[OCTETS], ATTACK.into()).await;
+    assert_eq!(status, 200);
+    let before = state_of_agent(&host, &id);
+    for user in [User::Root, User::User] {
+        let ran = host.run(&id, user, "python3 /tmp/attack.py").await;
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("tried on True\n", ""), "as {user:?}");
+        assert_well(&host, &id).await;
+        assert_eq!(state_of_agent(&host, &id), before, "as {user:?}");
+    }
+    assert!(host.runtime.kill(&id).await.unwrap().is_some(), "it was still there");
+}
+
+const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_of_the_trade_are_refused_on_it_and_work_on_ones_own() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    let before = state_of_agent(&host, &id);
+    let tools = "tools() { renice -n 19 -p $1 && chrt -i -p 0 $1 && taskset -p 1 $1 && ionice -c 3 -p $1 && \
+                 prlimit --pid $1 --nofile=64:64; }; any() { renice -n 19 -p $1 || chrt -i -p 0 $1 || \
+                 taskset -p 1 $1 || ionice -c 3 -p $1 || prlimit --pid $1 --nofile=64:64 || prlimit --pid $1; }; \
+                 for t in $(ls /proc/1/task); do any $t && echo did; done >/tmp/did.$(id -u) 2>&1; \
+                 grep -c did /tmp/did.$(id -u); sleep 100 & tools $! >/dev/null && tools $$ >/dev/null && \
+                 echo worked; ulimit -n; kill $!";
+    for user in [User::Root, User::User] {
+        let ran = host.run(&id, user, tools).await;
+        assert_eq!(ran.stdout, "0\nworked\n64\n", "as {user:?}: {ran:?}");
+        assert_eq!(state_of_agent(&host, &id), before, "as {user:?}");
+    }
+    assert_well(&host, &id).await;
+}
+
+/// A process that is to become a program can be stopped like any other, also before it has become one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_all_new_processes_does_not_stop_it() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    let host = Arc::new(host);
+    for (user, uid) in [(User::User, 1000), (User::Root, 0)] {
+        let stop_all = "python3 -c 'import os\ntry: os.kill(-1, 19)\nexcept OSError: pass\n\
+                        open(\"/tmp/stopping-%d\" % os.getuid(), \"w\").close()\nwhile True:\n  \
+                        try: os.kill(-1, 19)\n  except OSError: pass'";
+        let stopper = support::start(&host.runtime, &id, user, &format!("exec {stop_all}")).await;
+        let path = format!("/files?path=/tmp/stopping-{uid}");
+        support::eventually("it stops all others", async || {
+            ask(&host.runtime, &id, "GET", &path, &[], Vec::new()).await.0 == 200
+        })
+        .await;
+        // The sandbox has the right to be of no use to itself; its owner is answered all the same.
+        let mut starts = JoinSet::new();
+        for _ in 0..40 {
+            let (host, id) = (Arc::clone(&host), id.clone());
+            starts.spawn(async move { support::try_start(&host.runtime, &id, user, "true").await });
+        }
+        for _ in 0..200 {
+            let asked = ask(&host.runtime, &id, "GET", "/health", &[], Vec::new());
+            assert_eq!(tokio::time::timeout(support::PATIENCE / 4, asked).await.expect("no answer").0, 204);
+        }
+        assert_eq!(starts.join_all().await.len(), 40, "each has an answer");
+        let kill = format!("{{\"process\":{{\"pid\":{stopper}}},\"signal\":\"SIGNAL_SIGKILL\"}}");
+        let json = ("content-type", "application/json");
+        let path = "/process.Process/SendSignal";
+        assert_eq!(ask(&host.runtime, &id, "POST", path, &[json], kill.into()).await.0, 200);
+        assert_well(&host, &id).await;
+    }
+}
