@@ -88,12 +88,12 @@ fn compose(sources: &[String], destination: &str, owner: (u32, u32)) -> Result<(
     }
     let (unfinished, mut file) = make_beside(&target).map_err(to_destination)?;
     let mut made = || -> Result<(), Refusal> {
+        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+            .map_err(|error| to_destination(error.into()))?;
         for source in sources {
             let mut from = open_source(source).map_err(|error| at(source, error))?;
             append(&mut from, &mut file).map_err(to_destination)?;
         }
-        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
-            .map_err(|error| to_destination(error.into()))?;
         // Before the parts go.
         sink::sync(&file).map_err(to_destination)?;
         std::fs::rename(&unfinished, &target).map_err(to_destination)

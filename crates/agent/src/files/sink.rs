@@ -24,21 +24,41 @@ enum Writer {
     Gzip(Box<MultiGzDecoder<Counted>>),
 }
 
+/// What is written at a time: a file that is no larger is written once, and whoever watches it hears of it once.
+const PIECE_BYTES: usize = 32 * 1024;
+
 struct Counted {
     file: File,
     bytes: u64,
+    /// Too little to be written yet.
+    kept: Vec<u8>,
+}
+
+impl Counted {
+    fn write_kept(&mut self) -> io::Result<()> {
+        let result = self.file.write_all(&self.kept);
+        self.kept = Vec::new();
+        result
+    }
 }
 
 impl Write for Counted {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         // What was tried counts: the disk may be full.
         self.bytes += buffer.len() as u64;
-        self.file.write_all(buffer)?;
+        if self.kept.len() + buffer.len() > PIECE_BYTES {
+            self.write_kept()?;
+        }
+        if buffer.len() > PIECE_BYTES {
+            self.file.write_all(buffer)?;
+        } else {
+            self.kept.extend_from_slice(buffer);
+        }
         Ok(buffer.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.write_kept()
     }
 }
 
@@ -59,7 +79,7 @@ impl Sink {
             Err(rustix::io::Errno::EXIST) => (File::from(open(flags)?), false),
             Err(error) => return Err(error.into()),
         };
-        let counted = Counted { file: file.try_clone()?, bytes: 0 };
+        let counted = Counted { file: file.try_clone()?, bytes: 0, kept: Vec::new() };
         let to = match coding {
             Coding::Identity => Writer::Plain(counted),
             Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
@@ -67,6 +87,11 @@ impl Sink {
         let sink = Self { to, path: path.to_owned(), made };
         // From here on a failure removes what was made.
         prepare(&file, owner, metadata)?;
+        if !made {
+            // Last: whatever is refused before leaves the old contents. A new file has none to lose, and whoever watches
+            // would hear of a loss.
+            file.set_len(0)?;
+        }
         Ok(sink)
     }
 
@@ -84,9 +109,10 @@ impl Sink {
             Writer::Plain(counted) => counted,
             Writer::Gzip(decoder) => {
                 decoder.try_finish()?;
-                decoder.get_ref()
+                decoder.get_mut()
             }
         };
+        file.write_kept()?;
         sync(&file.file)
     }
 
@@ -127,7 +153,6 @@ fn prepare(file: &File, owner: (u32, u32), metadata: &Metadata) -> io::Result<()
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
-    file.set_len(0)?;
     rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
     metadata::replace(file, metadata).map_err(|error| unkept(file, error))
 }
