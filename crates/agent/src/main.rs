@@ -12,7 +12,7 @@
 //!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
 //! ```
 //!
-//! The modules are a tree: `framing`, `connect`, `settings`, `entry` and `metadata` know nobody above them; `files`,
+//! The modules are a tree: `framing`, `connect`, `settings`, `entry`, `metadata`, `regular_file` and `removable` know nobody above them; `files`,
 //! `filesystem`, `process` and `watch` use those; `state` owns what lives as long as the agent, and only `init`, `route`
 //! and `server`, above it, see it whole.
 //!
@@ -25,6 +25,7 @@ mod body;
 mod connect;
 mod directories;
 mod entry;
+mod file_systems;
 mod files;
 mod filesystem;
 mod framing;
@@ -40,6 +41,8 @@ mod pool;
 mod process;
 mod random;
 mod reaper;
+mod regular_file;
+mod removable;
 mod request_body;
 mod route;
 mod server;

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 
 use flate2::write::MultiGzDecoder;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Uid};
 use sandscope_agent_protocol::content::Coding;
 
 use crate::directories::make_parents;
 use crate::metadata::{self, Metadata};
+use crate::regular_file;
 
 /// A file that is being written. Lives on whichever thread writes.
 pub(super) struct Sink {
@@ -71,14 +72,7 @@ impl Sink {
         coding: Coding,
     ) -> io::Result<Self> {
         make_parents(path, owner)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let open = |flags| rustix::fs::open(path, flags, Mode::from_raw_mode(0o644));
-        let (file, made) = match open(flags | OFlags::EXCL) {
-            Ok(file) => (File::from(file), true),
-            // Also what a link leads to that is not there yet.
-            Err(rustix::io::Errno::EXIST) => (File::from(open(flags)?), false),
-            Err(error) => return Err(error.into()),
-        };
+        let (file, made) = regular_file::write(path)?;
         let counted = Counted { file: file.try_clone()?, bytes: 0, kept: Vec::new() };
         let to = match coding {
             Coding::Identity => Writer::Plain(counted),
@@ -150,9 +144,6 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
 }
 
 fn prepare(file: &File, owner: (u32, u32), metadata: &Metadata) -> io::Result<()> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
     rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
     metadata::replace(file, metadata).map_err(|error| unkept(file, error))
 }

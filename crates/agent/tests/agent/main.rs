@@ -8,6 +8,7 @@ mod compose;
 mod encodings;
 mod files;
 mod logs;
+mod made_up;
 mod start_up;
 mod streams;
 mod watch;
