@@ -196,3 +196,15 @@ def test_a_full_disk_is_said_and_the_sandbox_lives_on():
         sandbox.files.remove("/fill")
         sandbox.files.write("/home/user/too-much", "fits now")
         assert sandbox.files.read("/home/user/too-much") == "fits now"
+
+
+def test_what_the_kernel_makes_up_is_read_to_its_end(sandbox):
+    for path in ["/proc/version", "/proc/mounts", "/proc/cpuinfo", "/sys/fs/cgroup/cgroup.controllers"]:
+        if not sandbox.files.exists(path):
+            continue
+        there = run(sandbox, f"cat {path}")
+        assert sandbox.files.read(path) == there
+        assert sandbox.files.read(path, format="bytes") == there.encode()
+        assert b"".join(sandbox.files.read(path, format="stream")) == there.encode()
+    with pytest.raises(SandboxException, match="agent"):
+        sandbox.files.read("/proc/self/environ", user="root")

@@ -3,16 +3,18 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, LAST_MODIFIED,
-    VARY,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use sandscope_agent_protocol::content::{Accepted, Coding, Extent, Precondition, Version};
+use sandscope_agent_protocol::presentation::Presentation;
 
 use super::contents::{Contents, Source};
 use super::refusal::{blocking, of_io};
 use crate::body::{self, Answer, Body, Refusal};
 use crate::file_systems::Kind;
+use crate::paths;
 use crate::regular_file;
 use crate::request_body::RequestBody;
 
@@ -69,7 +71,7 @@ async fn known(
     if status == StatusCode::PARTIAL_CONTENT {
         insert(&mut answer, CONTENT_RANGE, &format!("bytes {start}-{}/{size}", start + length - 1));
     }
-    Ok(filled(answer, source))
+    Ok(filled(answer, path, source))
 }
 
 /// A file that is sent to its end, wherever that is: it has no parts, and nobody can have it already.
@@ -81,7 +83,7 @@ async fn unknown(path: &str, file: File, coding: Coding, headers: &HeaderMap) ->
     let mut answer = body::status(StatusCode::OK);
     answer.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
     answer.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
-    Ok(filled(answer, source))
+    Ok(filled(answer, path, source))
 }
 
 async fn source(
@@ -99,13 +101,18 @@ fn changed(path: &str) -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, format!("path '{path}' has changed"))
 }
 
-/// With the contents, and what is said of them.
-fn filled(mut answer: Answer, source: Source) -> Answer {
+/// With the contents, and what browsers are told of them.
+fn filled(mut answer: Answer, path: &str, source: Source) -> Answer {
+    let shown = Presentation::of(paths::name(path));
+    insert(&mut answer, CONTENT_DISPOSITION, &shown.disposition);
     let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(shown.content_type));
+    if shown.sandboxed {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    }
     if source.is_compressed() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     // Of a HEAD request hyper sends the length and leaves the body out.
     *answer.body_mut() = Body::pieces(Contents::new(source));
     answer

@@ -9,6 +9,7 @@ mod encodings;
 mod files;
 mod logs;
 mod made_up;
+mod presentation;
 mod start_up;
 mod streams;
 mod watch;
