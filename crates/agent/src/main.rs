@@ -12,7 +12,7 @@
 //!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
 //! ```
 //!
-//! The modules are a tree: `framing`, `connect`, `settings`, `entry`, `metadata`, `regular_file` and `removable` know nobody above them; `files`,
+//! The modules are a tree: `framing`, `connect`, `settings`, `entry`, `metadata`, `place`, `regular_file` and `removable` know nobody above them; `files`,
 //! `filesystem`, `process` and `watch` use those; `state` owns what lives as long as the agent, and only `init`, `route`
 //! and `server`, above it, see it whole.
 //!
@@ -23,7 +23,6 @@
 mod auth;
 mod body;
 mod connect;
-mod directories;
 mod entry;
 mod file_systems;
 mod files;
@@ -37,6 +36,7 @@ mod now;
 mod options;
 mod paths;
 mod permits;
+mod place;
 mod pool;
 mod process;
 mod random;
@@ -44,6 +44,7 @@ mod reaper;
 mod regular_file;
 mod removable;
 mod request_body;
+mod rights;
 mod route;
 mod server;
 mod settings;

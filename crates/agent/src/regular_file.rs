@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat2};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, fstatfs};
+
+use crate::place::{Last, Owner, Place, denied};
 
 /// The magic number of `/proc`.
 const PROC: u64 = 0x9fa0;
@@ -18,35 +19,34 @@ const PROC: u64 = 0x9fa0;
 /// The inode of the root of any `/proc`.
 const PROC_ROOT: u64 = 1;
 
+/// Neither waits nor becomes a terminal's.
+const FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
 /// Opens the file for reading.
 pub(crate) fn read(path: &str) -> io::Result<File> {
-    checked(open(path, OFlags::RDONLY, Mode::empty())?)
+    checked(Place::find(path, Last::Followed, None)?.open(OFlags::RDONLY | FLAGS, Mode::empty())?)
 }
 
-/// Opens the file for writing, and makes it where it is missing. Says whether it did.
-pub(crate) fn write(path: &str) -> io::Result<(File, bool)> {
-    let flags = OFlags::WRONLY | OFlags::CREATE;
+/// A file that is open for writing.
+pub(crate) struct Writable {
+    pub(crate) file: File,
+    pub(crate) place: Place,
+    /// Whether it was missing.
+    pub(crate) made: bool,
+}
+
+/// Opens the file for writing. Makes it, and the directories above it, where they are missing.
+pub(crate) fn write(path: &str, owner: Owner) -> io::Result<Writable> {
+    let place = Place::find(path, Last::Followed, Some(owner))?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | FLAGS;
     let mode = Mode::from_raw_mode(0o644);
-    match open(path, flags | OFlags::EXCL, mode) {
-        Ok(file) => Ok((file, true)),
-        // Also what a link leads to that is not there yet.
+    match place.open(flags | OFlags::EXCL, mode) {
+        Ok(file) => Ok(Writable { file, place, made: true }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Ok((checked(open(path, flags, mode)?)?, false))
+            let file = checked(place.open(flags, mode)?)?;
+            Ok(Writable { file, place, made: false })
         }
         Err(error) => Err(error),
-    }
-}
-
-fn open(path: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    // The links in `/proc/<pid>/fd` and the like are no paths but open files: the agent's are those of other requests.
-    match openat2(CWD, path, flags, mode, ResolveFlags::NO_MAGICLINKS) {
-        Ok(opened) => Ok(opened.into()),
-        // A circle of links says the same; there the path leads nowhere by itself.
-        Err(Errno::LOOP) if fs::metadata(path).is_ok() => {
-            Err(denied("the path leads through an open file of a process"))
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -89,8 +89,4 @@ fn is_own(file: &File) -> io::Result<bool> {
     }
     // `/proc/net` and `/proc/mounts` lead here: they are about the whole sandbox.
     Ok(!matches!(name, Some(b"net" | b"mounts" | b"mountinfo")))
-}
-
-fn denied(why: &str) -> io::Error {
-    io::Error::new(ErrorKind::PermissionDenied, why)
 }

@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags, fstatvfs, open, statx,
+    Access, AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags, accessat, fstatvfs,
+    open, statx,
 };
 
 use crate::file_systems::Kind;
@@ -22,6 +23,8 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     if Kind::of(&directory)? == Kind::MadeUp {
         return denied("it cannot be removed: the kernel makes it up");
     }
+    // By the rights that count at the moment, which need not be root's.
+    accessat(CWD, parent, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
     let held = |path, flags| match statx(CWD, path, flags, StatxFlags::empty()) {
         Ok(found) => Ok(found.stx_attributes),
         Err(error) => Err(io::Error::from(error)),

@@ -28,17 +28,28 @@ pub(crate) struct User {
 
 /// The user called `name`, as the files say now.
 pub(crate) fn find(name: &str) -> io::Result<Option<User>> {
-    let passwd = match small_file::read(PASSWD, MAX_BYTES) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => WITHOUT_FILE.to_owned(),
-        read => read?,
-    };
-    let Some(mut user) = parse_user(&passwd, name) else {
-        return Ok(None);
-    };
+    Ok(parse_user(&passwd()?, name).map(with_groups))
+}
+
+/// The first user with this id.
+pub(crate) fn find_id(uid: u32) -> io::Result<Option<User>> {
+    let passwd = passwd()?;
+    let name = parse_names(&passwd).remove(&uid);
+    Ok(name.and_then(|name| parse_user(&passwd, &name)).filter(|user| user.uid == uid).map(with_groups))
+}
+
+fn passwd() -> io::Result<String> {
+    match small_file::read(PASSWD, MAX_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WITHOUT_FILE.to_owned()),
+        read => read,
+    }
+}
+
+fn with_groups(mut user: User) -> User {
     // No groups file, no further groups.
     let group = small_file::read(GROUP, MAX_BYTES).unwrap_or_default();
-    user.groups.extend(parse_memberships(&group, name).filter(|gid| *gid != user.gid).take(MAX_GROUPS));
-    Ok(Some(user))
+    user.groups.extend(parse_memberships(&group, &user.name).filter(|gid| *gid != user.gid).take(MAX_GROUPS));
+    user
 }
 
 fn parse_user(passwd: &str, name: &str) -> Option<User> {

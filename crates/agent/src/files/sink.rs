@@ -4,17 +4,16 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 
 use flate2::write::MultiGzDecoder;
-use rustix::fs::{Gid, Uid};
 use sandscope_agent_protocol::content::Coding;
 
-use crate::directories::make_parents;
 use crate::metadata::{self, Metadata};
-use crate::regular_file;
+use crate::place::{Owner, Place};
+use crate::regular_file::{self, Writable};
 
 /// A file that is being written. Lives on whichever thread writes.
 pub(super) struct Sink {
     to: Writer,
-    path: String,
+    place: Place,
     /// Whether this upload has made the file and not completed it.
     made: bool,
 }
@@ -65,22 +64,17 @@ impl Write for Counted {
 
 impl Sink {
     /// Opens a file for writing from the start; makes it, and the directories above it, where they are missing.
-    pub(super) fn open(
-        path: &str,
-        owner: (u32, u32),
-        metadata: &Metadata,
-        coding: Coding,
-    ) -> io::Result<Self> {
-        make_parents(path, owner)?;
-        let (file, made) = regular_file::write(path)?;
+    pub(super) fn open(path: &str, owner: Owner, metadata: &Metadata, coding: Coding) -> io::Result<Self> {
+        let Writable { file, place, made } = regular_file::write(path, owner)?;
         let counted = Counted { file: file.try_clone()?, bytes: 0, kept: Vec::new() };
         let to = match coding {
             Coding::Identity => Writer::Plain(counted),
             Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
         };
-        let sink = Self { to, path: path.to_owned(), made };
+        let sink = Self { to, place, made };
         // From here on a failure removes what was made.
-        prepare(&file, owner, metadata)?;
+        sink.place.give(&file, owner)?;
+        metadata::replace(&file, metadata).map_err(|error| unkept(&file, error))?;
         if !made {
             // Last: whatever is refused before leaves the old contents. A new file has none to lose, and whoever watches
             // would hear of a loss.
@@ -130,7 +124,7 @@ impl Drop for Sink {
     fn drop(&mut self) {
         if self.made {
             // Somebody else may have removed it.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.place.act(|path| std::fs::remove_file(path));
         }
     }
 }
@@ -141,11 +135,6 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
         outcome => outcome,
     }
-}
-
-fn prepare(file: &File, owner: (u32, u32), metadata: &Metadata) -> io::Result<()> {
-    rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
-    metadata::replace(file, metadata).map_err(|error| unkept(file, error))
 }
 
 /// The kernel says "no space" of attributes that a file has no room for, also on an empty disk.

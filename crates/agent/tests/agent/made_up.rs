@@ -71,8 +71,8 @@ fn nothing_is_told_of_the_agent_itself() {
         (status, answer.bytes())
     });
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let other = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
-    let thread = other.filter(|id| *id != pid.to_string()).next().unwrap();
+    let mut threads = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    let thread = threads.find(|id| *id != pid.to_string()).unwrap();
     std::os::unix::fs::symlink("/proc/self/environ", format!("{root}/link")).unwrap();
     std::os::unix::fs::symlink("/proc/self", format!("{root}/self")).unwrap();
     let paths = [

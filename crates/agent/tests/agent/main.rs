@@ -7,6 +7,7 @@ mod client;
 mod compose;
 mod encodings;
 mod files;
+mod links;
 mod logs;
 mod made_up;
 mod presentation;
