@@ -20,6 +20,7 @@ pub mod fuzz;
 pub mod logs;
 pub mod multipart;
 pub mod paths;
+pub mod presentation;
 pub mod process;
 mod proto_json;
 pub mod rest;

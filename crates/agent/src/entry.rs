@@ -1,10 +1,12 @@
 //! What is at a path, as calls, listings and events of watchers describe it.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, open};
 use sandscope_agent_protocol::filesystem::{EntryInfo, FileType};
 
 use crate::metadata;
@@ -16,8 +18,7 @@ use crate::user::Names;
 pub(crate) fn describe(path: &Path, names: &Names) -> io::Result<EntryInfo> {
     let own = fs::symlink_metadata(path)?;
     let link = own.file_type().is_symlink();
-    let target = if link { fs::metadata(path).ok() } else { None };
-    let symlink_target = link.then(|| link_target(path));
+    let (target, symlink_target) = if link { followed(path) } else { (None, None) };
     let found = target.as_ref().unwrap_or(&own);
     Ok(EntryInfo {
         name: path.file_name().map_or("/".into(), |name| name.to_string_lossy()).into_owned(),
@@ -35,10 +36,18 @@ pub(crate) fn describe(path: &Path, names: &Names) -> io::Result<EntryInfo> {
     })
 }
 
-/// The path at the end of all links, or what the link says where there is none.
-fn link_target(path: &Path) -> String {
-    let target = fs::canonicalize(path).or_else(|_| fs::read_link(path)).unwrap_or_default();
-    target.to_string_lossy().into_owned()
+/// What is at the end of all links, and its path; where they lead nowhere, what this link says. The kernel follows them
+/// once: asking it for every name on a long way takes the square of that.
+fn followed(path: &Path) -> (Option<Metadata>, Option<String>) {
+    let open = || {
+        let file = File::from(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
+        Ok::<_, io::Error>((file.metadata()?, fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?))
+    };
+    let (found, target) = match open() {
+        Ok((found, target)) => (Some(found), target),
+        Err(_) => (fs::metadata(path).ok(), fs::read_link(path).unwrap_or_default()),
+    };
+    (found, Some(target.to_string_lossy().into_owned()))
 }
 
 fn file_type(found: &Metadata) -> FileType {

@@ -12,7 +12,7 @@
 //!  SIGCHLD ──► reaper: the only one who waits; hands exit statuses to the drivers, discards orphans
 //! ```
 //!
-//! The modules are a tree: `framing`, `connect`, `settings`, `entry` and `metadata` know nobody above them; `files`,
+//! The modules are a tree: `framing`, `connect`, `settings`, `entry`, `metadata`, `place`, `regular_file` and `removable` know nobody above them; `files`,
 //! `filesystem`, `process` and `watch` use those; `state` owns what lives as long as the agent, and only `init`, `route`
 //! and `server`, above it, see it whole.
 //!
@@ -24,8 +24,8 @@ mod apart;
 mod auth;
 mod body;
 mod connect;
-mod directories;
 mod entry;
+mod file_systems;
 mod files;
 mod filesystem;
 mod framing;
@@ -37,11 +37,15 @@ mod now;
 mod options;
 mod paths;
 mod permits;
+mod place;
 mod pool;
 mod process;
 mod random;
 mod reaper;
+mod regular_file;
+mod removable;
 mod request_body;
+mod rights;
 mod route;
 mod server;
 mod settings;

@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
 use sandscope_agent_protocol::{filesystem, process};
@@ -19,8 +19,10 @@ pub(crate) async fn answer(agent: &Rc<Agent>, request: Request<RequestBody>) -> 
         Ok(answer) => answer,
         Err(refusal) => refusal.into(),
     };
-    // Browsers may call sandboxes from any page: the token, not the origin, is what lets them in.
+    // Whatever it is, it is what its type says: nobody is to find a page in it.
     let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Browsers may call sandboxes from any page: the token, not the origin, is what lets them in.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     answer

@@ -51,15 +51,34 @@ fn id(text: &str) -> Option<u32> {
 ///
 /// The files name no such user, or give it an id that is none, or cannot be read.
 pub(crate) fn find(name: &str) -> Result<User, UserError> {
-    let passwd = match small_file::read(PASSWD, MAX_BYTES) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => WITHOUT_FILE.to_owned(),
-        read => read?,
-    };
-    let mut user = parse_user(&passwd, name)?;
+    Ok(with_groups(parse_user(&passwd()?, name)?))
+}
+
+/// The first user with this id, if the files name one.
+///
+/// # Errors
+///
+/// As of [`find`].
+pub(crate) fn find_id(uid: u32) -> Result<Option<User>, UserError> {
+    let passwd = passwd()?;
+    let Some(name) = parse_names(&passwd).remove(&uid) else { return Ok(None) };
+    let user = parse_user(&passwd, &name)?;
+    // Of several lines with this name another may come first.
+    Ok((user.uid == uid).then(|| with_groups(user)))
+}
+
+fn passwd() -> io::Result<String> {
+    match small_file::read(PASSWD, MAX_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WITHOUT_FILE.to_owned()),
+        read => read,
+    }
+}
+
+fn with_groups(mut user: User) -> User {
     // No groups file, no further groups.
     let group = small_file::read(GROUP, MAX_BYTES).unwrap_or_default();
-    user.groups.extend(parse_memberships(&group, name).filter(|gid| *gid != user.gid).take(MAX_GROUPS));
-    Ok(user)
+    user.groups.extend(parse_memberships(&group, &user.name).filter(|gid| *gid != user.gid).take(MAX_GROUPS));
+    user
 }
 
 fn parse_user(passwd: &str, name: &str) -> Result<User, UserError> {

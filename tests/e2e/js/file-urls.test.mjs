@@ -29,6 +29,24 @@ eachGeneration('file URLs', (given) => {
     }
   })
 
+  test('what is downloaded has a type and its name, and is never a page', async () => {
+    for (const [name, type, disposition] of [
+      ['report.pdf', 'application/pdf', 'inline; filename="report.pdf"'],
+      ['page.html', 'application/octet-stream', 'attachment; filename="page.html"'],
+      ['übung "1".txt', 'text/plain; charset=utf-8', `inline; filename="_bung _1_.txt"; filename*=UTF-8''%C3%BCbung%20%221%22.txt`],
+    ]) {
+      await files().write(`/home/user/${name}`, '<script>alert(1)</script>')
+      const got = await fetch(await given.sandbox.downloadUrl(`/home/user/${name}`))
+      assert.equal(got.headers.get('content-type'), type)
+      assert.equal(got.headers.get('content-disposition'), disposition)
+      assert.equal(got.headers.get('x-content-type-options'), 'nosniff')
+      assert.equal(await got.text(), '<script>alert(1)</script>')
+    }
+    // What has no length comes whole as well.
+    const version = await fetch(await given.sandbox.downloadUrl('/proc/version'))
+    assert.equal(await version.text(), await files().read('/proc/version'))
+  })
+
   test('for another user', async () => {
     await files().write('/root/roots.txt', 'of root', { user: 'root' })
     const got = await fetch(await given.sandbox.downloadUrl('roots.txt', { user: 'root' }))

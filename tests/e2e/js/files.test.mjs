@@ -43,6 +43,19 @@ eachGeneration('files', (given) => {
     assert.equal(sha256(Buffer.concat(chunks)), sha256(whole))
   })
 
+  test('what the kernel makes up is read to its end', async () => {
+    for (const path of ['/proc/version', '/proc/mounts', '/proc/cpuinfo']) {
+      const there = await run(`cat ${path}`)
+      assert.equal(await files().read(path), there)
+      assert.equal(Buffer.from(await files().read(path, { format: 'bytes' })).toString(), there)
+      assert.equal(await (await files().read(path, { format: 'blob' })).text(), there)
+      const chunks = []
+      for await (const chunk of await files().read(path, { format: 'stream' })) chunks.push(chunk)
+      assert.equal(Buffer.concat(chunks).toString(), there)
+    }
+    assert.match((await failure(files().read('/proc/self/environ', { user: 'root' }))).message, /agent/)
+  })
+
   test('writing again replaces all of it, and keeps the mode', async () => {
     await files().write('/home/user/again', 'a long first version')
     await run('chmod 600 /home/user/again')

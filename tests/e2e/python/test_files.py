@@ -196,3 +196,32 @@ def test_a_full_disk_is_said_and_the_sandbox_lives_on():
         sandbox.files.remove("/fill")
         sandbox.files.write("/home/user/too-much", "fits now")
         assert sandbox.files.read("/home/user/too-much") == "fits now"
+
+
+def test_what_the_kernel_makes_up_is_read_to_its_end(sandbox):
+    for path in ["/proc/version", "/proc/mounts", "/proc/cpuinfo", "/sys/fs/cgroup/cgroup.controllers"]:
+        if not sandbox.files.exists(path):
+            continue
+        there = run(sandbox, f"cat {path}")
+        assert sandbox.files.read(path) == there
+        assert sandbox.files.read(path, format="bytes") == there.encode()
+        assert b"".join(sandbox.files.read(path, format="stream")) == there.encode()
+    with pytest.raises(SandboxException, match="agent"):
+        sandbox.files.read("/proc/self/environ", user="root")
+
+
+def test_a_planted_link_leads_nowhere_its_owner_could_not_go(sandbox):
+    run(sandbox, "ln -s /etc/passwd planted; ln -s /etc there; mkdir -p real; ln -s ~/real mine")
+    before = sandbox.files.read("/etc/passwd")
+    for path in ["planted", "there/planted"]:
+        for user in ["user", "root"]:
+            with pytest.raises(SandboxException, match="[Pp]ermission denied"):
+                sandbox.files.write(f"/home/user/{path}", "root::0:0::/:/bin/sh\n", user=user)
+    with pytest.raises(SandboxException):
+        sandbox.files.remove("there/passwd")
+    assert sandbox.files.read("/etc/passwd") == before
+    sandbox.files.write("mine/a/b", "through a link of one's own")
+    assert stat(sandbox, "/home/user/real/a/b") == "user:user 644 27 regular file\n"
+    # A path without such links leads where it says, whoever asks.
+    sandbox.files.write("/etc/new/file", "x", user="user")
+    assert stat(sandbox, "/etc/new/file") == "user:user 644 1 regular file\n"

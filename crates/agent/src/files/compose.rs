@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
 
 use super::refusal::{blocking, full, is_full, of_connect, of_io};
@@ -16,9 +16,11 @@ use super::request::{MAX_FILES, resolve};
 use super::sink;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
-use crate::directories::make_parents;
 use crate::paths;
+use crate::place::{Last, Owner, Place};
 use crate::random;
+use crate::regular_file;
+use crate::removable;
 use crate::request_body::RequestBody;
 use crate::settings::Settings;
 
@@ -63,19 +65,23 @@ async fn read(request: Request<RequestBody>) -> Result<ComposeRequest, Refusal> 
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("cannot read the request: {error}")))
 }
 
-fn compose(sources: &[String], destination: &str, owner: (u32, u32)) -> Result<(), Refusal> {
+fn compose(sources: &[String], destination: &str, owner: Owner) -> Result<(), Refusal> {
     let at = |path: &str, error: io::Error| of_io("cannot compose", path, &error);
     // All are looked at before anything is made.
     let mut bytes = 0;
     for source in sources {
-        bytes += open_source(source).and_then(|file| file.metadata()).map_err(|e| at(source, e))?.len();
+        let look = || {
+            let found = regular_file::read(source)?.metadata()?;
+            Place::find(source, Last::Itself, None)?.act(removable::check)?;
+            Ok(found.len())
+        };
+        bytes += look().map_err(|error| at(source, error))?;
     }
     let to_destination =
         |error: io::Error| if is_full(&error) { full(bytes) } else { at(destination, error) };
-    make_parents(destination, owner).map_err(to_destination)?;
     // Where the destination is a link, what it leads to is replaced and the link stays.
-    let target = std::fs::canonicalize(destination).unwrap_or_else(|_| PathBuf::from(destination));
-    match std::fs::metadata(&target) {
+    let target = Place::find(destination, Last::Followed, Some(owner)).map_err(to_destination)?;
+    match target.act(|path| std::fs::symlink_metadata(path)) {
         Ok(found) if found.is_dir() => return Err(at(destination, ErrorKind::IsADirectory.into())),
         Ok(found) if !found.is_file() => {
             return Err(at(destination, io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
@@ -86,63 +92,47 @@ fn compose(sources: &[String], destination: &str, owner: (u32, u32)) -> Result<(
         }
         _ => {}
     }
-    let (unfinished, mut file) = make_beside(&target).map_err(to_destination)?;
+    let name = format!(".compose-{}", random::word(12).map_err(to_destination)?);
+    let mut file = target.act(|path| make(&path.with_file_name(&name))).map_err(to_destination)?;
     let mut made = || -> Result<(), Refusal> {
+        target.give(&file, owner).map_err(to_destination)?;
         for source in sources {
-            let mut from = open_source(source).map_err(|error| at(source, error))?;
+            let mut from = regular_file::read(source).map_err(|error| at(source, error))?;
             append(&mut from, &mut file).map_err(to_destination)?;
         }
-        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
-            .map_err(|error| to_destination(error.into()))?;
         // Before the parts go.
         sink::sync(&file).map_err(to_destination)?;
-        std::fs::rename(&unfinished, &target).map_err(to_destination)
+        target.act(|path| std::fs::rename(path.with_file_name(&name), path)).map_err(to_destination)
     };
     let result = made();
     if result.is_err() {
         // Not there any more is as good.
-        let _ = std::fs::remove_file(&unfinished);
+        let _ = target.act(|path| std::fs::remove_file(path.with_file_name(&name)));
         return result;
     }
     for source in sources {
-        match std::fs::remove_file(source) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(source, error)),
-            _ => {}
-        }
+        // What could be known to stay was refused before. The result is there: that is what the answer says.
+        let _ = Place::find(source, Last::Itself, None)
+            .and_then(|place| place.act(|path| std::fs::remove_file(path)));
     }
     Ok(())
-}
-
-fn open_source(path: &str) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let found = file.metadata()?;
-    if found.is_dir() {
-        return Err(ErrorKind::IsADirectory.into());
-    }
-    if !found.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
-    Ok(file)
 }
 
 fn is_same(source: &str, found: &std::fs::Metadata) -> bool {
     std::fs::metadata(source).is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
 }
 
-/// A new file in the directory of `target`, so that it can take its place.
-fn make_beside(target: &Path) -> io::Result<(PathBuf, File)> {
-    let path = target.with_file_name(format!(".compose-{}", random::word(12)?));
+fn make(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = File::from(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))?);
-    Ok((path, file))
+    Ok(rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?.into())
 }
 
 /// Appends all of `from`; the kernel copies, or shares, where it can.
 fn append(from: &mut File, to: &mut File) -> io::Result<()> {
     loop {
         match rustix::fs::copy_file_range(&*from, None, &*to, None, 1 << 30) {
-            Ok(0) => return Ok(()),
+            // Not the end of a file that has no length, as some file systems have them: reading tells.
+            Ok(0) => break,
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => {}
             Err(

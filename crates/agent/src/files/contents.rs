@@ -33,7 +33,7 @@ const SMALL_CHUNK_BYTES: usize = 16 * 1024;
 const MAX_COMPRESSED: usize = 8;
 
 /// How much of a file is compressed to see whether that is worth it.
-const SAMPLE_BYTES: usize = 32 * 1024;
+const SAMPLE_BYTES: usize = SMALL_CHUNK_BYTES;
 
 static LARGE: AtomicUsize = AtomicUsize::new(0);
 static COMPRESSED: AtomicUsize = AtomicUsize::new(0);
@@ -41,8 +41,12 @@ static COMPRESSED: AtomicUsize = AtomicUsize::new(0);
 /// Where the bytes come from.
 pub(super) struct Source {
     file: File,
-    /// Bytes of the file that are still to be read.
-    left: u64,
+    /// All bytes to be sent, where that is known beforehand.
+    length: Option<u64>,
+    /// Bytes of the file that are still to be read; `None` if only its end tells.
+    left: Option<u64>,
+    /// Read already.
+    first: Option<Bytes>,
     chunk: usize,
     spare: Spare,
     large: Option<Permit>,
@@ -50,41 +54,58 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// `length` bytes from `start`. Compressed only if that makes them smaller and not too many others are.
-    pub(super) fn open(mut file: File, start: u64, length: u64, coding: Coding) -> io::Result<Self> {
+    /// `length` bytes from `start`, or all there are. Compressed only if that makes them smaller and not too many others
+    /// are. The first of them are read at once: what fails then can still be said in words.
+    pub(super) fn open(mut file: File, start: u64, length: Option<u64>, coding: Coding) -> io::Result<Self> {
         file.seek(SeekFrom::Start(start))?;
-        let gzip = match coding {
-            Coding::Gzip if worth_it(&file)? => Permit::take(&COMPRESSED, MAX_COMPRESSED)
+        let large = Permit::take(&LARGE, MAX_LARGE);
+        let chunk = if large.is_some() { CHUNK_BYTES } else { SMALL_CHUNK_BYTES };
+        let spare = Spare::default();
+        let mut source = Self { file, length, left: length, first: None, chunk, spare, large, gzip: None };
+        let first = source.read()?;
+        source.gzip = match coding {
+            Coding::Gzip if worth_it(&first)? => Permit::take(&COMPRESSED, MAX_COMPRESSED)
                 .map(|place| (GzEncoder::new(Vec::new(), Compression::fast()), place)),
             _ => None,
         };
-        let large = Permit::take(&LARGE, MAX_LARGE);
-        let chunk = if large.is_some() { CHUNK_BYTES } else { SMALL_CHUNK_BYTES };
-        Ok(Self { file, left: length, chunk, spare: Spare::default(), large, gzip })
+        source.first = Some(first);
+        Ok(source)
     }
 
     pub(super) fn is_compressed(&self) -> bool {
         self.gzip.is_some()
     }
 
-    /// Some of the bytes; none at the end.
+    /// Some of the file's bytes; none at the end.
+    fn read(&mut self) -> io::Result<Bytes> {
+        let left = self.left.map_or(self.chunk, |left| usize::try_from(left).unwrap_or(self.chunk));
+        let wanted = left.min(self.chunk);
+        let bytes = self.spare.read(&mut self.file, wanted)?;
+        if let Some(left) = &mut self.left {
+            if bytes.len() < wanted {
+                // More is promised already, but for the first ones: breaking off is the only honest way to say it.
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter meanwhile"));
+            }
+            *left -= bytes.len() as u64;
+        }
+        if self.large.is_some() {
+            self.chunk = (2 * self.chunk).min(MAX_CHUNK_BYTES);
+        }
+        Ok(bytes)
+    }
+
+    /// Some of the bytes to be sent; none at the end.
     fn next(&mut self) -> io::Result<Bytes> {
         loop {
-            if self.left == 0 {
+            let bytes = match self.first.take() {
+                Some(bytes) => bytes,
+                None => self.read()?,
+            };
+            if bytes.is_empty() {
                 return match self.gzip.take() {
                     Some((encoder, _)) => Ok(encoder.finish()?.into()),
                     None => Ok(Bytes::new()),
                 };
-            }
-            let wanted = usize::try_from(self.left).unwrap_or(self.chunk).min(self.chunk);
-            let bytes = self.spare.read(&mut self.file, wanted)?;
-            if bytes.is_empty() {
-                // The length is promised already: breaking off is the only honest way to say it.
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter"));
-            }
-            self.left -= bytes.len() as u64;
-            if self.large.is_some() {
-                self.chunk = (2 * self.chunk).min(MAX_CHUNK_BYTES);
             }
             let Some((encoder, _)) = &mut self.gzip else { return Ok(bytes) };
             encoder.write_all(&bytes)?;
@@ -97,15 +118,11 @@ impl Source {
 }
 
 /// Whether the beginning of the file becomes clearly smaller; a small file is always worth it.
-fn worth_it(file: &File) -> io::Result<bool> {
-    let mut sample = vec![0; SAMPLE_BYTES];
-    let count = std::os::unix::fs::FileExt::read_at(file, &mut sample, 0)?;
-    if count < SAMPLE_BYTES {
-        return Ok(true);
-    }
-    let mut encoder = GzEncoder::new(Vec::with_capacity(SAMPLE_BYTES), Compression::fast());
-    encoder.write_all(&sample)?;
-    Ok(encoder.finish()?.len() < SAMPLE_BYTES / 8 * 7)
+fn worth_it(beginning: &[u8]) -> io::Result<bool> {
+    let Some(sample) = beginning.get(..SAMPLE_BYTES) else { return Ok(true) };
+    let mut encoder = GzEncoder::new(Vec::with_capacity(sample.len()), Compression::fast());
+    encoder.write_all(sample)?;
+    Ok(encoder.finish()?.len() < sample.len() / 8 * 7)
 }
 
 /// Buffers that the network is done with. Fresh ones cost more than reading into them: the kernel clears every page.
@@ -113,17 +130,21 @@ fn worth_it(file: &File) -> io::Result<bool> {
 struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Spare {
-    /// At most `wanted` bytes, in a buffer of that size or one used before.
+    /// `wanted` bytes or all that are left, in a buffer of that size or one used before. A file that the kernel makes up
+    /// comes a page at a time.
     fn read(&self, file: &mut File, wanted: usize) -> io::Result<Bytes> {
         let spare = self.lock().pop();
         let mut buffer = spare.filter(|buffer| buffer.len() >= wanted).unwrap_or_else(|| vec![0; wanted]);
         let into = buffer.get_mut(..wanted).unwrap_or_default();
-        let count = loop {
-            match file.read(into) {
+        let mut count = 0;
+        while let Some(rest) = into.get_mut(count..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(more) => count += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
+                Err(error) => return Err(error),
             }
-        };
+        }
         Ok(Bytes::from_owner(Lent { buffer, count, home: self.clone() }))
     }
 
@@ -155,7 +176,7 @@ type Read = io::Result<(Source, Bytes)>;
 
 /// The body.
 pub(super) struct Contents {
-    /// Known unless compressed.
+    /// Known unless compressed, or the file's length is not.
     left: Option<u64>,
     state: State,
 }
@@ -168,7 +189,7 @@ enum State {
 
 impl Contents {
     pub(super) fn new(source: Source) -> Self {
-        let left = (!source.is_compressed()).then_some(source.left);
+        let left = source.length.filter(|_| !source.is_compressed());
         Self { left, state: State::Rests(Box::new(source)) }
     }
 }
@@ -220,5 +241,29 @@ impl Body for Contents {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that has lost bytes since its length was looked at.
+    fn shortened(bytes: usize, length: u64) -> io::Result<Source> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![b'x'; bytes]).unwrap();
+        Source::open(file, 0, Some(length), Coding::Identity)
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_is_never_a_short_answer() {
+        // Nothing is promised yet where the first bytes are missing.
+        for (bytes, length) in [(0, 1), (50, 100), (SMALL_CHUNK_BYTES, 2 + SMALL_CHUNK_BYTES as u64)] {
+            let error = shortened(bytes, length).map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{bytes} of {length}");
+        }
+        let mut source = shortened(CHUNK_BYTES + 5, 3 * CHUNK_BYTES as u64).unwrap();
+        assert_eq!(source.next().unwrap().len(), CHUNK_BYTES);
+        assert_eq!(source.next().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

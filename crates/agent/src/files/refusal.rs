@@ -29,6 +29,8 @@ pub(super) fn of_io(what: &str, path: &str, error: &io::Error) -> Refusal {
         | ErrorKind::InvalidFilename
         | ErrorKind::AlreadyExists
         | ErrorKind::FileTooLarge => StatusCode::BAD_REQUEST,
+        // Of a file that somebody cut off while it was read.
+        ErrorKind::UnexpectedEof => StatusCode::CONFLICT,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StatusCode::FORBIDDEN,
         _ => match error.raw_os_error() {
             // A FIFO or a device without anybody at its other end; links in a circle; a program that runs.

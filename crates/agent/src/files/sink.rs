@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 
 use flate2::write::MultiGzDecoder;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
 use sandscope_agent_protocol::content::Coding;
 
-use crate::directories::make_parents;
 use crate::metadata::{self, Metadata};
+use crate::place::{Owner, Place};
+use crate::regular_file::{self, Writable};
 
 /// A file that is being written. Lives on whichever thread writes.
 pub(super) struct Sink {
     to: Writer,
-    path: String,
+    place: Place,
     /// Whether this upload has made the file and not completed it.
     made: bool,
 }
@@ -24,49 +24,62 @@ enum Writer {
     Gzip(Box<MultiGzDecoder<Counted>>),
 }
 
+/// What is written at a time: a file that is no larger is written once, and whoever watches it hears of it once.
+const PIECE_BYTES: usize = 32 * 1024;
+
 struct Counted {
     file: File,
     bytes: u64,
+    /// Too little to be written yet.
+    kept: Vec<u8>,
+}
+
+impl Counted {
+    fn write_kept(&mut self) -> io::Result<()> {
+        let result = self.file.write_all(&self.kept);
+        self.kept = Vec::new();
+        result
+    }
 }
 
 impl Write for Counted {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         // What was tried counts: the disk may be full.
         self.bytes += buffer.len() as u64;
-        self.file.write_all(buffer)?;
+        if self.kept.len() + buffer.len() > PIECE_BYTES {
+            self.write_kept()?;
+        }
+        if buffer.len() > PIECE_BYTES {
+            self.file.write_all(buffer)?;
+        } else {
+            self.kept.extend_from_slice(buffer);
+        }
         Ok(buffer.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.write_kept()
     }
 }
 
 impl Sink {
     /// Opens a file for writing from the start; makes it, and the directories above it, where they are missing.
-    pub(super) fn open(
-        path: &str,
-        owner: (u32, u32),
-        metadata: &Metadata,
-        coding: Coding,
-    ) -> io::Result<Self> {
-        make_parents(path, owner)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let open = |flags| rustix::fs::open(path, flags, Mode::from_raw_mode(0o644));
-        let (file, made) = match open(flags | OFlags::EXCL) {
-            Ok(file) => (File::from(file), true),
-            // Also what a link leads to that is not there yet.
-            Err(rustix::io::Errno::EXIST) => (File::from(open(flags)?), false),
-            Err(error) => return Err(error.into()),
-        };
-        let counted = Counted { file: file.try_clone()?, bytes: 0 };
+    pub(super) fn open(path: &str, owner: Owner, metadata: &Metadata, coding: Coding) -> io::Result<Self> {
+        let Writable { file, place, made } = regular_file::write(path, owner)?;
+        let counted = Counted { file: file.try_clone()?, bytes: 0, kept: Vec::new() };
         let to = match coding {
             Coding::Identity => Writer::Plain(counted),
             Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
         };
-        let sink = Self { to, path: path.to_owned(), made };
+        let sink = Self { to, place, made };
         // From here on a failure removes what was made.
-        prepare(&file, owner, metadata)?;
+        sink.place.give(&file, owner)?;
+        metadata::replace(&file, metadata).map_err(|error| unkept(&file, error))?;
+        if !made {
+            // Last: whatever is refused before leaves the old contents. A new file has none to lose, and whoever watches
+            // would hear of a loss.
+            file.set_len(0)?;
+        }
         Ok(sink)
     }
 
@@ -84,9 +97,10 @@ impl Sink {
             Writer::Plain(counted) => counted,
             Writer::Gzip(decoder) => {
                 decoder.try_finish()?;
-                decoder.get_ref()
+                decoder.get_mut()
             }
         };
+        file.write_kept()?;
         sync(&file.file)
     }
 
@@ -110,7 +124,7 @@ impl Drop for Sink {
     fn drop(&mut self) {
         if self.made {
             // Somebody else may have removed it.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.place.act(|path| std::fs::remove_file(path));
         }
     }
 }
@@ -121,15 +135,6 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
         outcome => outcome,
     }
-}
-
-fn prepare(file: &File, owner: (u32, u32), metadata: &Metadata) -> io::Result<()> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
-    file.set_len(0)?;
-    rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
-    metadata::replace(file, metadata).map_err(|error| unkept(file, error))
 }
 
 /// The kernel says "no space" of attributes that a file has no room for, also on an empty disk.

@@ -15,6 +15,9 @@ use crate::user::Names;
 /// Entries in one listing.
 pub(super) const MAX_ENTRIES: usize = 20_000;
 
+/// Levels of directories in one listing. Whoever asks for more means all there are, and there may not be more.
+pub(super) const MAX_DEPTH: usize = 256;
+
 /// The answer, in bytes: paths, links and attributes may each be long, and it is put together in memory that the agent
 /// shares with everybody inside.
 pub(super) const MAX_LISTING_BYTES: usize = 8 * 1024 * 1024;
@@ -63,9 +66,14 @@ pub(super) fn list(path: &str, depth: u32) -> Result<Vec<u8>, ConnectError> {
             return Err(ConnectError::new(Code::ResourceExhausted, message));
         }
         if is_directory && levels.len() < depth {
+            if levels.len() >= MAX_DEPTH {
+                let message = format!("more than {MAX_DEPTH} levels; list one of the lower ones: {path}");
+                return Err(ConnectError::new(Code::ResourceExhausted, message));
+            }
             match read(&child, &mut seen) {
                 Ok(level) => levels.push(level),
-                Err(Refused::Failed(error)) if error.kind() == ErrorKind::NotFound => {}
+                // Gone meanwhile, or nothing that may be looked into: it has its own entry, as on the level that is last.
+                Err(Refused::Failed(_)) => {}
                 Err(error) => return Err(refused(&child.to_string_lossy(), error)),
             }
         }

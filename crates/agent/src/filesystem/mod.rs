@@ -2,7 +2,8 @@
 //!
 //! Work on the file system may block for long (a large tree, a slow disk), so it is done on a small pool of
 //! threads; each connection has at most one call under way, which bounds the queue. The agent acts as root and
-//! gives what it makes to the caller's user: inside a sandbox, users are a convenience and not a border.
+//! gives what it makes to the caller's user: whoever has the token may be any user. What programs inside plant leads it
+//! nowhere they could not go themselves (`place`).
 
 mod failure;
 mod list;

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::random;
+use crate::removable;
 
 /// Attributes of one file that are taken along.
 const MAX_NAMES_BYTES: usize = 64 * 1024;
@@ -28,6 +29,7 @@ pub(super) fn relocate(source: &Path, destination: &Path) -> io::Result<()> {
     if fs::symlink_metadata(destination).is_ok_and(|there| there.is_dir()) {
         return Err(ErrorKind::IsADirectory.into());
     }
+    removable::check(source)?;
     let unfinished = destination.with_file_name(format!(".move-{}", random::word(12)?));
     let copied = if kind.is_symlink() {
         std::os::unix::fs::symlink(fs::read_link(source)?, &unfinished)

@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
@@ -16,7 +17,7 @@ use rustix::path::Arg;
 type Identity = (u64, u64);
 
 /// Removes the directory at `path`, which is not a link.
-pub(super) fn remove_tree(path: &str) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     let mut here = open(CWD, path, OFlags::NOFOLLOW)?;
     let mut above: Vec<(Identity, CString)> = Vec::new();
     loop {

@@ -8,8 +8,8 @@ use sandscope_agent_protocol::{Code, ConnectError};
 use super::failure::{failed, not_found};
 use super::relocate::relocate;
 use super::remove::remove_tree;
-use crate::directories::{Owner, make_all, make_parents};
 use crate::entry::describe;
+use crate::place::{Last, Owner, Place};
 use crate::user::Names;
 
 pub(super) fn stat(path: &str) -> Result<EntryInfo, ConnectError> {
@@ -31,7 +31,12 @@ pub(super) fn make_dir(path: &str, owner: Owner) -> Result<EntryInfo, ConnectErr
         }
         Err(_) => {}
     }
-    make_all(path, owner).map_err(|error| failed("cannot make directory", path, &error))?;
+    let made = Place::find(path, Last::Itself, Some(owner)).and_then(|place| place.make_directory(owner));
+    match made {
+        // Made by somebody else at the same time.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        result => result.map_err(|error| failed("cannot make directory", path, &error))?,
+    }
     stat(path)
 }
 
@@ -42,8 +47,10 @@ pub(super) fn rename(source: &str, destination: &str, owner: Owner) -> Result<En
             _ => failed("cannot move", source, &error),
         });
     }
-    make_parents(destination, owner).map_err(|error| failed("cannot move to", destination, &error))?;
-    relocate(Path::new(source), Path::new(destination))
+    let from =
+        Place::find(source, Last::Itself, None).map_err(|error| failed("cannot move", source, &error))?;
+    Place::find(destination, Last::Itself, Some(owner))
+        .and_then(|to| from.act_with(&to, relocate))
         .map_err(|error| failed("cannot move to", destination, &error))?;
     stat(destination)
 }
@@ -52,12 +59,12 @@ pub(super) fn remove(path: &str) -> Result<(), ConnectError> {
     if path == "/" {
         return Err(ConnectError::new(Code::InvalidArgument, "the root directory cannot be removed"));
     }
-    let result = match fs::symlink_metadata(path) {
+    let remove = |path: &Path| match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => remove_tree(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
-    match result {
+    match Place::find(path, Last::Itself, None).and_then(|place| place.act(remove)) {
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(failed("cannot remove", path, &error))
         }

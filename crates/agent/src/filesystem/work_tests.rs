@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use sandscope_agent_protocol::filesystem::ListDirResponse;
 
 use super::*;
-use crate::filesystem::list::{MAX_ENTRIES, MAX_LISTING_BYTES};
+use crate::filesystem::list::{MAX_DEPTH, MAX_ENTRIES, MAX_LISTING_BYTES};
 
 fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectError> {
     let bytes = crate::filesystem::list::list(path, depth)?;
@@ -150,4 +150,72 @@ fn names_that_are_no_text_are_listed_and_removed() {
 #[test]
 fn the_root_stays() {
     assert_eq!(remove("/").unwrap_err().code, Code::InvalidArgument);
+}
+
+#[test]
+fn a_listing_is_bounded_in_levels_and_never_cut() {
+    let (_keep, root) = scene();
+    make_dir(&format!("{root}{}", "/d".repeat(MAX_DEPTH)), me()).unwrap();
+    let deepest = u32::try_from(MAX_DEPTH).unwrap();
+    // Whoever means all gets all.
+    assert_eq!(list(&root, u32::MAX).unwrap_err().code, Code::ResourceExhausted);
+    assert_eq!(list(&root, deepest).unwrap().entries.len(), MAX_DEPTH);
+    assert_eq!(list(&format!("{root}/d"), u32::MAX).unwrap().entries.len(), MAX_DEPTH - 1);
+}
+
+#[test]
+fn many_links_at_the_end_of_a_long_way() {
+    let (_keep, root) = scene();
+    let mut path = root.clone();
+    while path.len() < 3900 {
+        path.push_str("/d");
+    }
+    make_dir(&path, me()).unwrap();
+    // Each name of the way looked at for each link took a minute.
+    for number in 0..300 {
+        symlink("..", format!("{path}/{number}")).unwrap();
+    }
+    let entries = list(&path, 1).unwrap().entries;
+    assert_eq!(entries.len(), 300);
+    let above = path.strip_suffix("/d");
+    assert!(entries.iter().all(|entry| entry.symlink_target.as_deref() == above));
+    assert!(entries.iter().all(|entry| entry.file_type == FileType::Directory && entry.is_symlink));
+    remove(&format!("{root}/d")).unwrap();
+}
+
+/// Does `work` with the rights of nobody.
+fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|threads| {
+        let thread = threads.spawn(|| {
+            // Of this thread alone.
+            let nobody = rustix::process::Uid::from_raw(65534);
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_listed_and_not_entered() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let (_keep, root) = scene();
+    fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for name in ["a", "b/c", "d"] {
+        make_dir(&format!("{root}/{name}"), me()).unwrap();
+        fs::write(format!("{root}/{name}/f"), "").unwrap();
+    }
+    for (name, mode) in [("b/c", 0o000), ("d", 0o444)] {
+        fs::set_permissions(format!("{root}/{name}"), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
+    }
+    let entries = as_nobody(|| list(&root, 9)).unwrap().entries;
+    let paths: Vec<_> = entries.iter().map(|entry| &entry.path[root.len()..]).collect();
+    // Names in a directory that may be read and not searched cannot be described.
+    assert_eq!(paths, ["/a", "/a/f", "/b", "/b/c", "/d"]);
+    // What is asked for itself is refused.
+    let refused = as_nobody(|| list(&format!("{root}/b/c"), 9)).unwrap_err();
+    assert_eq!(refused.code, Code::PermissionDenied);
 }

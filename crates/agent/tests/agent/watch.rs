@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{Agent, Events};
-use crate::files::{scene, wait_until};
+use crate::files::{FORM, OCTETS, multipart, scene, wait_until};
 
 const WATCH: &str = "/filesystem.Filesystem/WatchDir";
 
@@ -141,4 +141,61 @@ fn watches_end_with_their_streams() {
     assert_eq!(watching(), 1, "one instance serves all");
     drop(streams);
     wait_until("the kernel's instance is given back", || watching() == 0);
+}
+
+/// What is said of `name` between now and the end of `work`; equal neighbours as they come.
+fn said_of(agent: &Agent, root: &str, name: &str, work: impl FnOnce()) -> Vec<String> {
+    let (_, made) = call(agent, "CreateWatcher", &json!({"path": root}));
+    let named = json!({"watcherId": made["watcherId"]});
+    work();
+    std::fs::create_dir(format!("{root}/.end")).unwrap();
+    let mut seen = Vec::new();
+    wait_until("the last event", || {
+        let (_, answer) = call(agent, "GetWatcherEvents", &named);
+        seen.extend(answer["events"].as_array().cloned().unwrap_or_default());
+        seen.iter().any(|event| event["name"] == ".end")
+    });
+    assert_eq!(call(agent, "RemoveWatcher", &named).0, 200);
+    std::fs::remove_dir(format!("{root}/.end")).unwrap();
+    let own = seen.iter().filter(|event| event["name"] == name);
+    own.map(|event| event["type"].as_str().unwrap().trim_start_matches("EVENT_TYPE_").to_owned()).collect()
+}
+
+#[test]
+fn a_small_upload_is_made_owned_and_written_once() {
+    let (agent, _keep, root) = scene();
+    let whole = |name: &'static str, headers: Vec<(&'static str, &'static str)>, body: Vec<u8>| {
+        let (agent, url) = (&agent, format!("/files?path={root}/{name}"));
+        move || assert_eq!(agent.call("POST", &url, &headers, &body).status, 200)
+    };
+    let form = multipart(&[("file", "x", &"0123456789\r\n--bO\r\n".repeat(1500))]);
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, &vec![b'x'; 30_000]).unwrap();
+        encoder.finish().unwrap()
+    };
+    let new = ["CREATE", "CHMOD", "WRITE"];
+    for (name, headers, body) in [
+        ("octets", vec![OCTETS], vec![b'x'; 30_000]),
+        ("form", vec![FORM], form.clone()),
+        ("gzip", vec![OCTETS, ("content-encoding", "gzip")], gzip),
+    ] {
+        for _ in 0..20 {
+            let seen = said_of(&agent, &root, name, whole(name, headers.clone(), body.clone()));
+            assert_eq!(seen, new, "{name}");
+            std::fs::remove_file(format!("{root}/{name}")).unwrap();
+        }
+    }
+    assert_eq!(said_of(&agent, &root, "e", whole("e", vec![OCTETS], Vec::new())), ["CREATE", "CHMOD"]);
+    // What else changes, changes before the first byte. The kernel makes one event of equal ones that nobody has read.
+    let metadata = vec![OCTETS, ("x-metadata-a", "b")];
+    let mut seen = said_of(&agent, &root, "m", whole("m", metadata.clone(), vec![b'x'; 9]));
+    seen.dedup();
+    assert_eq!(seen, new);
+    // Over what is there: whose it is changes before it loses its contents.
+    for headers in [vec![OCTETS], metadata] {
+        let mut seen = said_of(&agent, &root, "m", whole("m", headers, vec![b'y'; 9]));
+        seen.dedup();
+        assert_eq!(seen, ["CHMOD", "WRITE"]);
+    }
 }
