@@ -8,7 +8,7 @@
 use std::io;
 use std::marker::PhantomData;
 
-use rustix::process::{Gid, geteuid, getgroups};
+use rustix::process::{DumpableBehavior, Gid, geteuid, getgroups, set_dumpable_behavior};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_thread_groups};
 
 use crate::user;
@@ -98,5 +98,9 @@ fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: as above.
     let now = unsafe { (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX)) };
     let is = |found: i32, wanted: u32| found.cast_unsigned() == wanted;
-    if is(now.0, uid) && is(now.1, gid) { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    if !is(now.0, uid) || !is(now.1, gid) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    // With other ids the kernel falls back to what the host's `fs.suid_dumpable` says, which may let others look at us.
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
