@@ -53,7 +53,9 @@ eachGeneration('files', (given) => {
       for await (const chunk of await files().read(path, { format: 'stream' })) chunks.push(chunk)
       assert.equal(Buffer.concat(chunks).toString(), there)
     }
-    assert.match((await failure(files().read('/proc/self/environ', { user: 'root' }))).message, /agent/)
+    assert.match((await failure(files().read('/proc/self/status', { user: 'root' }))).message, /agent/)
+    // The kernel itself refuses what others may not read.
+    assert.match((await failure(files().read('/proc/self/environ', { user: 'root' }))).message, /403/)
   })
 
   test('writing again replaces all of it, and keeps the mode', async () => {

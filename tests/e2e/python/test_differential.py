@@ -15,6 +15,7 @@ import os
 import random
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,26 @@ def through_the_sdk(sandbox, script, user):
     return {"exit": result.exit_code, "stdout": result.stdout, "stderr": result.stderr}
 
 
+def open_pipe():
+    """One that every user can open by name, as the pipes of the agent can be."""
+    reading, writing = os.pipe()
+    os.fchmod(writing, 0o666)
+    return open(reading, "rb"), writing
+
+
 def directly(entered, script, user):
     command = [*entered[user], "/bin/sh", "-c", f'cd {TREE} && exec /bin/bash -l -c "$1"', "sh", script]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, start_new_session=True)
-    text = lambda data: data.decode("utf-8", "replace")
-    return {"exit": max(done.returncode, -1), "stdout": text(done.stdout), "stderr": text(done.stderr)}
+    (stdout, to_stdout), (stderr, to_stderr) = open_pipe(), open_pipe()
+    with stdout, stderr, ThreadPoolExecutor(2) as readers:
+        running = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=to_stdout, stderr=to_stderr, start_new_session=True
+        )
+        os.close(to_stdout)
+        os.close(to_stderr)
+        output = [readers.submit(pipe.read) for pipe in (stdout, stderr)]
+        code = running.wait(60)
+        stdout, stderr = [read.result(60).decode("utf-8", "replace") for read in output]
+    return {"exit": max(code, -1), "stdout": stdout, "stderr": stderr}
 
 
 def same_trees(pair, after):

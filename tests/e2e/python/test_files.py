@@ -207,6 +207,9 @@ def test_what_the_kernel_makes_up_is_read_to_its_end(sandbox):
         assert sandbox.files.read(path, format="bytes") == there.encode()
         assert b"".join(sandbox.files.read(path, format="stream")) == there.encode()
     with pytest.raises(SandboxException, match="agent"):
+        sandbox.files.read("/proc/self/status", user="root")
+    # The kernel itself refuses what others may not read.
+    with pytest.raises(SandboxException, match="403"):
         sandbox.files.read("/proc/self/environ", user="root")
 
 
