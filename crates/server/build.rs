@@ -13,7 +13,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={GIVEN}");
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    let (commit, version) = match env::var(GIVEN).ok().or_else(checked_out) {
+    let (commit, version) = match given().or_else(checked_out) {
         Some(commit) => {
             let short: String = commit.chars().take(12).collect();
             let version = format!("{version} ({short})");
@@ -23,6 +23,13 @@ fn main() {
     };
     println!("cargo::rustc-env={GIVEN}={commit}");
     println!("cargo::rustc-env=SANDSCOPE_VERSION={version}");
+}
+
+/// A variable that is set to nothing says nothing; anything else but a name for a commit would break the lines below.
+fn given() -> Option<String> {
+    let given = env::var(GIVEN).ok()?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (!given.is_empty() && given.bytes().all(is_name)).then_some(given)
 }
 
 /// The commit that is checked out in the workspace itself: a repository around it has nothing to do with it.

@@ -7,6 +7,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
@@ -37,6 +38,7 @@ pub(crate) async fn carry(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Answer> {
     let upgrade = Upgrade::wanted(&request);
+    let asks_for_the_head = request.method() == Method::HEAD;
     if request.method() == Method::CONNECT && upgrade.is_none() {
         return Err(Answer::no_tunnels(target));
     }
@@ -98,7 +100,10 @@ pub(crate) async fn carry(
         }
         _ => {
             response::prepare(&mut response, &host).map_err(|_| Answer::foreign_coding(target))?;
-            Ok(response.map(|body| Body::new(Counted { body, inside, _connection: connection })))
+            // What is not sent has no length by itself: nobody must say that it is none.
+            let unsent = asks_for_the_head || response.status() == StatusCode::NOT_MODIFIED;
+            let is_told = !unsent || response.headers().contains_key(CONTENT_LENGTH);
+            Ok(response.map(|body| Body::new(Counted { body, is_told, inside, _connection: connection })))
         }
     }
 }
@@ -195,6 +200,8 @@ impl Inside {
 /// An answer's body that counts as a connection until it is done or dropped.
 struct Counted {
     body: Incoming,
+    /// Whether the length that the body itself has is the answer's.
+    is_told: bool,
     inside: Inside,
     _connection: Connection,
 }
@@ -221,6 +228,6 @@ impl hyper::body::Body for Counted {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.is_told { self.body.size_hint() } else { SizeHint::default() }
     }
 }

@@ -103,3 +103,32 @@ async fn a_later_server_without_limits_takes_them_away() {
     }
     runtime.shutdown().await;
 }
+
+/// A program that waits for its disk cannot be frozen, and a kill comes after the pause.
+#[tokio::test]
+async fn who_waits_for_a_slow_disk_can_be_paused_and_killed() {
+    if !can_limit() {
+        return;
+    }
+    let slow = DeviceRates { read: None, written: Some(1 << 20) };
+    let Some(host) = Host::start_with(|options| options.disk_rates = slow).await else { return };
+    let (id, state) = (host.create().await, host.state.dir.path().to_owned());
+    // Written back already when it is written over: what frees blocks waits for that.
+    let script =
+        "dd if=/dev/urandom of=a bs=1M count=1 conv=fsync; dd if=/dev/urandom of=a bs=1M count=40 conv=fsync";
+    support::start_detached(&host.runtime, &id, User::User, script).await;
+    eventually("all of it is in memory", async || {
+        run(&host.runtime, &id, User::User, "stat -c %s a").await.stdout == "41943040\n"
+    })
+    .await;
+    let began = Instant::now();
+    host.runtime.pause(&id).await.unwrap();
+    // At its own pace it would take 40 seconds.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let device = device(&state, &id);
+    assert_eq!(is_limited(&state, &device), outlives_sandboxes(), "it has its limit again");
+    host.runtime.resume(&id).await.unwrap();
+    host.runtime.kill(&id).await.unwrap();
+    assert!(!is_limited(&state, &device));
+    host.runtime.shutdown().await;
+}

@@ -102,6 +102,8 @@ impl Source {
                 None => self.read()?,
             };
             if bytes.is_empty() {
+                // It may grow after this: what is read then would come behind the end of what was compressed.
+                self.left = Some(0);
                 return match self.gzip.take() {
                     Some((encoder, _)) => Ok(encoder.finish()?.into()),
                     None => Ok(Bytes::new()),
@@ -253,6 +255,19 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![b'x'; bytes]).unwrap();
         Source::open(file, 0, Some(length), Coding::Identity)
+    }
+
+    /// What the kernel makes up may be longer when it is read again.
+    #[test]
+    fn nothing_comes_after_the_end() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![b'x'; 2 * SAMPLE_BYTES]).unwrap();
+        for coding in [Coding::Gzip, Coding::Identity] {
+            let mut source = Source::open(file.try_clone().unwrap(), 0, None, coding).unwrap();
+            while !source.next().unwrap().is_empty() && source.left.is_none() {}
+            file.write_all(b"more").unwrap();
+            assert_eq!(source.next().unwrap(), Bytes::new(), "{coding:?}");
+        }
     }
 
     #[test]

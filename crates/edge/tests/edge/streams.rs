@@ -342,3 +342,23 @@ async fn a_body_that_breaks_off_is_not_the_sandboxs_fault() {
     let answer = head(&mut client).await;
     assert!(answer.starts_with("http/1.1 400 "), "{answer}");
 }
+
+#[tokio::test]
+async fn what_is_not_sent_has_the_length_that_the_program_says_or_none() {
+    let world = World::new(echo()).await;
+    let sandbox = world.sandbox(None, false).await;
+    for (method, answer, length) in [
+        ("HEAD", "200 OK\r\netag: x\r\ntransfer-encoding: chunked", None),
+        ("HEAD", "200 OK\r\ncontent-length: 124", Some("content-length: 124")),
+        ("HEAD", "304 Not Modified\r\netag: x", None),
+        ("GET", "304 Not Modified\r\netag: x", None),
+        ("GET", "200 OK\r\ncontent-length: 0", Some("content-length: 0")),
+    ] {
+        let (mut client, mut program) = request(&world, &sandbox, &format!("{method} /"), &[]).await;
+        head(&mut program).await;
+        say(&mut program, &format!("HTTP/1.1 {answer}\r\n\r\n")).await;
+        let heard = head(&mut client).await;
+        let told = heard.lines().find(|line| line.starts_with("content-length"));
+        assert_eq!(told, length, "{method}: {answer}");
+    }
+}

@@ -101,14 +101,15 @@ async fn begin(
     let baseline = Baseline::take(&cgroup, live.loop_device);
     let size = Size { n_cpus: spec.vcpu_count, memory_mb: spec.memory_mb };
     let record = record_of(&made, &cgroup, baseline, size, &boot_token)?;
-    let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, baseline, Some(live)));
+    let rates = shared.preparer.options.disk_rates;
+    let sandbox = Arc::new(Sandbox::new(spec.id.clone(), dir.clone(), cgroup, baseline, Some(live), rates));
     let live = sandbox.live().ok_or(EngineError::AgentUnresponsive)?;
     let (filled, limited, preparer) = (Arc::clone(&live), Arc::clone(&sandbox), Arc::clone(&shared.preparer));
     let durable = blocking("record the sandbox", move || {
         // Nothing but the agent runs in it yet.
         let assigned = preparer.processors.assign(record.made.init.pid, size.n_cpus);
         assigned.map_err(step("choose the sandbox's processors"))?;
-        disk_rates::set(&limited.cgroup, filled.loop_device, preparer.options.disk_rates)
+        disk_rates::set(&limited.cgroup, filled.loop_device, rates)
             .map_err(cgroup_step("limit the sandbox's disk"))?;
         filled.fill_view(size, &record.made).map_err(step("write the files for /proc"))?;
         write_record(&dir, &record)

@@ -1,55 +1,83 @@
 //! How fast a sandbox may read and write its own disk.
 //!
 //! ```text
-//!   create, start of a server ──► set         the end, a kill, a capture ──► lift: what is in memory goes out at once
+//!   create, start of a server ──► set
+//!   pause, capture, room on the host ──► at full speed for as long ──► set again
+//!   the end, a kill ──► lifted: what is in memory goes out at once
 //! ```
+//!
+//! Only what programs do of themselves has that pace. What the server asks of a disk does not: processes that wait for
+//! their disk cannot be frozen, and one slow disk would keep the server from all others.
 //!
 //! The limit stands with the loop device, in version 1 of control groups in a place that outlives the sandbox. So it is
 //! lifted before the device is let go, and a create also takes away what a killed server left behind.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sandscope_cgroup::{CgroupError, CgroupSet, Cgroups, DeviceRates};
 
 use super::handles::Handles;
 use super::sandbox::Sandbox;
 
+/// What a sandbox may do to its disk, and how many need it faster just now.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    rates: DeviceRates,
+    lifted: Mutex<u32>,
+}
+
+impl Pace {
+    pub(super) fn new(rates: DeviceRates) -> Self {
+        Self { rates, lifted: Mutex::default() }
+    }
+}
+
 /// Sets the limits of the disk on a loop device, or takes away what is there.
 pub(super) fn set(cgroup: &CgroupSet, loop_device: u32, rates: DeviceRates) -> Result<(), CgroupError> {
     cgroup.set_device_rates(&device_of(loop_device), rates)
 }
 
-/// Lets a sandbox that ends write out what it has in memory, which at its limit would take minutes.
-pub(super) fn lift(sandbox: &Sandbox, live: &Handles) {
-    if let Err(error) = set(&sandbox.cgroup, live.loop_device, DeviceRates::default()) {
-        tracing::debug!(sandbox_id = %sandbox.id, %error, "the limits of its disk stay");
-    }
-}
-
-/// Lifted until dropped.
-pub(super) struct Lifted<'a> {
+/// Until dropped, or until the sandbox ends.
+pub(super) struct FullSpeed<'a> {
     sandbox: &'a Sandbox,
-    live: &'a Handles,
-    rates: DeviceRates,
+    /// Held, so that the device is not another's meanwhile.
+    live: Option<Arc<Handles>>,
 }
 
-impl<'a> Lifted<'a> {
-    pub(super) fn of(sandbox: &'a Sandbox, live: &'a Handles, rates: DeviceRates) -> Self {
-        if !rates.is_none() {
-            lift(sandbox, live);
+impl Sandbox {
+    /// Its disk as fast as the host's, for what the server asks of it.
+    pub(super) fn at_full_speed(&self) -> FullSpeed<'_> {
+        let live = self.live().filter(|_| !self.pace.rates.is_none());
+        if let Some(live) = &live {
+            let mut lifted = self.pace.lifted.lock().unwrap_or_else(PoisonError::into_inner);
+            *lifted += 1;
+            if *lifted == 1 {
+                self.lift(live);
+            }
         }
-        Self { sandbox, live, rates }
+        FullSpeed { sandbox: self, live }
+    }
+
+    /// Lets a sandbox that ends write out what it has in memory, which at its limit would take minutes.
+    pub(super) fn lift(&self, live: &Handles) {
+        if let Err(error) = set(&self.cgroup, live.loop_device, DeviceRates::default()) {
+            tracing::debug!(sandbox_id = %self.id, %error, "the limits of its disk stay");
+        }
     }
 }
 
-impl Drop for Lifted<'_> {
+impl Drop for FullSpeed<'_> {
     fn drop(&mut self) {
-        let Self { sandbox, live, rates } = *self;
-        if rates.is_none() || sandbox.is_being_killed() {
+        let Some(live) = &self.live else { return };
+        let Pace { rates, lifted } = &self.sandbox.pace;
+        let mut lifted = lifted.lock().unwrap_or_else(PoisonError::into_inner);
+        *lifted = lifted.saturating_sub(1);
+        if *lifted > 0 || self.sandbox.is_being_killed() {
             return;
         }
-        if let Err(error) = set(&sandbox.cgroup, live.loop_device, rates) {
-            tracing::warn!(sandbox_id = %sandbox.id, %error, "its disk is without its limits");
+        if let Err(error) = set(&self.sandbox.cgroup, live.loop_device, *rates) {
+            tracing::warn!(sandbox_id = %self.sandbox.id, %error, "its disk is without its limits");
         }
     }
 }

@@ -7,7 +7,6 @@ use sandscope_engine::Notice;
 use sandscope_model::{Cause, Exit, ExitStatus};
 use tokio::sync::mpsc;
 
-use super::disk_rates;
 use super::handles::{Handles, RECORD_LIMIT};
 use super::record::{self, EXIT_FILE, ExitRecord};
 use super::sandbox::Sandbox;
@@ -30,7 +29,7 @@ impl Sandbox {
     pub(crate) async fn watch(&self, notices: &mpsc::Sender<Notice>) {
         if let Some(live) = self.live() {
             self.follow(&live, notices).await;
-            disk_rates::lift(self, &live);
+            self.lift(&live);
             // It records the exit and then leaves; one that was killed itself leaves without.
             if tokio::time::timeout(RECORD_LIMIT, live.shim.readable()).await.is_err() {
                 tracing::warn!(sandbox_id = %self.id, "the exit has not been recorded in time");

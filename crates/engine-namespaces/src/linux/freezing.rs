@@ -16,6 +16,8 @@ use super::step::{cgroup_step, step};
 impl Sandbox {
     /// For as long as its user wishes.
     pub(super) fn pause(&self) -> Result<(), EngineError> {
+        // What waits for its disk cannot be frozen.
+        let _until_paused = self.at_full_speed();
         let turn = self.turn();
         let was_paused = self.is_paused();
         self.set_paused(true);
@@ -61,6 +63,7 @@ impl Sandbox {
         if !self.is_running() {
             return Ok(self.is_paused());
         }
+        let _until_held = self.at_full_speed();
         // As with a checkpoint; on a full disk an empty file may still be made.
         File::create(self.dir.join(HELD_FILE)).map_err(step("note that the sandbox is held"))?;
         self.set_held(true);

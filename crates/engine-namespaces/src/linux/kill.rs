@@ -10,7 +10,6 @@ use sandscope_engine::EngineError;
 use sandscope_model::{Exit, SandboxId};
 
 use super::busy::BusyWith;
-use super::disk_rates;
 use super::record::KILL_FILE;
 use super::removal::Remover;
 use super::sandbox::Sandbox;
@@ -73,7 +72,7 @@ pub(super) fn kill_processes(sandbox: &Sandbox) -> Result<(), EngineError> {
             _ => Ok(()),
         };
     };
-    disk_rates::lift(sandbox, &live);
+    sandbox.lift(&live);
     match (rustix::process::pidfd_send_signal(live.pidfd.get_ref(), rustix::process::Signal::KILL), by_group)
     {
         (Ok(()) | Err(rustix::io::Errno::SRCH), _) | (_, Ok(())) => Ok(()),

@@ -44,8 +44,7 @@ impl Engine for NamespacesEngine {
         let layout = &self.shared.layout;
         let (target, snapshots) = (layout.snapshot(build), layout.snapshots_dir());
         let room = Arc::clone(&self.shared.room);
-        let rates = self.shared.preparer.options.disk_rates;
-        blocking("checkpoint", move || snapshot::capture(&sandbox, &room, rates, &target, &snapshots)).await
+        blocking("checkpoint", move || snapshot::capture(&sandbox, &room, &target, &snapshots)).await
     }
 
     async fn remove_layer(&self, build: BuildId) -> Result<(), EngineError> {

@@ -154,14 +154,14 @@ fn look_at(
         }
         Search::Gone => (None, None),
     };
+    let rates = shared.preparer.options.disk_rates;
     if let Some(live) = &live {
         // Another server may have set others.
-        disk_rates::set(&cgroup, live.loop_device, shared.preparer.options.disk_rates)
-            .map_err(cgroup_step("limit the sandbox's disk"))?;
+        disk_rates::set(&cgroup, live.loop_device, rates).map_err(cgroup_step("limit the sandbox's disk"))?;
         // It was to be ended and was not; if it still is to be, that is found again.
         let _none = std::fs::remove_file(dir.join(CONDEMNED_FILE));
     }
-    let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live);
+    let sandbox = Sandbox::new(id, dir, cgroup, record.baseline, live, rates);
     settle(&sandbox)?;
     let state = match unusable {
         Some(cause) => FoundState::Dead(Exit::of_cause(cause)),

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use sandscope_cgroup::CgroupSet;
+use sandscope_cgroup::{CgroupSet, DeviceRates};
 use sandscope_engine::EngineError;
 use sandscope_model::{Cause, Counters, Exit, SandboxId, Values};
 use tokio::sync::watch;
 
 use super::baseline::Baseline;
 use super::disk;
+use super::disk_rates::Pace;
 use super::handles::Handles;
 use super::oom::OomKills;
 use super::record::{self, CONDEMNED_FILE};
@@ -39,6 +40,7 @@ pub(crate) struct Sandbox {
     /// Held by whoever lets its processes stand still or go on.
     pub(crate) freezer: Mutex<()>,
     pub(crate) oom: OomKills,
+    pub(crate) pace: Pace,
     exit: watch::Sender<Option<Exit>>,
 }
 
@@ -49,6 +51,7 @@ impl Sandbox {
         cgroup: CgroupSet,
         baseline: Baseline,
         live: Option<Handles>,
+        rates: DeviceRates,
     ) -> Self {
         Self {
             id,
@@ -63,6 +66,7 @@ impl Sandbox {
             held: AtomicBool::new(false),
             freezer: Mutex::default(),
             oom: OomKills::default(),
+            pace: Pace::new(rates),
             exit: watch::Sender::new(None),
         }
     }

@@ -6,27 +6,19 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::disk_rates::Lifted;
 use super::handles::Handles;
 use super::room::Room;
 use super::sandbox::Sandbox;
 use super::step::step;
 use super::{disk, sys};
-use sandscope_cgroup::DeviceRates;
 use sandscope_engine::EngineError;
 
 /// Copies the sandbox's disk to `target` while its processes and its file system are frozen. Returns the bytes the
 /// copy takes. Nothing is left at `target` on failure.
-pub(super) fn capture(
-    sandbox: &Sandbox,
-    room: &Room,
-    rates: DeviceRates,
-    target: &Path,
-    dir: &Path,
-) -> Result<u64, EngineError> {
+pub(super) fn capture(sandbox: &Sandbox, room: &Room, target: &Path, dir: &Path) -> Result<u64, EngineError> {
     let live = sandbox.live().ok_or(EngineError::NotFound)?;
     // Its processes stand still meanwhile: not for as long as they would take at their own pace.
-    let _until_captured = Lifted::of(sandbox, &live, rates);
+    let _until_captured = sandbox.at_full_speed();
     let image = sandbox.dir.join(disk::IMAGE_FILE);
     // What is free inside is not worth copying.
     sys::sync_filesystem(live.disk.as_fd())

@@ -192,6 +192,8 @@ impl Room {
         if !is_busy && !known.is_held {
             return Ok(Known { is_busy, ..known });
         }
+        // Everybody's turn comes after this one.
+        let _until_settled = guest.sandbox.at_full_speed();
         self.make_room(work, guest.in_memory().unwrap_or(0));
         if let Err(error) = guest.sync() {
             self.standing().n_lost += 1;
