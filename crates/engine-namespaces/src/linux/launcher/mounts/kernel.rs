@@ -1,11 +1,11 @@
 //! `/proc` and `/sys` of a sandbox: of the kernel's own only what is listed here, files of ours for some of the rest,
 //! and nothing for all others, also for those of a later kernel.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
@@ -92,6 +92,9 @@ fn interfaces() -> io::Result<Option<[OwnedFd; 2]>> {
 }
 
 fn cover() -> io::Result<()> {
+    // Looking for each by itself would take as long as a third of the mounts.
+    let view = names(VIEW)?;
+    let ours = names(OURS)?;
     for entry in fs::read_dir("proc")? {
         let (entry, is_process) =
             (entry?, |name: &str| name.starts_with(|first: char| first.is_ascii_digit()));
@@ -102,13 +105,23 @@ fn cover() -> io::Result<()> {
         if is_process(name) || KEPT.contains(&name) || kind.is_symlink() {
             continue;
         }
-        let ours = [VIEW, OURS].map(|dir| format!("{dir}/{name}"));
-        let ours = ours.into_iter().find(|file| Path::new(file).exists());
         let nothing = if kind.is_dir() { NOTHING_DIR } else { NOTHING };
-        let shown = ours.unwrap_or_else(|| format!("{OURS}/{nothing}"));
+        let shown = match name {
+            name if view.contains(name) => format!("{VIEW}/{name}"),
+            name if ours.contains(name) => format!("{OURS}/{name}"),
+            _ => format!("{OURS}/{nothing}"),
+        };
         rustix::mount::mount_bind(shown, format!("proc/{name}"))?;
     }
     Ok(())
+}
+
+fn names(dir: &str) -> io::Result<HashSet<String>> {
+    let mut names = HashSet::new();
+    for entry in fs::read_dir(dir)? {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 fn mount_group(place: &Place, seen: Seen) -> Result<(), Failure> {
