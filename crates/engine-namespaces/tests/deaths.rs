@@ -31,7 +31,8 @@ const FILL_MEMORY: &str = "while :; do python3 -c \"import ctypes; l=ctypes.CDLL
 /// Lets System V memory stay, as much as there is of it, as no sandbox can for itself.
 fn lift_bounds(state_dir: &Path, id: &SandboxId) {
     let pid = init_pid(state_dir, id).to_string();
-    let script = "cd /proc/sys/kernel; echo 0 > shm_rmid_forced; echo 10000000000 > shmmax; echo 10000000 > shmall";
+    let script =
+        "cd /proc/sys/kernel; echo 0 > shm_rmid_forced; echo 10000000000 > shmmax; echo 10000000 > shmall";
     let enter = ["--target", &pid, "--user", "--ipc", "--setuid", "0", "--setgid", "0", "sh", "-ec", script];
     assert!(std::process::Command::new("nsenter").args(enter).status().unwrap().success());
 }
