@@ -199,6 +199,33 @@ async fn a_process_on_its_way_to_a_program_holds_nothing_of_it() {
     assert_well(&host, &id).await;
 }
 
+/// Whoever has a lease on a file may keep others waiting for it, for as long as the kernel lets them: the agent says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_holds_is_refused_in_words() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    support::start(&host.runtime, &id, User::User, HOLD).await;
+    support::eventually("the file is held", async || {
+        host.run(&id, User::User, "ls /tmp/holds").await.code == 0
+    })
+    .await;
+    let json = ("content-type", "application/json");
+    let compose = br#"{"source_paths":["/tmp/held"],"destination":"/tmp/composed"}"#;
+    let moved = br#"{"source":"/tmp/held","destination":"/dev/shm/held"}"#;
+    for (method, path, header, body, status) in [
+        ("GET", "/files?path=/tmp/held", OCTETS, b"".as_slice(), 409),
+        ("POST", "/files?path=/tmp/held", OCTETS, b"new".as_slice(), 409),
+        ("POST", "/files/compose", json, compose.as_slice(), 409),
+        ("POST", "/filesystem.Filesystem/Move", json, moved.as_slice(), 400),
+    ] {
+        let (got, answer) = ask(&host.runtime, &id, method, path, &[header], body.to_vec()).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(got == status && answer.contains("somebody holds it"), "{method} {path}: {got} {answer}");
+        assert!(status != 400 || answer.contains("failed_precondition"), "{answer}");
+    }
+    assert_well(&host, &id).await;
+}
+
 fn uid_of(pid: i32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uid =
