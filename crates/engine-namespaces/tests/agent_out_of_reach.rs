@@ -131,3 +131,104 @@ async fn who_stops_all_new_processes_does_not_stop_it() {
         assert_well(&host, &id).await;
     }
 }
+
+/// Owned by `user`, who answers nobody that asks for it: the kernel makes whoever executes it wait.
+const HOLD: &str = "exec python3 -c 'import fcntl, os, shutil, signal, time\n\
+    shutil.copy(\"/bin/true\", \"/tmp/held\"); signal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+    held = os.open(\"/tmp/held\", os.O_RDONLY); fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
+    open(\"/tmp/holds\", \"w\").close(); time.sleep(1000)'";
+
+/// The processes that are the agent, though it has one only: they are on their way to become programs.
+fn on_their_way(agent: i32) -> Vec<String> {
+    let exe = std::fs::read_link(format!("/proc/{agent}/exe")).unwrap();
+    let threads = std::fs::read_dir(format!("/proc/{agent}/task")).unwrap();
+    let children =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).ok());
+    let pids: Vec<String> =
+        children.flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    pids.into_iter()
+        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|of| of == exe))
+        .collect()
+}
+
+/// Before it has become the program, it is one of the user's processes already, and has nothing of the agent's open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_on_its_way_to_a_program_holds_nothing_of_it() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    let agent = support::init_pid(host.state.dir.path(), &id);
+    support::start(&host.runtime, &id, User::User, HOLD).await;
+    support::eventually("the program is held", async || {
+        host.run(&id, User::User, "ls /tmp/holds").await.code == 0
+    })
+    .await;
+    let host = Arc::new(host);
+    let start = tokio::spawn({
+        let (host, id) = (Arc::clone(&host), id.clone());
+        async move {
+            let json = br#"{"process":{"cmd":"/tmp/held"},"stdin":false}"#;
+            let length = u32::try_from(json.len()).unwrap().to_be_bytes();
+            let body = [&[0], length.as_slice(), json].concat();
+            let headers = [
+                ("content-type", "application/connect+json"),
+                ("connect-protocol-version", "1"),
+                ("authorization", "Basic dXNlcjo="),
+            ];
+            ask(&host.runtime, &id, "POST", "/process.Process/Start", &headers, body).await
+        }
+    });
+    let root = uid_of(agent);
+    let mut found = None;
+    support::eventually("it is the user's", async || {
+        found = on_their_way(agent).into_iter().find(|pid| uid_of(pid.parse().unwrap()) == root + 1000);
+        found.is_some()
+    })
+    .await;
+    let pid = found.unwrap();
+    let mut open: Vec<u32> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    open.sort_unstable();
+    assert_eq!(open, [0, 1, 2, 3], "its own, and what it reports by");
+    // A file that answers late is none the worse for it.
+    assert_eq!(host.run(&id, User::User, "pkill -9 python3").await.code, 0);
+    let (status, answer) = start.await.unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(status == 200 && answer.contains("\"exited\":true"), "{status} {answer}");
+    assert_well(&host, &id).await;
+}
+
+/// Whoever has a lease on a file may keep others waiting for it, for as long as the kernel lets them: the agent says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_holds_is_refused_in_words() {
+    let Some(host) = Host::start().await else { return };
+    let id = host.create().await;
+    support::start(&host.runtime, &id, User::User, HOLD).await;
+    support::eventually("the file is held", async || {
+        host.run(&id, User::User, "ls /tmp/holds").await.code == 0
+    })
+    .await;
+    let json = ("content-type", "application/json");
+    let compose = br#"{"source_paths":["/tmp/held"],"destination":"/tmp/composed"}"#;
+    let moved = br#"{"source":"/tmp/held","destination":"/dev/shm/held"}"#;
+    for (method, path, header, body, status) in [
+        ("GET", "/files?path=/tmp/held", OCTETS, b"".as_slice(), 409),
+        ("POST", "/files?path=/tmp/held", OCTETS, b"new".as_slice(), 409),
+        ("POST", "/files/compose", json, compose.as_slice(), 409),
+        ("POST", "/filesystem.Filesystem/Move", json, moved.as_slice(), 400),
+    ] {
+        let (got, answer) = ask(&host.runtime, &id, method, path, &[header], body.to_vec()).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(got == status && answer.contains("somebody holds it"), "{method} {path}: {got} {answer}");
+        assert!(status != 400 || answer.contains("failed_precondition"), "{answer}");
+    }
+    assert_well(&host, &id).await;
+}
+
+fn uid_of(pid: i32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let uid =
+        status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+    uid.unwrap_or_default()
+}

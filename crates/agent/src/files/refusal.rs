@@ -6,6 +6,7 @@ use http::StatusCode;
 use sandscope_agent_protocol::ConnectError;
 
 use crate::body::Refusal;
+use crate::filesystem::HELD;
 use crate::pool;
 
 /// The plain HTTP form of an error that calls share.
@@ -22,6 +23,10 @@ pub(super) fn of_io(what: &str, path: &str, error: &io::Error) -> Refusal {
         }
         ErrorKind::IsADirectory => {
             return Refusal::new(StatusCode::BAD_REQUEST, format!("path '{path}' is a directory"));
+        }
+        // A lease on it: the kernel would let us wait.
+        ErrorKind::WouldBlock => {
+            return Refusal::new(StatusCode::CONFLICT, format!("{what} '{path}': {HELD}"));
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::NotADirectory

@@ -11,6 +11,8 @@ mod relocate;
 mod remove;
 mod work;
 
+pub(crate) use failure::HELD;
+
 use std::rc::Rc;
 
 use http::Request;

@@ -24,8 +24,11 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Added to what the kernel thinks of a process when memory runs out, out of 1000.
 const OOM_SCORE: &str = "500";
 
-/// How long a process may take to become a program, in steps of a second that the sandbox was running.
-const START_LIMIT_S: u32 = 10;
+/// How long a process may take to become a program, in steps of a second that the sandbox was running: its file may lie on
+/// a slow disk.
+const START_LIMIT_S: u32 = 30;
+/// And how long one that somebody has stopped.
+const STOPPED_LIMIT_S: u32 = 10;
 
 /// What connects us to a process just started.
 pub(crate) struct Launched {
@@ -114,7 +117,7 @@ impl Start {
     /// It could not, or not in time.
     pub(crate) async fn done(self, exits: &Exits) -> Result<(), ConnectError> {
         let guard = KillOnDrop { pid: Some(self.started.pid), exits };
-        let outcome = outcome(&self.started.outcome).await.map_err(|error| failed(&self.cmd, &error))?;
+        let outcome = outcome(&self.started).await.map_err(|error| failed(&self.cmd, &error))?;
         outcome.map_or(Ok(()), |error| Err(failed(&self.cmd, &error)))?;
         guard.disarm();
         Ok(())
@@ -122,10 +125,16 @@ impl Start {
 }
 
 /// Why the process became no program; `None` where it did.
-async fn outcome(report: &pipe::Receiver) -> io::Result<Option<io::Error>> {
+async fn outcome(started: &Started) -> io::Result<Option<io::Error>> {
+    let report = &started.outcome;
     // Counted in steps: a sandbox may be paused for as long as it likes.
-    for _ in 0..START_LIMIT_S {
-        let Ok(readable) = timeout(Duration::from_secs(1), report.readable()).await else { continue };
+    for second in 1..=START_LIMIT_S {
+        let Ok(readable) = timeout(Duration::from_secs(1), report.readable()).await else {
+            if second >= STOPPED_LIMIT_S && is_stopped(started.pid) {
+                return Err(late("somebody stopped it before it had begun"));
+            }
+            continue;
+        };
         readable?;
         let mut errno = [0; size_of::<i32>()];
         match report.try_read(&mut errno) {
@@ -135,7 +144,22 @@ async fn outcome(report: &pipe::Receiver) -> io::Result<Option<io::Error>> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "it was stopped before it had begun"))
+    Err(late("it had not begun after 30 seconds: its file, or what that lies on, does not answer"))
+}
+
+fn late(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why)
+}
+
+/// Whether a signal, or somebody who traces it, keeps the process from going on.
+fn is_stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| says_stopped(&stat))
+}
+
+/// The state follows the name, which may contain anything.
+fn says_stopped(stat: &str) -> bool {
+    stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with(['T', 't']))
 }
 
 /// Ends a process that nobody will wait for as a program.
@@ -174,4 +198,18 @@ fn failed(cmd: &str, error: &io::Error) -> ConnectError {
         _ => Code::InvalidArgument,
     };
     ConnectError::new(code, format!("error starting process '{cmd}': {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_disk_is_not_stopped() {
+        assert!(says_stopped("7 (a) T) T 1 7 7 0"));
+        assert!(says_stopped("7 (a) t 1 7 7 0"));
+        assert!(!says_stopped("7 (a) T) D 1 7 7 0"));
+        assert!(!says_stopped("7 (T) S 1 7 7 0"));
+        assert!(!says_stopped(""));
+    }
 }

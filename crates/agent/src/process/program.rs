@@ -7,15 +7,17 @@
 
 use std::ffi::{CString, c_char};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{DumpableBehavior, Pid};
 use tokio::net::unix::pipe;
 
 /// Where scripts without a first line that says who reads them go.
 const SHELL: &std::ffi::CStr = c"/bin/sh";
+/// Where the new process reports, once it has nothing else open but what its program gets.
+const REPORT: RawFd = 3;
 /// What a process that became no program leaves with; nobody sees it.
 const NO_PROGRAM: i32 = 127;
 
@@ -66,9 +68,16 @@ impl Program {
         // there: system calls on what was made ready above.
         match unsafe { libc::fork() } {
             0 => {
-                // SAFETY: as above; the arrays end with null pointers, and what they point to lives in `self`.
-                let error = unsafe { self.become_program(&argv, &envp, &mut shell) };
-                let _parent_gone = rustix::io::write(&report, &error.raw_os_error().to_ne_bytes());
+                let (report, error) = match self.put_descriptors(&report) {
+                    Err(error) => (report.as_fd(), error),
+                    // SAFETY: as above; the arrays end with null pointers, and what they point to lives in `self`. The
+                    // report was just put there.
+                    Ok(()) => unsafe {
+                        let error = self.become_program(&argv, &envp, &mut shell);
+                        (BorrowedFd::borrow_raw(REPORT), error)
+                    },
+                };
+                let _parent_gone = rustix::io::write(report, &error.raw_os_error().to_ne_bytes());
                 // SAFETY: never returns, and runs nothing of the parent's.
                 unsafe { libc::_exit(NO_PROGRAM) }
             }
@@ -81,14 +90,16 @@ impl Program {
 
     /// # Safety
     ///
-    /// To be called by a process that was just forked, with arrays that end with null pointers.
+    /// To be called by a process that was just forked, with arrays that end with null pointers. It has no descriptors above
+    /// [`REPORT`] from then on.
     unsafe fn become_program(
         &self,
         argv: &[*const c_char],
         envp: &[*const c_char],
         shell: &mut [*const c_char],
     ) -> Errno {
-        if let Err(error) = self.prepare() {
+        // SAFETY: as the caller promises.
+        if let Err(error) = unsafe { close_all_above(REPORT) }.and_then(|()| self.prepare()) {
             return error;
         }
         let mut denied = None;
@@ -113,11 +124,24 @@ impl Program {
         denied.unwrap_or(Errno::NOENT)
     }
 
-    fn prepare(&self) -> rustix::io::Result<()> {
+    /// Puts the program's own where it looks for them, and the report next to them.
+    fn put_descriptors(&self, report: &OwnedFd) -> rustix::io::Result<()> {
         let [stdin, stdout, stderr] = &self.stdio;
         rustix::stdio::dup2_stdin(stdin)?;
         rustix::stdio::dup2_stdout(stdout)?;
         rustix::stdio::dup2_stderr(stderr)?;
+        // Last: one of the above may be there.
+        if report.as_raw_fd() == REPORT {
+            return Ok(());
+        }
+        // SAFETY: touches no memory; whose descriptor that is runs in another process.
+        match unsafe { libc::dup3(report.as_raw_fd(), REPORT, libc::O_CLOEXEC) } {
+            REPORT => Ok(()),
+            _ => Err(last_error()),
+        }
+    }
+
+    fn prepare(&self) -> rustix::io::Result<()> {
         // SAFETY: the set is initialised by `sigemptyset` before it is read; no handler is installed.
         unsafe {
             let mut none: libc::sigset_t = std::mem::zeroed();
@@ -134,6 +158,9 @@ impl Program {
             rustix::thread::set_thread_groups(groups)?;
             rustix::thread::set_thread_res_gid(*gid, *gid, *gid)?;
             rustix::thread::set_thread_res_uid(*uid, *uid, *uid)?;
+            // Its memory is a copy of ours until it has become the program. The kernel closes it to the user's others
+            // unless the host's `fs.suid_dumpable` is 1.
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         }
         // After the change of user: a directory the user may not enter must not be entered with our rights.
         rustix::process::chdir(self.cwd.as_c_str())?;
@@ -144,6 +171,18 @@ impl Program {
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Closes every descriptor above `last`: as soon as this is another user's process, that user's others may take from it what
+/// is open.
+///
+/// # Safety
+///
+/// Nothing may use those any more, in this process.
+unsafe fn close_all_above(last: RawFd) -> rustix::io::Result<()> {
+    // SAFETY: touches no memory; nobody uses what it closes, as the caller promises.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, last + 1, libc::c_uint::MAX, 0) };
+    if closed == 0 { Ok(()) } else { Err(last_error()) }
 }
 
 fn last_error() -> Errno {

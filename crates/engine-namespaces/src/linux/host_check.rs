@@ -43,6 +43,7 @@ pub fn host_checks(options: &CgroupOptions) -> Vec<HostCheck> {
         check("loop devices", loop_devices()),
         check("mkfs.ext4", mkfs()),
         check("control groups", control_groups(options)),
+        check("memory of processes", dumpable(&setting("fs/suid_dumpable"))),
     ]
 }
 
@@ -74,9 +75,25 @@ fn namespaces() -> Option<HostProblem> {
             "use a kernel built with them (every distribution's is)",
         ));
     }
-    let limit = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    let limit = setting("user/max_user_namespaces");
     (limit.trim() == "0").then(|| {
         HostProblem::new("user namespaces are turned off", "sysctl -w user.max_user_namespaces=10000")
+    })
+}
+
+/// What a file below `/proc/sys` says; empty where there is none.
+fn setting(name: &str) -> String {
+    std::fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default()
+}
+
+/// With 1, the memory of a process that has just become another user's is open to that user. In a sandbox that would be a
+/// copy of the agent's.
+fn dumpable(suid_dumpable: &str) -> Option<HostProblem> {
+    (suid_dumpable.trim() == "1").then(|| {
+        HostProblem::new(
+            "fs.suid_dumpable is 1, which opens processes that change their user to that user",
+            "sysctl -w fs.suid_dumpable=2 (or 0), and the same below /etc/sysctl.d",
+        )
     })
 }
 
@@ -120,4 +137,18 @@ fn control_groups(options: &CgroupOptions) -> Option<HostProblem> {
         };
         HostProblem::new(format!("control groups cannot be used: {error}"), fix)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_processes_that_change_their_user_must_be_closed() {
+        let problem = dumpable("1\n").unwrap();
+        assert!(problem.to_string().contains("sysctl -w fs.suid_dumpable=2"), "{problem}");
+        for fine in ["0\n", "2\n", ""] {
+            assert_eq!(dumpable(fine), None);
+        }
+    }
 }

@@ -73,7 +73,7 @@ impl Preparer {
             base: self.base.clone(),
             has_unified_cgroup: cgroup.unified_dir().is_some(),
             cgroup_name: cgroup.name().to_owned(),
-            shm_mb: (memory_mb / 2).max(1),
+            memory_mb,
             boot_token: boot_token.clone(),
         };
         let fds: Vec<_> =

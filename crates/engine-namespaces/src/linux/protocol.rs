@@ -52,8 +52,8 @@ pub(crate) struct MakeRequest {
     pub(crate) has_unified_cgroup: bool,
     /// The name of its control groups, to check that it is in them.
     pub(crate) cgroup_name: String,
-    /// Size of shared memory, in MiB.
-    pub(crate) shm_mb: u32,
+    /// How much memory it may use, in MiB.
+    pub(crate) memory_mb: u32,
     /// What the agent reads at start.
     pub(crate) boot_token: Secret,
 }

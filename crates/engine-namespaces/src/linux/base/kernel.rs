@@ -15,7 +15,7 @@ pub(crate) const NOTHING_DIR: &str = "nothing.d";
 
 /// Files of `/proc/sys` that programs read, and that are the same for everybody. Not among them: what counts the host's
 /// files or processes, what follows from the size of its memory, and what only an operator needs.
-const SETTINGS: [&str; 67] = [
+const SETTINGS: [&str; 53] = [
     "crypto/fips_enabled",
     "fs/aio-max-nr",
     "fs/dir-notify-enable",
@@ -25,11 +25,6 @@ const SETTINGS: [&str; 67] = [
     "fs/lease-break-time",
     "fs/leases-enable",
     "fs/mount-max",
-    "fs/mqueue/msg_default",
-    "fs/mqueue/msg_max",
-    "fs/mqueue/msgsize_default",
-    "fs/mqueue/msgsize_max",
-    "fs/mqueue/queues_max",
     "fs/nr_open",
     "fs/overflowgid",
     "fs/overflowuid",
@@ -42,15 +37,11 @@ const SETTINGS: [&str; 67] = [
     "fs/protected_symlinks",
     "fs/suid_dumpable",
     "kernel/arch",
-    "kernel/auto_msgmni",
     "kernel/cap_last_cap",
     "kernel/core_uses_pid",
     "kernel/dmesg_restrict",
     "kernel/io_uring_disabled",
     "kernel/kptr_restrict",
-    "kernel/msgmax",
-    "kernel/msgmnb",
-    "kernel/msgmni",
     "kernel/ngroups_max",
     "kernel/numa_balancing",
     "kernel/osrelease",
@@ -67,11 +58,6 @@ const SETTINGS: [&str; 67] = [
     "kernel/sched_rt_period_us",
     "kernel/sched_rt_runtime_us",
     "kernel/seccomp/actions_avail",
-    "kernel/sem",
-    "kernel/shm_rmid_forced",
-    "kernel/shmall",
-    "kernel/shmmax",
-    "kernel/shmmni",
     "kernel/unprivileged_bpf_disabled",
     "kernel/version",
     "kernel/yama/ptrace_scope",
@@ -159,8 +145,22 @@ pub(crate) fn files() -> Vec<Entry> {
 }
 
 /// What of `/proc/sys` is the kernel's own inside as well: it belongs to the sandbox's namespaces, or to nobody.
-pub(crate) const SHOWN_SETTINGS: [&str; 4] =
-    ["net", "kernel/hostname", "kernel/domainname", "kernel/random/uuid"];
+pub(crate) const SHOWN_SETTINGS: [&str; 14] = [
+    "net",
+    "fs/mqueue",
+    "kernel/hostname",
+    "kernel/domainname",
+    "kernel/random/uuid",
+    "kernel/auto_msgmni",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shm_rmid_forced",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+];
 
 /// One that the host does not have, or keeps from its users, is left out.
 fn copy(top: &str, file: &str) -> Option<Entry> {

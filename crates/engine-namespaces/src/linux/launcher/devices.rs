@@ -22,7 +22,9 @@ pub(super) fn make(uid_base: u32) -> Result<OwnedFd, Failure> {
     let mount = || -> rustix::io::Result<OwnedFd> {
         let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let owner = uid_base.to_string();
-        for (key, value) in [("mode", "755"), ("size", "64k"), ("uid", &owner), ("gid", &owner)] {
+        for (key, value) in
+            [("mode", "755"), ("size", "64k"), ("nr_inodes", "512"), ("uid", &owner), ("gid", &owner)]
+        {
             rustix::mount::fsconfig_set_string(&context, key, value)?;
         }
         rustix::mount::fsconfig_create(&context)?;

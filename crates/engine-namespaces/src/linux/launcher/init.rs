@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
 use serde::{Deserialize, Serialize};
 
+use super::bounds::Bounds;
 use super::mounts::Seen;
 use super::{mounts, seccomp};
 use crate::linux::channel;
@@ -38,6 +39,8 @@ const LAST_CAPABILITY: u32 = 63;
 /// No core dumps, also not into a program of the host's: see `seccomp`.
 pub(super) const CORE_BYTES: u64 = 1;
 const MAX_OPEN_FILES: u64 = 65_536;
+/// How far into a file in memory something may lie: the further, the more the kernel keeps for the way there.
+const MAX_FILE_BYTES: u64 = 1 << 40;
 /// Settings of the sandbox's own network. Below these ports anybody may listen. The others bound what the kernel keeps
 /// for the network and charges to nobody: options and memberships of one socket, connections that wait for their end,
 /// and pieces of packets that wait for the others.
@@ -99,6 +102,9 @@ unsafe fn try_to_become_agent(
     let Some((mounts, mut fds)) = received.filter(|(mounts, fds)| fds.len() == mounts.names.len() + 2) else {
         return Err(Failure::new("wait for the file systems", "the shim ended first"));
     };
+    // Of these settings older kernels listen to the host's root alone, newer ones to the sandbox's.
+    let bounds = Bounds::of(inherited.request.memory_mb);
+    let are_set = bounds.set_ipc().is_ok();
     become_root()?;
     // A change of ids clears it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("tie life to the shim")?;
@@ -108,10 +114,13 @@ unsafe fn try_to_become_agent(
     for (name, value) in NETWORK {
         let _kernels_without = fs::write(Path::new("/proc/sys/net").join(name), value);
     }
+    if !are_set {
+        bounds.set_ipc().step("bound what stays in memory")?;
+    }
     let others = mounts.names.into_iter().zip(fds.split_off(2)).collect::<Vec<_>>();
     let missing = || Failure::new("attach the root", "missing");
     let [root, view] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| missing())?;
-    mounts::enter_root(&root, &others, &view, &groups, inherited.request.shm_mb)?;
+    mounts::enter_root(&root, &others, &view, &groups, bounds)?;
     drop((root, view, others));
     limit_resources()?;
     sys::join_new_keyring().step("leave the host's keyring")?;
@@ -150,6 +159,7 @@ fn limit_resources() -> Result<(), Failure> {
     };
     set(Resource::Core, CORE_BYTES)?;
     set(Resource::Nofile, MAX_OPEN_FILES)?;
+    set(Resource::Fsize, MAX_FILE_BYTES)?;
     set(Resource::Memlock, 64 * 1024)?;
     set(Resource::Rtprio, 0)?;
     set(Resource::Msgqueue, 819_200)?;

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
+use super::bounds::Bounds;
 use crate::linux::groups::Place;
 use crate::linux::protocol::{Failure, InStep as _};
 
@@ -33,7 +34,7 @@ pub(super) fn enter_root(
     others: &[(String, OwnedFd)],
     view: &OwnedFd,
     groups: &[(Place, Seen)],
-    shm_mb: u32,
+    bounds: Bounds,
 ) -> Result<(), Failure> {
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step("make mounts private")?;
@@ -43,9 +44,8 @@ pub(super) fn enter_root(
         attach(mount, name).step("attach the base")?;
     }
     kernel::mount(view, groups)?;
-    complete_devices(shm_mb)?;
-    // What lies in memory file systems cannot be killed when memory runs out: together they never take all of it.
-    let options = super::rootfs::c_path(&format!("mode=755,size={}m", (shm_mb / 4).clamp(1, 64)))?;
+    complete_devices(bounds)?;
+    let options = super::rootfs::c_path(&bounds.run())?;
     tmpfs("run", LOCKED_DOWN, &options).step("mount /run")?;
     fs::create_dir("run/lock").step("make /run/lock")?;
     rustix::process::pivot_root(".", ".").step("change the root")?;
@@ -62,7 +62,7 @@ fn tmpfs(at: &str, flags: MountFlags, options: &CStr) -> io::Result<()> {
 }
 
 /// Adds to the devices, which are there already, what belongs to the sandbox's namespaces.
-fn complete_devices(shm_mb: u32) -> Result<(), Failure> {
+fn complete_devices(bounds: Bounds) -> Result<(), Failure> {
     let no_exec = MountFlags::NOSUID | MountFlags::NOEXEC;
     for (name, target) in DEVICE_LINKS {
         std::os::unix::fs::symlink(target, format!("dev/{name}")).step("link a device")?;
@@ -75,6 +75,6 @@ fn complete_devices(shm_mb: u32) -> Result<(), Failure> {
     rustix::mount::mount("devpts", "dev/pts", "devpts", no_exec, options).step("mount /dev/pts")?;
     rustix::mount::mount("mqueue", "dev/mqueue", "mqueue", LOCKED_DOWN, None::<&CStr>)
         .step("mount /dev/mqueue")?;
-    let options = super::rootfs::c_path(&format!("mode=1777,size={shm_mb}m"))?;
+    let options = super::rootfs::c_path(&bounds.dev_shm())?;
     tmpfs("dev/shm", LOCKED_DOWN, &options).step("mount /dev/shm")
 }

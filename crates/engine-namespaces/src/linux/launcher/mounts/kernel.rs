@@ -136,7 +136,7 @@ fn mount_group(place: &Place, seen: Seen) -> Result<(), Failure> {
     };
     mounted.step("show the control groups")?;
     if seen == Seen::NameOnly {
-        super::tmpfs(&at, read_only, c"mode=755,size=0").step("cover a control group")?;
+        super::tmpfs(&at, read_only, c"mode=755,size=4k,nr_inodes=2").step("cover a control group")?;
     }
     Ok(())
 }
