@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, fstatfs};
 
 use crate::place::{Last, Owner, Place, denied};
+use crate::rights::Rights;
 
 /// The magic number of `/proc`.
 const PROC: u64 = 0x9fa0;
@@ -25,6 +26,43 @@ const FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCT
 /// Opens the file for reading.
 pub(crate) fn read(path: &str) -> io::Result<File> {
     checked(Place::find(path, Last::Followed, None)?.open(OFlags::RDONLY | FLAGS, Mode::empty())?)
+}
+
+/// Opens the file for reading, if `reader` could do that as well, all the way there.
+pub(crate) fn read_for(path: &str, reader: &Rights) -> io::Result<File> {
+    let found = read(path)?;
+    if reader.are_own() {
+        return Ok(found);
+    }
+    let theirs = {
+        let _assumed = reader.assume()?;
+        checked(rustix::fs::open(path, OFlags::RDONLY | FLAGS, Mode::empty())?.into())?
+    };
+    // Each of the two may have gone another way.
+    if Identity::of(&found)? == Identity::of(&theirs)? {
+        Ok(theirs)
+    } else {
+        Err(denied("it was exchanged while it was opened"))
+    }
+}
+
+/// Which file it is, as long as somebody holds it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(found: &fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
 }
 
 /// A file that is open for writing.

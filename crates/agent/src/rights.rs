@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use rustix::process::{DumpableBehavior, Gid, geteuid, getgroups, set_dumpable_behavior};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_thread_groups};
 
-use crate::user;
+use crate::user::{self, User};
 
 /// What lets root pass by the rights of files.
 const OVER_FILES: CapabilitySet = CapabilitySet::CHOWN
@@ -39,6 +39,11 @@ impl Rights {
     pub(crate) fn of(uid: u32) -> io::Result<Self> {
         let found = user::find_id(uid).map_err(io::Error::other)?;
         Ok(Self::Of { uid, groups: found.map_or_else(|| vec![NO_GROUP], |user| user.groups) })
+    }
+
+    /// Those that `user` has.
+    pub(crate) fn of_user(user: &User) -> Self {
+        if user.uid == 0 { Self::Own } else { Self::Of { uid: user.uid, groups: user.groups.clone() } }
     }
 
     pub(crate) fn are_own(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt as _;
 
 use flate2::write::MultiGzDecoder;
 use sandscope_agent_protocol::content::Coding;
@@ -73,12 +74,19 @@ impl Sink {
         };
         let sink = Self { to, place, made };
         // From here on a failure removes what was made.
-        sink.place.give(&file, owner)?;
+        // Somebody else's old contents are not for the new owner: a program may have put any file there.
+        let empty_first = !made && owner.0 != 0 && file.metadata()?.uid() != owner.0;
+        if !empty_first {
+            sink.place.give(&file, owner)?;
+        }
         metadata::replace(&file, metadata).map_err(|error| unkept(&file, error))?;
         if !made {
-            // Last: whatever is refused before leaves the old contents. A new file has none to lose, and whoever watches
-            // would hear of a loss.
+            // After that: whatever is refused before leaves the old contents. A new file has none to lose, and whoever
+            // watches would hear of a loss.
             file.set_len(0)?;
+        }
+        if empty_first {
+            sink.place.give(&file, owner)?;
         }
         Ok(sink)
     }
