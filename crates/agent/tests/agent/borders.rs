@@ -10,7 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
 use crate::client::Agent;
-use crate::files::scene;
+use crate::files::{OCTETS, scene};
 
 /// A user of every system who is not root.
 pub(crate) const NOBODY: (&str, u32) = ("nobody", 65534);
@@ -59,6 +59,19 @@ fn files_become_one_only_for_who_may_read_them() {
         200
     );
     assert_eq!(fs::read(path("all")).unwrap(), b"secretclosedown");
+}
+
+/// Where the host says so (`fs.protected_regular`), nobody may make what is there and somebody else's.
+#[test]
+fn strangers_files_in_everybodys_directory_are_written() {
+    let Some((agent, _keep, root)) = theirs() else { return };
+    chown(&root, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o1777)).unwrap();
+    let path = format!("{root}/f");
+    fs::write(&path, "old").unwrap();
+    chown(&path, Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+    assert_eq!(agent.call("POST", &format!("/files?path={path}"), &[OCTETS], b"new").status, 200);
+    assert_eq!(fs::read(&path).unwrap(), b"new");
 }
 
 /// Does `work` again and again as nobody, on a thread of its own, while `asked` is done.
