@@ -10,13 +10,14 @@ use http_body_util::{BodyExt as _, Limited};
 use rustix::fs::{Mode, OFlags};
 use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
 
-use super::refusal::{blocking, full, is_full, of_connect, of_io};
+use super::refusal::{full, is_full, long, of_connect, of_io};
 use super::request::{MAX_FILES, resolve};
 use super::sink;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
 use crate::paths;
 use crate::place::{Last, Owner, Place};
+use crate::pool::Caller;
 use crate::random;
 use crate::regular_file::{self, Identity};
 use crate::removable;
@@ -25,6 +26,9 @@ use crate::rights::Rights;
 use crate::settings::Settings;
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Copied at a time by the kernel.
+const STEP_BYTES: usize = 16 * 1024 * 1024;
 
 /// Copied at a time where the kernel cannot do it alone.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -48,7 +52,7 @@ pub(crate) async fn answer(settings: &Settings, request: Request<RequestBody>) -
     }
     let (owner, reader) = ((user.uid, user.gid), Rights::of_user(&user));
     let path = destination.clone();
-    blocking(move || compose(&sources, &path, owner, &reader)).await??;
+    long(move |caller| compose(&sources, &path, owner, &reader, caller)).await??;
     let name = paths::name(&destination).to_owned();
     let written =
         WriteInfo { path: destination, name, kind: "file".to_owned(), metadata: Default::default() };
@@ -66,7 +70,13 @@ async fn read(request: Request<RequestBody>) -> Result<ComposeRequest, Refusal> 
 }
 
 /// What `reader` may not read does not get into a file of theirs: a program may have given a part's name to any file.
-fn compose(sources: &[String], destination: &str, owner: Owner, reader: &Rights) -> Result<(), Refusal> {
+fn compose(
+    sources: &[String],
+    destination: &str,
+    owner: Owner,
+    reader: &Rights,
+    caller: &Caller<'_>,
+) -> Result<(), Refusal> {
     let at = |path: &str, error: io::Error| of_io("cannot compose", path, &error);
     // All are looked at before anything is made.
     let mut bytes = 0;
@@ -99,7 +109,7 @@ fn compose(sources: &[String], destination: &str, owner: Owner, reader: &Rights)
         target.give(&file, owner).map_err(to_destination)?;
         for source in sources {
             let mut from = regular_file::read_for(source, reader).map_err(|error| at(source, error))?;
-            append(&mut from, &mut file).map_err(to_destination)?;
+            append(&mut from, &mut file, caller).map_err(to_destination)?;
         }
         // Before the parts go.
         sink::sync(&file).map_err(to_destination)?;
@@ -129,9 +139,10 @@ fn make(path: &Path) -> io::Result<File> {
 }
 
 /// Appends all of `from`; the kernel copies, or shares, where it can.
-fn append(from: &mut File, to: &mut File) -> io::Result<()> {
+fn append(from: &mut File, to: &mut File, caller: &Caller<'_>) -> io::Result<()> {
     loop {
-        match rustix::fs::copy_file_range(&*from, None, &*to, None, 1 << 30) {
+        caller.waits()?;
+        match rustix::fs::copy_file_range(&*from, None, &*to, None, STEP_BYTES) {
             // Not the end of a file that has no length, as some file systems have them: reading tells.
             Ok(0) => break,
             Ok(_) => {}
@@ -148,6 +159,7 @@ fn append(from: &mut File, to: &mut File) -> io::Result<()> {
     }
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
+        caller.waits()?;
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => to.write_all(&buffer[..count])?,

@@ -2,7 +2,7 @@
 //! their owner, mode, times and attributes, and appear at their place whole.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::place::denied;
+use crate::pool::Caller;
 use crate::random;
 use crate::regular_file::Identity;
 use crate::removable;
@@ -21,12 +22,16 @@ use crate::rights::Rights;
 /// Attributes of one file that are taken along.
 const MAX_NAMES_BYTES: usize = 64 * 1024;
 
-/// Both paths are looked at with `rights`.
-pub(super) fn relocate(source: &Path, destination: &Path, rights: &Rights) -> io::Result<()> {
-    match fs::rename(source, destination) {
-        Err(error) if error.kind() == ErrorKind::CrossesDevices => {}
-        result => return result,
-    }
+/// Copied at a time, in bytes.
+const STEP_BYTES: u64 = 16 * 1024 * 1024;
+
+/// For what the kernel cannot move. Both paths are looked at with `rights`.
+pub(super) fn relocate(
+    source: &Path,
+    destination: &Path,
+    rights: &Rights,
+    caller: &Caller<'_>,
+) -> io::Result<()> {
     if fs::symlink_metadata(destination).is_ok_and(|there| there.is_dir()) {
         return Err(ErrorKind::IsADirectory.into());
     }
@@ -43,7 +48,7 @@ pub(super) fn relocate(source: &Path, destination: &Path, rights: &Rights) -> io
     let copied = if kind.is_symlink() {
         copy_link(&from, &unfinished, &found, rights)
     } else {
-        copy(source, &unfinished, &found)
+        copy(source, &unfinished, &found, caller)
     };
     let done = copied.and_then(|()| fs::rename(&unfinished, destination));
     if done.is_err() {
@@ -68,7 +73,7 @@ fn copy_link(from: &File, to: &Path, found: &fs::Metadata, rights: &Rights) -> i
     Ok(chownat(CWD, to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-fn copy(source: &Path, to: &Path, expected: &fs::Metadata) -> io::Result<()> {
+fn copy(source: &Path, to: &Path, expected: &fs::Metadata, caller: &Caller<'_>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut from = File::from(open(source, flags, Mode::empty())?);
     let found = from.metadata()?;
@@ -77,7 +82,9 @@ fn copy(source: &Path, to: &Path, expected: &fs::Metadata) -> io::Result<()> {
     }
     // Nobody else's until it is whole.
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(to)?;
-    io::copy(&mut from, &mut file)?;
+    while io::copy(&mut (&mut from).take(STEP_BYTES), &mut file)? > 0 {
+        caller.waits()?;
+    }
     for name in names(&from)? {
         let mut value = vec![0; MAX_NAMES_BYTES];
         let size = rustix::fs::fgetxattr(&from, name.as_slice(), &mut value)?;
@@ -126,8 +133,8 @@ mod tests {
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         let before = fs::metadata(&file).unwrap();
-        relocate(&file, &there.path().join("g"), &Rights::Own).unwrap();
-        relocate(&link, &there.path().join("m"), &Rights::Own).unwrap();
+        relocate(&file, &there.path().join("g"), &Rights::Own, &Caller::new(&|| false)).unwrap();
+        relocate(&link, &there.path().join("m"), &Rights::Own, &Caller::new(&|| false)).unwrap();
         let after = fs::metadata(there.path().join("g")).unwrap();
         assert_eq!(
             (after.mode(), after.mtime(), after.mtime_nsec()),
@@ -137,8 +144,17 @@ mod tests {
         assert_eq!(fs::read_link(there.path().join("m")).unwrap(), Path::new("nowhere"));
         assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
 
+        // Nobody waits for it.
+        fs::write(&file, "contents").unwrap();
+        let gone = Caller::new(&|| true);
+        assert!(relocate(&file, &there.path().join("h"), &Rights::Own, &gone).is_err());
+        assert!(fs::exists(&file).unwrap());
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 2);
+
         fs::create_dir(here.path().join("d")).unwrap();
-        let error = relocate(&here.path().join("d"), &there.path().join("d"), &Rights::Own).unwrap_err();
+        let error =
+            relocate(&here.path().join("d"), &there.path().join("d"), &Rights::Own, &Caller::new(&|| false))
+                .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CrossesDevices);
         assert_eq!(fs::read_dir(there.path()).unwrap().count(), 2);
     }
