@@ -77,7 +77,7 @@ impl Place {
     pub(crate) fn act_with<T>(
         &self,
         other: &Self,
-        work: impl FnOnce(&Path, &Path) -> io::Result<T>,
+        work: impl FnOnce(&Path, &Path, &Rights) -> io::Result<T>,
     ) -> io::Result<T> {
         let rights = match (&self.rights, &other.rights) {
             (rights, Rights::Own) | (Rights::Own, rights) => rights,
@@ -85,7 +85,7 @@ impl Place {
             _ => return Err(denied("the two paths lead through links of different users")),
         };
         let _assumed = rights.assume()?;
-        work(&self.path(), &other.path())
+        work(&self.path(), &other.path(), rights)
     }
 
     /// Opens what is here, which is no link.
@@ -100,9 +100,8 @@ impl Place {
         give(file, owner, &self.rights)
     }
 
-    /// Makes a directory here and gives it to `owner`.
+    /// Makes a directory here, which is `owner`'s.
     pub(crate) fn make_directory(&self, owner: Owner) -> io::Result<()> {
-        let _assumed = self.rights.assume()?;
         make(&self.directory, &self.name, owner, &self.rights)
     }
 
@@ -152,11 +151,7 @@ impl Way {
                 Err(Errno::NOENT) if is_last => return Ok(self.end(name)),
                 Err(Errno::NOENT) => {
                     let owner = owner.ok_or(Errno::NOENT)?;
-                    let made = {
-                        let _assumed = self.rights.assume()?;
-                        make(&self.here, &name, owner, &self.rights)
-                    };
-                    match made {
+                    match make(&self.here, &name, owner, &self.rights) {
                         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                         // Somebody else may make it, and take it away, at the same time: not for ever.
                         _ => self.add(name.as_bytes())?,
@@ -219,12 +214,19 @@ fn is_link(directory: &OwnedFd, name: &OsStr) -> bool {
         .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
 }
 
-/// Makes a directory, with the rights that this thread has.
+/// Makes a directory of `owner`'s.
 fn make(directory: &OwnedFd, name: &OsStr, owner: Owner, rights: &Rights) -> io::Result<()> {
+    let _assumed = rights.assume_for(owner)?;
     mkdirat(directory, name, Mode::from_raw_mode(0o755))?;
-    // By what has been opened: whoever may write above could put something else there.
+    // The directory above may have passed on its group; and whoever watches hears of an owner. By now something else may
+    // have this name: these rights give away only what is the owner's.
     let made = openat(directory, name, LOOK | OFlags::DIRECTORY, Mode::empty())?;
-    give(&File::from(made), owner, rights)
+    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    match chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH) {
+        // It stays whose it is.
+        Err(Errno::PERM) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn give(file: &File, owner: Owner, rights: &Rights) -> io::Result<()> {

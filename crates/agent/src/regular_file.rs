@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, fstatfs};
 
 use crate::place::{Last, Owner, Place, denied};
+use crate::rights::Rights;
 
 /// The magic number of `/proc`.
 const PROC: u64 = 0x9fa0;
@@ -19,12 +20,52 @@ const PROC: u64 = 0x9fa0;
 /// The inode of the root of any `/proc`.
 const PROC_ROOT: u64 = 1;
 
+/// How often a file that comes and goes is tried.
+const MAX_TRIES: usize = 8;
+
 /// Neither waits nor becomes a terminal's.
 const FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Opens the file for reading.
 pub(crate) fn read(path: &str) -> io::Result<File> {
     checked(Place::find(path, Last::Followed, None)?.open(OFlags::RDONLY | FLAGS, Mode::empty())?)
+}
+
+/// Opens the file for reading, if `reader` could do that as well, all the way there.
+pub(crate) fn read_for(path: &str, reader: &Rights) -> io::Result<File> {
+    let found = read(path)?;
+    if reader.are_own() {
+        return Ok(found);
+    }
+    let theirs = {
+        let _assumed = reader.assume()?;
+        checked(rustix::fs::open(path, OFlags::RDONLY | FLAGS, Mode::empty())?.into())?
+    };
+    // Each of the two may have gone another way.
+    if Identity::of(&found)? == Identity::of(&theirs)? {
+        Ok(theirs)
+    } else {
+        Err(denied("it was exchanged while it was opened"))
+    }
+}
+
+/// Which file it is, as long as somebody holds it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(found: &fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
 }
 
 /// A file that is open for writing.
@@ -38,16 +79,21 @@ pub(crate) struct Writable {
 /// Opens the file for writing. Makes it, and the directories above it, where they are missing.
 pub(crate) fn write(path: &str, owner: Owner) -> io::Result<Writable> {
     let place = Place::find(path, Last::Followed, Some(owner))?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | FLAGS;
-    let mode = Mode::from_raw_mode(0o644);
-    match place.open(flags | OFlags::EXCL, mode) {
-        Ok(file) => Ok(Writable { file, place, made: true }),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let file = checked(place.open(flags, mode)?)?;
-            Ok(Writable { file, place, made: false })
+    let flags = OFlags::WRONLY | FLAGS;
+    for _ in 0..MAX_TRIES {
+        match place.open(flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o644)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            file => return Ok(Writable { file: file?, place, made: true }),
         }
-        Err(error) => Err(error),
+        // Not to be made: in directories where everybody may, the kernel refuses even root to make what is there and
+        // somebody else's (`fs.protected_regular`).
+        match place.open(flags, Mode::empty()) {
+            // Gone in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            file => return Ok(Writable { file: checked(file?)?, place, made: false }),
+        }
     }
+    Err(io::Error::other("it comes and goes"))
 }
 
 fn checked(file: File) -> io::Result<File> {

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use http::{Request, StatusCode};
@@ -11,20 +10,25 @@ use http_body_util::{BodyExt as _, Limited};
 use rustix::fs::{Mode, OFlags};
 use sandscope_agent_protocol::rest::{ComposeRequest, WriteInfo};
 
-use super::refusal::{blocking, full, is_full, of_connect, of_io};
+use super::refusal::{full, is_full, long, of_connect, of_io};
 use super::request::{MAX_FILES, resolve};
 use super::sink;
 use crate::body::{self, Answer, Refusal};
 use crate::connect::BODY_DEADLINE;
 use crate::paths;
 use crate::place::{Last, Owner, Place};
+use crate::pool::Caller;
 use crate::random;
-use crate::regular_file;
+use crate::regular_file::{self, Identity};
 use crate::removable;
 use crate::request_body::RequestBody;
+use crate::rights::Rights;
 use crate::settings::Settings;
 
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Copied at a time by the kernel.
+const STEP_BYTES: usize = 16 * 1024 * 1024;
 
 /// Copied at a time where the kernel cannot do it alone.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -46,9 +50,9 @@ pub(crate) async fn answer(settings: &Settings, request: Request<RequestBody>) -
     if sources.contains(&destination) {
         return Err(bad(format!("the destination '{destination}' is one of the sources")));
     }
-    let owner = (user.uid, user.gid);
+    let (owner, reader) = ((user.uid, user.gid), Rights::of_user(&user));
     let path = destination.clone();
-    blocking(move || compose(&sources, &path, owner)).await??;
+    long(move |caller| compose(&sources, &path, owner, &reader, caller)).await??;
     let name = paths::name(&destination).to_owned();
     let written =
         WriteInfo { path: destination, name, kind: "file".to_owned(), metadata: Default::default() };
@@ -65,13 +69,20 @@ async fn read(request: Request<RequestBody>) -> Result<ComposeRequest, Refusal> 
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("cannot read the request: {error}")))
 }
 
-fn compose(sources: &[String], destination: &str, owner: Owner) -> Result<(), Refusal> {
+/// What `reader` may not read does not get into a file of theirs: a program may have given a part's name to any file.
+fn compose(
+    sources: &[String],
+    destination: &str,
+    owner: Owner,
+    reader: &Rights,
+    caller: &Caller<'_>,
+) -> Result<(), Refusal> {
     let at = |path: &str, error: io::Error| of_io("cannot compose", path, &error);
     // All are looked at before anything is made.
     let mut bytes = 0;
     for source in sources {
         let look = || {
-            let found = regular_file::read(source)?.metadata()?;
+            let found = regular_file::read_for(source, reader)?.metadata()?;
             Place::find(source, Last::Itself, None)?.act(removable::check)?;
             Ok(found.len())
         };
@@ -97,8 +108,8 @@ fn compose(sources: &[String], destination: &str, owner: Owner) -> Result<(), Re
     let mut made = || -> Result<(), Refusal> {
         target.give(&file, owner).map_err(to_destination)?;
         for source in sources {
-            let mut from = regular_file::read(source).map_err(|error| at(source, error))?;
-            append(&mut from, &mut file).map_err(to_destination)?;
+            let mut from = regular_file::read_for(source, reader).map_err(|error| at(source, error))?;
+            append(&mut from, &mut file, caller).map_err(to_destination)?;
         }
         // Before the parts go.
         sink::sync(&file).map_err(to_destination)?;
@@ -119,7 +130,7 @@ fn compose(sources: &[String], destination: &str, owner: Owner) -> Result<(), Re
 }
 
 fn is_same(source: &str, found: &std::fs::Metadata) -> bool {
-    std::fs::metadata(source).is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+    std::fs::metadata(source).is_ok_and(|other| Identity::from(&other) == Identity::from(found))
 }
 
 fn make(path: &Path) -> io::Result<File> {
@@ -128,9 +139,10 @@ fn make(path: &Path) -> io::Result<File> {
 }
 
 /// Appends all of `from`; the kernel copies, or shares, where it can.
-fn append(from: &mut File, to: &mut File) -> io::Result<()> {
+fn append(from: &mut File, to: &mut File, caller: &Caller<'_>) -> io::Result<()> {
     loop {
-        match rustix::fs::copy_file_range(&*from, None, &*to, None, 1 << 30) {
+        caller.waits()?;
+        match rustix::fs::copy_file_range(&*from, None, &*to, None, STEP_BYTES) {
             // Not the end of a file that has no length, as some file systems have them: reading tells.
             Ok(0) => break,
             Ok(_) => {}
@@ -147,6 +159,7 @@ fn append(from: &mut File, to: &mut File) -> io::Result<()> {
     }
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
+        caller.waits()?;
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => to.write_all(&buffer[..count])?,

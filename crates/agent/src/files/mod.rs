@@ -8,6 +8,7 @@ mod contents;
 mod download;
 mod refusal;
 mod request;
+mod share;
 mod sink;
 mod target;
 mod upload;

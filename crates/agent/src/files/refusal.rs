@@ -7,7 +7,7 @@ use sandscope_agent_protocol::ConnectError;
 
 use crate::body::Refusal;
 use crate::filesystem::HELD;
-use crate::pool;
+use crate::pool::{self, Caller, GivenUp};
 
 /// The plain HTTP form of an error that calls share.
 pub(super) fn of_connect(error: ConnectError) -> Refusal {
@@ -56,10 +56,27 @@ pub(super) fn full(bytes: u64) -> Refusal {
     Refusal::new(StatusCode::INSUFFICIENT_STORAGE, message)
 }
 
-/// Runs work that may block on the pool.
+/// Runs quick work on the pool.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    let result = pool::run(work).await;
-    result.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    pool::run(work).await.map_err(given_up)
+}
+
+/// Runs work on the pool that writes to the disk or waits for it.
+pub(super) async fn writing<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    pool::run_writing(work).await.map_err(given_up)
+}
+
+/// Runs long work on the pool.
+pub(super) async fn long<T: Send + 'static>(
+    work: impl FnOnce(&Caller<'_>) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    pool::run_long(work).await.map_err(given_up)
+}
+
+fn given_up(error: GivenUp) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }

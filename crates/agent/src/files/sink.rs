@@ -2,20 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt as _;
 
 use flate2::write::MultiGzDecoder;
 use sandscope_agent_protocol::content::Coding;
 
+use super::share::Share;
 use crate::metadata::{self, Metadata};
 use crate::place::{Owner, Place};
-use crate::regular_file::{self, Writable};
+use crate::regular_file::{self, Identity, Writable};
 
 /// A file that is being written. Lives on whichever thread writes.
 pub(super) struct Sink {
     to: Writer,
     place: Place,
-    /// Whether this upload has made the file and not completed it.
-    made: bool,
+    share: Share,
 }
 
 enum Writer {
@@ -26,6 +27,9 @@ enum Writer {
 
 /// What is written at a time: a file that is no larger is written once, and whoever watches it hears of it once.
 const PIECE_BYTES: usize = 32 * 1024;
+
+/// How often a file that others remove is made again.
+const MAX_TRIES: usize = 8;
 
 struct Counted {
     file: File,
@@ -65,20 +69,28 @@ impl Write for Counted {
 impl Sink {
     /// Opens a file for writing from the start; makes it, and the directories above it, where they are missing.
     pub(super) fn open(path: &str, owner: Owner, metadata: &Metadata, coding: Coding) -> io::Result<Self> {
-        let Writable { file, place, made } = regular_file::write(path, owner)?;
-        let counted = Counted { file: file.try_clone()?, bytes: 0, kept: Vec::new() };
+        let (Writable { file, place, made }, share) = open(path, owner)?;
+        let counted = Counted { file, bytes: 0, kept: Vec::new() };
         let to = match coding {
             Coding::Identity => Writer::Plain(counted),
             Coding::Gzip => Writer::Gzip(Box::new(MultiGzDecoder::new(counted))),
         };
-        let sink = Self { to, place, made };
+        let sink = Self { to, place, share };
+        let file = sink.file();
         // From here on a failure removes what was made.
-        sink.place.give(&file, owner)?;
-        metadata::replace(&file, metadata).map_err(|error| unkept(&file, error))?;
+        // Somebody else's old contents are not for the new owner: a program may have put any file there.
+        let empty_first = !made && owner.0 != 0 && file.metadata()?.uid() != owner.0;
+        if !empty_first {
+            sink.place.give(file, owner)?;
+        }
+        metadata::replace(file, metadata).map_err(|error| unkept(file, error))?;
         if !made {
-            // Last: whatever is refused before leaves the old contents. A new file has none to lose, and whoever watches
-            // would hear of a loss.
+            // After that: whatever is refused before leaves the old contents. A new file has none to lose, and whoever
+            // watches would hear of a loss.
             file.set_len(0)?;
+        }
+        if empty_first {
+            sink.place.give(file, owner)?;
         }
         Ok(sink)
     }
@@ -106,15 +118,23 @@ impl Sink {
 
     /// Bytes that were to be written so far.
     pub(super) fn bytes(&self) -> u64 {
+        self.counted().bytes
+    }
+
+    fn file(&self) -> &File {
+        &self.counted().file
+    }
+
+    fn counted(&self) -> &Counted {
         match &self.to {
-            Writer::Plain(file) => file.bytes,
-            Writer::Gzip(decoder) => decoder.get_ref().bytes,
+            Writer::Plain(counted) => counted,
+            Writer::Gzip(decoder) => decoder.get_ref(),
         }
     }
 
     /// The file is complete.
-    pub(super) fn keep(mut self) {
-        self.made = false;
+    pub(super) fn keep(self) {
+        self.share.complete();
     }
 }
 
@@ -122,11 +142,25 @@ impl Drop for Sink {
     /// Half a file under its final name would be taken for a whole one, and on a full disk it is in the way. One that
     /// was there before stays, with what has been written.
     fn drop(&mut self) {
-        if self.made {
-            // Somebody else may have removed it.
-            let _ = self.place.act(|path| std::fs::remove_file(path));
+        self.share.leave(|made| {
+            // Somebody else may have removed it, or have put another one there.
+            let _ = self.place.act(|path| match std::fs::symlink_metadata(path) {
+                Ok(found) if Identity::from(&found) == made => std::fs::remove_file(path),
+                _ => Ok(()),
+            });
+        });
+    }
+}
+
+/// Opens a file that another upload is not about to remove.
+fn open(path: &str, owner: Owner) -> io::Result<(Writable, Share)> {
+    for _ in 0..MAX_TRIES {
+        let opened = regular_file::write(path, owner)?;
+        if let Some(share) = Share::take(&opened.file, opened.made)? {
+            return Ok((opened, share));
         }
     }
+    Err(io::Error::other("it is removed again and again"))
 }
 
 /// What was written is on the disk afterwards. A file system that has none takes it as it is.

@@ -74,7 +74,7 @@ impl Target {
         let SinkState::Here(mut sink) = std::mem::replace(&mut self.sink, SinkState::Lost) else { return };
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        self.sink = SinkState::Away(pool::submit(move || {
+        self.sink = SinkState::Away(pool::submit_writing(move || {
             let written = waiting.iter().try_for_each(|bytes| sink.write(bytes));
             let result = if last { written.and_then(|()| sink.finish()) } else { written };
             (sink, result)

@@ -9,7 +9,7 @@ use sandscope_agent_protocol::content::Coding;
 use sandscope_agent_protocol::multipart::{Event, Multipart, MultipartError};
 use sandscope_agent_protocol::rest::WriteInfo;
 
-use super::refusal::{blocking, full, is_full, of_io};
+use super::refusal::{full, is_full, of_io, writing};
 use super::request::{MAX_FILES, resolve};
 use super::sink::Sink;
 use super::target::Target;
@@ -70,7 +70,7 @@ async fn store(
     };
     if let Some(file) = upload.file.take() {
         // Only what failed is left here.
-        blocking(move || drop(file)).await?;
+        writing(move || drop(file)).await?;
     }
     stored.map(|()| upload.written)
 }
@@ -154,7 +154,7 @@ impl Upload<'_> {
         }
         let (opened, owner, metadata) = (path.clone(), (self.user.uid, self.user.gid), self.metadata.clone());
         let coding = self.coding;
-        match blocking(move || Sink::open(&opened, owner, &metadata, coding)).await? {
+        match writing(move || Sink::open(&opened, owner, &metadata, coding)).await? {
             Ok(sink) => {
                 self.file = Some(Target::new(path, sink));
                 Ok(())

@@ -26,7 +26,7 @@ use crate::body::Answer;
 use crate::connect;
 use crate::framing::Kind;
 use crate::paths;
-use crate::pool;
+use crate::pool::{self, Caller};
 use crate::request_body::RequestBody;
 use crate::settings::Settings;
 use crate::watch::{self, Watches};
@@ -63,7 +63,14 @@ pub(crate) async fn answer(
             "Move" => {
                 let message: MoveRequest = connect::unary(request).await?;
                 let (source, destination) = (resolve(&message.source)?, resolve(&message.destination)?);
-                blocking(move || work::rename(&source, &destination, owner).map(entry)).await
+                let (from, to) = (source.clone(), destination.clone());
+                let moved = match blocking(move || work::rename(&from, &to, owner, None)).await? {
+                    None => {
+                        long(move |caller| work::rename(&source, &destination, owner, Some(caller))).await?
+                    }
+                    moved => moved,
+                };
+                Ok(moved.map(entry).unwrap_or_default())
             }
             "ListDir" => {
                 let message: ListDirRequest = connect::unary(request).await?;
@@ -72,7 +79,11 @@ pub(crate) async fn answer(
             }
             "Remove" => {
                 let path = resolve(&connect::unary::<PathRequest>(request).await?.path)?;
-                blocking(move || work::remove(&path).map(|()| b"{}".to_vec())).await
+                let at_once = path.clone();
+                if blocking(move || work::remove(&at_once, None)).await?.is_none() {
+                    long(move |caller| work::remove(&path, Some(caller))).await?;
+                }
+                Ok(b"{}".to_vec())
             }
             "CreateWatcher" => watch::create(watches, resolve, connect::unary(request).await?).await,
             "GetWatcherEvents" => watch::events(watches, &connect::unary(request).await?),
@@ -87,6 +98,13 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
 ) -> Result<T, ConnectError> {
     let result = pool::run(work).await;
+    result.unwrap_or_else(|error| Err(ConnectError::new(Code::Internal, error.to_string())))
+}
+
+async fn long<T: Send + 'static>(
+    work: impl FnOnce(&Caller<'_>) -> Result<T, ConnectError> + Send + 'static,
+) -> Result<T, ConnectError> {
+    let result = pool::run_long(work).await;
     result.unwrap_or_else(|error| Err(ConnectError::new(Code::Internal, error.to_string())))
 }
 

@@ -13,38 +13,65 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, unlin
 use rustix::io::Errno;
 use rustix::path::Arg;
 
+use crate::pool::Caller;
+
 /// Device and inode.
 type Identity = (u64, u64);
 
+/// Names that are remembered at most. A directory is read from its start whenever those of it have been dealt with.
+const MAX_NAMES: usize = 1024;
+
+/// A directory on the way down.
+struct Level {
+    identity: Identity,
+    /// Where the way goes on.
+    name: CString,
+    /// What else is to be gone into.
+    full: Vec<CString>,
+}
+
 /// Removes the directory at `path`, which is not a link.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path, caller: &Caller<'_>) -> io::Result<()> {
     let mut here = open(CWD, path, OFlags::NOFOLLOW)?;
-    let mut above: Vec<(Identity, CString)> = Vec::new();
+    let mut full = Vec::new();
+    let mut above: Vec<Level> = Vec::new();
+    let mut remembered = 0;
     loop {
-        if let Some(name) = first_full_directory(&here)? {
+        if full.is_empty() {
+            // One at least, however deep it is.
+            let most = MAX_NAMES.saturating_sub(remembered).max(1);
+            full = full_directories(&here, most, caller)?;
+            remembered += full.len();
+        }
+        if let Some(name) = full.pop() {
+            remembered -= 1;
             match open(&here, name.as_c_str(), OFlags::NOFOLLOW) {
                 Ok(below) => {
-                    above.push((identity(&here)?, name));
-                    here = below;
+                    above.push(Level { identity: identity(&here)?, name, full });
+                    (here, full) = (below, Vec::new());
                 }
-                Err(Errno::NOENT) => {}
+                // Gone, or something else by now: what is still there is found once more.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => return Err(error.into()),
             }
             continue;
         }
-        let Some((expected, name)) = above.pop() else { break };
+        let Some(level) = above.pop() else { break };
         here = open(&here, "..", OFlags::empty())?;
-        if identity(&here)? != expected {
+        if identity(&here)? != level.identity {
             return Err(io::Error::other("it was moved while it was removed"));
         }
-        gone(unlinkat(&here, &name, AtFlags::REMOVEDIR))?;
+        gone(unlinkat(&here, &level.name, AtFlags::REMOVEDIR))?;
+        full = level.full;
     }
     Ok(gone(unlinkat(CWD, path, AtFlags::REMOVEDIR))?)
 }
 
-/// Removes what is in the directory, up to a directory that is not empty: its name is returned.
-fn first_full_directory(directory: &OwnedFd) -> rustix::io::Result<Option<CString>> {
+/// Removes what is in the directory, up to so many directories that are not empty: their names are returned.
+fn full_directories(directory: &OwnedFd, most: usize, caller: &Caller<'_>) -> io::Result<Vec<CString>> {
+    let mut full = Vec::new();
     for entry in Dir::read_from(directory)? {
+        caller.waits()?;
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
@@ -55,11 +82,16 @@ fn first_full_directory(directory: &OwnedFd) -> rustix::io::Result<Option<CStrin
         match gone(unlinkat(directory, name, flags)) {
             Ok(()) => {}
             // Not every file system says beforehand what is a directory.
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR) => return Ok(Some(name.to_owned())),
-            Err(error) => return Err(error),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR) => {
+                full.push(name.to_owned());
+                if full.len() >= most {
+                    break;
+                }
+            }
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(None)
+    Ok(full)
 }
 
 /// What somebody else has removed is removed.

@@ -10,6 +10,7 @@ use super::relocate::relocate;
 use super::remove::remove_tree;
 use crate::entry::describe;
 use crate::place::{Last, Owner, Place};
+use crate::pool::Caller;
 use crate::user::Names;
 
 pub(super) fn stat(path: &str) -> Result<EntryInfo, ConnectError> {
@@ -40,7 +41,13 @@ pub(super) fn make_dir(path: &str, owner: Owner) -> Result<EntryInfo, ConnectErr
     stat(path)
 }
 
-pub(super) fn rename(source: &str, destination: &str, owner: Owner) -> Result<EntryInfo, ConnectError> {
+/// `None` where it takes long, which it may only with a `caller`: what the kernel cannot move has to be copied.
+pub(super) fn rename(
+    source: &str,
+    destination: &str,
+    owner: Owner,
+    caller: Option<&Caller<'_>>,
+) -> Result<Option<EntryInfo>, ConnectError> {
     if let Err(error) = fs::symlink_metadata(source) {
         return Err(match error.kind() {
             ErrorKind::NotFound => not_found(format!("source file not found: {source}")),
@@ -49,26 +56,36 @@ pub(super) fn rename(source: &str, destination: &str, owner: Owner) -> Result<En
     }
     let from =
         Place::find(source, Last::Itself, None).map_err(|error| failed("cannot move", source, &error))?;
-    Place::find(destination, Last::Itself, Some(owner))
-        .and_then(|to| from.act_with(&to, relocate))
-        .map_err(|error| failed("cannot move to", destination, &error))?;
-    stat(destination)
+    let moved = Place::find(destination, Last::Itself, Some(owner)).and_then(|to| {
+        from.act_with(&to, |source, destination, rights| match (fs::rename(source, destination), caller) {
+            (Err(error), None) if error.kind() == ErrorKind::CrossesDevices => Ok(false),
+            (Err(error), Some(caller)) if error.kind() == ErrorKind::CrossesDevices => {
+                relocate(source, destination, rights, caller).map(|()| true)
+            }
+            (result, _) => result.map(|()| true),
+        })
+    });
+    match moved {
+        Ok(true) => stat(destination).map(Some),
+        Ok(false) => Ok(None),
+        Err(error) => Err(failed("cannot move to", destination, &error)),
+    }
 }
 
-pub(super) fn remove(path: &str) -> Result<(), ConnectError> {
+/// `None` where it takes long, which it may only with a `caller`: a directory cannot just go.
+pub(super) fn remove(path: &str, caller: Option<&Caller<'_>>) -> Result<Option<()>, ConnectError> {
     if path == "/" {
         return Err(ConnectError::new(Code::InvalidArgument, "the root directory cannot be removed"));
     }
-    let remove = |path: &Path| match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => remove_tree(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
+    let remove = |path: &Path| match (fs::symlink_metadata(path)?.is_dir(), caller) {
+        (false, _) => fs::remove_file(path).map(Some),
+        // Whatever is in its way is said of the tree.
+        (true, None) => Ok(fs::remove_dir(path).ok()),
+        (true, Some(caller)) => remove_tree(path, caller).map(Some),
     };
     match Place::find(path, Last::Itself, None).and_then(|place| place.act(remove)) {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(failed("cannot remove", path, &error))
-        }
-        _ => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Some(())),
+        result => result.map_err(|error| failed("cannot remove", path, &error)),
     }
 }
 

@@ -13,6 +13,14 @@ fn list(path: &str, depth: u32) -> Result<ListDirResponse, ConnectError> {
     Ok(serde_json::from_slice(&bytes).unwrap())
 }
 
+fn remove(path: &str) -> Result<(), ConnectError> {
+    super::remove(path, Some(&Caller::new(&|| false))).map(Option::unwrap)
+}
+
+fn rename(source: &str, destination: &str, owner: Owner) -> Result<EntryInfo, ConnectError> {
+    super::rename(source, destination, owner, None).map(Option::unwrap)
+}
+
 fn me() -> Owner {
     (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
 }
@@ -89,6 +97,28 @@ fn moving_makes_the_way_and_misses_what_is_not_there() {
     assert_eq!(error.code, Code::NotFound);
     assert!(error.message.starts_with("source file not found"));
     assert_eq!(stat(&format!("{root}/f")).unwrap_err().message, format!("file not found: {root}/f"));
+}
+
+#[test]
+fn a_tree_is_removed_as_long_as_somebody_waits() {
+    let (_keep, root) = scene();
+    let tree = format!("{root}/tree");
+    // More than are remembered at a time, on two levels.
+    for number in 0..1500 {
+        let path = format!("{tree}/{}/{number}", number % 3);
+        make_dir(&path, me()).unwrap();
+        fs::write(format!("{path}/f"), "").unwrap();
+    }
+    assert_eq!(super::remove(&tree, None).unwrap(), None);
+    let asked = std::cell::Cell::new(0);
+    let is_gone = || asked.replace(asked.get() + 1) >= 100;
+    assert!(super::remove(&tree, Some(&Caller::new(&is_gone))).is_err());
+    assert!(fs::exists(&tree).unwrap() && asked.get() == 101);
+    remove(&tree).unwrap();
+    assert!(!fs::exists(&tree).unwrap());
+    make_dir(&tree, me()).unwrap();
+    assert_eq!(super::remove(&tree, None).unwrap(), Some(()));
+    assert!(!fs::exists(&tree).unwrap());
 }
 
 #[test]

@@ -236,22 +236,6 @@ fn conditions_of_readers() {
 }
 
 #[test]
-fn an_upload_that_breaks_off_leaves_no_file_that_looks_whole() {
-    use std::io::Write as _;
-    let (agent, _keep, root) = scene();
-    let path = format!("{root}/half");
-    let mut stream = std::net::TcpStream::connect(agent.address()).unwrap();
-    let head = format!(
-        "POST /files?path={path} HTTP/1.1\r\nhost: x\r\nx-access-token: {TOKEN}\r\n\
-         content-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\nhalf"
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    wait_until("the upload has begun", || std::path::Path::new(&path).exists());
-    drop(stream);
-    wait_until("the half file is gone", || !std::path::Path::new(&path).exists());
-}
-
-#[test]
 fn sparse_files_and_odd_names() {
     let (agent, _keep, root) = scene();
     let sparse = std::fs::File::create(format!("{root}/sparse")).unwrap();

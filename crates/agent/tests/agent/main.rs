@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod borders;
+mod broken_off;
 mod calls;
 mod client;
 mod compose;

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use crate::borders::NOBODY;
 use crate::client::{Agent, Events};
 use crate::files::{FORM, OCTETS, multipart, scene, wait_until};
 
@@ -197,5 +198,32 @@ fn a_small_upload_is_made_owned_and_written_once() {
         let mut seen = said_of(&agent, &root, "m", whole("m", headers, vec![b'y'; 9]));
         seen.dedup();
         assert_eq!(seen, ["CHMOD", "WRITE"]);
+    }
+}
+
+#[test]
+fn a_strangers_file_is_emptied_before_it_is_given_away() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let (agent, _keep, root) = scene();
+    let path = format!("{root}/f");
+    let upload = |user: &str| {
+        let (agent, url) = (&agent, format!("/files?path={root}/f&username={user}"));
+        move || assert_eq!(agent.call("POST", &url, &[OCTETS], b"new").status, 200)
+    };
+    std::fs::write(&path, "secret").unwrap();
+    let mut seen = said_of(&agent, &root, "f", upload(NOBODY.0));
+    seen.dedup();
+    assert_eq!(seen, ["WRITE", "CHMOD", "WRITE"]);
+    assert_eq!(std::fs::metadata(&path).unwrap().uid(), NOBODY.1);
+    // Who has it already learns nothing by getting it, and root of nothing.
+    for user in [NOBODY.0, "root"] {
+        std::fs::write(&path, "old").unwrap();
+        chown(&path, Some(NOBODY.1), Some(NOBODY.1)).unwrap();
+        let mut seen = said_of(&agent, &root, "f", upload(user));
+        seen.dedup();
+        assert_eq!(seen, ["CHMOD", "WRITE"], "{user}");
     }
 }
