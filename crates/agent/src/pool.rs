@@ -138,7 +138,7 @@ impl<'a> Caller<'a> {
 }
 
 /// The work was begun by nobody: only where a thread has died.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the work was canceled")]
 pub(crate) struct GivenUp;
 

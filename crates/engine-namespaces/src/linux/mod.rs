@@ -31,7 +31,6 @@
 //! removed at once is removed in the background and waited for by [`NamespacesEngine::shutdown`].
 
 mod affinity;
-mod base;
 mod baseline;
 mod busy;
 mod channel;
@@ -46,7 +45,6 @@ mod end;
 mod engine;
 mod former;
 mod freezing;
-mod groups;
 mod handles;
 mod health;
 mod host_check;
@@ -81,7 +79,6 @@ mod traffic;
 mod turns;
 mod warm;
 
-pub use base::private_programs;
 pub use engine::NamespacesEngine;
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};
 pub use inspect::{Inspection, Seen, inspect};
@@ -90,3 +87,4 @@ pub use options::{LinuxOptions, WarmOptions};
 pub use pools::KernelMemory;
 pub use protocol::LAUNCHER_ARGUMENT;
 pub use room::disk_reserve;
+pub use sandscope_host_base::private_programs;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sandscope_agent_protocol::AGENT_PORT;
 use sandscope_cgroup::{CgroupSet, Cgroups, Limits};
 use sandscope_engine::{DialFailure, EngineError, LaunchSpec};
+use sandscope_host_base::BaseTree;
 use sandscope_model::{Rootfs, Secret};
 use tokio::net::TcpStream;
 
@@ -18,7 +19,7 @@ use super::dial::dial;
 use super::handles::Handles;
 use super::layout::Layout;
 use super::options::LinuxOptions;
-use super::protocol::{BaseTree, COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
+use super::protocol::{COPY_DISK, Done, Failure, Made, MakeRequest, Operation};
 use super::room::Room;
 use super::step::{blocking, cgroup_step, step};
 use super::{disk, layout};

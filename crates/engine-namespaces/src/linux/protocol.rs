@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use sandscope_host_base::BaseTree;
 use sandscope_model::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -56,17 +57,6 @@ pub(crate) struct MakeRequest {
     pub(crate) memory_mb: u32,
     /// What the agent reads at start.
     pub(crate) boot_token: Secret,
-}
-
-/// The read-only part of a root file system.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct BaseTree {
-    /// The generated tree everything is mounted into.
-    pub(crate) skeleton: PathBuf,
-    /// A layer between them and the host's programs, which hides what is private.
-    pub(crate) cover: PathBuf,
-    /// Directories of the host shown read-only, names relative to the root (`bin` where it is no link).
-    pub(crate) binds: Vec<String>,
 }
 
 /// A reply to the request of the same number.

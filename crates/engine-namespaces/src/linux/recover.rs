@@ -32,7 +32,7 @@ use super::record::{self, CHECKPOINT_FILE, CONDEMNED_FILE, HELD_FILE, SANDBOX_FI
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::{base, disk, disk_rates, former, pools, room, sys};
+use super::{disk, disk_rates, former, pools, room, sys};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
@@ -190,7 +190,7 @@ async fn sweep(shared: &Arc<Shared>, no_sandboxes: bool) -> Result<(), EngineErr
             }
         }
         if no_sandboxes {
-            base::remove_others(&shared.layout.base_dir(), &shared.preparer.base)
+            sandscope_host_base::remove_others(&shared.layout.base_dir(), &shared.preparer.base)
         } else {
             Ok(())
         }

@@ -9,7 +9,6 @@ use sandscope_tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 
 use super::affinity::Processors;
-use super::base;
 use super::busy::Busy;
 use super::client::LauncherClient;
 use super::layout::Layout;
@@ -60,7 +59,8 @@ impl Shared {
         let reserve = options.disk_reserve_bytes;
         let (layout, base, cgroups, room) = blocking("prepare the state directory", move || {
             let layout = Layout::open(&state_dir).map_err(step("open the state directory"))?;
-            let base = base::prepare(&layout.base_dir()).map_err(step("prepare the base file system"))?;
+            let base = sandscope_host_base::prepare(&layout.base_dir())
+                .map_err(step("prepare the base file system"))?;
             let cgroups = Cgroups::open(&cgroup_options).map_err(cgroup_step("open control groups"))?;
             let room = Room::open(layout.root(), reserve).map_err(step("look at the host's disk"))?;
             Ok((Arc::new(layout), base, Arc::new(cgroups), Arc::new(room)))

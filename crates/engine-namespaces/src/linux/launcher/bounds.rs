@@ -55,7 +55,7 @@ impl Bounds {
                 // A kernel without System V objects.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 set => {
-                    set.map_err(|error| io::Error::new(error.kind(), format!("kernel.{name}: {error}")))?
+                    set.map_err(|error| io::Error::new(error.kind(), format!("kernel.{name}: {error}")))?;
                 }
             }
         }

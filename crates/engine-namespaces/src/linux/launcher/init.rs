@@ -12,13 +12,13 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
+use sandscope_host_base::{Place, places};
 use serde::{Deserialize, Serialize};
 
 use super::bounds::Bounds;
 use super::mounts::Seen;
 use super::{mounts, seccomp};
 use crate::linux::channel;
-use crate::linux::groups::{self, Place};
 use crate::linux::protocol::{Failure, InStep as _, MakeRequest};
 use crate::linux::sys::{self, AtExec};
 
@@ -140,7 +140,7 @@ fn seen_groups(name: &str) -> Result<Vec<(Place, Seen)>, Failure> {
         (false, Some(_)) => Some((place, Seen::NameOnly)),
         (false, None) => None,
     };
-    Ok(groups::places(&own).into_iter().filter_map(seen).collect())
+    Ok(places(&own).into_iter().filter_map(seen).collect())
 }
 
 fn become_root() -> Result<(), Failure> {

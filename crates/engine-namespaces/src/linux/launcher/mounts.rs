@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
+use sandscope_host_base::Place;
 
 use super::bounds::Bounds;
-use crate::linux::groups::Place;
 use crate::linux::protocol::{Failure, InStep as _};
 
 /// Where the new root is put until it becomes the root: a directory that every host has and nobody inside needs.

@@ -17,8 +17,9 @@ use std::path::Path;
 
 use rustix::fs::{CWD, StatVfsMountFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+use sandscope_host_base::BaseTree;
 
-use crate::linux::protocol::{BaseTree, Failure, InStep as _};
+use crate::linux::protocol::{Failure, InStep as _};
 use crate::linux::sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MountAttributes};
 
 /// Detached mounts, ready to be moved into the sandbox.

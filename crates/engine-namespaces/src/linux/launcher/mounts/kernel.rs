@@ -9,11 +9,10 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
+use sandscope_host_base::{NOTHING, NOTHING_DIR, Place, SHOWN_SETTINGS};
 use sandscope_proc_view::{BOOT_ID, CPUS};
 
 use super::{LOCKED_DOWN, attach};
-use crate::linux::base::kernel::{NOTHING, NOTHING_DIR, SHOWN_SETTINGS};
-use crate::linux::groups::Place;
 use crate::linux::protocol::{Failure, InStep as _};
 use crate::linux::sys::{
     self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MountAttributes,

@@ -10,24 +10,24 @@ const HEAD: &str = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
 
 /// A hierarchy, and where it is seen below `/sys/fs/cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Empty for the directory itself.
-    pub(crate) at: String,
+    pub at: String,
     /// By what it is mounted if it is of version 1.
-    pub(crate) controllers: Option<String>,
+    pub controllers: Option<String>,
     /// The group of the process whose file was read.
-    pub(crate) group: String,
+    pub group: String,
 }
 
 impl Place {
     /// Whether the process was in the group of that name.
-    pub(crate) fn is_in(&self, name: &str) -> bool {
+    pub fn is_in(&self, name: &str) -> bool {
         self.group.rsplit('/').next() == Some(name)
     }
 }
 
 /// The hierarchies a sandbox sees.
-pub(crate) fn places(proc_cgroup: &str) -> Vec<Place> {
+pub fn places(proc_cgroup: &str) -> Vec<Place> {
     let is_hybrid = hierarchies(proc_cgroup).any(|(number, ..)| number != "0");
     let place = |(number, controllers, group): (&str, &str, &str)| {
         let is_seen = number == "0" || names(controllers).any(|name| CONTROLLERS.contains(&name));

@@ -3,9 +3,12 @@
 //! Only files named here are taken from the host, each of them public on any machine. A tree is named after its
 //! content and never changed once it exists, because running sandboxes have it as a layer.
 
+#![warn(clippy::disallowed_methods)]
+
 mod cover;
 mod entries;
-pub(crate) mod kernel;
+mod groups;
+mod kernel;
 mod scan;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,8 +17,10 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use self::cover::Cover;
-use super::protocol::BaseTree;
-pub(crate) use entries::{Content, Entry};
+use entries::{Content, Entry};
+pub use groups::{Place, places};
+pub use kernel::{NOTHING, NOTHING_DIR, SHOWN_SETTINGS};
+use serde::{Deserialize, Serialize};
 
 /// Top-level names that are links into `/usr` on merged systems and directories elsewhere.
 const PROGRAM_DIRS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -23,8 +28,23 @@ const PROGRAM_DIRS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32
 /// Where the host's programs are.
 const PROGRAMS: &str = "/usr";
 
+/// The read-only part of a root file system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BaseTree {
+    /// The generated tree everything is mounted into.
+    pub skeleton: PathBuf,
+    /// A layer between them and the host's programs, which hides what is private.
+    pub cover: PathBuf,
+    /// Directories of the host shown read-only, names relative to the root (`bin` where it is no link).
+    pub binds: Vec<String>,
+}
+
 /// Makes sure the tree and the layer over the host's programs exist below `base_dir`, and says where.
-pub(crate) fn prepare(base_dir: &Path) -> io::Result<BaseTree> {
+///
+/// # Errors
+///
+/// A file of the host cannot be read, or one of the tree not made.
+pub fn prepare(base_dir: &Path) -> io::Result<BaseTree> {
     let programs = scan::scan(Path::new(PROGRAMS))?;
     let mut cover = Cover::default();
     cover.hide(&programs.private)?;
@@ -67,7 +87,8 @@ pub(crate) fn prepare(base_dir: &Path) -> io::Result<BaseTree> {
 /// What not everybody on the host may read of its programs. No sandbox sees it.
 ///
 /// # Errors
-/// If something cannot be looked at.
+///
+/// Something cannot be looked at.
 pub fn private_programs() -> io::Result<Vec<PathBuf>> {
     Ok(scan::scan(Path::new(PROGRAMS))?.private.into_iter().collect())
 }
@@ -118,7 +139,11 @@ fn make_parents(path: &Path) -> io::Result<()> {
 }
 
 /// Removes trees that no longer match the host, once no sandbox is left that could use one.
-pub(crate) fn remove_others(base_dir: &Path, current: &BaseTree) -> io::Result<()> {
+///
+/// # Errors
+///
+/// A tree cannot be removed.
+pub fn remove_others(base_dir: &Path, current: &BaseTree) -> io::Result<()> {
     for entry in std::fs::read_dir(base_dir)? {
         let path: PathBuf = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -7,11 +7,12 @@
 use std::path::Path;
 
 use super::entries::Entry;
-use crate::linux::groups;
+use crate::groups;
 
 /// An empty file and an empty directory of `proc`, shown in place of what nobody inside is to read.
-pub(crate) const NOTHING: &str = "nothing";
-pub(crate) const NOTHING_DIR: &str = "nothing.d";
+pub const NOTHING: &str = "nothing";
+/// See [`NOTHING`].
+pub const NOTHING_DIR: &str = "nothing.d";
 
 /// Files of `/proc/sys` that programs read, and that are the same for everybody. Not among them: what counts the host's
 /// files or processes, what follows from the size of its memory, and what only an operator needs.
@@ -145,7 +146,7 @@ pub(crate) fn files() -> Vec<Entry> {
 }
 
 /// What of `/proc/sys` is the kernel's own inside as well: it belongs to the sandbox's namespaces, or to nobody.
-pub(crate) const SHOWN_SETTINGS: [&str; 14] = [
+pub const SHOWN_SETTINGS: [&str; 14] = [
     "net",
     "fs/mqueue",
     "kernel/hostname",
