@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::io::BufRead as _;
 use std::path::Path;
 
 use sandscope_cgroup::Cgroups;
@@ -75,26 +76,74 @@ async fn the_first_process_killed_for_lack_of_memory_is_told_as_such() {
             }
         }
     };
-    // What is left is less than a shell takes: the agent itself must ask for it, as it does for heads without an end.
-    let press = async {
-        let mut held = Vec::new();
-        loop {
-            if let Ok(mut stream) = host.runtime.dial(&id, sandscope_agent_protocol::AGENT_PORT).await {
-                let endless = format!("GET /health HTTP/1.1\r\nx: {}", "a".repeat(60_000));
-                let _unread = stream.write_all(endless.as_bytes()).await;
-                held.push(stream);
-            }
-            // sleep: the pace of the load
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
     let exit = tokio::select! {
         exit = tokio::time::timeout(PATIENCE, end) => exit.expect("it runs out of memory"),
-        () = press => unreachable!("it never ends"),
+        () = press(&host, &id) => unreachable!("it never ends"),
     };
     assert_eq!((exit.status, exit.cause), (KILLED, Some(Cause::OutOfMemory)), "{exit:?}");
     assert!(exit.n_oom_kills.is_some_and(|n| n > 0));
     assert!(exit.peak_memory_bytes.is_some_and(|bytes| bytes > 100 << 20), "{exit:?}");
+}
+
+/// Makes the agent itself ask for memory, as it does for heads without an end: where little is left, a shell would take more.
+async fn press(host: &Host, id: &SandboxId) {
+    let mut held = Vec::new();
+    loop {
+        if let Ok(mut stream) = host.runtime.dial(id, sandscope_agent_protocol::AGENT_PORT).await {
+            let endless = format!("GET /health HTTP/1.1\r\nx: {}", "a".repeat(60_000));
+            let _unread = stream.write_all(endless.as_bytes()).await;
+            held.push(stream);
+        }
+        // sleep: the pace of the load
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+/// The kernel takes a while for the end of one with much to free. Here somebody outside holds on to a process of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_is_told_of_one_whose_end_takes_long() {
+    let Some(host) = Host::start().await else { return };
+    let mut notices = host.runtime.take_notices().unwrap();
+    let id = host.create().await;
+    let pid = init_pid(host.state.dir.path(), &id);
+    lift_bounds(host.state.dir.path(), &id);
+    let hold = format!(
+        "import ctypes, os, sys\nns = os.open('/proc/{pid}/ns/pid', os.O_RDONLY)\n\
+         assert ctypes.CDLL(None).setns(ns, 0) == 0\n\
+         if os.fork() == 0:\n  import time; time.sleep(1000)\n\
+         print('holds', flush=True); sys.stdin.read()"
+    );
+    let mut holder = std::process::Command::new("python3")
+        .args(["-c", &hold])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    std::io::BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "holds\n");
+    support::start_detached(&host.runtime, &id, User::User, FILL_MEMORY).await;
+    let is_ending = eventually("it is ending", async || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        !status.contains("VmSize")
+    });
+    tokio::select! {
+        () = is_ending => {}
+        () = press(&host, &id) => unreachable!("it never ends"),
+    }
+    // sleep: longer than a kill counts as the cause of a death
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    let end = async {
+        loop {
+            if let Notice::Ended { exit, .. } = notices.recv().await.unwrap() {
+                return exit;
+            }
+        }
+    };
+    let exit = tokio::time::timeout(PATIENCE, end).await.unwrap();
+    assert_eq!((exit.status, exit.cause), (KILLED, Some(Cause::OutOfMemory)), "{exit:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

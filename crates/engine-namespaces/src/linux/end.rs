@@ -1,6 +1,7 @@
 //! How a sandbox ends: its one task follows it there, and reports what nobody asked for.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use sandscope_engine::Notice;
@@ -8,6 +9,7 @@ use sandscope_model::{Cause, Exit, ExitStatus};
 use tokio::sync::mpsc;
 
 use super::handles::{Handles, RECORD_LIMIT};
+use super::oom;
 use super::record::{self, EXIT_FILE, ExitRecord};
 use super::sandbox::Sandbox;
 use super::sys;
@@ -76,9 +78,13 @@ impl Sandbox {
         for pause_ms in pauses_ms {
             tokio::time::sleep(Duration::from_millis(*pause_ms)).await;
             if let Some(n_oom_kills) = self.oom.look(&self.cgroup) {
-                // Of the first process's own the end reports.
+                // Of the first process's own the end reports, which takes long where there is much to free.
                 let ended = tokio::time::timeout(VICTIM_LIMIT, live.pidfd.readable()).await.is_ok();
-                if !ended && !self.is_being_killed() {
+                let is_ending = !ended && oom::is_ending(live.proc_dir.as_fd());
+                if is_ending {
+                    self.oom.took_first();
+                }
+                if !ended && !is_ending && !self.is_being_killed() {
                     let notice = Notice::OutOfMemory { id: self.id.clone(), n_oom_kills };
                     let _nobody_listens = notices.send(notice).await;
                 }
@@ -116,7 +122,7 @@ impl Sandbox {
         }
         let _risen = self.oom.look(&self.cgroup);
         let was_killed = exit.status == Some(ExitStatus::Signal(SIGKILL));
-        if was_killed && self.oom.have_just_risen() {
+        if was_killed && self.oom.are_the_cause() {
             return Cause::OutOfMemory;
         }
         for look in 0..if was_killed { REMOVAL_LOOKS } else { 1 } {
