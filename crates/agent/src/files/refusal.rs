@@ -60,23 +60,23 @@ pub(super) fn full(bytes: u64) -> Refusal {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    pool::run(work).await.map_err(given_up)
+    pool::run(work).await.map_err(|error| given_up(&error))
 }
 
 /// Runs work on the pool that writes to the disk or waits for it.
 pub(super) async fn writing<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    pool::run_writing(work).await.map_err(given_up)
+    pool::run_writing(work).await.map_err(|error| given_up(&error))
 }
 
 /// Runs long work on the pool.
 pub(super) async fn long<T: Send + 'static>(
     work: impl FnOnce(&Caller<'_>) -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    pool::run_long(work).await.map_err(given_up)
+    pool::run_long(work).await.map_err(|error| given_up(&error))
 }
 
-fn given_up(error: GivenUp) -> Refusal {
+fn given_up(error: &GivenUp) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }

@@ -91,6 +91,8 @@ fn full_directories(directory: &OwnedFd, most: usize, caller: &Caller<'_>) -> io
             Err(error) => return Err(error.into()),
         }
     }
+    // The last one comes first.
+    full.reverse();
     Ok(full)
 }
 
