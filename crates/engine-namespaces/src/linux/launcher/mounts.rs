@@ -12,9 +12,9 @@ use std::os::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
-use super::bounds::Bounds;
 use crate::linux::groups::Place;
 use crate::linux::protocol::{Failure, InStep as _};
+use sandscope_kernel_pools::Bounds;
 
 /// Where the new root is put until it becomes the root: a directory that every host has and nobody inside needs.
 const STAGING: &str = "/usr";
