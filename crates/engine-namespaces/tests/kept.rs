@@ -91,6 +91,8 @@ async fn the_bounds_follow_the_memory_and_stay() {
     let ran = host.create().await;
     let inodes = "stat -f -c %c /run /dev | awk '{print $1 < 10000}'";
     assert_eq!(host.run(&ran, User::User, inodes).await.stdout, "1\n1\n");
+    // What was made ahead goes as well.
+    host.runtime.shutdown().await;
 }
 
 /// What programs do with the same calls.
