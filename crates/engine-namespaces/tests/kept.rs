@@ -87,10 +87,13 @@ async fn the_bounds_follow_the_memory_and_stay() {
                       fs/mqueue/queues_max; do (echo 1 > $f) 2>/dev/null && echo changed $f; done; \
                       mount -o remount,size=100% /dev/shm 2>/dev/null && echo grown; true";
         assert_eq!(host.run(&spec.id, User::Root, change).await.stdout, "");
+        sandscope_engine::Engine::kill(&host.runtime, &spec.id).await.unwrap();
     }
     let ran = host.create().await;
     let inodes = "stat -f -c %c /run /dev | awk '{print $1 < 10000}'";
     assert_eq!(host.run(&ran, User::User, inodes).await.stdout, "1\n1\n");
+    // What was made ahead goes as well.
+    host.runtime.shutdown().await;
 }
 
 /// What programs do with the same calls.

@@ -6,13 +6,17 @@
 //!                                           └─► sandboxes to end, each with its cause
 //! ```
 //!
-//! Ownership: [`Watch`] is pure and remembers what it was shown; everything else only reads. Ending is its caller's.
+//! [`Bounds`] are of another kind of memory: charged to its sandbox, and kept when whoever took it has ended.
+//!
+//! Ownership: [`Watch`] is pure and remembers what it was shown; everything else only reads, but for
+//! [`Bounds::set_ipc`]. Ending is its caller's.
 //!
 //! Failure: a host whose files cannot be read is not judged. A watch begun anew remembers nothing: what the kernel uses at
 //! that moment counts as the host's own. `docs/security/kernel-pools.md` says what is counted, and from where.
 
 #![warn(clippy::disallowed_methods)]
 
+mod bounds;
 mod files;
 mod host;
 mod judge;
@@ -20,6 +24,7 @@ mod locks;
 mod seen;
 mod sockets;
 
+pub use bounds::Bounds;
 pub use files::{open_files, read_in};
 pub use host::Host;
 pub use judge::{Judgement, Seen, Watch};

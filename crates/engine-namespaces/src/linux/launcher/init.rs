@@ -15,12 +15,12 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid};
 use sandscope_host_base::{Place, places};
 use serde::{Deserialize, Serialize};
 
-use super::bounds::Bounds;
 use super::mounts::Seen;
 use super::{mounts, seccomp};
 use crate::linux::channel;
 use crate::linux::protocol::{Failure, InStep as _, MakeRequest};
 use crate::linux::sys::{self, AtExec};
+use sandscope_kernel_pools::Bounds;
 
 /// What the sandbox's root may do beyond an ordinary user: enough to manage its own files, users and processes.
 pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN

@@ -18,7 +18,6 @@
 //! Failure: a shim that dies before it answered is answered for by the launcher. A launcher that dies is replaced by
 //! the server. A launcher whose server is gone reads end-of-file and leaves.
 
-mod bounds;
 mod devices;
 mod identity;
 mod init;

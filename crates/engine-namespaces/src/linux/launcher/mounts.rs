@@ -12,8 +12,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use sandscope_host_base::Place;
+use sandscope_kernel_pools::Bounds;
 
-use super::bounds::Bounds;
 use crate::linux::protocol::{Failure, InStep as _};
 
 /// Where the new root is put until it becomes the root: a directory that every host has and nobody inside needs.

@@ -26,30 +26,32 @@ const SEMAPHORE_SETS: (u64, u64, u64) = (250, 500, 1024);
 
 /// The bounds of a sandbox of some size.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub struct Bounds {
     memory_bytes: u64,
 }
 
 impl Bounds {
-    pub(super) const fn of(memory_mb: u32) -> Self {
+    /// Those of one with this much memory, in MiB.
+    pub const fn of(memory_mb: u32) -> Self {
         Self { memory_bytes: (memory_mb as u64) << 20 }
     }
 
-    /// Options of `/dev/shm`. Of a page that lies far from the others in its file, the way there takes as much again.
-    pub(super) fn dev_shm(self) -> String {
+    /// Mount options of `/dev/shm`. Of a page that lies far from the others in its file, the way there takes as much again.
+    pub fn dev_shm(self) -> String {
         in_memory(1777, self.memory_bytes / 8 * 3)
     }
 
-    /// Options of `/run`.
-    pub(super) fn run(self) -> String {
+    /// Mount options of `/run`.
+    pub fn run(self) -> String {
         in_memory(755, (self.memory_bytes / 16).min(LARGEST_RUN))
     }
 
     /// Sets the bounds of this process's IPC namespace.
     ///
     /// # Errors
+    ///
     /// If the kernel has such a setting and does not take it.
-    pub(super) fn set_ipc(self) -> io::Result<()> {
+    pub fn set_ipc(self) -> io::Result<()> {
         for (name, value) in self.ipc() {
             match fs::write(Path::new("/proc/sys/kernel").join(name), value) {
                 // A kernel without System V objects.
