@@ -136,8 +136,11 @@ fn what_gets_the_name_of_an_unfinished_copy_is_not_given_away() {
                 .collect();
             let given = found.iter().any(|(contents, found)| contents == b"secret" && found.uid() != 0);
             let _ = fs::remove_file(&out);
-            fs::write(&secret, "secret").unwrap();
-            fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+            // What is left of it by its other name may be put over it at any time.
+            let fresh = format!("{root}/fresh");
+            fs::write(&fresh, "secret").unwrap();
+            fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).unwrap();
+            fs::rename(&fresh, &secret).unwrap();
             given
         })
     });
