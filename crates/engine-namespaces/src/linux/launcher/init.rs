@@ -42,12 +42,14 @@ const MAX_OPEN_FILES: u64 = 65_536;
 /// How far into a file in memory something may lie: the further, the more the kernel keeps for the way there.
 const MAX_FILE_BYTES: u64 = 1 << 40;
 /// Settings of the sandbox's own network. Below these ports anybody may listen. The others bound what the kernel keeps
-/// for the network and charges to nobody: options and memberships of one socket, connections that wait for their end,
+/// for the network and charges to nobody: options of one socket, memberships, connections that wait for their end,
 /// and pieces of packets that wait for the others.
 const NETWORK: [(&str, &str); 8] = [
     ("ipv4/ip_unprivileged_port_start", "0"),
     ("core/optmem_max", "20480"),
-    ("ipv4/igmp_max_memberships", "4"),
+    // None: the kernel takes them back one by one through the list of all, under a lock that it has one of. Many sockets
+    // with a few each kept a killed sandbox from ending for a minute, and everybody else from making networks.
+    ("ipv4/igmp_max_memberships", "0"),
     ("ipv4/tcp_max_tw_buckets", "8192"),
     // The lower one first: it may not be above the higher one.
     ("ipv4/ipfrag_low_thresh", "786432"),

@@ -28,7 +28,7 @@ const SOCKET_OPTIONS: [(i32, &[u64]); 6] = [
     // SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF: programs, compiled in a pool
     // of the whole host.
     (libc::SOL_SOCKET, &[26, 50, 51, 52]),
-    // MCAST_JOIN_GROUP and its kin are counted by `igmp_max_memberships`, which the sandbox is given a small one of.
+    // MCAST_JOIN_GROUP and its kin are counted by `igmp_max_memberships`, which is zero in a sandbox.
     (libc::IPPROTO_IP, &[]),
     // TCP_MD5SIG, TCP_MD5SIG_EXT, TCP_AO_ADD_KEY: keys.
     (libc::IPPROTO_TCP, &[14, 32, 38]),
