@@ -6,6 +6,7 @@ use crate::controller::Controller;
 use crate::directories::{children, remove_dir, remove_dirs};
 use crate::error::CgroupError;
 use crate::group::{Group, make_dir};
+use crate::half::HalfPlace;
 use crate::hierarchy::{Hierarchy, Version};
 use crate::layout::{self, Parent};
 use crate::rates::DeviceRates;
@@ -38,13 +39,20 @@ impl Default for CgroupOptions {
     }
 }
 
+/// What stands outside sandboxes' own groups, in version 1.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// See [`rates::places`].
+    pub(crate) rates: Vec<PathBuf>,
+    pub(crate) half: Option<HalfPlace>,
+}
+
 /// The hierarchies of this host, ready to take sandboxes. The only maker of [`CgroupSet`]s.
 #[derive(Debug)]
 pub struct Cgroups {
     parents: Vec<Parent>,
     owner: Option<String>,
-    /// See [`rates::places`].
-    rate_places: Arc<[PathBuf]>,
+    places: Arc<Places>,
 }
 
 impl Cgroups {
@@ -65,12 +73,13 @@ impl Cgroups {
             return Err(CgroupError::InvalidName(owner.to_owned()));
         }
         let parents = layout::plan(hierarchies, &options.parent, options.limits_device_rates)?;
-        let rate_places: Arc<[PathBuf]> = rates::places(hierarchies, &parents).into();
+        let rates = rates::places(hierarchies, &parents);
         let in_groups = parents.iter().any(|parent| parent.controllers.contains(&Controller::Io));
-        if options.limits_device_rates && !in_groups && rate_places.is_empty() {
+        if options.limits_device_rates && !in_groups && rates.is_empty() {
             return Err(CgroupError::ControllerMissing(Controller::Io));
         }
-        Ok(Self { parents, owner: options.owner.clone(), rate_places })
+        let half = HalfPlace::plan(hierarchies, options);
+        Ok(Self { parents, owner: options.owner.clone(), places: Arc::new(Places { rates, half }) })
     }
 
     /// Looks, and makes the parent groups. In version 2 this hands controllers down to them, for which this process
@@ -107,7 +116,7 @@ impl Cgroups {
     ///
     /// The kernel's lists cannot be read.
     pub fn devices_with_rates(&self) -> Result<Vec<String>, CgroupError> {
-        rates::limited_in(&self.rate_places)
+        rates::limited_in(&self.places.rates)
     }
 
     /// Takes away what [`devices_with_rates`](Self::devices_with_rates) named.
@@ -116,12 +125,24 @@ impl Cgroups {
     ///
     /// The kernel refuses.
     pub fn clear_device_rates(&self, device: &str) -> Result<(), CgroupError> {
-        rates::set(&[], &self.rate_places, device, DeviceRates::default())
+        rates::set(&[], &self.places.rates, device, DeviceRates::default())
     }
 
     /// Whether a version 2 hierarchy is mounted: then [`CgroupSet::unified_dir`] has one.
     pub fn has_unified(&self) -> bool {
         self.parents.iter().any(|parent| parent.version == Version::V2)
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The parent whose hierarchy counts CPU time.
+    pub(crate) fn cpu_time_parent(&self) -> Result<&Parent, CgroupError> {
+        let unified = self.parents.iter().find(|parent| parent.version == Version::V2);
+        let counting =
+            || self.parents.iter().find(|parent| parent.controllers.contains(&Controller::Cpuacct));
+        unified.or_else(counting).ok_or(CgroupError::ControllerMissing(Controller::Cpuacct))
     }
 
     /// Makes a new set, with access to the harmless character devices only and no other limits yet. A set of that
@@ -152,7 +173,7 @@ impl Cgroups {
         }
         let set = self.open_groups(made)?;
         limits::restrict_devices(&set)?;
-        CgroupSet::new(name, set, &self.rate_places)
+        CgroupSet::new(name, set, &self.places)
     }
 
     /// Opens a set made earlier, also by another process with the same own group. `None` if there is no trace of
@@ -189,7 +210,7 @@ impl Cgroups {
             return Ok(None);
         }
         let groups = self.open_groups(&dirs)?;
-        CgroupSet::new(name, groups, &self.rate_places).map(Some)
+        CgroupSet::new(name, groups, &self.places).map(Some)
     }
 
     fn dirs_of_parents(&self, name: &str, dirs: &[PathBuf]) -> Result<Vec<PathBuf>, CgroupError> {
@@ -211,7 +232,7 @@ impl Cgroups {
             std::fs::create_dir_all(dir).map_err(|source| CgroupError::file("create", dir, source))?;
         }
         let groups = self.open_groups(dirs)?;
-        CgroupSet::new(name, groups, &self.rate_places).map(Some)
+        CgroupSet::new(name, groups, &self.places).map(Some)
     }
 
     fn open_groups(&self, dirs: &[PathBuf]) -> Result<Vec<Group>, CgroupError> {

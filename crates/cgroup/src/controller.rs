@@ -19,11 +19,21 @@ pub enum Controller {
     Freezer,
     /// Use of block devices; called `blkio` in version 1.
     Io,
+    /// Which CPUs are used.
+    Cpuset,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices, Self::Freezer, Self::Io];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Cpu,
+        Self::Cpuacct,
+        Self::Memory,
+        Self::Pids,
+        Self::Devices,
+        Self::Freezer,
+        Self::Io,
+        Self::Cpuset,
+    ];
 
     /// The kernel's name for it.
     pub const fn name(self) -> &'static str {
@@ -35,6 +45,7 @@ impl Controller {
             Self::Devices => "devices",
             Self::Freezer => "freezer",
             Self::Io => "io",
+            Self::Cpuset => "cpuset",
         }
     }
 

@@ -23,6 +23,15 @@ pub struct Readings {
     pub n_pids: u64,
 }
 
+/// CPU time of a set's processes together since the set was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuUse {
+    /// All of it, in microseconds.
+    pub usage_usec: u64,
+    /// The part of it in the kernel, in microseconds: an estimate, from where the clock's ticks found them.
+    pub system_usec: u64,
+}
+
 /// What the kernel adds up over a set's life. `None` where it does not say (any more).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -114,6 +123,18 @@ impl CounterFiles {
             Version::V1 => Ok(self.cpu.number()? / 1_000),
             Version::V2 => self.cpu.keyed("usage_usec"),
         }
+    }
+
+    pub(crate) fn cpu_use(&self, groups: &[Group]) -> Result<CpuUse, CgroupError> {
+        if self.cpu_version == Version::V2 {
+            let [usage_usec, system_usec, ..] =
+                self.cpu.keys(["usage_usec", "system_usec", "user_usec", ""])?;
+            return Ok(CpuUse { usage_usec, system_usec });
+        }
+        let group = groups.iter().find(|group| group.has(Controller::Cpuacct));
+        let group = group.ok_or(CgroupError::ControllerMissing(Controller::Cpuacct))?;
+        let system_usec = group.number("cpuacct.usage_sys")? / 1_000;
+        Ok(CpuUse { usage_usec: self.cpu_usage_usec()?, system_usec })
     }
 
     pub(crate) fn n_oom_kills(&self) -> Result<u64, CgroupError> {

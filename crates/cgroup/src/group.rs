@@ -88,9 +88,14 @@ impl Group {
         self.keep(name).ok()?.with_text(|text| Some(text.to_vec()), "text").ok()
     }
 
-    /// The processes in it, however many: read in pieces.
+    /// The processes in it, however many.
     pub(crate) fn processes(&self) -> Result<Vec<i32>, CgroupError> {
-        let file = self.keep("cgroup.procs")?;
+        self.ids("cgroup.procs")
+    }
+
+    /// A file of processes or threads, read in pieces.
+    pub(crate) fn ids(&self, name: &str) -> Result<Vec<i32>, CgroupError> {
+        let file = self.keep(name)?;
         let mut text = Vec::new();
         let mut piece = [0_u8; BUFFER_BYTES];
         loop {

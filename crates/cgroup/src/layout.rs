@@ -45,13 +45,14 @@ pub(crate) fn plan(
             });
         }
     }
-    wanted.push(Controller::Devices);
+    wanted.extend([Controller::Devices, Controller::Cpuset]);
     if limits_device_rates {
         wanted.push(Controller::Io);
     }
-    // Rates of version 1 do not stand in sandboxes' own groups: see `rates`.
+    // In version 1 these do not stand in sandboxes' own groups: see `rates` and `half`.
+    let elsewhere = [Controller::Io, Controller::Cpuset];
     let is_wanted = |version, controller: &Controller| {
-        wanted.contains(controller) && (version == Version::V2 || *controller != Controller::Io)
+        wanted.contains(controller) && (version == Version::V2 || !elsewhere.contains(controller))
     };
     let parents = hierarchies.iter().filter_map(|hierarchy| {
         let controllers: Vec<_> =
@@ -115,18 +116,25 @@ impl Parent {
         let orders: Vec<String> = self
             .controllers
             .iter()
-            .filter(|c| !is_on(c))
+            .filter(|c| !is_on(c) && **c != Controller::Cpuset)
             .map(|controller| format!("+{controller}"))
             .collect();
-        if orders.is_empty() {
-            return Ok(());
-        }
-        let order = orders.join(" ");
         let group = Group::open(self.version, Vec::new(), dir.to_owned())?;
-        match group.write("cgroup.subtree_control", &order) {
-            Err(error) if error.is_busy() && dir == self.own_dir => {
-                self.make_room(&group)?;
-                group.write("cgroup.subtree_control", &order)
+        if !orders.is_empty() {
+            self.order(&group, &orders.join(" "))?;
+        }
+        if self.controllers.iter().any(|c| *c == Controller::Cpuset && !is_on(&c)) {
+            // Not everybody who hands down the others hands down this one, and it is no need.
+            let _not_here = self.order(&group, "+cpuset");
+        }
+        Ok(())
+    }
+
+    fn order(&self, group: &Group, order: &str) -> Result<(), CgroupError> {
+        match group.write("cgroup.subtree_control", order) {
+            Err(error) if error.is_busy() && group.path == self.own_dir => {
+                self.make_room(group)?;
+                group.write("cgroup.subtree_control", order)
             }
             outcome => outcome,
         }

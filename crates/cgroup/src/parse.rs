@@ -4,6 +4,9 @@ use sandscope_model::{Pressure, Stall};
 
 use crate::stalled::Stalled;
 
+/// Twice what the kernel can be built for.
+const MOST_CPUS: u32 = 16_384;
+
 /// The number a file holds; `max`, which means no limit, is the largest number.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
@@ -16,6 +19,21 @@ pub(crate) fn keyed(text: &[u8], key: &str) -> Option<u64> {
         let value = line.strip_prefix(key.as_bytes())?.strip_prefix(b" ")?;
         decimal(value.trim_ascii())
     })
+}
+
+/// A list of CPUs such as `0-3,8`. None where it says something else, or more than any host has.
+pub(crate) fn cpus(text: &[u8]) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
+    for part in text.trim_ascii().split(|byte| *byte == b',').filter(|part| !part.is_empty()) {
+        let mut ends = part.splitn(2, |byte| *byte == b'-').map(decimal);
+        let first = u32::try_from(ends.next()??).ok()?;
+        let last = ends.next().map_or(Some(first), |last| u32::try_from(last?).ok())?;
+        if last >= MOST_CPUS {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
 }
 
 /// The process ids of `cgroup.procs`. Processes of another pid namespace read as 0 and are left out.

@@ -39,3 +39,13 @@ fn the_totals_of_stalls_are_at_the_end_of_their_lines() {
         assert_eq!(stalled(bad), None);
     }
 }
+
+#[test]
+fn lists_of_cpus_have_ranges() {
+    assert_eq!(cpus(b"0-3,8\n"), Some(vec![0, 1, 2, 3, 8]));
+    assert_eq!(cpus(b"5\n"), Some(vec![5]));
+    assert_eq!(cpus(b"\n"), Some(vec![]));
+    for bad in [&b"a"[..], b"1-", b"-1", b"1-2-3", b"0-4294967295", b"4294967296"] {
+        assert_eq!(cpus(bad), None);
+    }
+}

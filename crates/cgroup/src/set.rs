@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use crate::counters::Readings;
-use crate::counters::{CounterFiles, Totals};
+use crate::cgroups::Places;
+use crate::counters::{CounterFiles, CpuUse, Readings, Totals};
 use crate::error::CgroupError;
 use crate::group::Group;
 use crate::hierarchy::Version;
@@ -28,7 +28,7 @@ pub struct CgroupSet {
     counters: CounterFiles,
     /// Opened with their first reading, where they are kept open.
     waits: OnceLock<WaitFiles>,
-    rate_places: Arc<[PathBuf]>,
+    places: Arc<Places>,
 }
 
 /// A file that moves the thread or process that writes `0` to it into the set, in one hierarchy. Closed on exec.
@@ -55,18 +55,14 @@ impl JoinFile {
 }
 
 impl CgroupSet {
-    pub(crate) fn new(
-        name: &str,
-        groups: Vec<Group>,
-        rate_places: &Arc<[PathBuf]>,
-    ) -> Result<Self, CgroupError> {
+    pub(crate) fn new(name: &str, groups: Vec<Group>, places: &Arc<Places>) -> Result<Self, CgroupError> {
         let counters = CounterFiles::open(&groups)?;
         Ok(Self {
             name: name.to_owned(),
             groups,
             counters,
             waits: OnceLock::new(),
-            rate_places: Arc::clone(rate_places),
+            places: Arc::clone(places),
         })
     }
 
@@ -90,6 +86,10 @@ impl CgroupSet {
 
     pub(crate) fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The last part of its path, the same in every hierarchy.
@@ -120,7 +120,7 @@ impl CgroupSet {
     ///
     /// The kernel refuses, or the set was removed.
     pub fn set_device_rates(&self, device: &str, rates: DeviceRates) -> Result<(), CgroupError> {
-        rates::set(&self.groups, &self.rate_places, device, rates)
+        rates::set(&self.groups, &self.places.rates, device, rates)
     }
 
     /// Opens the files through which a single-threaded process moves itself into the set.
@@ -223,6 +223,15 @@ impl CgroupSet {
     /// A counter cannot be read, as when the set was removed.
     pub fn readings(&self) -> Result<Readings, CgroupError> {
         self.counters.read()
+    }
+
+    /// CPU time used so far: one read, in version 1 two.
+    ///
+    /// # Errors
+    ///
+    /// As of [`readings`](Self::readings).
+    pub fn cpu_use(&self) -> Result<CpuUse, CgroupError> {
+        self.counters.cpu_use(&self.groups)
     }
 
     /// Processes killed for lack of memory since the set was made.

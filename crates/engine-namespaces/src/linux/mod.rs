@@ -21,6 +21,7 @@
 //!                 └─► shared ──► sandboxes, shelf, preparer, remover, busy    parts that own their state and know
 //!                                  └─► sandbox ──► handles, oom, baseline     nothing of those above
 //!   pools                                                  the watch over the kernel's memory, a task of its own
+//!   yields                                                 who lets the others have the CPUs first, a task of its own
 //! ```
 //!
 //! Ownership: the kernel and the state directory hold the truth; this process holds handles. Each sandbox has one task
@@ -78,6 +79,7 @@ mod trace;
 mod traffic;
 mod turns;
 mod warm;
+mod yields;
 
 pub use engine::NamespacesEngine;
 pub use host_check::{HostCheck, HostProblem, check_host, host_checks};

@@ -32,7 +32,7 @@ use super::record::{self, CHECKPOINT_FILE, CONDEMNED_FILE, HELD_FILE, SANDBOX_FI
 use super::sandbox::Sandbox;
 use super::shared::Shared;
 use super::step::{blocking, cgroup_step, step};
-use super::{disk, disk_rates, former, pools, room, sys};
+use super::{disk, disk_rates, former, pools, room, sys, yields};
 
 /// Takes back every sandbox there is, removes what has no record, and starts to fill the shelf.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineError> {
@@ -60,6 +60,7 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Vec<Found>, EngineEr
     shared.shelf.start(&shared.tasks);
     pools::start(shared);
     room::start(shared);
+    yields::start(shared)?;
     Ok(found)
 }
 

@@ -124,6 +124,10 @@ impl Drop for State {
                 let _gone = set.remove(PATIENCE);
             }
         }
+        let start = std::time::Instant::now();
+        while !cgroups.clear_half().unwrap_or(true) && start.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
     }
 }
 
