@@ -15,7 +15,8 @@ use crate::hierarchy::{Hierarchy, Version};
 use crate::parse;
 use crate::set::CgroupSet;
 
-/// How often tasks are looked for again that began while others were moved.
+/// How often tasks are looked for again that began while others were moved. Whoever forks faster stays where it is, with
+/// what it starts from then on, and is bound by the limits of its own groups as before.
 const PASSES: u32 = 8;
 
 /// Where version 1 has the tasks of those that have half of the CPUs.

@@ -34,6 +34,33 @@ fn hybrid_takes_freezing_and_cpu_time_from_version_two() {
 }
 
 #[test]
+fn which_cpus_are_used_stands_in_groups_of_version_two_alone_and_is_no_need() {
+    let host = [hierarchy(Version::V2, &[&CORE[..], &[Controller::Cpuset]].concat(), "/cg", "")];
+    let parents = plan(&host, Path::new("boxes"), false).expect("complete");
+    assert!(parents[0].controllers.contains(&Controller::Cpuset));
+    let parents = plan(&v1_host(), Path::new("boxes"), false).expect("complete");
+    assert!(parents.iter().all(|parent| !parent.controllers.contains(&Controller::Cpuset)));
+}
+
+#[test]
+fn a_controller_that_is_no_need_and_not_handed_down_keeps_nobody_from_the_others() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("cgroup.subtree_control"), "cpu memory pids\n").expect("written");
+    let a = root.path().join("a");
+    std::fs::create_dir(&a).expect("made");
+    // A file that can be read and not written.
+    std::os::unix::fs::symlink("/proc/uptime", a.join("cgroup.subtree_control")).expect("made");
+    let parent = Parent {
+        version: Version::V2,
+        controllers: vec![Controller::Cpuset],
+        mount_point: root.path().to_path_buf(),
+        own_dir: root.path().to_path_buf(),
+        dir: a,
+    };
+    parent.prepare().expect("prepared all the same");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let without = |missing: Controller| {
         let host: Vec<_> =
