@@ -96,8 +96,11 @@ async fn the_next_server_takes_away_what_it_finds() {
     if !set_of(state, &id).set_yields(true).unwrap() {
         return;
     }
-    set_of(state, &id).keep_to_half(true).unwrap();
+    let all = cpus_of(state, &id);
+    let has_half = set_of(state, &id).keep_to_half(true).unwrap();
+    assert_eq!(cpus_of(state, &id) != all, has_half);
     runtime.recover().await.unwrap();
     eventually("nobody goes behind", async || !yields(state, &id).unwrap()).await;
+    eventually("it has all CPUs", async || cpus_of(state, &id) == all).await;
     runtime.shutdown().await;
 }
