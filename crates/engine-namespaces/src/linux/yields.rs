@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use sandscope_cgroup::{CgroupError, Cgroups, CpuLoad, CpuMeter};
 use sandscope_engine::EngineError;
 use sandscope_tasks::{Phase, Task};
+use tokio_util::sync::CancellationToken;
 
 use self::policy::{Policy, Turn, Usage};
 use super::sandbox::Sandbox;
@@ -40,6 +41,10 @@ const BUSY: u64 = 4;
 /// Or where something on the host waited for one for one such part of the time.
 const WAITED: u64 = 10;
 
+/// How often, and after how long each time, what nobody needs is tried to be removed at the end.
+const TRIES: u32 = 10;
+const PAUSE_OF_TRIES: Duration = Duration::from_millis(20);
+
 /// Starts to look. What is looked at may be dropped meanwhile: then there is nothing more to do.
 pub(super) fn start(shared: &Shared) -> Result<(), EngineError> {
     let meter = shared.cgroups.cpu_meter().map_err(cgroup_step("open the count of CPU time"))?;
@@ -47,25 +52,35 @@ pub(super) fn start(shared: &Shared) -> Result<(), EngineError> {
     let cgroups = Arc::clone(&shared.cgroups);
     let stop = shared.tasks.stopping(Phase::Engine);
     shared.tasks.start(Task::restart("cpu-yields", Phase::Engine), move || {
-        let stopped = stop.clone().cancelled_owned();
-        let (life, cgroups) =
-            (watch(sandboxes.clone(), Arc::clone(&cgroups), Arc::clone(&meter)), Arc::clone(&cgroups));
+        let (stop, cgroups) = (stop.clone(), Arc::clone(&cgroups));
+        let (sandboxes, meter) = (sandboxes.clone(), Arc::clone(&meter));
         async move {
-            tokio::select! {
-                () = stopped => {
-                    // Those that have half of the CPUs keep it until the next server looks.
-                    let _in_use = cgroups.clear_half();
-                    Ok(())
-                }
-                failure = life => Err(failure),
-            }
+            watch(&stop, sandboxes, &cgroups, meter).await?;
+            clear_half(&cgroups).await;
+            Ok(())
         }
     });
     Ok(())
 }
 
-/// Looks until it fails, and returns why.
-async fn watch(sandboxes: Weak<Sandboxes>, cgroups: Arc<Cgroups>, meter: Arc<CpuMeter>) -> String {
+/// For the end: whoever was killed a moment ago needs the place a little longer. Those that live and have half of the CPUs
+/// keep it until the next server looks.
+async fn clear_half(cgroups: &Cgroups) {
+    for _ in 0..TRIES {
+        if cgroups.clear_half().unwrap_or(true) {
+            return;
+        }
+        tokio::time::sleep(PAUSE_OF_TRIES).await;
+    }
+}
+
+/// Looks until it is stopped, never in the middle of a look; or until it fails, and returns why.
+async fn watch(
+    stop: &CancellationToken,
+    sandboxes: Weak<Sandboxes>,
+    cgroups: &Cgroups,
+    meter: Arc<CpuMeter>,
+) -> Result<(), String> {
     // Whatever an earlier life or an earlier server left.
     for sandbox in sandboxes.upgrade().into_iter().flat_map(|sandboxes| sandboxes.all_alive()) {
         turn(&sandbox, Turn::Yields, Turn::Equal);
@@ -73,13 +88,17 @@ async fn watch(sandboxes: Weak<Sandboxes>, cgroups: Arc<Cgroups>, meter: Arc<Cpu
     }
     let (mut policy, mut half_is_clear) = (Policy::default(), false);
     let (mut before, mut began) = (meter.read().unwrap_or_default(), Instant::now());
-    loop {
-        tokio::time::sleep(PAUSE).await;
-        let Some(sandboxes) = sandboxes.upgrade() else { return std::future::pending().await };
+    let mut pause = PAUSE;
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        pause = PAUSE;
+        let Some(sandboxes) = sandboxes.upgrade() else {
+            stop.cancelled().await;
+            break;
+        };
         let elapsed = began.elapsed();
         let load = match meter.read() {
             Ok(load) => load,
-            Err(error) => return format!("cannot read how CPUs are used: {error}"),
+            Err(error) => return Err(format!("cannot read how CPUs are used: {error}")),
         };
         if !policy.has_half() && !half_is_clear {
             half_is_clear = cgroups.clear_half().unwrap_or(true);
@@ -97,11 +116,12 @@ async fn watch(sandboxes: Weak<Sandboxes>, cgroups: Arc<Cgroups>, meter: Arc<Cpu
         // Away from the threads that serve requests: there may be many sandboxes.
         policy = match tokio::task::spawn_blocking(look).await {
             Ok(looked) => looked,
-            Err(error) => return format!("could not look at the sandboxes: {error}"),
+            Err(error) => return Err(format!("could not look at the sandboxes: {error}")),
         };
         half_is_clear &= !policy.has_half();
-        tokio::time::sleep((began.elapsed() * (PART - 1)).saturating_sub(PAUSE)).await;
+        pause = PAUSE.max(began.elapsed() * (PART - 1));
     }
+    Ok(())
 }
 
 /// CPUs of the host that this server, and so its sandboxes, may use.
