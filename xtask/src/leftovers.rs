@@ -101,17 +101,38 @@ pub(crate) fn loop_devices() -> Vec<(String, String)> {
     entries.filter_map(|entry| backing(entry.file_name().to_string_lossy().into_owned())).collect()
 }
 
-/// Control groups of sandboxes, in every hierarchy below `directory`.
+/// Control groups of sandboxes and those for all that are kept to half of the CPUs, in every hierarchy below `directory`.
 pub(crate) fn groups_below(directory: &Path, depth: u8, found: &mut BTreeSet<String>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink())
     {
-        if path.parent().is_some_and(|parent| parent.ends_with("sandscope")) {
+        if path.parent().is_some_and(|parent| parent.ends_with("sandscope")) || is_for_half(&path) {
             found.insert(path.display().to_string());
         } else if depth > 0 {
             groups_below(&path, depth - 1, found);
         }
+    }
+}
+
+/// Of servers and of the engine's tests; named by `crates/cgroup/src/half.rs`.
+fn is_for_half(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("sandscope") && name.ends_with(".half")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_for_half_of_the_cpus_are_told_from_their_neighbours() {
+        for (path, is) in
+            [("/c/sandscope.o.half", true), ("/c/sandscope-engine-test.o.half", true), ("/c/x.half", false)]
+        {
+            assert_eq!(is_for_half(Path::new(path)), is, "{path}");
+        }
+        assert!(!is_for_half(Path::new("/c/sandscope")));
     }
 }

@@ -101,6 +101,7 @@ impl Small {
             self.runtime.kill(id).await.unwrap();
         }
         self.runtime.shutdown().await;
+        support::clear_half(&self.disk.path());
     }
 
     fn is_short(&self) -> bool {

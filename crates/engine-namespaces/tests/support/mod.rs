@@ -124,10 +124,16 @@ impl Drop for State {
                 let _gone = set.remove(PATIENCE);
             }
         }
-        let start = std::time::Instant::now();
-        while !cgroups.clear_half().unwrap_or(true) && start.elapsed() < PATIENCE {
-            std::thread::yield_now();
-        }
+        clear_half(self.dir.path());
+    }
+}
+
+/// For the end of a state directory whose sandboxes have ended.
+pub(crate) fn clear_half(state_dir: &Path) {
+    let Ok(cgroups) = Cgroups::probe(&cgroup_options(state_dir)) else { return };
+    let start = std::time::Instant::now();
+    while !cgroups.clear_half().unwrap_or(true) && start.elapsed() < PATIENCE {
+        std::thread::yield_now();
     }
 }
 
